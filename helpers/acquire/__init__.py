@@ -1,0 +1,1 @@
+"""Getting imagery: the embedded packs, and later downloads from providers."""

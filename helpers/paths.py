@@ -1,0 +1,89 @@
+"""Where things live, and writing files so that nothing half-written ever stands under a final name."""
+
+import errno
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _folder(variable, default):
+    return Path(os.environ.get(variable) or default).expanduser().resolve()
+
+
+ROOT = _folder("SATELLITE_NOTEBOOKS_ROOT", Path(__file__).parent.parent)
+DATA = _folder("SATELLITE_NOTEBOOKS_DATA", ROOT / "data")
+RUNS = _folder("SATELLITE_NOTEBOOKS_RUNS", ROOT / "runs")
+
+
+@contextmanager
+def atomic(path):
+    """A temporary path beside `path`, moved onto it only when the block ends without an error.
+
+    Args:
+        path: the final name; its folder is made. What stood there before stays whole until the move.
+
+    Yields:
+        Path to write to, in the same folder and with the same suffix.
+
+    Raises:
+        OSError: the disk is full (says how much is free), or the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC, f"the disk is full ({_free(path)}); nothing was written to {path}. Make room, run again"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_space(folder, size):
+    """Refuse early, before anything is downloaded or computed, what would not fit on the disk.
+
+    Args:
+        folder: where the bytes will go; need not exist yet.
+        size: bytes needed.
+
+    Raises:
+        OSError: less than `size` is free (says both numbers).
+    """
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed in {folder}, {_free(folder)}. Make room, run again")
+
+
+def _free(path):
+    folder = path if path.is_dir() else path.parent
+    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
+
+
+def write_text(path, text):
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write a JSON file atomically, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """Read a JSON file; a ValueError names the file when it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error
