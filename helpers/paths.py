@@ -62,7 +62,8 @@ def require_space(folder, size):
     while not folder.exists():
         folder = folder.parent
     if shutil.disk_usage(folder).free < size:
-        raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed in {folder}, {_free(folder)}. Make room, run again")
+        needed = f"{size / 1e6:.0f} MB are needed in {folder}, {_free(folder)}"
+        raise OSError(errno.ENOSPC, f"{needed}. Make room, run again")
 
 
 def _free(path):

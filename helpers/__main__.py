@@ -1,0 +1,118 @@
+"""The command line: `python -m helpers fetch | run | apply | compare`."""
+
+import argparse
+import sys
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("\nstopped. What was finished is kept; `--resume` goes on with an interrupted run", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m helpers", description="Deep learning on satellite images")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    fetch = commands.add_parser("fetch", help="fetch and verify the sample imagery")
+    fetch.add_argument("packs", nargs="*", metavar="PACK", help="default: all")
+    fetch.add_argument("--from-folder", metavar="DIR", help="take the archives from a folder, without any network")
+    fetch.set_defaults(command=_fetch)
+
+    run = commands.add_parser("run", help="run notebooks and write a report")
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="beginning of a name, such as 02; default: all")
+    run.add_argument("--profile", default="workshop", help="smoke, workshop (default) or full")
+    run.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", type=_assignment,
+                     help="a parameter; the value is read as YAML; may be repeated")  # fmt: skip
+    run.add_argument("--run-id", metavar="ID", help="name of the run; default: the time")
+    run.add_argument("--resume", action="store_true", help="go on with run ID, or with the latest")
+    run.set_defaults(command=_run)
+
+    apply = commands.add_parser("apply", help="apply a trained model to a whole GeoTIFF")
+    apply.add_argument("model", metavar="MODEL", help="a .keras file, or a name in data/weights")
+    apply.add_argument("source", metavar="IN.tif")
+    apply.add_argument("target", metavar="OUT.tif")
+    apply.add_argument("--value-range", metavar="LO,HI|auto", type=_value_range, help="default: that of the training")
+    apply.set_defaults(command=_apply)
+
+    compare = commands.add_parser("compare", help="print the scores of runs side by side")
+    compare.add_argument("runs", nargs="*", metavar="RUN", help="default: all")
+    compare.set_defaults(command=_compare)
+    return parser
+
+
+def _assignment(text):
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} should read NAME=VALUE")
+    return name, yaml.safe_load(value)
+
+
+def _value_range(text):
+    if text == "auto":
+        return text
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} should read LO,HI (two numbers) or auto") from None
+    return low, high
+
+
+def _fetch(options):
+    from helpers.acquire import packs
+
+    packs.fetch(options.packs or None, from_folder=options.from_folder)
+
+
+def _run(options):
+    from papermill import PapermillExecutionError
+
+    from helpers import runs
+
+    try:
+        report = runs.execute(
+            options.notebooks, profile=options.profile, values=dict(options.values), run_id=options.run_id,
+            resume=options.resume,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        print(f"error: {error.ename}: {error.evalue}\nThe traceback stands in the output notebook of the run "
+              "(runs/latest names it); `--resume` goes on from there", file=sys.stderr)  # fmt: skip
+        return 1
+    _print_scores([report.parent.name])
+    print(f"\nreport: {report}")
+
+
+def _apply(options):
+    from helpers.apply import apply
+
+    apply(options.model, options.source, options.target, value_range=options.value_range)
+
+
+def _compare(options):
+    _print_scores(options.runs or None)
+
+
+def _print_scores(run_ids):
+    from helpers import runs
+
+    table = runs.ledger(run_ids)
+    for (run, notebook), rows in table.groupby(["run", "notebook"], sort=True) if len(table) else ():
+        columns, cells = runs.score_table([row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()])
+        lines = [columns, *(line for line, _ in cells)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        print(f"\n{run} · {notebook}")
+        for line in lines:
+            print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Every network of the series, from top to bottom, in Keras layers and `keras.ops` only."""
+
+import keras
+from keras import layers, ops
+
+
+def srcnn(bands, *, residual=True, filters=(64, 32)):
+    """SRCNN 9-1-5: sharpens an image that was already enlarged by bicubic interpolation.
+
+    Args:
+        bands: number of bands in and out.
+        residual: predict what to add to the input, starting from nothing (the last layer is zero at first, so that
+            training begins at the bicubic image), instead of the whole image.
+        filters: of the first and second layer.
+
+    Returns:
+        keras.Model, (batch, height, width, bands) to the same shape, values 0 to 1.
+
+    Source: Dong et al. 2014, arXiv:1501.00092; the residual after Kim et al. 2016 (VDSR), arXiv:1511.04587.
+    """
+    enlarged = keras.Input((None, None, bands), name="enlarged")
+    features = _conv(filters[0], 9)(enlarged)
+    features = _conv(filters[1], 1)(features)
+    start = "zeros" if residual else "he_normal"
+    estimate = layers.Conv2D(bands, 5, padding="same", kernel_initializer=start, dtype="float32")(features)
+    if residual:
+        estimate = layers.Add(dtype="float32")([enlarged, estimate])
+    return keras.Model(enlarged, estimate, name="srcnn_residual" if residual else "srcnn")
+
+
+def espcn(bands, *, scale, filters=(64, 32), depth=3):
+    """ESPCN: works on the small image, and unfolds channels into pixels only at the very end.
+
+    Args:
+        bands: number of bands in and out.
+        scale: enlargement of each side.
+        filters: of the first layer, and of the `depth` layers after it.
+        depth: number of 3 x 3 layers between the first and the last.
+
+    Returns:
+        keras.Model, (batch, height, width, bands) to (batch, height * scale, width * scale, bands), values 0 to 1.
+
+    Source: Shi et al. 2016, arXiv:1609.05158; here with the bicubic image added to a residual that starts at zero.
+    """
+    low_res = keras.Input((None, None, bands), name="low_res")
+    features = _conv(filters[0], 5)(low_res)
+    for _ in range(depth):
+        features = _conv(filters[1], 3)(features)
+    folded = layers.Conv2D(bands * scale**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
+    detail = ops.depth_to_space(folded, scale)
+    bicubic = layers.UpSampling2D(scale, interpolation="bicubic", dtype="float32")(low_res)
+    return keras.Model(low_res, layers.Add(dtype="float32")([bicubic, detail]), name="espcn")
+
+
+def _conv(filters, kernel_size):
+    return layers.Conv2D(filters, kernel_size, padding="same", activation="relu", kernel_initializer="he_normal")
+
+
+def receptive_field_px(model):
+    """How wide a square of input pixels one output pixel of a chain of stride-1 convolutions depends on.
+
+    Args:
+        model: keras.Model whose convolutions follow one another; an interpolated skip adds at most 5 pixels.
+
+    Returns:
+        int, pixels of the network's own input.
+    """
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    skip = 5 if any(isinstance(layer, layers.UpSampling2D) for layer in model.layers) else 1
+    return max(skip, 1 + sum(layer.kernel_size[0] - 1 for layer in convolutions))
+
+
+def multiply_adds_per_pixel(model, scale=1):
+    """Multiplications with addition that one output pixel costs in the convolutions.
+
+    Args:
+        model: keras.Model of stride-1 convolutions at the size of the input.
+        scale: enlargement of each side by the model.
+
+    Returns:
+        float, per output pixel, all bands together.
+    """
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    return sum(layer.kernel.shape.num_elements() for layer in convolutions) / scale**2

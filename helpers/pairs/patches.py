@@ -1,0 +1,69 @@
+"""Random patches of training ground as a `tf.data` stream whose n-th sample depends on the seed and n alone."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
+    """Batches of patches: every scene once per pass in random order, at a random place, turned and flipped.
+
+    Nothing is remembered between samples, so a stream that starts at `first_step` continues an interrupted one
+    exactly, whatever the number of threads.
+
+    Args:
+        scenes: list of Scene with equal bands and no no-data pixels; those larger than the smallest are cut to
+            patches, so that all have one size.
+        patch_px: side of a patch, pixels.
+        batch_size: patches in a batch.
+        steps: number of the last batch; the stream is finite.
+        first_step: number of batches to leave out at the start.
+        seed: of order, places and turns.
+
+    Returns:
+        tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the scenes.
+
+    Raises:
+        ValueError: a scene is smaller than a patch (says which).
+    """
+    stack = stacked(scenes, patch_px)
+    count, height, width, bands = stack.shape
+    pixels = tf.constant(stack)
+
+    def sample(index):
+        this_pass, place = index // count, index % count
+        which = tf.random.experimental.index_shuffle(place, _key(seed, this_pass, 3), max_index=count - 1)
+        draw = tf.random.stateless_uniform([3], _key(seed, index, 2), maxval=2**30, dtype=tf.int64)
+        row, column = draw[0] % (height - patch_px + 1), draw[1] % (width - patch_px + 1)
+        patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
+        return turned(tf.cast(patch, tf.float32), draw[2] % 8)
+
+    indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
+    samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return samples.batch(batch_size, drop_remainder=True)
+
+
+def stacked(scenes, patch_px):
+    """The pixels of equally large scenes as one array, in the scenes' own data type where that loses nothing."""
+    for scene in scenes:
+        if min(scene.height, scene.width) < patch_px:
+            raise ValueError(
+                f"{scene.name} has {scene.height} x {scene.width} pixels, fewer than a patch of {patch_px}: use "
+                "smaller patches or larger images"
+            )
+    if len({scene.pixels.shape for scene in scenes}) > 1:
+        scenes = [patch for scene in scenes for patch in scene.patches(patch_px)]
+    kinds = {scene.dtype for scene in scenes}
+    dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
+    return np.stack([scene.pixels for scene in scenes]).astype(dtype)
+
+
+def turned(patch, turn):
+    """One of the eight turns and flips of a square patch, `turn` in 0 … 7; pass pairs the same number."""
+    patch = tf.cond(turn % 2 == 1, lambda: tf.transpose(patch, [1, 0, 2]), lambda: patch)
+    patch = tf.cond(turn // 2 % 2 == 1, lambda: tf.reverse(patch, [0]), lambda: patch)
+    return tf.cond(turn // 4 == 1, lambda: tf.reverse(patch, [1]), lambda: patch)
+
+
+def _key(seed, number, length):
+    """A seed for TensorFlow's stateless generators: the user's seed and a running number."""
+    return tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64), tf.cast(0, tf.int64)][:length])

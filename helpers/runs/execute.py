@@ -1,0 +1,102 @@
+"""Running notebooks with papermill: profiles, parameters, one folder, and going on after an interruption."""
+
+import os
+import sys
+from datetime import datetime
+
+import yaml
+
+from helpers import paths
+from helpers.runs import parameters as parameter_cells
+from helpers.runs.report import write_report
+
+
+def notebooks(names=()):
+    """The notebooks of the series whose name starts with one of `names`; all where none is given.
+
+    Returns:
+        list of Path, sorted.
+
+    Raises:
+        ValueError: a name that fits no notebook (names all of them).
+    """
+    known = sorted((paths.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    for name in names:
+        if not any(path.stem.startswith(name.removesuffix(".ipynb")) for path in known):
+            raise ValueError(f"no notebook is called {name}; there are {', '.join(path.stem for path in known)}")
+    return [p for p in known if not names or any(p.stem.startswith(name.removesuffix(".ipynb")) for name in names)]
+
+
+def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=False):
+    """Run notebooks one after another into one run folder, then write its report.
+
+    Every value is checked for every notebook before the first one starts. A value given for several notebooks goes to
+    those that have such a parameter.
+
+    Args:
+        names: beginnings of notebook names; all by default.
+        profile: name in `notebooks/profiles.yaml`.
+        values: dict of parameters that override the profile's.
+        run_id: of the run; default: the time.
+        resume: go on with a run of that id: finished notebooks are left as they are, trainings continue.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        ValueError: unknown notebook, profile or parameter, a wrong value, or a run id that is already in use.
+        papermill.PapermillExecutionError: a notebook failed; its output notebook holds the traceback.
+    """
+    chosen = notebooks(names)
+    planned = _plan(chosen, profile, values or {})
+    run_id = _run_id(run_id, resume)
+    folder = paths.RUNS / run_id
+    os.environ |= {
+        "SATELLITE_NOTEBOOKS_RUN_ID": run_id,
+        "SATELLITE_NOTEBOOKS_PROFILE": profile,
+        "SATELLITE_NOTEBOOKS_STATIC": "1",
+    }
+    for notebook in chosen:
+        if (folder / notebook.stem / "metrics.json").exists():
+            print(f"{notebook.stem}: already finished in run {run_id}")
+            continue
+        print(f"\n{notebook.stem}")
+        _execute_one(notebook, folder / notebook.stem / notebook.name, planned[notebook.stem])
+    return write_report(run_id)
+
+
+def _plan(chosen, profile, values):
+    profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))
+    if profile not in profiles:
+        raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
+    declared = {notebook.stem: parameter_cells.declared(notebook) for notebook in chosen}
+    everywhere = {name: parameter for each in declared.values() for name, parameter in each.items()}
+    parameter_cells.check({name: value for name, value in values.items() if name not in everywhere}, everywhere)
+    planned = {}
+    for name, parameters in declared.items():
+        own = {key: value for key, value in values.items() if key in parameters}
+        planned[name] = parameter_cells.check((profiles[profile].get(name) or {}) | own, parameters)
+    return planned
+
+
+def _run_id(run_id, resume):
+    latest = paths.RUNS / "latest"
+    if run_id is None:
+        if resume and latest.exists():
+            return latest.read_text(encoding="utf-8").strip()
+        return datetime.now().strftime("%Y%m%d-%H%M%S")
+    if not run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() or run_id.startswith("."):
+        raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
+    if (paths.RUNS / run_id).exists() and not resume:
+        raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
+    return run_id
+
+
+def _execute_one(notebook, output, values):
+    import papermill
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        notebook, output, parameters=values, cwd=notebook.parent, kernel_name="python3",
+        progress_bar=sys.stderr.isatty(), stdout_file=sys.stdout,
+    )  # fmt: skip

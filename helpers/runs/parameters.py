@@ -1,0 +1,104 @@
+"""The parameters of a notebook: read from its cell tagged `parameters`, checked before anything is computed.
+
+A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. What stands in the last brackets of
+the comment is what is allowed: a list of values, or a range such as `[1..1000]`, open where a side is left out.
+"""
+
+import ast
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a notebook: its name, type as written, default value, help text and allowed values."""
+
+    name: str
+    type: str
+    default: object
+    help: str
+
+    def check(self, value):
+        """The value in the parameter's type; a ValueError says what was expected."""
+        if not any(_is_a(value, kind.strip()) for kind in self.type.split("|")):
+            raise ValueError(f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}")
+        if isinstance(value, int) and not isinstance(value, bool) and "float" in self.type:
+            value = float(value)
+        allowed = re.search(r"\[([^\[\]]*)\]\s*$", self.help)
+        if allowed and value is not None:
+            for each in value if isinstance(value, list) else [value]:
+                self._check_allowed(each, allowed.group(1))
+        return value
+
+    def _check_allowed(self, value, allowed):
+        low, dots, high = allowed.partition("..")
+        if dots:
+            inside = (not low or value >= float(low)) and (not high or value <= float(high))
+        else:
+            inside = value in yaml.safe_load(f"[{allowed}]")
+        if not inside:
+            raise ValueError(f"parameter {self.name} is {value!r}; allowed is [{allowed}]: {self.help}")
+
+
+def _is_a(value, kind):
+    items = re.fullmatch(r"list\[(\w+)\]", kind)
+    if items:
+        return isinstance(value, list) and all(_is_a(item, items.group(1)) for item in value)
+    if isinstance(value, bool):
+        return kind == "bool"
+    return isinstance(value, TYPES[kind])
+
+
+def declared(notebook):
+    """The parameters that a notebook declares.
+
+    Args:
+        notebook: path of an .ipynb file.
+
+    Returns:
+        dict from name to Parameter, in the order of the cell.
+
+    Raises:
+        ValueError: no cell is tagged `parameters`, or a line of it is no annotated assignment.
+    """
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; expected one")
+    source = "".join(tagged[0]["source"])
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.AnnAssign) or node.lineno != node.end_lineno:
+            raise ValueError(f"{notebook}: `{lines[node.lineno - 1]}` should read `name: type = value  # meaning`")
+        comment = lines[node.lineno - 1].encode()[node.end_col_offset :].decode().strip().lstrip("#").strip()
+        default = ast.literal_eval(node.value)
+        found[node.target.id] = Parameter(node.target.id, ast.unparse(node.annotation), default, comment)
+    return found
+
+
+def check(values, parameters):
+    """Check given values against a notebook's parameters.
+
+    Args:
+        values: dict from name to value.
+        parameters: what `declared` returned.
+
+    Returns:
+        dict with the checked values.
+
+    Raises:
+        ValueError: unknown name (with the nearest known one), wrong type, or a value that is not allowed.
+    """
+    for name in values:
+        if name not in parameters:
+            near = difflib.get_close_matches(name, parameters, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"unknown parameter {name}; {hint}known are {', '.join(parameters)}")
+    return {name: parameters[name].check(value) for name, value in values.items()}

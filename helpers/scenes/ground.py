@@ -1,0 +1,115 @@
+"""Splits by ground, and the range of values that a network is shown."""
+
+import numpy as np
+from rasterio.warp import transform_bounds
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
+    """Split ground, not pictures: blocks of a grid fixed to the map go to train, validation or test.
+
+    Where scenes overlap, a block is taken from the first scene that covers it, so that no ground counts twice. A
+    band of `guard_px` is left out between neighbouring blocks. Scenes without a place are split each on a grid of its
+    own, so two of them must not show the same ground.
+
+    Args:
+        scenes: list of Scene of one ground sample distance.
+        block_px: side of a usable block, pixels.
+        guard_px: width of the band left out between blocks, pixels.
+        shares: of train, validation and test, summing to 1.
+        seed: of the assignment; the same seed gives the same split.
+
+    Returns:
+        dict from "train", "validation", "test" to a list of Scene, sorted by place, without no-data pixels.
+
+    Raises:
+        ValueError: fewer than three whole blocks (says what would help).
+    """
+    pitch, found = block_px + guard_px, {}
+    for number, scene in enumerate(scenes):
+        # the grid is anchored at the CRS origin; an unplaced or rotated scene has a grid of its own
+        placed = scene.transform is not None and scene.transform.b == scene.transform.d == 0
+        first_column = round(scene.transform.c / scene.transform.a) if placed else 0
+        first_row = round(scene.transform.f / scene.transform.e) if placed else 0
+        for row in range(-first_row % pitch, scene.height - block_px + 1, pitch):
+            for column in range(-first_column % pitch, scene.width - block_px + 1, pitch):
+                place = ((row + first_row) // pitch, (column + first_column) // pitch)
+                block = scene.cut(row, column, block_px, block_px)
+                if block.valid.all():
+                    found.setdefault((str(scene.crs) if placed else f"{number:06d}", *place), block)
+    if len(found) < 3:
+        largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
+        raise ValueError(
+            f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were found; at least 3 are "
+            f"needed, one each to train, validate and test. The shorter side of the largest image is {largest} pixels: "
+            "use larger images or smaller blocks"
+        )
+    keys = sorted(found)
+    order = np.random.default_rng(seed).permutation(len(keys))
+    held_out = [max(1, round(share * len(keys))) for share in shares[1:]]
+    ends = np.cumsum([len(keys) - sum(held_out), *held_out])
+    ground = {
+        split: [found[keys[i]] for i in sorted(order[start:end])]
+        for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False)
+    }
+    refuse_overlap(ground)
+    return ground
+
+
+def refuse_overlap(ground):
+    """Raise a ValueError that names two scenes of different splits which show the same ground.
+
+    Args:
+        ground: dict from split to list of Scene; scenes without a place cannot be compared, and pass.
+    """
+    placed = [(split, scene) for split in SPLITS for scene in ground.get(split, []) if scene.bounds and scene.crs]
+    if not placed:
+        return
+    crs = placed[0][1].crs
+    boxes = np.array([s.bounds if s.crs == crs else transform_bounds(s.crs, crs, *s.bounds) for _, s in placed])
+    names = np.array([split for split, _ in placed])
+    slack = 1e-6 * (boxes[:, 2] - boxes[:, 0]).min()
+    for index, (west, south, east, north) in enumerate(boxes):
+        meets = (boxes[:, 0] < east - slack) & (boxes[:, 2] > west + slack)
+        meets &= (boxes[:, 1] < north - slack) & (boxes[:, 3] > south + slack) & (names != names[index])
+        if meets.any():
+            other = placed[int(np.argmax(meets))]
+            raise ValueError(
+                f"{placed[index][1].name} ({names[index]}) and {other[1].name} ({other[0]}) show the same ground: "
+                "scores on it would not be honest. Split by ground, for example with scenes.split_ground"
+            )
+
+
+def value_range(scenes, percentiles=(0.5, 99.5)):
+    """The range of each band that a network sees as 0 to 1: robust to a few extreme pixels.
+
+    Args:
+        scenes: list of Scene with equal bands; pass *training* ground only, or the test leaks into the model.
+        percentiles: of the lower and the upper end.
+
+    Returns:
+        tuple of (low, high) per band, in the unit of the pixels.
+
+    Raises:
+        ValueError: a band holds one value only, or nothing.
+    """
+    step = max(1, int(np.sqrt(sum(scene.height * scene.width for scene in scenes) / 5e6)))
+    values = np.concatenate([scene.pixels[::step, ::step].reshape(-1, len(scene.bands)) for scene in scenes])
+    ranges = np.nanpercentile(values, percentiles, axis=0).T
+    for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
+        if not high > low:
+            raise ValueError(f"band {band} is {low:g} everywhere on the training ground: leave it out of `bands`")
+    return tuple((float(low), float(high)) for low, high in ranges)
+
+
+def to_unit(pixels, value_range):
+    """Map each band linearly so that its `value_range` becomes 0 to 1; nothing is clipped."""
+    low, high = np.asarray(value_range, "float32").T
+    return (pixels - low) / (high - low)
+
+
+def from_unit(values, value_range):
+    """Undo `to_unit`."""
+    low, high = np.asarray(value_range, "float32").T
+    return values * (high - low) + low

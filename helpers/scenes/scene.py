@@ -1,0 +1,96 @@
+"""`Scene`: pixels that know their bands, their place on the ground and whom to credit."""
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rasterio.transform import Affine, array_bounds
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image of some ground.
+
+    Attributes:
+        pixels: float32 (height, width, bands), reflectance or digital numbers as the file has them; NaN = no data.
+        bands: one name per band, for example ("blue", "green", "red").
+        transform: affine map from (column, row) to map coordinates, or None where the place is unknown.
+        crs: coordinate reference system of `transform`, or None.
+        credit: whom to credit wherever the pixels are shown.
+        name: short name for captions and file names.
+        dtype: data type of the file it came from, used again when it is written.
+        nodata: value that stands for "no data" in that file, or None.
+    """
+
+    pixels: np.ndarray
+    bands: tuple
+    transform: Affine | None = None
+    crs: object = None
+    credit: str = ""
+    name: str = "scene"
+    dtype: str = "float32"
+    nodata: float | None = None
+
+    def __post_init__(self):
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != len(self.bands):
+            raise ValueError(
+                f"{self.name}: pixels have shape {self.pixels.shape}, expected (height, width, {len(self.bands)}) "
+                f"for the bands {', '.join(self.bands)}"
+            )
+
+    @property
+    def height(self):
+        """Rows."""
+        return self.pixels.shape[0]
+
+    @property
+    def width(self):
+        """Columns."""
+        return self.pixels.shape[1]
+
+    @property
+    def ground_sample_distance_m(self):
+        """Width of a pixel in metres, or None where the coordinates are not in metres."""
+        if self.transform is None or self.crs is None or not self.crs.is_projected:
+            return None
+        return float(np.hypot(self.transform.a, self.transform.d)) * self.crs.linear_units_factor[1]
+
+    @property
+    def bounds(self):
+        """(west, south, east, north) in the unit of `crs`, or None where the place is unknown."""
+        return None if self.transform is None else array_bounds(self.height, self.width, self.transform)
+
+    @property
+    def valid(self):
+        """bool (height, width): True where every band has data."""
+        return np.isfinite(self.pixels).all(axis=-1)
+
+    def cut(self, row, column, height, width):
+        """The window that starts at (`row`, `column`), a view with its own transform.
+
+        Raises:
+            ValueError: the window reaches beyond the scene.
+        """
+        if row < 0 or column < 0 or row + height > self.height or column + width > self.width:
+            raise ValueError(
+                f"{self.name}: rows {row} to {row + height}, columns {column} to {column + width} reach beyond "
+                f"{self.height} x {self.width} pixels"
+            )
+        transform = None if self.transform is None else self.transform * Affine.translation(column, row)
+        return replace(self, pixels=self.pixels[row : row + height, column : column + width], transform=transform)
+
+    def select(self, bands):
+        """The same scene with only `bands`, in that order; a ValueError names what is missing."""
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise ValueError(f"{self.name} has no band {', '.join(missing)}; it has {', '.join(self.bands)}")
+        index = [self.bands.index(band) for band in bands]
+        return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
+
+    def patches(self, size, stride=None):
+        """Square windows of `size` pixels in reading order, without those that hold no-data pixels."""
+        stride = stride or size
+        rows = range(0, self.height - size + 1, stride)
+        columns = range(0, self.width - size + 1, stride)
+        cuts = (self.cut(row, column, size, size) for row, column in itertools.product(rows, columns))
+        return [cut for cut in cuts if cut.valid.all()]

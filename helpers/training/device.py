@@ -1,0 +1,103 @@
+"""One call prepares the machine: GPUs or cores, precision, XLA, seeds."""
+
+import os
+import platform
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What networks run on.
+
+    Attributes:
+        kind: "cpu" or "gpu".
+        count: GPUs, or processor cores.
+        precision: Keras dtype policy.
+        xla: whether training steps are compiled by XLA.
+        strategy: tf.distribute strategy over several GPUs, or None.
+    """
+
+    kind: str
+    count: int
+    precision: str
+    xla: bool
+    strategy: object = None
+
+    def scope(self):
+        """Context in which models must be built to be trained on several GPUs."""
+        return self.strategy.scope() if self.strategy else nullcontext()
+
+    def record(self):
+        """The choice and the versions, for `metrics.json`."""
+        return {
+            "kind": self.kind, "count": self.count, "precision": self.precision, "xla": self.xla,
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"), "tensorflow": tf.__version__,
+            "keras": keras.__version__, "machine": platform.machine(), "system": platform.system(),
+        }  # fmt: skip
+
+    def __str__(self):
+        what = f"{self.count} GPU" if self.kind == "gpu" else f"CPU, {self.count} cores"
+        return (
+            f"device: {what} · {self.precision} · XLA {'on' if self.xla else 'off'} · "
+            f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+        )
+
+
+def prepare_device(*, precision="auto", seed=0):
+    """Set up GPUs, precision and seeds, and print the choice in one line.
+
+    GPUs get memory growth and XLA, and mixed_float16 where they have tensor cores; several are used together. CPUs
+    get mixed_bfloat16 where the processor computes in it (1.4 to 2.7 times faster than float32 there; 9 times slower
+    where it does not), and no XLA (twice slower).
+
+    Args:
+        precision: "auto", or a Keras dtype policy to force.
+        seed: of Python, NumPy and TensorFlow.
+
+    Returns:
+        Device.
+
+    Raises:
+        ValueError: unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if precision == "auto":
+        precision = _fast_precision(gpus)
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(seed)
+    device = Device(
+        kind="gpu" if gpus else "cpu",
+        count=len(gpus) or os.cpu_count(),
+        precision=precision,
+        xla=bool(gpus),
+        strategy=tf.distribute.MirroredStrategy() if len(gpus) > 1 else None,
+    )
+    print(device)
+    return device
+
+
+def _fast_precision(gpus):
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_float16" if capability >= (7, 0) else "float32"
+    return "mixed_bfloat16" if cpu_computes_bfloat16() else "float32"
+
+
+def cpu_computes_bfloat16(cpuinfo="/proc/cpuinfo"):
+    """Whether the processor has bfloat16 instructions that TensorFlow uses; False where that cannot be read."""
+    try:
+        with open(cpuinfo, encoding="utf-8") as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

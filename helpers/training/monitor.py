@@ -1,0 +1,73 @@
+"""Watching a training: a figure that redraws in place for people, a few plain lines everywhere else."""
+
+import os
+import time
+
+from helpers import show
+
+SECONDS_BETWEEN_DRAWINGS = 1.0
+
+
+def is_static():
+    """Whether nobody is looking: no notebook kernel, or a run that only keeps what is printed."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return True
+    return bool(os.environ.get("SATELLITE_NOTEBOOKS_STATIC")) or getattr(get_ipython(), "kernel", None) is None
+
+
+class Monitor:
+    """Shows how a training goes: progress, loss and validation score beside the baseline.
+
+    Args:
+        name: of the model that is trained.
+        steps: of the whole training.
+        score: column of the history to show.
+        baseline: the score to beat, or None.
+    """
+
+    def __init__(self, name, *, steps, score, baseline=None):
+        self.name, self.steps, self.score, self.baseline = name, steps, score, baseline
+        self.static, self.drawn, self.display, self.bar = is_static(), 0.0, None, None
+
+    def begin(self, step):
+        """Start at `step`, which is not 0 when a training is continued."""
+        if self.static:
+            return
+        from IPython.display import display
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(total=self.steps, initial=step, desc=self.name, unit="step", mininterval=0.5)
+        self.display = display(display_id=True)
+
+    def step(self, step):
+        """Count one training step."""
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+
+    def report(self, history):
+        """Show the newest row of the history.
+
+        Args:
+            history: list of dict with `step`, `loss` and the score.
+        """
+        row = history[-1]
+        if self.static:
+            against = "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
+            score = f" · validation {self.score} {row[self.score]:.3f}{against}" if self.score in row else ""
+            print(f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}", flush=True)
+        elif time.monotonic() - self.drawn > SECONDS_BETWEEN_DRAWINGS:
+            self.drawn = time.monotonic()
+            self.display.update(self._figure(history))
+
+    def end(self, history):
+        """Draw the last state and leave it standing."""
+        if self.bar is not None:
+            self.bar.close()
+            self.display.update(self._figure(history))
+
+    def _figure(self, history):
+        steps = [row["step"] for row in history]
+        lines = {"step": steps, self.name: [row.get(self.score) for row in history]}
+        return show.curves(lines, baseline=self.baseline, ylabel=f"validation {self.score}")
