@@ -140,13 +140,13 @@ def spectral_angle_deg(reference, estimate):
 def ergas(reference, estimate, *, scale):
     """Relative error of each image over all bands, in per cent, divided by the scale ("erreur relative globale").
 
-    Every band counts by its error relative to its mean. 0 is perfect; below 3 was called good for pan-sharpening.
+    Every band counts by its error relative to its own mean, so that a dark band weighs as much as a bright one.
 
     Args:
         reference: float (batch, height, width, bands), unmapped: an offset changes the means. NaN = no data, left out.
         estimate: same shape and unit as `reference`.
         scale: pixel width of the low-resolution image over that of the high-resolution one; 4 for x4, 1 where the
-            size is kept. Some libraries multiply by it, and give 16 times as much for x4.
+            size is kept. Published code disagrees on this factor: compare only numbers that were computed alike.
 
     Returns:
         float64 (batch,), per cent.
@@ -231,12 +231,10 @@ def gain(model_scores, baseline_scores, *, seed=0, resamples=10_000, better="hig
             "identical): leave those patches out of both, and say so"
         )
     better_by = model - baseline if better == "higher" else baseline - model
-    generator = np.random.default_rng(seed)
-    at_once = max(1, 1_000_000 // better_by.size)  # resamples in memory at a time: 8 MB of indices
-    means = np.concatenate([
-        better_by[generator.integers(better_by.size, size=(min(at_once, resamples - done), better_by.size))].mean(axis=1)
-        for done in range(0, resamples, at_once)
-    ])  # fmt: skip
+    draw, patches = np.random.default_rng(seed).integers, better_by.size
+    at_once = max(1, 1_000_000 // patches)  # resamples in memory at a time: 8 MB of indices
+    counts = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
+    means = np.concatenate([better_by[draw(patches, size=(count, patches))].mean(axis=1) for count in counts])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(better_by.mean()), float(low), float(high)
 
@@ -250,10 +248,10 @@ def _images(reference, estimate, **positive):
         if not 0 < value < np.inf:
             raise ValueError(f"{name} is {value}; expected a number above 0")
     reference, estimate = np.asarray(reference), np.asarray(estimate)
-    if reference.shape != estimate.shape or reference.ndim != 4:
+    if reference.shape != estimate.shape or reference.ndim != 4 or not reference.size:
         raise ValueError(
             f"reference has shape {reference.shape}, estimate {estimate.shape}; expected the same shape "
-            "(batch, height, width, bands) for both; image[None] makes a batch of one image"
+            "(batch, height, width, bands) for both, none of them 0; image[None] makes a batch of one image"
         )
     valid = ~np.isnan(reference).any(axis=-1)
     for name, images in (("reference", reference), ("estimate", estimate)):

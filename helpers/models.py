@@ -19,7 +19,8 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     Source: Dong et al. 2014, arXiv:1501.00092; the residual after Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
     enlarged = keras.Input((None, None, bands), name="enlarged")
-    features = _conv(filters[0], 9)(enlarged)
+    # around zero, so that the zeros with which convolutions pad the border are a middle grey, not black
+    features = _conv(filters[0], 9)(layers.Rescaling(2.0, -1.0)(enlarged))
     features = _conv(filters[1], 1)(features)
     start = "zeros" if residual else "he_normal"
     estimate = layers.Conv2D(bands, 5, padding="same", kernel_initializer=start, dtype="float32")(features)
@@ -43,7 +44,7 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
     Source: Shi et al. 2016, arXiv:1609.05158; here with the bicubic image added to a residual that starts at zero.
     """
     low_res = keras.Input((None, None, bands), name="low_res")
-    features = _conv(filters[0], 5)(low_res)
+    features = _conv(filters[0], 5)(layers.Rescaling(2.0, -1.0)(low_res))
     for _ in range(depth):
         features = _conv(filters[1], 3)(features)
     folded = layers.Conv2D(bands * scale**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)

@@ -31,8 +31,8 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
 
     def sample(index):
         this_pass, place = index // count, index % count
-        which = tf.random.experimental.index_shuffle(place, _key(seed, this_pass, 3), max_index=count - 1)
-        draw = tf.random.stateless_uniform([3], _key(seed, index, 2), maxval=2**30, dtype=tf.int64)
+        which = tf.random.experimental.index_shuffle(place, _key(seed, this_pass), max_index=count - 1)
+        draw = tf.random.stateless_uniform([3], _key(seed, index), maxval=2**30, dtype=tf.int64)
         row, column = draw[0] % (height - patch_px + 1), draw[1] % (width - patch_px + 1)
         patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
         return turned(tf.cast(patch, tf.float32), draw[2] % 8)
@@ -64,6 +64,6 @@ def turned(patch, turn):
     return tf.cond(turn // 4 == 1, lambda: tf.reverse(patch, [1]), lambda: patch)
 
 
-def _key(seed, number, length):
+def _key(seed, number):
     """A seed for TensorFlow's stateless generators: the user's seed and a running number."""
-    return tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64), tf.cast(0, tf.int64)][:length])
+    return tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64)])

@@ -1,7 +1,10 @@
 """Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground."""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
+from rasterio.transform import Affine
 
 from helpers.pairs.patches import patches
 from helpers.scenes import to_unit
@@ -87,3 +90,18 @@ def arrays(scenes, *, value_range, scale, patch_px):
         raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
     high_res = to_unit(np.stack(cuts), value_range)
     return degrade(high_res, scale).numpy(), high_res
+
+
+def shrink_scene(scene, scale):
+    """A scene as a coarser sensor would have seen it, with the transform that belongs to its larger pixels.
+
+    Args:
+        scene: Scene without no-data pixels; up to `scale` - 1 rows and columns at the end are left out.
+        scale: whole number of its pixels to a coarse one.
+
+    Returns:
+        Scene.
+    """
+    scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
+    transform = scene.transform and scene.transform * Affine.scale(scale)
+    return replace(scene, pixels=degrade(scene.pixels[None], scale)[0].numpy(), transform=transform)

@@ -1,0 +1,36 @@
+"""What a notebook's `source` may be: the name of a pack, a folder of images, or one image."""
+
+from pathlib import Path
+
+from helpers import paths, scenes
+from helpers.acquire import packs
+
+
+def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed=0):
+    """Open imagery, split by ground.
+
+    Args:
+        source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads it, from the working
+            folder, the data folder or the project's root.
+        block_px, guard_px: side of a block of ground, and width of the band left out between blocks, pixels.
+        bands: which bands, in which order; default: all.
+        role: which images of a folder with a manifest.
+        seed: of the split.
+
+    Returns:
+        dict from "train", "validation", "test" to a list of Scene.
+
+    Raises:
+        ValueError: neither a pack nor a path, or too little ground.
+    """
+    if source in packs.catalogue():
+        return scenes.split_ground(packs.open_scenes(source, bands), block_px=block_px, guard_px=guard_px, seed=seed)
+    places = [Path(source).expanduser(), paths.DATA / source, paths.ROOT / source]
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        raise ValueError(f"source {source!r} is neither a pack ({', '.join(packs.catalogue())}) nor a path that exists")
+    if path.is_file():
+        ground = scenes.split_ground([scenes.read(path)], block_px=block_px, guard_px=guard_px, seed=seed)
+    else:
+        ground = scenes.read_ground(path, role=role, block_px=block_px, guard_px=guard_px, seed=seed)
+    return {split: [scene.select(bands or scene.bands) for scene in found] for split, found in ground.items()}

@@ -1,0 +1,683 @@
+"""The sample packs: fetching them from an index, a folder or a cache, with faults, and what the real ones hold."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import paths
+from helpers.acquire import package_index, packs
+
+RANDOM = np.random.default_rng(0)
+MEMBERS = {"red.bin": RANDOM.bytes(30_000), "blue.bin": RANDOM.bytes(20_000), "deep/notes.txt": b"clear sky"}
+CREDIT = "Drawn by a random generator"
+
+
+# --- a tiny pack, and an index on loopback that can misbehave
+
+
+def wheel_of(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"tiny/data/{name}", content)
+        archive.writestr("tiny/not_listed.py", b"raise SystemExit")
+    return buffer.getvalue()
+
+
+def source_of(members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in {**members, "not_listed.py": b"raise SystemExit"}.items():
+            entry = tarfile.TarInfo(f"tiny/data/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+WHEEL = wheel_of(MEMBERS)
+WHEEL_FILE = "tiny-1.0-py3-none-any.whl"
+
+
+def write_catalogue(root, content=WHEEL, file=WHEEL_FILE, members=MEMBERS, **changes):
+    """A packs.toml with two packs from one archive: "tiny" with all members but the last, "notes" with the last."""
+    listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in members.items()}
+    archive = {"requirement": "tiny==1.0", "file": file, "bytes": len(content), "sha256": sha256(content)} | changes
+    lines = ["[archives.tiny]", *(f"{key} = {json.dumps(value)}" for key, value in archive.items())]
+    for pack, names in (("tiny", list(listed)[:-1]), ("notes", list(listed)[-1:])):
+        lines += [f"[packs.{pack}]", 'archive = "tiny"', 'prefix = "tiny/data/"']
+        lines += [f'description = "{pack}"', 'licence = "CC0"', f'credit = "{CREDIT}"']
+        lines += [f"[packs.{pack}.scenes.only]", f"files = {json.dumps(names)}", f"bands = {json.dumps(names)}"]
+        lines += [f"[packs.{pack}.members]", *(f"{json.dumps(name)} = {json.dumps(listed[name])}" for name in names)]
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    (root / "data" / "packs.toml").write_text("\n".join(lines))
+    packs._read_catalogue.cache_clear()
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty project with the tiny packs listed; the machine's own pip configuration and cache are out of sight."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    for name in [name for name in os.environ if name.startswith("PIP_") or name == packs.CACHE]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(package_index, "PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(package_index, "CHUNK_BYTES", 1000)
+    write_catalogue(tmp_path)
+    yield tmp_path
+    packs._read_catalogue.cache_clear()
+
+
+Request = namedtuple("Request", "path range status sent")
+
+
+class Index(BaseHTTPRequestHandler):
+    """A simple index with one project; `server.faults` are taken one for each request of the file."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        server, fault = self.server, None
+        if server.password and self.headers.get("Authorization") != server.password:
+            return self.answer(401, b"who are you?")
+        if not self.path.endswith((".whl", ".tar.gz")):
+            if server.page_faults:
+                return self.answer(server.page_faults.pop(0), b"")
+            listed = self.path == "/simple/tiny/"
+            page = f'<a href="../../files/{server.file}">{server.file}</a>'.encode()
+            return self.answer(200 if listed else 404, page if listed else b"", "text/html")
+        if server.faults:
+            fault = server.faults.pop(0)
+        if isinstance(fault, int):
+            return self.answer(fault, b"")
+        if fault == "log-in page":
+            return self.answer(200, b"<html>Welcome to the hotel</html>", "text/html")
+        content = server.content
+        if fault == "more":  # and no length, so that only counting helps
+            return self.answer(200, content + bytes(50_000), length=False)
+        if fault == "longer":
+            return self.answer(200, content + bytes(50_000))
+        span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(span[1]) if span and fault != "no ranges" else 0
+        headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if first else {}
+        keep = {"break": 20_000, "break at once": 0}.get(fault)
+        self.answer(206 if first else 200, content[first:], headers=headers, keep=keep, slow=fault == "slow")
+
+    def answer(self, status, body, kind="application/octet-stream", headers=(), length=True, keep=None, slow=False):
+        self.server.log.append(
+            Request(self.path, self.headers.get("Range"), status, len(body if keep is None else body[:keep]))
+        )
+        self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        if length:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", kind)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        body = body[:keep]
+        for start in range(0, len(body), 2000):
+            self.wfile.write(body[start : start + 2000])
+            time.sleep(0.05 if slow else 0)
+
+    def log_message(self, *ignored):
+        pass
+
+
+@pytest.fixture
+def index(root, monkeypatch):
+    """The index, running, and pip configured for it without asking pip (which takes half a second)."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    server.content, server.file, server.password = WHEEL, WHEEL_FILE, None
+    server.log, server.faults, server.page_faults = [], [], []
+    server.url = f"http://127.0.0.1:{server.server_port}/simple"
+    monkeypatch.setattr(package_index, "_pip_settings", lambda: {"index-url": server.url})
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def downloads(index):
+    return [request for request in index.log if request.path.startswith("/files/")]
+
+
+def unpacked(root):
+    """All files in data/packs but the locks: dict from path to content."""
+    base = root / "data" / "packs"
+    files = [path for path in base.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return {path.relative_to(base).as_posix(): path.read_bytes() for path in files}
+
+
+WHOLE = {("notes/" if name.endswith(".txt") else "tiny/") + name: content for name, content in MEMBERS.items()}
+
+
+# --- fetching
+
+
+def test_only_listed_members_are_unpacked_and_the_archive_is_fetched_once(root, index, capsys):
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+    assert len(downloads(index)) == 1  # for two packs
+    assert capsys.readouterr().out.splitlines() == [
+        f"tiny: unpacked 2 of 2 files, 0.1 MB. {CREDIT}",
+        f"notes: unpacked 1 of 1 files, 0.0 MB. {CREDIT}",
+    ]
+
+
+def test_source_archives_work_too(root, index):
+    index.content, index.file = source_of(MEMBERS), "tiny-1.0.tar.gz"
+    write_catalogue(root, index.content, index.file)
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_a_complete_pack_makes_no_request(root, index, capsys):
+    packs.fetch()
+    index.log.clear()
+    packs.fetch()
+    packs.fetch("tiny", verify=True)
+    assert index.log == []
+    assert "tiny: complete (2 files" in capsys.readouterr().out
+
+
+def test_one_pack_only(root, index):
+    packs.fetch(["notes"])
+    assert set(unpacked(root)) == {"notes/deep/notes.txt"}
+    assert packs.missing("tiny") == ["red.bin", "blue.bin"]
+
+
+def test_a_broken_download_resumes_where_it_stopped(root, index):
+    index.faults = ["break"]
+    packs.fetch()
+    first, second = downloads(index)
+    assert (first.range, first.sent) == (None, 20_000)
+    assert second.range == "bytes=20000-"
+    assert first.sent + second.sent == len(WHEEL)
+    assert unpacked(root) == WHOLE
+
+
+def test_progress_renews_the_patience(root, index):
+    index.faults = ["break", 500, 500, "break", 500, 500]  # more faults than pauses, but it gets further
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_a_server_without_ranges_starts_again(root, index):
+    index.faults = ["break", "no ranges"]
+    packs.fetch()
+    assert [request.status for request in downloads(index)] == [200, 200]
+    assert unpacked(root) == WHOLE
+
+
+def test_a_partial_file_longer_than_the_archive_is_replaced(root, index):
+    part = root / "data" / "packs" / f"{WHEEL_FILE}.part"
+    part.parent.mkdir()
+    part.write_bytes(bytes(len(WHEEL) + 5))
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+@pytest.mark.parametrize("status", [416, 429, 500, 503])
+def test_a_busy_server_is_asked_again(root, index, status):
+    index.faults = [status]
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_a_busy_index_page_is_asked_again(root, index):
+    index.page_faults = [503, 500]
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_it_gives_up_after_some_tries_and_keeps_what_it_has(root, index):
+    index.faults = ["break"] + ["break at once"] * 9
+    with pytest.raises(ConnectionError, match="Tried 4 times; what was received is kept"):
+        packs.fetch()
+    assert {path: len(content) for path, content in unpacked(root).items()} == {f"{WHEEL_FILE}.part": 20_000}
+    index.faults = []
+    packs.fetch()
+    assert downloads(index)[-1].range == "bytes=20000-"
+    assert unpacked(root) == WHOLE
+
+
+def test_no_network(root, index):
+    index.shutdown()
+    index.server_close()
+    with pytest.raises(ConnectionError, match="cannot be reached.*--from-folder"):
+        packs.fetch()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        ("log-in page", ValueError, "33 bytes of text/html, expected the .*log-in"),
+        ("longer", ValueError, f"expected the {len(WHEEL)} bytes"),
+        ("more", ValueError, f"sends more than the {len(WHEEL)} bytes"),
+        (403, OSError, "answered 403"),
+    ],
+)
+def test_what_is_not_the_archive_is_refused(root, index, fault, error, message):
+    index.faults = [fault]
+    with pytest.raises(error, match=message):
+        packs.fetch()
+    assert len(downloads(index)) == 1
+    assert not any(unpacked(root).values())
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_another_archive_of_the_same_size_is_refused_and_deleted(root, index):
+    index.content = WHEEL[:-1] + b"!"
+    with pytest.raises(ValueError) as error:
+        packs.fetch()
+    assert sha256(WHEEL) in str(error.value) and sha256(index.content) in str(error.value)
+    assert "run again" in str(error.value)
+    assert unpacked(root) == {}
+    index.content = WHEEL
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+@pytest.mark.parametrize("name", ["../outside.bin", "/outside.bin", "deep/../../outside.bin", "..\\outside.bin"])
+def test_a_member_outside_its_folder_is_refused(root, index, name):
+    members = {name: b"outside", "notes.txt": b""}
+    index.content = wheel_of(members)
+    write_catalogue(root, index.content, members=members)
+    with pytest.raises(ValueError, match="outside.bin.* would leave its folder"):
+        packs.fetch()
+    assert not list(root.rglob("outside.bin")) and not Path("/outside.bin").exists()
+
+
+def test_a_member_that_differs_from_the_list_is_not_unpacked(root, index):
+    index.content = wheel_of(MEMBERS | {"blue.bin": bytes(20_000)})
+    write_catalogue(root, index.content)
+    with pytest.raises(ValueError, match="blue.bin in .* SHA-256 expected .*not unpacked"):
+        packs.fetch()
+    assert "tiny/blue.bin" not in unpacked(root)
+
+
+def test_a_listed_member_that_the_archive_lacks_is_named(root, index):
+    index.content = wheel_of({"red.bin": MEMBERS["red.bin"], "deep/notes.txt": MEMBERS["deep/notes.txt"]})
+    write_catalogue(root, index.content)
+    with pytest.raises(ValueError, match="does not hold tiny/data/blue.bin"):
+        packs.fetch()
+
+
+def test_damage_is_found_and_mended(root, index, capsys):
+    packs.fetch()
+    red = packs.member_path("tiny", "red.bin")
+    red.write_bytes(bytes(30_000))
+    assert packs.missing("tiny") == [] and packs.missing("tiny", verify=True) == ["red.bin"]
+    packs.fetch(verify=True)
+    assert unpacked(root) == WHOLE
+    red.write_bytes(MEMBERS["red.bin"][:-1])
+    with pytest.raises(FileNotFoundError, match="is damaged.*python -m helpers fetch tiny"):
+        packs.member_path("tiny", "red.bin")
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+    assert "tiny: unpacked 1 of 2 files" in capsys.readouterr().out
+
+
+# --- folders, cache, disk
+
+
+def test_from_a_folder_without_network(root, index, tmp_path):
+    folder = tmp_path / "usb"
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match=f"{WHEEL_FILE} is not in .*usb"):
+        packs.fetch(from_folder=folder)
+    (folder / WHEEL_FILE).write_bytes(WHEEL[:-1])
+    with pytest.raises(ValueError, match="replace it by a whole copy"):
+        packs.fetch(from_folder=folder)
+    assert (folder / WHEEL_FILE).exists()
+    (folder / WHEEL_FILE).write_bytes(WHEEL)
+    packs.fetch(from_folder=str(folder))
+    assert unpacked(root) == WHOLE and index.log == []
+    assert (folder / WHEEL_FILE).read_bytes() == WHEEL
+
+
+def test_the_cache_keeps_the_archive_for_others(root, index, tmp_path, monkeypatch):
+    monkeypatch.setenv(packs.CACHE, str(tmp_path / "cache"))
+    packs.fetch()
+    assert (tmp_path / "cache" / WHEEL_FILE).read_bytes() == WHEEL
+    shutil.rmtree(root / "data" / "packs")
+    index.log.clear()
+    packs.fetch()
+    packs.fetch(from_folder=tmp_path)  # not there, but in the cache
+    assert unpacked(root) == WHOLE and index.log == []
+
+
+def test_a_full_disk_is_noticed_before_the_first_request(root, index, monkeypatch):
+    usage = shutil.disk_usage(root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=60_000))
+    with pytest.raises(OSError, match="0 MB are needed .* Make room"):
+        packs.fetch()
+    assert index.log == []
+
+
+# --- interruptions
+
+
+def test_interrupted_while_unpacking(root, index, monkeypatch):
+    replace, done = os.replace, []
+
+    def interrupt_the_second(source, target):
+        if done:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupt_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        packs.fetch()
+    left = unpacked(root)
+    assert set(left) == {"tiny/red.bin", f"{WHEEL_FILE}.part"} and left["tiny/red.bin"] == MEMBERS["red.bin"]
+    monkeypatch.setattr(os, "replace", replace)
+    index.log.clear()
+    packs.fetch()
+    assert index.log == [] and unpacked(root) == WHOLE
+
+
+FETCH = "from helpers.acquire import packs; packs.fetch()"
+
+
+def fetch_elsewhere(root, index):
+    """`fetch` in a process of its own, with pip configured by the environment."""
+    environment = os.environ | {
+        "SATELLITE_NOTEBOOKS_ROOT": str(root), "SATELLITE_NOTEBOOKS_DATA": str(root / "data"), "PIP_INDEX_URL": index.url,
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_killed_while_downloading(root, index):
+    members = MEMBERS | {"red.bin": RANDOM.bytes(2_000_000)}  # the process reads pieces of 256 KiB
+    index.content, index.faults = wheel_of(members), ["slow"]
+    write_catalogue(root, index.content, members=members)
+    process = fetch_elsewhere(root, index)
+    part, deadline = root / "data" / "packs" / f"{WHEEL_FILE}.part", time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    received = part.stat().st_size
+    assert 0 < received < len(index.content) and set(unpacked(root)) == {part.name}
+    leftover = root / "data" / "packs" / "tiny" / ".red.1.part.bin"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half a file of a killed process")
+    packs.fetch()
+    assert downloads(index)[-1].range == f"bytes={received}-"
+    assert unpacked(root) == WHOLE | {"tiny/red.bin": members["red.bin"]}
+
+
+def test_two_processes_at_once_share_one_download(root, index):
+    index.faults = ["slow"]
+    processes = [fetch_elsewhere(root, index) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert unpacked(root) == WHOLE
+    assert len(downloads(index)) == 1
+    assert sorted("unpacked" in text for text in said) == [False, True]
+
+
+# --- pip's configuration
+
+
+@pytest.fixture
+def pip_index(index, monkeypatch):
+    """The index, with pip asked for its configuration."""
+    monkeypatch.undo()
+    return index
+
+
+def settings_of(tmp_path, monkeypatch, file, **environment):
+    (tmp_path / "pip.conf").write_text(file)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return package_index._pip_settings()
+
+
+def test_pip_settings_come_from_files_and_environment(tmp_path, monkeypatch):
+    file = (
+        "[global]\nindex-url = https://a/simple\ncert = /c.pem\nfind-links =\n  /x\n  /y\n[install]\nproxy = http://p\n"
+    )
+    pip = settings_of(tmp_path, monkeypatch, file, PIP_INDEX_URL="https://b/simple", PIP_CERT="", PIP_TRUSTED_HOST="b")
+    assert pip["index-url"] == "https://b/simple" and pip["cert"] == "/c.pem" and pip["proxy"] == "http://p"
+    assert pip["find-links"].split() == ["/x", "/y"] and pip["trusted-host"] == "b"
+    assert package_index._sources(pip)[0] == ("find_links", "/x")
+    assert package_index._sources(pip | {"no-index": "1"}) == [("find_links", "/x"), ("find_links", "/y")]
+
+
+def test_the_default_index_is_asked_beside_an_extra_one():
+    sources = package_index._sources({"extra-index-url": "https://extra/simple"})
+    assert (
+        len(sources) == 2
+        and sources[0][1].startswith("https://")
+        and sources[1] == ("index_urls", "https://extra/simple")
+    )
+
+
+def test_a_broken_pip_configuration_is_not_passed_over(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="pip config list"):
+        settings_of(tmp_path, monkeypatch, "index-url without a section")
+
+
+def use(monkeypatch, **options):
+    pip = {name.replace("_", "-"): value for name, value in options.items()}
+    monkeypatch.setattr(package_index, "_pip_settings", lambda: pip)
+
+
+def test_sources_that_fail_do_not_hide_the_others(root, index, tmp_path, monkeypatch):
+    extra = f"file:///nowhere/simple http://127.0.0.1:1/simple {index.url}"
+    use(monkeypatch, index_url="/nowhere/else", find_links="/nowhere https://nowhere.invalid/", extra_index_url=extra)
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_a_folder_of_find_links_needs_no_index(root, index, tmp_path, monkeypatch):
+    (tmp_path / WHEEL_FILE).write_bytes(WHEEL)
+    use(monkeypatch, index_url=index.url, find_links=str(tmp_path), no_index="true")
+    packs.fetch()
+    assert unpacked(root) == WHOLE and index.log == []
+    assert (tmp_path / WHEEL_FILE).exists()
+
+
+def test_an_index_of_files(root, tmp_path, monkeypatch):
+    (tmp_path / "simple" / "tiny").mkdir(parents=True)
+    (tmp_path / "simple" / "tiny" / "index.html").write_text(f'<a href="../../{WHEEL_FILE}">{WHEEL_FILE}</a>')
+    (tmp_path / WHEEL_FILE).write_bytes(WHEEL)
+    use(monkeypatch, index_url=(tmp_path / "simple").as_uri())
+    packs.fetch()
+    assert unpacked(root) == WHOLE
+
+
+def test_an_index_without_the_file_is_named(root, index, monkeypatch):
+    index.file = "tiny-0.9-py3-none-any.whl"
+    with pytest.raises(FileNotFoundError, match=re.escape(f"({index.url}) has {WHEEL_FILE}")):
+        packs.fetch()
+    use(monkeypatch, no_index="1")
+    with pytest.raises(FileNotFoundError, match=r"configured for \(none\)"):
+        packs.fetch()
+
+
+@pytest.mark.parametrize("fault", [None, 404, "log-in page", "break at once", "no such file", "wrong password"])
+def test_passwords_are_used_but_never_shown(root, index, monkeypatch, capsys, caplog, fault):
+    index.password = "Basic " + base64.b64encode(b"ada:s3cret").decode()
+    index.faults = [fault] * 9 if fault else []
+    if fault == "no such file":
+        index.file = "other-1.0.tar.gz"
+    password = "wr0ng-s3cret" if fault == "wrong password" else "s3cret"
+    use(monkeypatch, index_url=index.url.replace("//", f"//ada:{password}@"))
+    if fault:
+        with pytest.raises((OSError, ValueError)) as error:
+            packs.fetch()
+        chain = [error.value, error.value.__cause__, error.value.__context__]
+        assert "s3cret" not in "".join(map(repr, chain))
+    else:
+        packs.fetch()
+        assert unpacked(root) == WHOLE
+    assert "s3cret" not in "".join(capsys.readouterr()) + caplog.text
+
+
+# --- the catalogue
+
+
+def test_unknown_names_get_the_nearest(root):
+    with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'. There are tiny, notes"):
+        packs.fetch("tinny")
+    with pytest.raises(ValueError, match="no scene of tiny 'onyl'; the nearest is 'only'"):
+        packs.open_scene("tiny", "onyl")
+    with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'.*red.bin, blue.bin"):
+        packs.member_path("tiny", "green.bin")
+    with pytest.raises(ValueError, match="2 files of tiny end with '.bin'"):
+        packs.member_path("tiny", ".bin")
+
+
+def test_a_pack_that_is_not_fetched_says_the_command(root):
+    with pytest.raises(FileNotFoundError, match="python -m helpers fetch tiny"):
+        packs.open_scene("tiny")
+
+
+def test_credits_come_once_and_in_order():
+    names = ["landsat8_itaipu", "blue_marble", "landsat8_itaipu"]
+    assert packs.credits(names) == [packs.catalogue()[name].credit for name in names[:2]]
+
+
+def test_importing_loads_neither_network_nor_training_libraries():
+    code = f"import sys; {FETCH.split(';')[0]}; packs.catalogue(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"tensorflow", "keras", "requests", "unearth", "tqdm"} & set(loaded)
+
+
+# --- the real packs, where they are fetched
+
+
+def fetched(name):
+    return pytest.mark.skipif(bool(packs.missing(name)), reason=f"needs: python -m helpers fetch {name}")
+
+
+RGB = ("red", "green", "blue")
+SCENES = [  # pack, scene, bands, height, width, CRS, data type, share of pixels with data
+    ("landsat8_itaipu", "224077", ("blue", "green", "red"), 1515, 2006, 32621, "uint16", 0.9764),
+    ("landsat8_itaipu", "224078", ("blue", "green", "red"), 1860, 2041, 32621, "uint16", 0.8348),
+    ("sentinel2_brandenburg", "10m", ("blue", "green", "red", "nir"), 768, 1536, 32633, "uint16", 1),
+    ("sentinel2_brandenburg", "20m", ("rededge1", "rededge2", "rededge3", "nir08", "swir16", "swir22"),
+     384, 768, 32633, "uint16", 1),
+    ("sentinel2_brandenburg", "60m", ("coastal", "nir09", "cirrus"), 128, 256, 32633, "uint16", 1),
+    ("landsat_timeseries", "2008-04-19", ("red", "nir", "swir16", "fmask"), 61, 61, 32613, "int16", 1),
+    ("landsat_timeseries", "2008-04-27", ("red", "nir", "swir16", "fmask"), 61, 61, 32613, "int16", 0.8186),
+    ("blue_marble", "image", RGB, 2700, 5400, 4326, "uint8", 1),
+    ("blue_marble", "relief", RGB, 2700, 5400, 4326, "uint8", 1),
+    ("rocky_mountain", "image", RGB, 373, 485, 4326, "uint8", 0.9376),
+    ("rocky_mountain", "dem", ("elevation_m",), 187, 152, 4326, "uint16", 1),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("pack", "name", "bands", "height", "width", "epsg", "dtype", "valid"),
+    [pytest.param(*row, marks=fetched(row[0]), id=f"{row[0]} {row[1]}") for row in SCENES],
+)
+def test_real_scenes(pack, name, bands, height, width, epsg, dtype, valid):
+    scene = packs.open_scene(pack, name)
+    assert (scene.height, scene.width, scene.bands) == (height, width, bands)
+    assert scene.crs.to_epsg() == epsg and scene.transform is not None
+    assert scene.dtype == dtype and scene.pixels.dtype == np.float32
+    assert scene.valid.mean() == pytest.approx(valid, abs=1e-4)
+    assert scene.name == f"{pack} {name}" and scene.credit == packs.catalogue()[pack].credit
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=fetched(name)) for name in packs.catalogue()])
+def test_real_files_have_the_listed_hashes(name):
+    assert packs.missing(name, verify=True) == []
+
+
+@pytest.mark.parametrize("name", packs.catalogue())
+def test_every_scene_file_is_listed_and_every_pack_says_what_it_is(name):
+    pack = packs.catalogue()[name]
+    assert pack.description and pack.licence and pack.credit and "==" in pack.archive.requirement
+    assert set(pack.main) <= set(pack.scenes)
+    for scene in pack.scenes.values():
+        assert set(scene["files"]) <= set(pack.members)
+        assert len(scene["files"]) in (1, len(scene["bands"]))
+
+
+@fetched("landsat8_itaipu")
+def test_landsat_scenes_share_a_grid_and_overlap():
+    first, second = packs.open_scenes("landsat8_itaipu", bands=("red", "blue"))
+    assert first.bands == ("red", "blue") and first.nodata == 0
+    shift = ~first.transform * (second.transform.c, second.transform.f)
+    assert shift == pytest.approx(np.round(shift))
+    whole = packs.open_scene("landsat8_itaipu", "224077")
+    np.testing.assert_array_equal(first.pixels[..., 1], whole.pixels[..., 0])
+
+
+@fetched("landsat_timeseries")
+def test_time_series_is_in_order_of_date_and_on_one_grid():
+    series = packs.open_scenes("landsat_timeseries")
+    names = [scene.name.split()[1] for scene in series]
+    assert len(series) == 105 and names == sorted(set(names)) and names[-1] == "2013-05-27"
+    assert len({(scene.transform, str(scene.crs)) for scene in series}) == 1
+    assert sum(not scene.valid.all() for scene in series) == 61  # Landsat 7 without its scan-line corrector
+    codes = np.unique([scene.select(["fmask"]).pixels for scene in series])
+    assert codes.tolist() == [0, 1, 2, 3, 4, 255]
+
+
+@fetched("sentinel2_brandenburg")
+def test_unknown_bands_are_named():
+    with pytest.raises(ValueError, match="no band infrared; it has blue, green, red, nir"):
+        packs.open_scene("sentinel2_brandenburg", bands=["nir", "infrared"])
+
+
+@fetched("blue_marble")
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_blue_marble_lies_under_the_surveyed_coast():
+    """Where a coast line is drawn, sea begins: the best agreement with the image's own sea is without any shift."""
+    from PIL import Image, ImageDraw
+
+    scene = packs.open_scene("blue_marble")
+    top, left, height, width = 600, 2500, 400, 600  # the Mediterranean: rows, columns
+    lines = packs.member_path("blue_marble", "gshhs_i.dat").read_bytes()
+    land = Image.new("1", (width, height))
+    for row in packs.member_path("blue_marble", "gshhsmeta_i.dat").read_text().splitlines():
+        kind, start, count = (row.split()[i] for i in (0, 5, 6))
+        if kind == "1":
+            outline = np.frombuffer(lines, "<f4", int(count) // 4, int(start)).reshape(-1, 2)
+            for turn in (0, -360):
+                place = ~scene.transform * (outline.T.astype(float) + [[turn], [0]])
+                points = np.column_stack(place) - (left, top)
+                if (points.min(0) < (width, height)).all() and (points.max(0) > 0).all():
+                    ImageDraw.Draw(land).polygon(list(map(tuple, points)), fill=1)
+    sea = scene.pixels[top : top + height, left : left + width]
+    sea = sea[..., 2] > 1.25 * sea[..., 0] + 8
+    shifts = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+    agreement = [np.mean(np.roll(land, shift, (0, 1))[2:-2, 2:-2] != sea[2:-2, 2:-2]) for shift in shifts]
+    assert shifts[int(np.argmax(agreement))] == (0, 0) and max(agreement) > 0.95
