@@ -37,7 +37,7 @@ def load_model(model):
         )
     if not path.with_suffix(".json").exists():
         raise ValueError(f"{path.with_suffix('.json')} is missing: it says which bands and values {path.name} expects")
-    import keras
+    from helpers.backend import keras
 
     return keras.models.load_model(path, compile=False), paths.read_json(path.with_suffix(".json"))
 
@@ -158,7 +158,7 @@ def _run(image, bands, enlarge, target, about, window_px, progress):
         "bigtiff": "if_safer",
     }  # fmt: skip
     if image.transform != Affine.identity():
-        profile["transform"] = image.transform * Affine.scale(1 / scale)
+        profile["transform"] = image.transform @ Affine.scale(1 / scale)
     paths.require_space(target.parent, height * width * scale**2 * profile["count"] * np.dtype(dtype).itemsize)
     starts = [(row, column) for row in range(0, height, window_px) for column in range(0, width, window_px)]
     with paths.atomic(target) as temporary, rasterio.open(temporary, "w", **profile) as output:

@@ -1,7 +1,49 @@
 """Every network of the series, from top to bottom, in Keras layers and `keras.ops` only."""
 
-import keras
-from keras import layers, ops
+import numpy as np
+
+from helpers.backend import keras
+
+layers, ops = keras.layers, keras.ops
+
+
+@keras.saving.register_keras_serializable("helpers")
+class BicubicUpsampling(layers.Layer):
+    """Bicubic enlargement as a fixed convolution of the small image, because XLA has no bicubic resize.
+
+    Each pixel becomes `scale` x `scale` phases of one 5 x 5 neighbourhood. At the border the weights that fall outside
+    are left out and the others made to sum to one again, as TensorFlow and Pillow do.
+
+    Args:
+        scale: enlargement of each side.
+
+    Source: cubic convolution with a = -0.5 (Keys 1981).
+    """
+
+    def __init__(self, scale, **options):
+        super().__init__(dtype="float32", **options)
+        self.scale = scale
+        distance = np.abs((np.arange(scale) + 0.5) / scale - 0.5 - np.arange(-2, 3)[:, None])  # (5 taps, phases)
+        near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+        weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+        kernel = np.einsum("yp,xq->yxpq", weights, weights).reshape(5, 5, 1, scale**2)
+        self.kernel = kernel.astype("float32")
+
+    def call(self, images):
+        """(batch, height, width, bands) to (batch, height * scale, width * scale, bands)."""
+        planes = [self._enlarged(images[..., band : band + 1]) for band in range(images.shape[-1])]
+        return ops.concatenate(planes, axis=-1) / self._enlarged(ops.ones_like(images[:1, ..., :1]))
+
+    def _enlarged(self, plane):
+        return ops.depth_to_space(ops.conv(plane, self.kernel, padding="same"), self.scale)
+
+    def compute_output_shape(self, shape):
+        """Both sides times `scale`."""
+        return shape[0], *(side and side * self.scale for side in shape[1:3]), shape[3]
+
+    def get_config(self):
+        """What is needed to load it again."""
+        return {**super().get_config(), "scale": self.scale}
 
 
 def srcnn(bands, *, residual=True, filters=(64, 32)):
@@ -49,7 +91,7 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
         features = _conv(filters[1], 3)(features)
     folded = layers.Conv2D(bands * scale**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
     detail = ops.depth_to_space(folded, scale)
-    bicubic = layers.UpSampling2D(scale, interpolation="bicubic", dtype="float32")(low_res)
+    bicubic = BicubicUpsampling(scale, name="bicubic")(low_res)
     return keras.Model(low_res, layers.Add(dtype="float32")([bicubic, detail]), name="espcn")
 
 
@@ -61,13 +103,13 @@ def receptive_field_px(model):
     """How wide a square of input pixels one output pixel of a chain of stride-1 convolutions depends on.
 
     Args:
-        model: keras.Model whose convolutions follow one another; an interpolated skip adds at most 5 pixels.
+        model: keras.Model whose convolutions follow one another; a bicubic skip alone needs 5 pixels.
 
     Returns:
         int, pixels of the network's own input.
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
-    skip = 5 if any(isinstance(layer, layers.UpSampling2D) for layer in model.layers) else 1
+    skip = 5 if any(isinstance(layer, BicubicUpsampling) for layer in model.layers) else 1
     return max(skip, 1 + sum(layer.kernel_size[0] - 1 for layer in convolutions))
 
 

@@ -27,7 +27,7 @@ def stretch(images, percentiles=(2, 98), *, bands=None):
         bands: those to show, as for `grid`.
 
     Returns:
-        (low, high), each float64 (bands shown,), in the unit of the images.
+        (low, high), each float (bands shown,), in the unit of the images.
     """
     visible = [_visible(image, bands) for image in images]
     values = np.concatenate([pixels.reshape(-1, pixels.shape[-1]) for pixels in visible])
@@ -44,7 +44,7 @@ def grid(
 
     Args:
         images: list of Scene or (height, width, bands), of any sizes. NaN is painted in a neutral colour; uint8 arrays
-            are pictures already, and are shown as they are.
+            and Scenes from 8-bit files are pictures already, and are shown as they are.
         titles: one for each image.
         bands: three to show as red, green and blue, or one in grey: names for Scenes, indices for arrays. Default:
             red, green, blue; else nir, red, green; else the first three; else the first.
@@ -62,10 +62,9 @@ def grid(
     Raises:
         ValueError: no image, one without three dimensions, another number of titles, or a band that is missing.
     """
-    pictures = _pictures(images, bands, stretch)
-    credit = _credit(credit, images)
+    titles, credit = _one_each(images, titles), _credit(credit, images)
     fig, axes = _panels(images, titles, columns=columns, credit=credit, caption=caption, size=size)
-    for ax, image, picture in zip(axes, images, pictures, strict=True):
+    for ax, image, picture in zip(axes, images, _pictures(images, bands, stretch), strict=True):
         _draw(ax, picture, _array(image).shape)
     _scale_bars(axes, images, pixel_size_m)
     return fig
@@ -89,17 +88,18 @@ def error_map(reference, estimates, titles, *, unit="", pixel_size_m=None, credi
     """
     import matplotlib
 
-    truth = _array(reference).astype(float)
-    if wrong := [shape for shape in (_array(estimate).shape for estimate in estimates) if shape != truth.shape]:
-        raise ValueError(f"an estimate has shape {wrong[0]}, the reference {truth.shape}: resample it first")
+    titles, truth = _one_each(estimates, titles), _array(reference).astype(float)
+    for title, estimate in zip(titles, estimates, strict=True):
+        if _array(estimate).shape != truth.shape:
+            raise ValueError(f"{title} has shape {_array(estimate).shape}, the reference {truth.shape}: resample it")
     errors = [np.abs(_array(estimate) - truth).mean(axis=-1) for estimate in estimates]
     titles = [f"{title}\nmean {np.nanmean(error):.3g} {unit}" for title, error in zip(titles, errors, strict=True)]
     credit = _credit(credit, [reference, *estimates])
     fig, axes = _panels(estimates, titles, credit=credit, caption=caption, room_in=0.7)
-    scale = matplotlib.colors.Normalize(0, np.nanpercentile([_thinned(error) for error in errors], 99))
     colours = matplotlib.colormaps["magma"].with_extremes(bad=NO_DATA)
+    limit = np.nanpercentile([_thinned(error) for error in errors], 99)
     for ax, error in zip(axes, errors, strict=True):
-        drawn = _draw(ax, _thinned(error), error.shape, norm=scale, cmap=colours)
+        drawn = _draw(ax, _thinned(error), error.shape, cmap=colours, vmin=0, vmax=limit)
     label = f"absolute error ({unit})" if unit else "absolute error"
     fig.colorbar(drawn, ax=axes, label=label, extend="max", location="bottom", shrink=0.5, aspect=40)
     _scale_bars(axes, [reference] * len(axes), pixel_size_m)
@@ -125,12 +125,10 @@ def before_after(
     Raises:
         ValueError: the images have other proportions, so they do not show the same ground.
     """
-    (rows, columns), (other_rows, other_columns) = (_array(image).shape[:2] for image in (before, after))
-    if abs(rows * other_columns / (other_rows * columns) - 1) > 0.01:
-        raise ValueError(
-            f"before is {rows} x {columns} pixels, after {other_rows} x {other_columns}: their proportions differ, so "
-            "they do not show the same ground"
-        )
+    (rows, columns), (rows_after, columns_after) = (_array(image).shape[:2] for image in (before, after))
+    if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
+        sizes = f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}"
+        raise ValueError(f"{sizes}: their proportions differ, so they do not show the same ground")
     credit = _credit(credit, [before, after])
     pictures = _pictures([before, after], bands, stretch)
     height, width = max(picture.shape[:2] for picture in pictures)
@@ -144,13 +142,10 @@ def before_after(
 
     if not (_nobody_watches() if static is None else static):
         return _slider(halves, left.shape[1], titles, credit)
-    pixel_width_m = _pixel_sizes([before, after], pixel_size_m)[0]
-    return grid(
-        [left, halves(left.shape[1] // 2), right],
-        [titles[0], " | ".join(titles), titles[1]],
-        pixel_size_m=pixel_width_m and pixel_width_m * columns / left.shape[1],
-        credit=credit,
-    )
+    images, names = [left, halves(left.shape[1] // 2), right], [titles[0], " | ".join(titles), titles[1]]
+    pixel_size_m = _pixel_sizes([before, after], pixel_size_m)[0]
+    pixel_size_m = pixel_size_m and pixel_size_m * columns / left.shape[1]
+    return grid(images, names, pixel_size_m=pixel_size_m, credit=credit)
 
 
 def _slider(halves, width, titles, credit):
@@ -276,37 +271,37 @@ def _thinned(pixels):
 
 
 def _visible(image, bands):
-    """The pixels to look at, thinned: (height, width, 1 or 3)."""
+    """The pixels to look at, thinned: float32 (height, width, 1 or 3)."""
     pixels = _thinned(_array(image))
     if isinstance(image, Scene):
         named = [colours for colours in COLOURS if set(colours) <= set(image.bands)]
-        bands = bands or (named[0] if named else image.bands[: 3 if len(image.bands) > 2 else 1])
-        pixels = replace(image, pixels=pixels).select(bands).pixels
+        default = named[0] if named else image.bands[: 3 if len(image.bands) > 2 else 1]
+        pixels = replace(image, pixels=pixels).select(default if bands is None else bands).pixels
     else:
-        pixels = pixels[..., list(bands or range(3 if pixels.shape[-1] > 2 else 1))]
+        default = range(3 if pixels.shape[-1] > 2 else 1)
+        pixels = pixels[..., list(default if bands is None else bands)]
     if pixels.shape[-1] not in (1, 3):
         raise ValueError(f"{pixels.shape[-1]} bands to show ({bands}); expected one, or three for red, green and blue")
-    return pixels
+    return pixels.astype(np.float32, copy=False)
 
 
 def _pictures(images, bands=None, limits=None):
-    """Each image as uint8 (height, width, 3); one stretch for all in colour, another for all in grey."""
+    """Each image as uint8 (height, width, 3): one stretch for all in colour, another for all in grey."""
     visible = [_visible(image, bands) for image in images]
-    raw = [pixels for pixels in visible if pixels.dtype != np.uint8]
-    shared = {
-        count: stretch([pixels for pixels in raw if pixels.shape[-1] == count]) if limits is None else limits
-        for count in {pixels.shape[-1] for pixels in raw}
-    }
+    kinds = [(p.shape[-1], getattr(i, "dtype", None) == "uint8") for p, i in zip(visible, images, strict=True)]
+    shared = {}
+    for count, eight_bit in set(kinds):
+        alike = [pixels for pixels, kind in zip(visible, kinds, strict=True) if kind == (count, eight_bit)]
+        given = limits is not None and np.size(limits[0]) in (1, count)
+        shared[count, eight_bit] = (0, 255) if eight_bit else limits if given else stretch(alike)
 
-    def painted(pixels):
-        if pixels.dtype == np.uint8:
-            return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        low, high = np.asarray(shared[pixels.shape[-1]], float)
+    def painted(pixels, kind):
+        low, high = np.asarray(shared[kind], float)
         bright = np.clip((pixels - low) / np.where(high > low, high - low, 1), 0, 1)
         missing = np.isnan(bright).any(axis=-1, keepdims=True)
         return np.rint(255 * np.where(missing, NO_DATA, bright)).astype(np.uint8)
 
-    return [painted(pixels) for pixels in visible]
+    return [painted(pixels, kind) for pixels, kind in zip(visible, kinds, strict=True)]
 
 
 def _enlarged(picture, height, width):
@@ -335,6 +330,13 @@ def _credit(credit, images):
     return " · ".join(dict.fromkeys(own)) if credit is None else credit
 
 
+def _one_each(images, titles):
+    titles = [""] * len(images) if titles is None else list(titles)
+    if not len(images) or len(images) != len(titles):
+        raise ValueError(f"{len(images)} images and {len(titles)} titles; expected at least one, and a title for each")
+    return titles
+
+
 def _figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
     """A figure `width` x `height` inches, higher by what caption and credit need, and its axes as a list."""
     import matplotlib.pyplot as plt
@@ -350,22 +352,20 @@ def _figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
     return fig, list(axes.flat)
 
 
-def _panels(images, titles=None, *, columns=None, credit=None, caption=None, size=None, room_in=0):
+def _panels(images, titles, *, columns=None, credit=None, caption=None, size=None, room_in=0):
     """A figure with bare, titled axes, one for each image."""
-    titles = [""] * len(images) if titles is None else titles
-    if not len(images) or len(images) != len(titles):
-        raise ValueError(f"{len(images)} images and {len(titles)} titles; expected at least one, and a title for each")
     columns = columns or min(len(images), 4)
     size, rows = size or min(5, 10 / columns), -(-len(images) // columns)
     titles = [_wrapped(title, size, 10) for title in titles]
     height = size * max(_array(image).shape[0] / _array(image).shape[1] for image in images)
-    height += 0.17 * max(len(title.splitlines()) for title in titles)
+    height += 0.19 * max(len(title.splitlines()) for title in titles)
     fig, axes = _figure(
         size * columns, height * rows + room_in, rows=rows, columns=columns, caption=caption, credit=credit
     )
     for ax, title in zip(axes, titles + [""] * len(axes), strict=False):
         ax.set_title(title, fontsize=10)
         ax.axis("off")
+        ax.set_anchor("N")  # images of other proportions line up under their titles; and constrained layout cuts none
     return fig, axes[: len(images)]
 
 
@@ -375,8 +375,8 @@ def _wrapped(text, width_in, size_pt):
 
 
 def _draw(ax, picture, shape, **colouring):
-    """Draw in the image's own pixel coordinates, and with its pixels visible, unless the page has fewer."""
-    interpolation = "nearest" if max(picture.shape[:2]) <= 512 else "auto"
+    """Draw in the image's own pixel coordinates."""
+    interpolation = "nearest" if max(picture.shape[:2]) <= 512 else "auto"  # the page has fewer pixels: average them
     return ax.imshow(picture, extent=(0, shape[1], shape[0], 0), interpolation=interpolation, **colouring)
 
 
@@ -392,15 +392,15 @@ def _scale_bars(axes, images, pixel_size_m):
     """A bar of a round length, up to a third of the width: on the first image if all are as wide, else on each."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    sizes = _pixel_sizes(images, pixel_size_m)
-    known = [(ax, size, size * _array(image).shape[1]) for ax, image, size in zip(axes, images, sizes) if size]
+    panels = zip(axes, _pixel_sizes(images, pixel_size_m), images, strict=True)
+    known = [(ax, size, size * _array(image).shape[1]) for ax, size, image in panels if size]
     alike = len(known) == len(axes) and np.ptp([width_m for *_, width_m in known]) < 0.01 * known[0][-1]
     for ax, size, width_m in known[:1] if alike else known:
         power = 10 ** np.floor(np.log10(width_m / 3))
         length_m = power * max(step for step in (1, 2, 5) if step * power <= width_m / 3)
         label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-        bar = AnchoredSizeBar(ax.transData, length_m / size, label, "lower left", pad=0.4, borderpad=0.5, sep=3,
-                              color="white", label_top=True)  # fmt: skip
+        style = {"pad": 0.4, "borderpad": 0.5, "sep": 3, "color": "white", "label_top": True}
+        bar = AnchoredSizeBar(ax.transData, length_m / size, label, "lower left", **style)
         bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
         bar.size_bar.get_children()[0].set_linewidth(2)
         ax.add_artist(bar)

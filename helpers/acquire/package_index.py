@@ -105,8 +105,8 @@ def _find(archive, pip):
                         if match.link.filename == archive.file:
                             return match.link
                 except Exception as error:  # of the HTTP library below unearth, which differs by version
-                    if kind == "index_urls" or "://" in url:
-                        unreachable.append(f"{_shown(url)} cannot be reached ({type(error).__name__})")
+                    if url.startswith("http"):  # a folder that is not there is passed over, as pip does
+                        unreachable.append(f"{_shown(url)} cannot be reached ({type(error).__name__}: {error})")
     finally:
         log.removeHandler(notes)
     said = "; ".join(dict.fromkeys([*(record.getMessage() for record in notes.buffer), *unreachable]))
@@ -153,7 +153,7 @@ def _receive(archive, url, pip, part, progress):
                         raise ValueError(f"{_shown(url)} sends more than the {archive.bytes} bytes of {archive.file}")
                     handle.write(chunk)
                     bar.update(len(chunk))
-            if handle.tell() < archive.bytes:
+            if handle.tell() != archive.bytes:
                 raise ConnectionError(f"{_shown(url)} ended after {handle.tell()} of {archive.bytes} bytes")
     except (requests.RequestException, HTTPError) as error:
         raise ConnectionError(f"the connection to {_shown(url)} broke ({type(error).__name__})") from error
@@ -180,4 +180,4 @@ def _first_byte(archive, answer):
 def _shown(url):
     """The URL without user, password and query, which may be secrets."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url

@@ -140,7 +140,9 @@ def open_scene(pack, name=None, bands=None):
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
     files, names = listed["files"], listed["bands"]
-    if bands and len(files) == len(names) and set(bands) <= set(names):  # a file for each band: read only those wanted
+    for band in bands or ():
+        _look_up(band, dict.fromkeys(names), f"band of {pack} {name}")
+    if bands and len(files) == len(names):  # a file for each band: read only those wanted
         files, names = [files[names.index(band)] for band in bands], bands
     files = [member_path(pack, file) for file in files]
     scene = scenes.read(files, bands=names, nodata=listed.get("nodata"), credit=entry.credit, name=f"{pack} {name}")

@@ -1,7 +1,8 @@
 """Random patches of training ground as a `tf.data` stream whose n-th sample depends on the seed and n alone."""
 
 import numpy as np
-import tensorflow as tf
+
+from helpers.backend import tf
 
 
 def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import tensorflow as tf
 from rasterio.transform import Affine
 
+from helpers.backend import tf
 from helpers.pairs.patches import patches
 from helpers.scenes import to_unit
 
@@ -103,5 +103,5 @@ def shrink_scene(scene, scale):
         Scene.
     """
     scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
-    transform = scene.transform and scene.transform * Affine.scale(scale)
+    transform = scene.transform and scene.transform @ Affine.scale(scale)
     return replace(scene, pixels=degrade(scene.pixels[None], scale)[0].numpy(), transform=transform)

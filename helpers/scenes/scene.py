@@ -76,7 +76,7 @@ class Scene:
                 f"{self.name}: rows {row} to {row + height}, columns {column} to {column + width} reach beyond "
                 f"{self.height} x {self.width} pixels"
             )
-        transform = None if self.transform is None else self.transform * Affine.translation(column, row)
+        transform = None if self.transform is None else self.transform @ Affine.translation(column, row)
         return replace(self, pixels=self.pixels[row : row + height, column : column + width], transform=transform)
 
     def select(self, bands):

@@ -5,8 +5,7 @@ import platform
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import keras
-import tensorflow as tf
+from helpers.backend import keras, tf
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 

@@ -4,11 +4,11 @@ import json
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
 from helpers import metrics
+from helpers.backend import keras
 from helpers.paths import atomic
 from helpers.training.monitor import Monitor
 
@@ -57,7 +57,7 @@ def fit(
     if first < steps:
         monitor = Monitor(model.name, steps=steps, score="psnr_db", baseline=baseline)
         reporter = Reporter(state, history, monitor, validation, every=max(1, steps // reports), steps=steps)
-        model.fit(make_dataset(first), steps_per_epoch=steps - first, epochs=1, verbose=0, callbacks=[reporter])
+        model.fit(make_dataset(first), steps_per_epoch=steps - first, epochs=1, verbose=0, shuffle=False, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
     return pd.DataFrame(history)
 
