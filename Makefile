@@ -109,7 +109,7 @@ from packaging.requirements import Requirement
 system, python = sys.argv[1:]
 for line in open("constraints.txt", encoding="utf-8"):
     if not line.startswith("#"):
-        pin = Requirement(line)
+        pin = Requirement(line.strip())
         if not pin.marker or pin.marker.evaluate({"sys_platform": system, "python_version": python}):
             print(pin.name + str(pin.specifier))
 endef

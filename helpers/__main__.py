@@ -49,12 +49,15 @@ def _parser():
 
 
 def _assignment(text):
-    import yaml
+    from helpers.runs.parameters import read_yaml
 
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} should read NAME=VALUE")
-    return name, yaml.safe_load(value)
+    try:
+        return name, read_yaml(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _value_range(text):
@@ -74,6 +77,7 @@ def _fetch(options):
 
 
 def _run(options):
+    from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
     from helpers import runs
@@ -86,6 +90,10 @@ def _run(options):
     except PapermillExecutionError as error:
         print(f"error: {error.ename}: {error.evalue}\nThe traceback stands in the output notebook of the run "
               "(runs/latest names it); `--resume` goes on from there", file=sys.stderr)  # fmt: skip
+        return 1
+    except DeadKernelError:
+        print("error: the notebook's process ended by itself, most often for lack of memory: close other programs or "
+              "choose smaller parameters; `--resume` goes on from there", file=sys.stderr)  # fmt: skip
         return 1
     _print_scores([report.parent.name])
     print(f"\nreport: {report}")
@@ -105,6 +113,8 @@ def _print_scores(run_ids):
     from helpers import runs
 
     table = runs.ledger(run_ids)
+    if not len(table):
+        print("no notebook of these runs is finished" if run_ids else "there is no finished run yet")
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=True) if len(table) else ():
         columns, cells = runs.score_table([row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()])
         lines = [columns, *(line for line, _ in cells)]

@@ -1,17 +1,19 @@
 """A trained network over a whole GeoTIFF, window by window."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from helpers import paths
 from helpers.scenes import from_unit, to_file_values, to_unit
+from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, unplaced_is_fine
 
+DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "receptive_field_px", "credit")  # what model.json must say
 SAMPLE_PX = 1500  # "auto" value ranges are read from a scene thinned to this many pixels a side
 
 
@@ -26,7 +28,7 @@ def load_model(model):
         keras.Model, and the dict of its `model.json`.
 
     Raises:
-        ValueError: there is no such model, or no description beside it.
+        ValueError: there is no such model, no description beside it, or one that does not say enough.
     """
     named = paths.ROOT / "data" / "weights" / f"{model}.keras"
     path = named if named.exists() else Path(model)
@@ -37,9 +39,13 @@ def load_model(model):
         )
     if not path.with_suffix(".json").exists():
         raise ValueError(f"{path.with_suffix('.json')} is missing: it says which bands and values {path.name} expects")
+    about = paths.read_json(path.with_suffix(".json"))
+    unsaid = [field for field in DESCRIPTION if about.get(field) is None]
+    if unsaid:
+        raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
     from helpers.backend import keras
 
-    return keras.models.load_model(path, compile=False), paths.read_json(path.with_suffix(".json"))
+    return keras.models.load_model(path, compile=False), about
 
 
 def apply(model, source, target, *, value_range=None, window_px=256, progress=True):
@@ -60,46 +66,69 @@ def apply(model, source, target, *, value_range=None, window_px=256, progress=Tr
 
     Raises:
         ValueError: wrong bands, a file that cannot be read, target on top of source, or 8-bit pixels for a model
-            that was trained on a wider range; all before anything is computed.
+            that was trained on a wider range; all before anything is computed. A file that ends too early is found
+            when its last windows are read.
         OSError: not enough room on the disk.
     """
     source, target = Path(source), Path(target)
-    if source.resolve() == target.resolve():
+    if source.resolve() == target.resolve() or (source.exists() and target.exists() and source.samefile(target)):
         raise ValueError(f"{target} is the input: choose another name for the output")
-    network, about = load_model(model)
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder: give the output a file name, such as {target / source.name}")
+    with unplaced_is_fine(), _open(source) as image:
+        network, about = load_model(model)
+        bands = _matching_bands(image, about["bands"])
+        ranges = _value_ranges(image, bands, about, value_range)
+        enlarge = _Window(network, about, ranges)
+        _run(image, bands, enlarge, target, about, window_px, progress)
+
+
+def _open(source):
     try:
-        with warnings.catch_warnings(), rasterio.open(source) as image:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            bands = _matching_bands(image, about["bands"])
-            ranges = _value_ranges(image, bands, about, value_range)
-            enlarge = _Window(network, about, ranges)
-            _run(image, bands, enlarge, target, about, window_px, progress)
+        return rasterio.open(source)
     except RasterioError as error:
         raise ValueError(f"{source} cannot be read as an image ({error})") from error
 
 
+def _read(image, bands, **options):
+    """float32 (bands, height, width), NaN without data."""
+    try:
+        return image.read(bands, out_dtype="float32", masked=True, **options).filled(np.nan)
+    except RasterioError as error:
+        raise ValueError(
+            f"{image.name} cannot be read to its end ({error.__cause__ or error}): is it whole?"
+        ) from error
+
+
 def _matching_bands(image, wanted):
     """1-based indices of the wanted bands: by name where the file names its bands, else by count."""
-    names = list(image.descriptions)
+    indices, names = image_bands(image)
     if set(wanted) <= set(names):
-        return [names.index(band) + 1 for band in wanted]
-    if image.count != len(wanted) or any(names):
-        there = ", ".join(name or "unnamed" for name in names)
+        return [indices[names.index(band)] for band in wanted]
+    unnamed = [f"band{index}" for index in indices]
+    if len(indices) != len(wanted) or names != unnamed:
         raise ValueError(
-            f"the model expects the bands {', '.join(wanted)}, in that order; the file has {image.count}: {there}"
+            f"the model expects the bands {', '.join(wanted)}; the file has {len(names)}: {', '.join(names)}"
         )
-    return list(image.indexes)
+    return indices
 
 
 def _value_ranges(image, bands, about, asked):
     if asked == "auto":
         shape = [min(side, SAMPLE_PX) for side in image.shape]
-        values = image.read(bands, out_shape=(len(bands), *shape), masked=True).astype("float32").filled(np.nan)
-        return np.nanpercentile(values, (0.5, 99.5), axis=(1, 2)).T
+        values = _read(image, bands, out_shape=(len(bands), *shape)).reshape(len(bands), -1)
+        values = values[:, np.isfinite(values).all(axis=0)]
+        ranges = np.percentile(values, (0.5, 99.5), axis=1).T if values.size else np.zeros((len(bands), 2))
+        for band, (low, high) in zip(about["bands"], ranges, strict=True):
+            if not high > low:
+                raise ValueError(
+                    f"band {band} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
+                )
+        return ranges
     if asked is not None:
         low, high = asked
-        if not high > low:
-            raise ValueError(f"the value range {low:g},{high:g} is empty: the second number must be the larger")
+        if not high > low or not np.isfinite([low, high]).all():
+            raise ValueError(f"the value range {low:g},{high:g} should be two numbers, the second the larger")
         return [(low, high)] * len(bands)
     highest = max(high for _, high in about["value_range"])
     if image.dtypes[0] == "uint8" and highest > 255:
@@ -148,17 +177,13 @@ def _run(image, bands, enlarge, target, about, window_px, progress):
 
     scale, (height, width) = about["scale"], image.shape
     dtype = image.dtypes[0]
-    nodata = image.nodata
-    if nodata is None:
-        nodata = float("nan") if np.issubdtype(np.dtype(dtype), np.floating) else 0
-    profile = {
-        "driver": "GTiff", "height": height * scale, "width": width * scale, "count": len(about["bands_out"]),
-        "dtype": dtype, "nodata": nodata, "crs": image.crs, "tiled": True, "blockxsize": 256, "blockysize": 256,
-        "compress": "deflate", "predictor": 3 if np.issubdtype(np.dtype(dtype), np.floating) else 2,
-        "bigtiff": "if_safer",
-    }  # fmt: skip
-    if image.transform != Affine.identity():
-        profile["transform"] = image.transform @ Affine.scale(1 / scale)
+    may_miss = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
+    nodata = file_nodata(image.nodata, dtype, needed=may_miss or np.issubdtype(np.dtype(dtype), np.floating))
+    placed = image.transform != Affine.identity()
+    profile = geotiff_profile(
+        height * scale, width * scale, about["bands_out"], dtype, nodata=nodata, crs=image.crs,
+        transform=image.transform @ Affine.scale(1 / scale) if placed else None,
+    )  # fmt: skip
     paths.require_space(target.parent, height * width * scale**2 * profile["count"] * np.dtype(dtype).itemsize)
     starts = [(row, column) for row in range(0, height, window_px) for column in range(0, width, window_px)]
     with paths.atomic(target) as temporary, rasterio.open(temporary, "w", **profile) as output:
@@ -186,8 +211,7 @@ def _read_padded(image, bands, row, column, rows, columns, margin, window_px):
     """
     top, left = max(0, row - margin), max(0, column - margin)
     bottom, right = min(image.height, row + rows + margin), min(image.width, column + columns + margin)
-    window = Window(left, top, right - left, bottom - top)
-    pixels = image.read(bands, window=window, out_dtype="float32", masked=True).filled(np.nan)
+    pixels = _read(image, bands, window=Window(left, top, right - left, bottom - top))
     side = window_px + 2 * margin
     before = top - (row - margin), left - (column - margin)
     after = side - before[0] - pixels.shape[1], side - before[1] - pixels.shape[2]

@@ -39,7 +39,8 @@ def atomic(path):
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        # GDAL does not pass the number of the error on
+        if error.errno == errno.ENOSPC or (error.errno is None and shutil.disk_usage(path.parent).free < 1e6):
             raise OSError(
                 errno.ENOSPC, f"the disk is full ({_free(path)}); nothing was written to {path}. Make room, run again"
             ) from error

@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from helpers import paths
@@ -89,6 +90,20 @@ def test_constraints_pin_all_that_is_installed():
     pinned = {canonicalize_name(pin.name) for pin in _pins() if pin.marker is None or pin.marker.evaluate()}
     missing = sorted(_brought_by(DIRECT) - pinned)
     assert not missing, f"constraints.txt does not pin {', '.join(missing)}; its first lines say how to renew it"
+
+
+def test_pins_accept_the_first_release_of_each_python():
+    """Debian 12 has Python 3.11.2: a package that asks for 3.11.5 would install here and fail there."""
+    refused = []
+    for pin in _pins():
+        try:
+            package = metadata.metadata(pin.name)
+        except metadata.PackageNotFoundError:
+            continue  # not for this Python or system
+        bounds = SpecifierSet(package["Requires-Python"] or "")
+        if package["Version"] == _version(pin):
+            refused += [f"{pin}: {bounds}" for v in PYTHONS if _applies(pin, v) and not bounds.contains(f"{v}.0")]
+    assert not refused
 
 
 def test_tensorflow_is_one_dependency_on_every_system():

@@ -2,9 +2,8 @@
 
 import os
 import sys
+from contextlib import contextmanager
 from datetime import datetime
-
-import yaml
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
@@ -46,27 +45,40 @@ def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=Fa
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value, or a run id that is already in use.
         papermill.PapermillExecutionError: a notebook failed; its output notebook holds the traceback.
+        RuntimeError: the kernel of a notebook died.
     """
     chosen = notebooks(names)
     planned = _plan(chosen, profile, values or {})
     run_id = _run_id(run_id, resume)
     folder = paths.RUNS / run_id
-    os.environ |= {
-        "SATELLITE_NOTEBOOKS_RUN_ID": run_id,
-        "SATELLITE_NOTEBOOKS_PROFILE": profile,
-        "SATELLITE_NOTEBOOKS_STATIC": "1",
-    }
-    for notebook in chosen:
-        if (folder / notebook.stem / "metrics.json").exists():
-            print(f"{notebook.stem}: already finished in run {run_id}")
-            continue
-        print(f"\n{notebook.stem}")
-        _execute_one(notebook, folder / notebook.stem / notebook.name, planned[notebook.stem])
+    with _environment(RUN_ID=run_id, PROFILE=profile, STATIC="1", ROOT=paths.ROOT, DATA=paths.DATA, RUNS=paths.RUNS):
+        for notebook in chosen:
+            if (folder / notebook.stem / "metrics.json").exists():
+                print(f"{notebook.stem}: already finished in run {run_id}")
+                continue
+            print(f"\n{notebook.stem}")
+            _execute_one(notebook, folder / notebook.stem / notebook.name, planned[notebook.stem])
     return write_report(run_id)
 
 
+@contextmanager
+def _environment(**values):
+    """What the kernels of the notebooks read; folders are absolute, as a kernel works in another one."""
+    names = {name: f"SATELLITE_NOTEBOOKS_{name}" for name in values}
+    before = {name: os.environ.get(name) for name in names.values()}
+    os.environ.update({names[name]: str(value) for name, value in values.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _plan(chosen, profile, values):
-    profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))
+    profiles = parameter_cells.read_yaml((paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     declared = {notebook.stem: parameter_cells.declared(notebook) for notebook in chosen}
@@ -87,6 +99,8 @@ def _run_id(run_id, resume):
         return datetime.now().strftime("%Y%m%d-%H%M%S")
     if not run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() or run_id.startswith("."):
         raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
+    if run_id == latest.name:
+        raise ValueError(f"run id {run_id!r} is the name of the file that holds the newest one: choose another")
     if (paths.RUNS / run_id).exists() and not resume:
         raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
     return run_id

@@ -7,6 +7,7 @@ the comment is what is allowed: a list of values, or a range such as `[1..1000]`
 import ast
 import difflib
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,23 @@ from pathlib import Path
 import yaml
 
 TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as everywhere else; PyYAML asks for 1.0e-3."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(text):
+    """The value that a YAML text stands for; a ValueError says where it is no YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text!r} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,8 @@ class Parameter:
             raise ValueError(f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}")
         if isinstance(value, int) and not isinstance(value, bool) and "float" in self.type:
             value = float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"parameter {self.name} is {value}; expected a finite number: {self.help}")
         allowed = re.search(r"\[([^\[\]]*)\]\s*$", self.help)
         if allowed and value is not None:
             for each in value if isinstance(value, list) else [value]:
@@ -42,7 +62,7 @@ class Parameter:
         if dots:
             inside = (not low or value >= float(low)) and (not high or value <= float(high))
         else:
-            inside = value in yaml.safe_load(f"[{allowed}]")
+            inside = value in read_yaml(f"[{allowed}]")
         if not inside:
             raise ValueError(f"parameter {self.name} is {value!r}; allowed is [{allowed}]: {self.help}")
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.dtypes import in_dtype_range
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from helpers.paths import atomic, require_space
@@ -21,11 +23,11 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
         files: path, or list of paths, in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, JPEG, …).
         bands: names for the bands; default: the file's own, else red/green/blue where the file says so, else band1, …
         nodata: value that means "no data", where the file does not say it itself.
-        credit: whom to credit.
+        credit: whom to credit; default: what `write` noted in the file.
         name: short name; default: the first file's.
 
     Returns:
-        Scene, float32, NaN where the file's mask or `nodata` says that there is no data.
+        Scene, float32, NaN where the file's mask, alpha channel or `nodata` says that there is no data.
 
     Raises:
         ValueError: not an image, too large for memory, grids that differ, or a wrong number of band names.
@@ -34,20 +36,22 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
     parts, found = [], []
     for path in paths:
         try:
-            with warnings.catch_warnings(), rasterio.open(path) as dataset:
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with unplaced_is_fine(), rasterio.open(path) as dataset:
                 size = dataset.width * dataset.height * dataset.count * 4 * len(paths)
                 if size > MAX_READ_BYTES:
                     raise ValueError(
                         f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: {size / 1e9:.1f} GB in "
                         "memory. Cut it first, or use `python -m helpers apply`, which works window by window"
                     )
-                pixels = dataset.read(out_dtype="float32", masked=True)
+                indices, names = image_bands(dataset)
+                pixels = dataset.read(indices, out_dtype="float32", masked=True)
                 grid = (dataset.height, dataset.width, dataset.transform, dataset.crs)
                 parts.append((grid, dataset.dtypes[0], dataset.nodata))
-                found += _band_names(dataset, path if len(paths) > 1 else None)
-        except rasterio.errors.RasterioError as error:
-            raise ValueError(f"{path} is no readable image ({error}); expected GeoTIFF, JP2, PNG or JPEG") from error
+                found += [f"{path.stem}_{name}" for name in names] if len(paths) > 1 else names
+                credit = credit or dataset.tags().get("credit", "")
+        except RasterioError as error:
+            reason = error.__cause__ or error
+            raise ValueError(f"{path} is no readable image ({reason}); expected GeoTIFF, JP2, PNG or JPEG") from error
         values = np.moveaxis(pixels.filled(np.nan), 0, -1)
         if nodata is not None:
             values[values == nodata] = np.nan
@@ -69,11 +73,45 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
     )
 
 
-def _band_names(dataset, prefix):
-    colours = [colour.name for colour in dataset.colorinterp]
-    named = colours if set(colours) == {"red", "green", "blue"} else [f"band{i + 1}" for i in range(dataset.count)]
-    names = [description or name for description, name in zip(dataset.descriptions, named, strict=True)]
-    return names if prefix is None else [f"{prefix.stem}_{name}" for name in names]
+def unplaced_is_fine():
+    """Context in which rasterio does not warn of images without a place on the ground."""
+    return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+
+
+def image_bands(dataset):
+    """The bands of an open file that are measurements; an alpha channel only says where there is data.
+
+    Args:
+        dataset: open rasterio dataset.
+
+    Returns:
+        indices: list of int, from 1; names: list of str.
+    """
+    every = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True)
+    kept = [(index, own, colour.name) for index, own, colour in every if own or colour != ColorInterp.alpha]
+    has_colours = {colour for _, _, colour in kept} == {"red", "green", "blue"}
+    names = [own or (colour if has_colours else f"band{index}") for index, own, colour in kept]
+    return [index for index, _, _ in kept], names
+
+
+def file_nodata(nodata, dtype, *, needed):
+    """The no-data value of a file: the one given if the data type can hold it, else NaN or 0 if one is needed."""
+    is_float = np.issubdtype(np.dtype(dtype), np.floating)
+    if nodata is not None and in_dtype_range(nodata, dtype) and (is_float or float(nodata).is_integer()):
+        return nodata
+    return (float("nan") if is_float else 0) if needed else None
+
+
+def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
+    """What rasterio needs to create a tiled, compressed GeoTIFF; `transform` is None where the place is unknown."""
+    profile = {
+        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype, "nodata": nodata,
+        "crs": crs, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+        "predictor": 3 if np.issubdtype(np.dtype(dtype), np.floating) else 2, "bigtiff": "if_safer",
+        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
+        "photometric": "rgb" if tuple(bands) == ("red", "green", "blue") else "minisblack",
+    }  # fmt: skip
+    return profile if transform is None else profile | {"transform": transform}
 
 
 def to_file_values(pixels, dtype, nodata):
@@ -91,11 +129,18 @@ def to_file_values(pixels, dtype, nodata):
     """
     missing = np.isnan(pixels)
     if np.issubdtype(np.dtype(dtype), np.floating):
-        return pixels.astype(dtype) if nodata is None else np.where(missing, nodata, pixels).astype(dtype)
+        values = pixels.astype(dtype)
+        if nodata is not None:
+            nodata = values.dtype.type(nodata)
+            # GDAL takes what differs by a few last bits for equal
+            values[~missing & (values == nodata)] = nodata * (1 - 1e-6) if nodata else np.finfo(dtype).tiny
+            values[missing] = nodata
+        return values
     limits = np.iinfo(dtype)
     if missing.any() and nodata is None:
         raise ValueError(f"{missing.sum()} values have no data, and the file of {dtype} names no value for that")
-    values = np.clip(np.rint(np.where(missing, 0, pixels)), limits.min, limits.max).astype(dtype)
+    values = np.rint(np.where(missing, 0, pixels))
+    values = np.clip(values, limits.min, limits.max, dtype="float64").astype(dtype)  # float32 cannot hold 2**32 - 1
     if nodata is not None:
         values[~missing & (values == nodata)] = nodata + 1 if nodata < limits.max else nodata - 1
         values[missing] = nodata
@@ -115,20 +160,12 @@ def write(scene, path, *, dtype=None):
     """
     dtype = dtype or scene.dtype
     require_space(Path(path).parent, scene.pixels.size * np.dtype(dtype).itemsize)
-    nodata = scene.nodata
-    if nodata is None and np.isnan(scene.pixels).any():
-        nodata = float("nan") if np.issubdtype(np.dtype(dtype), np.floating) else 0
-    profile = {
-        "driver": "GTiff", "height": scene.height, "width": scene.width, "count": len(scene.bands), "dtype": dtype,
-        "crs": scene.crs, "nodata": nodata, "tiled": True, "blockxsize": 256, "blockysize": 256,
-        "compress": "deflate", "predictor": 3 if np.issubdtype(np.dtype(dtype), np.floating) else 2,
-    }  # fmt: skip
-    if scene.transform is not None:
-        profile["transform"] = scene.transform
-    with atomic(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(temporary, "w", **profile) as dataset:
-            dataset.write(np.moveaxis(to_file_values(scene.pixels, dtype, nodata), -1, 0))
-            dataset.descriptions = scene.bands
-            if scene.credit:
-                dataset.update_tags(credit=scene.credit)
+    nodata = file_nodata(scene.nodata, dtype, needed=bool(np.isnan(scene.pixels).any()))
+    profile = geotiff_profile(
+        scene.height, scene.width, scene.bands, dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
+    )
+    with atomic(path) as temporary, unplaced_is_fine(), rasterio.open(temporary, "w", **profile) as dataset:
+        dataset.write(np.moveaxis(to_file_values(scene.pixels, dtype, nodata), -1, 0))
+        dataset.descriptions = scene.bands
+        if scene.credit:
+            dataset.update_tags(credit=scene.credit)

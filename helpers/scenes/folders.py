@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 
 from helpers.scenes.files import read
-from helpers.scenes.ground import SPLITS, refuse_overlap, split_ground
+from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
 
@@ -18,9 +18,9 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     """Read a folder of images, split by ground.
 
     With a `manifest.csv` (columns `path`, `role`, `split`, `west` … `crs`, `credit`) its rows of `role` are read, and
-    its split is kept where every row has one. Without, all images of the folder are read in the order of their names.
-    Images of at least `block_px` are split by `split_ground`; smaller tiles whole, by place where it is known, by
-    name where not (and that is said).
+    its split is kept where it has one. Without, all images of the folder are read in the order of their names. Images
+    so large that each holds a block of the grid wherever it lies are split by `split_ground`; smaller tiles whole, by
+    place where it is known, by name where not (and that is said).
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
@@ -32,7 +32,8 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
         dict from "train", "validation", "test" to a list of Scene.
 
     Raises:
-        ValueError: no folder, no image in it, images whose bands differ, or too little ground.
+        ValueError: no folder, no image in it, images whose bands differ, too little ground, or a manifest that cannot
+            be read, or whose split is incomplete or shows ground twice.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -41,17 +42,23 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     scenes, splits = _read_manifest(table, role) if table.exists() else (_read_all(folder), [])
     if len({scene.bands for scene in scenes}) > 1:
         raise ValueError(f"the images of {folder} have different bands: {sorted({scene.bands for scene in scenes})}")
-    if splits and set(splits) == set(SPLITS):
+    if any(splits):
+        if set(splits) != set(SPLITS):
+            there = ", ".join(repr(split) for split in sorted(set(splits)))
+            raise ValueError(
+                f"{table} has the splits {there}; expected {', '.join(SPLITS)} in every row, or none at all"
+            )
         ground = {split: [s for s, of in zip(scenes, splits, strict=True) if of == split] for split in SPLITS}
         refuse_overlap(ground)
         return ground
-    if any(min(scene.height, scene.width) >= block_px for scene in scenes):
+    sides = [min(scene.height, scene.width) for scene in scenes]
+    if len(scenes) < len(SPLITS) or max(sides) >= 2 * block_px + guard_px:
         return split_ground(scenes, block_px=block_px, guard_px=guard_px, seed=seed)
     return _split_tiles(scenes, guard_px, seed)
 
 
 def _read_all(folder):
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     if not files:
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         wanted = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -62,7 +69,10 @@ def _read_all(folder):
 def _read_manifest(table, role):
     import pandas
 
-    rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    try:
+        rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{table} is no table with commas ({error})") from error
     missing = {"path", "role"} - set(rows.columns)
     if missing:
         raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(rows.columns)}")
@@ -80,55 +90,57 @@ def _placed(scene, row):
     edges = [row.get(edge, "") for edge in ("west", "south", "east", "north")]
     if scene.transform is not None or not all(edges) or not row.get("crs"):
         return scene
-    transform = from_bounds(*map(float, edges), scene.width, scene.height)
-    return replace(scene, transform=transform, crs=CRS.from_user_input(row["crs"]))
+    try:
+        transform = from_bounds(*map(float, edges), scene.width, scene.height)
+        return replace(scene, transform=transform, crs=CRS.from_user_input(row["crs"]))
+    except ValueError as error:
+        raise ValueError(f"the manifest gives {row['path']} no place that can be read ({error})") from error
 
 
 def _split_tiles(tiles, guard_px, seed):
-    """Whole tiles to splits: cells of 4 x 4 tiles where their place is known, runs of names where not."""
-    if len(tiles) < 3:
-        raise ValueError(f"{len(tiles)} tiles are too few to train, validate and test on different ground; at least 3")
-    shares = np.array([0.7, 0.8])
-    if any(tile.bounds is None or tile.crs is None for tile in tiles):
+    """Whole tiles to splits: cells of 4 x 4 tiles or fewer where their place is known, runs of names where not."""
+    placed = all(tile.transform is not None for tile in tiles) and len({tile.crs is None for tile in tiles}) == 1
+    if placed:
+        edges = outlines(tiles)
+        boxes = np.concatenate([edges.min(axis=1), edges.max(axis=1)], axis=1)
+        cells = _cells(boxes, seed)
+    else:
         warnings.warn(
             "the tiles do not say where they lie: they are split by name, so that neighbours may stand on both sides "
             "of the split and the scores may flatter. A manifest.csv with bounds mends that",
             stacklevel=3,
         )
         cells = np.arange(len(tiles))
-    else:
-        boxes = np.array([tile.bounds for tile in tiles])
-        size = 4 * (boxes[:, 2] - boxes[:, 0]).max()
-        centres = np.stack([boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]], axis=-1) / 2
-        _, cells = np.unique(np.floor(centres / size), axis=0, return_inverse=True)
-        cells = np.random.default_rng(seed).permutation(cells.max() + 1)[cells.ravel()]
+    count = cells.max() + 1
+    held_out = [max(1, round(share * count)) for share in (0.1, 0.2)]
     order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], shares * (cells.max() + 1))
-    ends = np.clip(ends, [1, 2], [len(tiles) - 2, len(tiles) - 1])
-    ground = {
-        split: [tiles[i] for i in sorted(part)] for split, part in zip(SPLITS, np.split(order, ends), strict=True)
-    }
-    return _without_contact(ground, guard_px)
+    ends = np.searchsorted(cells[order], [count - sum(held_out), count - held_out[1]])
+    parts = np.split(order, ends)
+    if placed:
+        pixels = [guard_px * (box[2] - box[0]) / tile.width for box, tile in zip(boxes, tiles, strict=True)]
+        parts = _without_contact(parts, boxes, np.array(pixels), guard_px)
+    return {split: [tiles[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
 
 
-def _without_contact(ground, guard_px):
+def _cells(boxes, seed):
+    """For each box (west, south, east, north) the number of the cell that it lies in, in random order."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    for across in (4, 2, 1):
+        size = across * (boxes[:, 2:] - boxes[:, :2]).max()
+        places, cells = np.unique(np.floor(centres / size), axis=0, return_inverse=True)
+        if len(places) >= len(SPLITS):
+            return np.random.default_rng(seed).permutation(len(places))[cells.ravel()]
+    raise ValueError(f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area")
+
+
+def _without_contact(parts, boxes, guards, guard_px):
     """Drop the training and validation tiles that come nearer than the guard to a tile of a later split."""
-
-    def box(tile):
-        west, south, east, north = tile.bounds
-        guard = guard_px * abs(tile.transform.a) / 2
-        return west - guard, south - guard, east + guard, north + guard
-
-    def meets(a, b):
-        return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-    if any(tile.bounds is None for tiles in ground.values() for tile in tiles):
-        return ground
-    kept, later = {}, []
-    for split in reversed(SPLITS):
-        kept[split] = [tile for tile in ground[split] if not any(meets(box(tile), other) for other in later)]
-        later += [box(tile) for tile in kept[split]]
-    empty = [split for split in SPLITS if not kept[split]]
-    if empty:
-        raise ValueError(f"no tile is left for {empty[0]} after the guard of {guard_px} pixels; acquire a larger area")
-    return {split: kept[split] for split in SPLITS}
+    grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
+    kept, later = [], np.empty((0, 4))
+    for split, part in zip(reversed(SPLITS), reversed(parts), strict=True):
+        apart = [not ((box[:2] < later[:, 2:]) & (later[:, :2] < box[2:])).all(axis=1).any() for box in grown[part]]
+        kept.insert(0, part[apart])
+        later = np.concatenate([later, grown[kept[0]]])
+        if not len(kept[0]):
+            raise ValueError(f"no tile is left for {split} after the guard of {guard_px} pixels; acquire a larger area")
+    return kept

@@ -1,7 +1,7 @@
 """Splits by ground, and the range of values that a network is shown."""
 
 import numpy as np
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,7 +24,8 @@ def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
         dict from "train", "validation", "test" to a list of Scene, sorted by place, without no-data pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks (says what would help).
+        ValueError: fewer than three whole blocks (says what would help), or scenes that show the same ground on
+            different grids.
     """
     pitch, found = block_px + guard_px, {}
     for number, scene in enumerate(scenes):
@@ -32,12 +33,13 @@ def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
         placed = scene.transform is not None and scene.transform.b == scene.transform.d == 0
         first_column = round(scene.transform.c / scene.transform.a) if placed else 0
         first_row = round(scene.transform.f / scene.transform.e) if placed else 0
+        grid = f"{scene.crs} {scene.transform.a:.6g} {scene.transform.e:.6g}" if placed else f"{number:06d}"
         for row in range(-first_row % pitch, scene.height - block_px + 1, pitch):
             for column in range(-first_column % pitch, scene.width - block_px + 1, pitch):
                 place = ((row + first_row) // pitch, (column + first_column) // pitch)
                 block = scene.cut(row, column, block_px, block_px)
                 if block.valid.all():
-                    found.setdefault((str(scene.crs) if placed else f"{number:06d}", *place), block)
+                    found.setdefault((grid, *place), block)
     if len(found) < 3:
         largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
         raise ValueError(
@@ -66,19 +68,46 @@ def refuse_overlap(ground):
     placed = [(split, scene) for split in SPLITS for scene in ground.get(split, []) if scene.bounds and scene.crs]
     if not placed:
         return
-    crs = placed[0][1].crs
-    boxes = np.array([s.bounds if s.crs == crs else transform_bounds(s.crs, crs, *s.bounds) for _, s in placed])
+    edges = outlines([scene for _, scene in placed])
     names = np.array([split for split, _ in placed])
-    slack = 1e-6 * (boxes[:, 2] - boxes[:, 0]).min()
-    for index, (west, south, east, north) in enumerate(boxes):
-        meets = (boxes[:, 0] < east - slack) & (boxes[:, 2] > west + slack)
-        meets &= (boxes[:, 1] < north - slack) & (boxes[:, 3] > south + slack) & (names != names[index])
-        if meets.any():
-            other = placed[int(np.argmax(meets))]
-            raise ValueError(
-                f"{placed[index][1].name} ({names[index]}) and {other[1].name} ({other[0]}) show the same ground: "
-                "scores on it would not be honest. Split by ground, for example with scenes.split_ground"
-            )
+    least, most = edges.min(axis=1), edges.max(axis=1)
+    slack = 1e-6 * (most - least).min()
+    for index, (split, scene) in enumerate(placed):
+        near = (least < most[index] - slack).all(axis=1) & (most > least[index] + slack).all(axis=1)
+        for other in np.flatnonzero(near & (names != split)):
+            if _share_ground(edges[index], edges[other], slack):
+                raise ValueError(
+                    f"{scene.name} ({split}) and {placed[other][1].name} ({names[other]}) show the same ground: "
+                    "scores on it would not be honest. Split by ground, for example with scenes.split_ground"
+                )
+
+
+def outlines(scenes):
+    """Points along the edges of scenes, in the coordinates of the first.
+
+    Args:
+        scenes: list of Scene with a transform, and all or none with a CRS.
+
+    Returns:
+        float64 (scenes, 16, 2), x and y; in between, what is straight in one CRS is bent in another.
+    """
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+    ring = np.concatenate([np.linspace(a, b, 4, endpoint=False) for a, b in zip(corners, corners[1:], strict=False)])
+    crs, found = scenes[0].crs, []
+    for scene in scenes:
+        columns, rows = ring.T * [[scene.width], [scene.height]]
+        a, b, c, d, e, f = scene.transform[:6]
+        x, y = a * columns + b * rows + c, d * columns + e * rows + f
+        found.append((x, y) if scene.crs == crs else transform(scene.crs, crs, x, y))
+    return np.moveaxis(np.array(found), 1, 2)
+
+
+def _share_ground(outline, other, slack):
+    """Whether two convex outlines overlap, which they do where no line along an edge has them on different sides."""
+    edges = np.concatenate([np.roll(points, -1, axis=0) - points for points in (outline, other)])
+    across = np.stack([-edges[:, 1], edges[:, 0]]) / np.hypot(*edges.T)
+    a, b = outline @ across, other @ across
+    return bool(((a.min(axis=0) < b.max(axis=0) - slack) & (b.min(axis=0) < a.max(axis=0) - slack)).all())
 
 
 def value_range(scenes, percentiles=(0.5, 99.5)):

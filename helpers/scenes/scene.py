@@ -58,7 +58,10 @@ class Scene:
     @property
     def bounds(self):
         """(west, south, east, north) in the unit of `crs`, or None where the place is unknown."""
-        return None if self.transform is None else array_bounds(self.height, self.width, self.transform)
+        if self.transform is None:
+            return None
+        west, south, east, north = array_bounds(self.height, self.width, self.transform)
+        return min(west, east), min(south, north), max(west, east), max(south, north)  # some rows run northwards
 
     @property
     def valid(self):

@@ -57,7 +57,7 @@ def fit(
     if first < steps:
         monitor = Monitor(model.name, steps=steps, score="psnr_db", baseline=baseline)
         reporter = Reporter(state, history, monitor, validation, every=max(1, steps // reports), steps=steps)
-        model.fit(make_dataset(first), steps_per_epoch=steps - first, epochs=1, verbose=0, shuffle=False, callbacks=[reporter])
+        model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
     return pd.DataFrame(history)
 

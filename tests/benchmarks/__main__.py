@@ -1,0 +1,155 @@
+"""`make bench`: how fast SRCNN trains here, beside what it could be and what it was. Prints a table, writes bench.json.
+
+Rates depend on the machine, so only ratios of rates measured side by side in this one run are judged.
+"""
+
+import platform
+import statistics
+import time
+
+import numpy as np
+from PIL import Image
+
+from helpers import models, paths, scenes, training
+from helpers.acquire import packs
+from helpers.backend import keras, tf
+from helpers.pairs import resolution
+
+PATCH_PX, BATCH_SIZE, SCALE, ROUNDS, STEPS = 256, 32, 4, 3, 3
+
+
+def main():
+    """Run every measurement, print the ratios, write them down."""
+    ground = scenes.split_ground(packs.open_scenes("landsat8_itaipu"), block_px=PATCH_PX, guard_px=16)["train"]
+    value_range = scenes.value_range(ground)
+    chosen = training.prepare_device().precision
+    rates = {"matrix product, float32 (GFLOP/s)": matrix_product("float32")}
+    rates["matrix product, bfloat16 (GFLOP/s)"] = matrix_product("bfloat16")
+    stream = {"patch_px": PATCH_PX, "batch_size": BATCH_SIZE, "steps": 10_000, "seed": 0}
+    real = resolution.dataset(ground, value_range=value_range, scale=SCALE, enlarged=True, **stream)
+    batch = next(iter(real))
+    in_memory = tf.data.Dataset.from_tensors(batch).repeat()
+    article = tf.data.Dataset.from_generator(
+        lambda: article_batches(ground, value_range), output_signature=tuple(tf.TensorSpec(b.shape) for b in batch)
+    )
+    contenders = {
+        "real pipeline": (real, chosen),
+        "data in memory": (in_memory, chosen),
+        "data in memory, float32": (in_memory, "float32"),
+        "the article's pipeline": (article, "float32"),
+    }
+    trainings = {name: Training(*contender) for name, contender in contenders.items()} | pytorch_trainings(batch)
+    times = {name: [] for name in trainings}
+    for _ in range(ROUNDS):  # taking turns, so that a busy moment of the machine hits all alike
+        for name, run in trainings.items():
+            start = time.perf_counter()
+            run(STEPS)
+            times[name].append((time.perf_counter() - start) / STEPS)
+    rates |= {f"{name} (images/s)": BATCH_SIZE / statistics.median(each) for name, each in times.items()}
+    report(rates, chosen, batch[0].shape[-1])
+
+
+class Training:
+    """Keras training of SRCNN on an endless dataset, in some precision; call it to run steps."""
+
+    def __init__(self, data, precision):
+        keras.config.set_dtype_policy(precision)
+        self.model = models.srcnn(data.element_spec[0].shape[-1])
+        self.model.compile("adam", "mse", jit_compile=False)
+        self.data = data
+        self(1)
+
+    def __call__(self, steps):
+        """Run steps the way `training.fit` does."""
+        self.model.fit(self.data, steps_per_epoch=steps, shuffle=False, verbose=0)
+
+
+def article_batches(ground, value_range):
+    """The article's way: a Python generator that degrades one 8-bit image after another with Pillow."""
+    generator = np.random.default_rng(0)
+    pictures = [np.uint8(255 * np.clip(scenes.to_unit(scene.pixels, value_range), 0, 1)) for scene in ground]
+    small = (PATCH_PX // SCALE, PATCH_PX // SCALE)
+    while True:
+        inputs, targets = [], []
+        for _ in range(BATCH_SIZE):
+            image = Image.fromarray(pictures[generator.integers(len(pictures))])
+            enlarged = image.resize(small, Image.Resampling.BICUBIC).resize(image.size, Image.Resampling.BICUBIC)
+            inputs.append(np.asarray(enlarged) / 255)
+            targets.append(np.asarray(image) / 255)
+        yield np.stack(inputs).astype("float32"), np.stack(targets).astype("float32")
+
+
+def pytorch_trainings(batch):
+    """The same network and step in PyTorch eager, in both memory layouts; nothing where torch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    torch.set_num_threads(tf.config.list_logical_devices("CPU") and len(__import__("os").sched_getaffinity(0)))
+    bands = batch[0].shape[-1]
+    runs = {}
+    for name, layout in [("plain", torch.contiguous_format), ("channels-last", torch.channels_last)]:
+        inputs, targets = (torch.tensor(np.moveaxis(b.numpy(), -1, 1).copy()).to(memory_format=layout) for b in batch)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(bands, 64, 9, padding=4), torch.nn.ReLU(), torch.nn.Conv2d(64, 32, 1), torch.nn.ReLU(),
+            torch.nn.Conv2d(32, bands, 5, padding=2),
+        ).to(memory_format=layout)  # fmt: skip
+        optimizer = torch.optim.Adam(network.parameters())
+
+        def run(steps, network=network, optimizer=optimizer, inputs=inputs, targets=targets):
+            for _ in range(steps):
+                optimizer.zero_grad()
+                torch.nn.functional.mse_loss(inputs + network(inputs), targets).backward()
+                optimizer.step()
+
+        run(1)
+        runs[f"PyTorch eager, {name}, float32"] = run
+    return runs
+
+
+def matrix_product(dtype, side=4096):
+    """GFLOP/s of a large matrix product: the machine's practical limit."""
+    a = tf.cast(tf.random.normal((side, side)), dtype)
+    product = tf.function(lambda: tf.reduce_sum(tf.cast(tf.matmul(a, a)[0], "float32")))
+    product()
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        product().numpy()
+        times.append(time.perf_counter() - start)
+    return 2 * side**3 / min(times) / 1e9
+
+
+def training_gflop(bands):
+    """Floating-point operations of one image's training step, in 10^9: forward, and backward to weights and inputs."""
+    layers = [81 * bands * 64, 64 * 32, 25 * 32 * bands]
+    multiply_adds = 3 * sum(layers) - layers[0]  # nobody asks for the gradient of the first layer's input
+    return 2 * multiply_adds * PATCH_PX**2 / 1e9
+
+
+def report(rates, precision, bands):
+    """Print rates and ratios, and write bench.json."""
+    real, memory = rates["real pipeline (images/s)"], rates["data in memory (images/s)"]
+    ratios = {
+        "real pipeline / data in memory": (real / memory, 0.95),
+        "real pipeline / the article's pipeline": (real / rates["the article's pipeline (images/s)"], 1.5),
+        f"training arithmetic ({precision}) / float32 matrix product": (
+            memory * training_gflop(bands) / rates["matrix product, float32 (GFLOP/s)"], 0.85,
+        ),
+    }  # fmt: skip
+    torch_rates = [rate for name, rate in rates.items() if name.startswith("PyTorch")]
+    if torch_rates:
+        ratios["float32 / PyTorch's best layout"] = rates["data in memory, float32 (images/s)"] / max(torch_rates), 1.8
+    print(f"\n{platform.machine()}, {precision}, SRCNN 9-1-5, {PATCH_PX} px, batch {BATCH_SIZE}, {bands} bands")
+    for name, rate in rates.items():
+        print(f"  {name:45} {rate:9.1f}")
+    for name, (ratio, wanted) in ratios.items():
+        print(f"  {name:65} {ratio:6.2f}  (wanted {wanted}: {'reached' if ratio >= wanted else 'NOT reached'})")
+    if not torch_rates:
+        print("  PyTorch is not installed here, so the comparison with it is left out: pip install torch")
+    entry = {"rates": rates, "ratios": {name: {"ratio": r, "wanted": w} for name, (r, w) in ratios.items()}}
+    paths.write_json(paths.ROOT / "bench.json", entry | {"precision": precision, "bands": bands})
+
+
+if __name__ == "__main__":
+    main()
