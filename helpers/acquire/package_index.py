@@ -130,14 +130,14 @@ def _receive(archive, url, pip, part, progress):
     done, parts = part.stat().st_size, urlsplit(url)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if 0 < done < archive.bytes else {})
     trusted = {parts.hostname, parts.netloc.rpartition("@")[2]} & set(pip.get("trusted-host", "").split())
-    session = requests.Session()
-    session.auth = MultiDomainBasicAuth(prompting=False, index_urls=[source for _, source in _sources(pip)])
-    options = {"verify": False if trusted else pip.get("cert", True), "timeout": TIMEOUT_S, "stream": True}
+    login = MultiDomainBasicAuth(prompting=False, index_urls=[source for _, source in _sources(pip)])
+    trust = False if trusted else pip.get("cert", True)
+    options = {"headers": headers, "auth": login, "verify": trust, "timeout": TIMEOUT_S, "stream": True}
     if "proxy" in pip:
         options["proxies"] = dict.fromkeys(("http", "https"), pip["proxy"])
     screen = sys.stderr.isatty() or "ipykernel" in sys.modules
     try:
-        with session.get(url, headers=headers, **options) as answer, open(part, "r+b") as handle:
+        with requests.get(url, **options) as answer, open(part, "r+b") as handle:
             if answer.status_code == 416:  # the server's file is shorter than our part: begin again
                 handle.truncate(0)
             start = _first_byte(archive, answer)

@@ -76,12 +76,10 @@ def _read_manifest(table, role):
     missing = {"path", "role"} - set(rows.columns)
     if missing:
         raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(rows.columns)}")
-    rows = rows[rows.role == role].sort_values("path")
-    if rows.empty:
+    rows = rows[rows.role == role].sort_values("path").to_dict("records")
+    if not rows:
         raise ValueError(f"{table} has no row of role {role!r}")
-    scenes = [
-        _placed(read(table.parent / row["path"], credit=row.get("credit", "")), row) for _, row in rows.iterrows()
-    ]
+    scenes = [_placed(read(table.parent / row["path"], credit=row.get("credit", "")), row) for row in rows]
     return scenes, [row.get("split", "") for row in rows]
 
 

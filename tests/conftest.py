@@ -1,0 +1,42 @@
+"""What the tests share: small scenes, and folders that are thrown away."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import numpy as np
+import pytest
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from helpers import paths
+from helpers.scenes import Scene
+
+
+@pytest.fixture
+def make_scene():
+    """Function that makes a scene of random numbers, each pixel different, with its place on the ground."""
+
+    def make(
+        height=40, width=50, bands=("red", "green", "blue"), *, west=500_000, north=7_000_000, pixel=30, crs="EPSG:32621",
+        seed=0, dtype="uint16", **others,
+    ):  # fmt: skip
+        low, high = {"uint8": (1, 255), "uint16": (1, 60_000), "float32": (0, 1)}[dtype]
+        pixels = np.random.default_rng(seed).uniform(low, high, (height, width, len(bands))).astype("float32")
+        if dtype != "float32":
+            pixels = np.rint(pixels)
+        place = {"transform": Affine(pixel, 0, west, 0, -pixel, north), "crs": crs and CRS.from_string(crs)}
+        return Scene(pixels, tuple(bands), dtype=dtype, **{**place, "name": f"scene{seed}", **others})
+
+    return make
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """`paths.DATA` and `paths.RUNS` in a temporary folder, and nothing set from outside; returns that folder."""
+    for name in ("ROOT", "DATA", "RUNS", "RUN_ID", "PROFILE", "STATIC"):
+        monkeypatch.delenv(f"SATELLITE_NOTEBOOKS_{name}", raising=False)
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    return tmp_path

@@ -1,0 +1,173 @@
+"""Every notebook, run end to end by papermill in profile smoke; its anatomy; the stored outputs that nbval compares."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import rasterio
+import yaml
+
+from helpers import paths, runs
+from helpers.acquire import packs
+
+NOTEBOOKS = runs.notebooks()
+SCORED = [path for path in NOTEBOOKS if path.stem.startswith(("02", "03", "04", "05", "06"))]
+COMPARED = "nbval-check-output"
+
+pytestmark = pytest.mark.skipif(
+    any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
+)
+
+
+def cells(path):
+    return nbformat.read(path, 4).cells
+
+
+def code_cells(path):
+    return [cell for cell in cells(path) if cell.cell_type == "code"]
+
+
+def environment(folder):
+    return os.environ | {
+        "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg",
+        "PYTHONPATH": str(paths.ROOT),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """The whole series, run once from the command line; the folder of the run."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-m", "helpers", "run", "--profile", "smoke", "--run-id", "smoke"]
+    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "report.html" in done.stdout
+    return folder / "smoke"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_run_leaves_what_it_promises(smoke_run, path):
+    folder = smoke_run / path.stem
+    entry = paths.read_json(folder / "metrics.json")
+    assert entry["notebook"] == path.stem and entry["profile"] == "smoke" and entry["seconds"]["total"] > 0
+    assert set(entry["parameters"]) == set(runs.declared(path))
+    assert paths.read_json(folder / "credits.json")
+    figures = sorted((folder / "figures").glob("*.png"))
+    assert len(figures) >= 5 and all(figure.stat().st_size > 5_000 for figure in figures)
+    executed = code_cells(folder / path.name)
+    assert not [o for cell in executed for o in cell.outputs if o.output_type == "error"]
+    assert all(len(json.dumps(cell.outputs)) < 2_000_000 for cell in executed)
+    text = [line for c in executed for o in c.outputs if o.output_type == "stream" for line in o.text.splitlines()]
+    assert len(text) < 200
+
+
+@pytest.mark.parametrize("path", SCORED, ids=lambda path: path.stem)
+def test_scores_stand_beside_a_baseline(smoke_run, path):
+    rows = paths.read_json(smoke_run / path.stem / "metrics.json")["scores"]
+    test_rows = [row for row in rows if row["split"] == "test"]
+    assert {"baseline", "model"} <= {row["role"] for row in test_rows}
+    assert sum(bool(row.get("headline")) for row in rows) == 1
+    methods = {row["method"] for row in rows}
+    for row in test_rows:
+        gains = [key for key in row if key.startswith("gain_") and not key.endswith(("_over", "_low", "_high"))]
+        assert bool(gains) == (row["role"] == "model")
+        for gain in gains:
+            assert row[f"{gain}_low"] <= row[gain] <= row[f"{gain}_high"]
+            assert row["gain_over"] in methods
+            (base,) = [other for other in rows if other["method"] == row["gain_over"]]
+            score = gain.removeprefix("gain_")
+            assert row[gain] == pytest.approx(row[score] - base[score], abs=1e-5)
+
+
+@pytest.mark.parametrize("path", SCORED, ids=lambda path: path.stem)
+def test_the_saved_model_applies_to_a_geotiff(smoke_run, path, tmp_path):
+    from helpers.apply import apply, load_model
+
+    folder = smoke_run / path.stem
+    _, about = load_model(folder / "model.keras")
+    wanted = {"task", "bands", "bands_out", "scale", "value_range", "size_multiple", "receptive_field_px"}
+    assert wanted | {"weights_sha256", "credit"} <= set(about)
+    scene = packs.open_scene("landsat8_itaipu").cut(300, 300, 40, 50)
+    from helpers import scenes
+
+    scenes.write(scene, tmp_path / "in.tif")
+    apply(folder / "model.keras", tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert out.shape == (40 * about["scale"], 50 * about["scale"]) and out.crs == scene.crs
+        assert out.bounds == pytest.approx(scene.bounds)
+    header = (folder / "history.csv").read_text().splitlines()[0].split(",")
+    assert {"step", "seconds", "loss", "method"} <= set(header)
+
+
+def test_the_report_shows_every_notebook(smoke_run):
+    page = (smoke_run / "report.html").read_text(encoding="utf-8")
+    assert all(path.stem.replace("_", " ") in page for path in NOTEBOOKS)
+    assert page.count("data:image/png;base64,") >= 5 * len(NOTEBOOKS)
+    assert "http://" not in page and "https://" not in page
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_anatomy(path):
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(path)]
+    tags = [tag for cell in code_cells(path) for tag in cell.metadata.get("tags", [])]
+    assert max(lengths) <= 30 and statistics.median(lengths) <= 6
+    assert tags.count("parameters") == 1
+    assert tags.count("exercise") == tags.count("solution") >= (3 if path in SCORED else 1)
+    assert all(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code_cells(path)
+               if "solution" in cell.metadata.get("tags", []))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_outputs_are_only_those_that_are_compared(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1)), "store them with: python -m tests.store_outputs"
+    compared = [cell for cell in code_cells(path) if COMPARED in cell.metadata.get("tags", [])]
+    assert len(compared) >= 2
+    for cell in code_cells(path):
+        assert bool(cell.outputs) == (cell in compared), "store them with: python -m tests.store_outputs"
+
+
+def test_profiles_are_complete_and_allowed():
+    profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
+    assert set(profiles) == {"smoke", "workshop", "full"}
+    for notebooks in profiles.values():
+        for name, values in notebooks.items():
+            runs.check(values, runs.declared(paths.ROOT / "notebooks" / f"{name}.ipynb"))
+
+
+def nbval(book, folder):
+    """Write a notebook into a folder, and let nbval run it and compare the tagged cells."""
+    nbformat.write(book, folder / "book.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+    return subprocess.run(
+        [*command, f"--rootdir={folder}", "book.ipynb"], cwd=folder, env=environment(folder / "runs"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def with_smoke_values(path):
+    """The notebook with the parameters of profile smoke in its parameters cell."""
+    profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
+    book = nbformat.read(path, 4)
+    (cell,) = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", [])]
+    cell.source += "".join(f"\n{name} = {value!r}" for name, value in profiles["smoke"].get(path.stem, {}).items())
+    return book
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nbval_agrees_with_the_stored_outputs(path, tmp_path):
+    done = nbval(with_smoke_values(path), tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_nbval_notices_a_changed_output(tmp_path):
+    book = with_smoke_values(NOTEBOOKS[0])
+    last = next(i for i, cell in enumerate(book.cells) if COMPARED in cell.metadata.get("tags", []))
+    book.cells = book.cells[: last + 1]
+    book.cells[last].outputs[0].text = book.cells[last].outputs[0].text.replace("0", "1", 1)
+    done = nbval(book, tmp_path)
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-3000:]

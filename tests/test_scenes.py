@@ -1,0 +1,667 @@
+"""Scenes: files with their georeference (oracle: rasterio), cutting, splits by ground, value ranges, folders."""
+
+import errno
+import itertools
+import os
+import sys
+import warnings
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+from rasterio.warp import transform_bounds
+
+from helpers import paths, scenes
+from helpers.scenes import Scene, files
+
+SLANTED = Affine(30, 0, 500_000, 0, -30, 7_000_000) @ Affine.rotation(30)
+
+
+def same(scene, other):
+    return (
+        np.array_equal(scene.pixels, other.pixels, equal_nan=True)
+        and (scene.bands, scene.crs, scene.credit) == (other.bands, other.crs, other.credit)
+        and (scene.transform == other.transform or scene.transform.almost_equals(other.transform))
+    )
+
+
+def raw_file(path, values, **profile):
+    """A GeoTIFF as somebody else would write it; values (bands, height, width)."""
+    count, height, width = values.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(
+            path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, **profile
+        ) as f:
+            f.write(values)
+    return path
+
+
+# --- files
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("place", ["straight", "slanted", "none"])
+def test_a_scene_comes_back_from_its_file(tmp_path, make_scene, dtype, place):
+    places = {"straight": {}, "slanted": {"transform": SLANTED}, "none": {"transform": None, "crs": None}}
+    scene = make_scene(dtype=dtype, credit="USGS · © somebody", **places[place])
+    scene.pixels[3, 4] = np.nan
+    scenes.write(scene, tmp_path / "a.tif")
+    back = scenes.read(tmp_path / "a.tif")
+    assert same(back, scene) and back.dtype == dtype and back.name == "a"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(tmp_path / "a.tif") as oracle:
+            assert oracle.crs == scene.crs and oracle.descriptions == scene.bands and oracle.dtypes == (dtype,) * 3
+            assert oracle.transform.almost_equals(scene.transform or Affine.identity())
+            assert np.array_equal(oracle.read(out_dtype="float32")[:, 10, 20], scene.pixels[10, 20])
+            assert not oracle.read_masks(1)[3, 4] and oracle.read_masks(1).sum() == 255 * (40 * 50 - 1)
+
+
+def test_reading_an_unplaced_file_is_quiet(tmp_path, make_scene, recwarn):
+    scenes.write(make_scene(transform=None, crs=None), tmp_path / "a.tif")
+    scenes.read(tmp_path / "a.tif")
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, 0.0, float("nan"), -3.4028234663852886e38])
+def test_no_data_of_floats(tmp_path, make_scene, nodata):
+    scene = make_scene(dtype="float32", nodata=nodata)
+    scene.pixels[3, 4], scene.pixels[5, 6] = np.nan, 0
+    if nodata in (-9999, 0):
+        scene.pixels[7, 8] = nodata  # measured, and by chance what stands for no data
+    scenes.write(scene, tmp_path / "a.tif")
+    back = scenes.read(tmp_path / "a.tif")
+    assert np.argwhere(~back.valid).tolist() == [[3, 4]]
+    assert np.allclose(back.pixels, scene.pixels, rtol=1e-5, atol=1e-12, equal_nan=True)
+
+
+def test_no_data_given_by_the_caller(tmp_path):
+    raw_file(tmp_path / "a.tif", np.array([[[0, 7], [8, 9]]], "uint16"))
+    assert scenes.read(tmp_path / "a.tif").valid.all()
+    scene = scenes.read(tmp_path / "a.tif", nodata=0)
+    assert scene.nodata == 0 and np.argwhere(~scene.valid).tolist() == [[0, 0]]
+
+
+def test_an_internal_mask_is_obeyed(tmp_path):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = raw_file(tmp_path / "a.tif", np.full((2, 20, 30), 7, "uint16"))
+        mask = np.full((20, 30), 255, "uint8")
+        mask[2, 3] = 0
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(mask)
+    scene = scenes.read(path)
+    assert scene.nodata is None and np.argwhere(~scene.valid).tolist() == [[2, 3]]
+    scenes.write(scene, tmp_path / "b.tif")
+    assert np.argwhere(~scenes.read(tmp_path / "b.tif").valid).tolist() == [[2, 3]]
+
+
+def test_an_alpha_channel_is_a_mask_and_no_band(tmp_path):
+    pixels = np.full((20, 30, 4), 200, "uint8")
+    pixels[2, 3, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "tile.png")
+    tile = scenes.read(tmp_path / "tile.png")
+    assert tile.bands == ("red", "green", "blue") and np.argwhere(~tile.valid).tolist() == [[2, 3]]
+
+
+def test_a_fourth_band_is_no_alpha_channel(tmp_path, make_scene):
+    """GDAL takes the fourth of four 8-bit bands for transparency unless it is told otherwise: zeros would be lost."""
+    scene = make_scene(bands=("blue", "green", "red", "nir"), dtype="uint8")
+    scene.pixels[2, 3, 3] = 0
+    scenes.write(scene, tmp_path / "a.tif")
+    assert same(scenes.read(tmp_path / "a.tif"), scene)
+
+
+def test_thirteen_bands(tmp_path, make_scene):
+    scene = make_scene(bands=tuple(f"B{i:02d}" for i in range(1, 14)))
+    scenes.write(scene, tmp_path / "a.tif")
+    assert same(scenes.read(tmp_path / "a.tif"), scene)
+    renamed = scenes.read(tmp_path / "a.tif", bands=[f"x{i}" for i in range(13)], name="s2", credit="ESA")
+    assert renamed.bands[12] == "x12" and (renamed.name, renamed.credit) == ("s2", "ESA")
+    with pytest.raises(ValueError, match="3 band names given for 13 bands"):
+        scenes.read(tmp_path / "a.tif", bands=["a", "b", "c"])
+
+
+def test_bands_without_names_get_numbers_and_pictures_colours(tmp_path):
+    raw_file(tmp_path / "a.tif", np.ones((2, 5, 5), "uint16"))
+    assert scenes.read(tmp_path / "a.tif").bands == ("band1", "band2")
+    Image.fromarray(np.ones((5, 5, 3), "uint8")).save(tmp_path / "a.png")
+    assert scenes.read(tmp_path / "a.png").bands == ("red", "green", "blue")
+
+
+def test_one_file_for_each_band(tmp_path, make_scene):
+    scene = make_scene(bands=("B2", "B3"))
+    for band in scene.bands:
+        raw_file(
+            tmp_path / f"{band}.tif", scene.select([band]).pixels[None, ..., 0].astype("uint16"),
+            crs=scene.crs, transform=scene.transform,
+        )  # fmt: skip
+    both = [tmp_path / "B2.tif", tmp_path / "B3.tif"]
+    stacked = scenes.read(both, bands=["blue", "green"])
+    assert stacked.bands == ("blue", "green") and np.array_equal(stacked.pixels, scene.pixels)
+    assert scenes.read(both).bands == ("B2_band1", "B3_band1")
+    raw_file(tmp_path / "B3.tif", np.ones((1, 40, 50), "uint16"), crs=scene.crs, transform=SLANTED)
+    with pytest.raises(ValueError, match="B2.tif, B3.tif lie on different grids"):
+        scenes.read(both)
+
+
+def test_a_text_file_with_the_name_of_an_image(tmp_path):
+    (tmp_path / "a.tif").write_text("see attachment")
+    with pytest.raises(ValueError, match="a.tif is no readable image.*expected GeoTIFF"):
+        scenes.read(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="absent.tif is no readable image.*No such file"):
+        scenes.read(tmp_path / "absent.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "raw.tif", "a.png", "a.jpg"])
+def test_a_truncated_file(tmp_path, make_scene, name):
+    scene = make_scene(200, 200, dtype="uint8")
+    if name == "a.tif":
+        scenes.write(scene, tmp_path / name)
+    elif name == "raw.tif":  # whose directory stands at its beginning
+        raw_file(tmp_path / name, np.moveaxis(scene.pixels, -1, 0).astype("uint8"))
+    else:
+        Image.fromarray(scene.pixels.astype("uint8")).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(ValueError, match=f"{name} is no readable image") as told:
+        scenes.read(tmp_path / name)
+    assert "previous exception" not in str(told.value)  # but the reason itself
+
+
+def test_a_file_that_declares_a_huge_size_is_refused_before_decoding(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=60_000, height=60_000, count=3, dtype="uint8", tiled=True, blockxsize=4096,
+        blockysize=4096, SPARSE_OK=True, crs="EPSG:32621", transform=Affine(30, 0, 0, 0, -30, 0),
+    ):  # fmt: skip
+        pass
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match=r"60000 x 60000 x 3: 43.2 GB in memory.*helpers apply"):
+        scenes.read(path)
+    monkeypatch.setattr(files, "MAX_READ_BYTES", 2 * 6 * 5 * 4)  # several files count together
+    one = raw_file(tmp_path / "one.tif", np.ones((1, 6, 5), "uint8"))
+    assert scenes.read([one, one]).bands == ("one_band1", "one_band1")
+    with pytest.raises(ValueError, match="GB in memory"):
+        scenes.read([one, one, one])
+
+
+def test_file_values():
+    def stored(values, dtype, nodata):
+        return scenes.to_file_values(np.array(values, "float32"), dtype, nodata).tolist()
+
+    nan = float("nan")
+    assert stored([-3, 1.5, 2.4, 300, np.inf], "uint8", None) == [0, 2, 2, 255, 255]
+    assert stored([nan, 0, 0.4, 1], "uint8", 0) == [0, 1, 1, 1]  # what is measured is never read back as no data
+    assert stored([nan, 255, 254.6, 254], "uint8", 255) == [255, 254, 254, 254]
+    assert stored([nan, -9999, 40_000], "int16", -9999) == [-9999, -9998, 32767]
+    assert stored([5e9, -1], "uint32", None) == [2**32 - 1, 0]
+    assert scenes.to_file_values(np.array([nan, 2], "float32"), "uint16", 0).dtype == np.uint16
+    with pytest.raises(ValueError, match="1 values have no data.*uint8 names no value"):
+        stored([nan, 1], "uint8", None)
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, float("nan"), 0.5, None])
+def test_a_no_data_value_that_the_type_cannot_hold_is_replaced(tmp_path, make_scene, nodata):
+    scene = make_scene(dtype="float32", nodata=nodata)
+    scene.pixels[:] = np.rint(scene.pixels * 200 + 1)
+    scene.pixels[3, 4] = np.nan
+    scenes.write(scene, tmp_path / "a.tif", dtype="uint8")
+    back = scenes.read(tmp_path / "a.tif")
+    assert back.dtype == "uint8" and np.array_equal(back.pixels, scene.pixels, equal_nan=True)
+
+
+def test_writing_keeps_what_was_there_when_it_fails(tmp_path, make_scene, monkeypatch):
+    target = tmp_path / "a.tif"
+    scenes.write(make_scene(seed=1), target)
+    before = target.read_bytes()
+    monkeypatch.setattr(files, "to_file_values", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scenes.write(make_scene(seed=2), target)
+    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(1000))
+    with pytest.raises(OSError, match="MB are needed"):
+        scenes.write(make_scene(seed=2), target)
+    assert target.read_bytes() == before and os.listdir(tmp_path) == ["a.tif"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
+def test_a_disk_that_fills_while_writing(tmp_path, make_scene, monkeypatch):
+    """The operating system refuses to let the file grow; GDAL reports it without saying why."""
+    import resource
+
+    target = tmp_path / "a.tif"
+    scenes.write(make_scene(seed=1), target)
+    before = target.read_bytes()
+    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(0))
+    monkeypatch.setattr(files, "require_space", lambda folder, size: None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="disk is full.*Make room") as told:
+            scenes.write(make_scene(400, 400, seed=2), target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert told.value.errno == errno.ENOSPC
+    assert target.read_bytes() == before and os.listdir(tmp_path) == ["a.tif"]
+
+
+# --- scenes
+
+
+@pytest.mark.parametrize("transform", [Affine(30, 0, 500_000, 0, -30, 7_000_000), SLANTED])
+def test_a_cut_knows_its_place(tmp_path, make_scene, transform):
+    scene = make_scene(transform=transform)
+    scenes.write(scene, tmp_path / "a.tif")
+    cut = scene.cut(7, 11, 5, 6)
+    with rasterio.open(tmp_path / "a.tif") as oracle:
+        window = rasterio.windows.Window(11, 7, 6, 5)
+        assert cut.transform.almost_equals(oracle.window_transform(window))
+        assert np.array_equal(np.moveaxis(oracle.read(window=window), 0, -1), cut.pixels)
+    assert np.shares_memory(cut.pixels, scene.pixels)
+    for beyond in [(-1, 0, 5, 5), (0, -1, 5, 5), (36, 0, 5, 5), (0, 46, 5, 5)]:
+        with pytest.raises(ValueError, match="reach beyond 40 x 50 pixels"):
+            scene.cut(*beyond)
+
+
+def test_bounds_and_ground_sample_distance(make_scene):
+    scene = make_scene()
+    assert scene.bounds == (500_000, 7_000_000 - 40 * 30, 500_000 + 50 * 30, 7_000_000)
+    northwards = replace(scene, transform=Affine(30, 0, 500_000, 0, 30, 7_000_000 - 40 * 30))
+    assert northwards.bounds == scene.bounds
+    assert scene.ground_sample_distance_m == 30
+    assert replace(scene, transform=SLANTED).ground_sample_distance_m == pytest.approx(30)
+    in_feet = make_scene(pixel=10, crs="EPSG:2263")
+    assert in_feet.ground_sample_distance_m == pytest.approx(10 * 1200 / 3937)
+    assert make_scene(crs="EPSG:4326").ground_sample_distance_m is None
+    nowhere = replace(scene, transform=None, crs=None)
+    assert nowhere.bounds is None and nowhere.ground_sample_distance_m is None
+
+
+def test_selecting_bands(make_scene):
+    scene = make_scene()
+    chosen = scene.select(["blue", "red"])
+    assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
+    with pytest.raises(ValueError, match="has no band nir, swir; it has red, green, blue"):
+        scene.select(["red", "nir", "swir"])
+    with pytest.raises(ValueError, match=r"pixels have shape \(40, 50, 3\).*bands red, green"):
+        Scene(scene.pixels, ("red", "green"))
+
+
+def test_patches_leave_no_data_out(make_scene):
+    scene = make_scene(40, 50)
+    scene.pixels[12, 12, 1] = np.nan
+    patches = scene.patches(10)
+    assert len(patches) == 4 * 5 - 1
+    corners = [((7_000_000 - p.transform.f) / 300, (p.transform.c - 500_000) / 300) for p in patches]
+    assert corners == [place for place in itertools.product(range(4), range(5)) if place != (1, 1)]
+    assert len(make_scene(40, 50).patches(10, stride=5)) == 7 * 9
+    assert make_scene(9, 50).patches(10) == []
+
+
+# --- splits by ground
+
+
+def gap_px(one, other):
+    """How many pixels lie between two blocks of one grid of 30 m; 0 where they touch, less where they overlap."""
+    a, b = one.bounds, other.bounds
+    return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3]) / 30
+
+
+def places(ground):
+    return {split: sorted(block.bounds for block in blocks) for split, blocks in ground.items()}
+
+
+def test_blocks_of_different_splits_keep_their_distance(make_scene):
+    scene = make_scene(200, 230, west=500_010)
+    scene.pixels[100, 100] = np.nan
+    ground = scenes.split_ground([scene], block_px=16, guard_px=5, seed=1)
+    blocks = [(split, block) for split, found in ground.items() for block in found]
+    assert len(blocks) > 80 and all(block.valid.all() and block.pixels.shape == (16, 16, 3) for _, block in blocks)
+    for (split, one), (other_split, other) in itertools.combinations(blocks, 2):
+        assert gap_px(one, other) >= 5, (split, other_split)
+    for _, block in blocks:  # each shows the ground that it says
+        row, column = (7_000_000 - block.transform.f) / 30, (block.transform.c - 500_010) / 30
+        assert np.array_equal(block.pixels, scene.cut(int(row), int(column), 16, 16).pixels)
+
+
+def test_shares_and_seeds(make_scene):
+    def split(**options):
+        return scenes.split_ground([make_scene(200, 200)], block_px=16, guard_px=4, **options)
+
+    ground = split(seed=3)
+    counts = [len(ground[name]) for name in scenes.SPLITS]
+    assert list(ground) == ["train", "validation", "test"] and sum(counts) >= 81
+    assert np.allclose(np.array(counts) / sum(counts), (0.7, 0.1, 0.2), atol=1 / sum(counts))
+    halves = [len(blocks) for blocks in split(shares=(0.5, 0.25, 0.25)).values()]
+    assert np.allclose(np.array(halves) / sum(halves), (0.5, 0.25, 0.25), atol=1 / sum(halves))
+    assert places(ground) == places(split(seed=3)) != places(split(seed=4))
+
+
+def test_scenes_that_overlap_share_their_ground_once(make_scene):
+    """Two rows of a satellite's path: the second begins 37 rows and 20 columns later, so that 63 x 80 px are common."""
+    first = make_scene(100, 100, seed=1)
+    second = make_scene(100, 100, seed=2, west=500_000 + 20 * 30, north=7_000_000 - 37 * 30)
+    ground = scenes.split_ground([first, second], block_px=10, guard_px=3, seed=0)
+    blocks = [block for found in ground.values() for block in found]
+    assert {block.name for block in blocks} == {"scene1", "scene2"}
+    for one, other in itertools.combinations(blocks, 2):
+        assert gap_px(one, other) >= 3
+    both = [b for b in blocks if b.bounds[0] >= second.bounds[0] and b.bounds[1] >= first.bounds[1]
+            and b.bounds[2] <= first.bounds[2] and b.bounds[3] <= second.bounds[3]]  # fmt: skip
+    assert both and {block.name for block in both} == {"scene1"}
+    other_order = scenes.split_ground([second, first], block_px=10, guard_px=3, seed=0)
+    assert places(other_order) == places(ground)  # the split hangs on the map, not on the files
+
+
+def test_no_data_in_the_first_scene_is_filled_by_the_second(make_scene):
+    first, second = make_scene(80, 80, seed=1), make_scene(80, 80, seed=2)
+    whole = scenes.split_ground([second], block_px=16, guard_px=4)
+    first.pixels[:, :40] = np.nan
+    assert places(scenes.split_ground([first, second], block_px=16, guard_px=4)) == places(whole)
+
+
+def test_too_little_ground(make_scene):
+    images = [make_scene(*size, transform=None) for size in [(33, 40), (70, 40), (30, 70)]]
+    with pytest.raises(ValueError, match="only 2 whole blocks of 32.*largest image is 40 pixels: .*smaller blocks"):
+        scenes.split_ground(images, block_px=32, guard_px=60)
+    ground = scenes.split_ground([make_scene(100, 32, transform=None)], block_px=32, guard_px=2)
+    assert [len(ground[split]) for split in scenes.SPLITS] == [1, 1, 1]
+
+
+def test_scenes_without_a_place_are_split_each_on_its_own_grid(make_scene):
+    unplaced = [make_scene(40, 60, seed=seed, transform=None, crs=None) for seed in (1, 2)]
+    ground = scenes.split_ground(unplaced, block_px=16, guard_px=4)
+    blocks = [block for found in ground.values() for block in found]
+    assert sorted(block.name for block in blocks) == ["scene1"] * 6 + ["scene2"] * 6
+    assert len({block.pixels.tobytes() for block in blocks}) == 12
+
+
+def test_a_slanted_scene_can_be_split(make_scene):
+    """Its blocks do not overlap, though the upright boxes around them do."""
+    ground = scenes.split_ground([make_scene(100, 100, transform=SLANTED)], block_px=16, guard_px=2)
+    assert sum(map(len, ground.values())) == 25
+
+
+def test_scenes_of_other_pixel_sizes_lose_no_ground(make_scene):
+    """Their grids differ, so that blocks of the same number are not the same ground."""
+    fine, coarse = make_scene(100, 100, pixel=10, west=0, north=1e4), make_scene(100, 100, west=0, north=3e4)
+    counted = [len(scenes.split_ground([s], block_px=16, guard_px=4)["train"]) for s in (fine, coarse)]
+    assert len(scenes.split_ground([fine, coarse], block_px=16, guard_px=4)["train"]) == pytest.approx(
+        sum(counted), abs=1
+    )
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32621", "EPSG:32622", "EPSG:4326", "EPSG:3857"])
+def test_overlap_is_found_in_any_coordinates(make_scene, crs):
+    train = make_scene(100, 100, west=740_000, name="west")
+    around = transform_bounds(train.crs, crs, *train.bounds)
+    pixel = (around[2] - around[0]) / 100
+
+    def near(columns, **options):
+        return make_scene(100, 100, crs=crs, pixel=pixel, west=around[0] + columns * pixel, north=around[3], **options)
+
+    scenes.refuse_overlap({"train": [train], "test": [near(105)]})
+    scenes.refuse_overlap({"train": [train, near(90)], "test": []})
+    with pytest.raises(ValueError, match=r"\((train|validation)\).*\((train|validation)\) show the same ground"):
+        scenes.refuse_overlap({"train": [train], "validation": [near(90, name="east")]})
+
+
+def test_overlap_of_scenes_whose_rows_run_northwards(make_scene):
+    upwards = make_scene(transform=Affine(30, 0, 500_000, 0, 30, 7_000_000 - 1200))
+    with pytest.raises(ValueError, match="same ground"):
+        scenes.refuse_overlap({"train": [make_scene()], "test": [upwards]})
+
+
+def test_touching_is_not_overlapping(make_scene):
+    scenes.refuse_overlap({"train": [make_scene()], "test": [make_scene(west=500_000 + 50 * 30)]})
+    slanted = [make_scene(transform=SLANTED @ Affine.translation(50 * i, 0)) for i in range(2)]
+    scenes.refuse_overlap({"train": slanted[:1], "test": slanted[1:]})
+    with pytest.raises(ValueError, match="same ground"):
+        nearer = make_scene(transform=SLANTED @ Affine.translation(49, 0))
+        scenes.refuse_overlap({"train": slanted[:1], "test": [nearer]})
+
+
+# --- the range of values
+
+
+def test_value_range(make_scene):
+    counted = np.arange(1001, dtype="float32").reshape(77, 13, 1)
+    counted = np.concatenate([counted, counted * -2], axis=-1)
+    counted[5, 5] = np.nan  # 70 and -140
+    scene = Scene(counted, ("a", "b"))
+    expected = [np.percentile(np.delete(counted[..., i], 70), (0.5, 99.5)) for i in range(2)]
+    assert np.allclose(scenes.value_range([scene]), expected)
+    assert np.allclose(scenes.value_range([scene.cut(0, 0, 40, 13), scene.cut(40, 0, 37, 13)]), expected)
+    assert np.allclose(scenes.value_range([Scene(counted[:1], ("a", "b"))], percentiles=(0, 100)), [(0, 12), (-24, 0)])
+    with pytest.raises(ValueError, match="band b is 7 everywhere.*leave it out"):
+        scenes.value_range([Scene(np.stack([counted[..., 0], np.full((77, 13), 7)], axis=-1), ("a", "b"))])
+
+
+def test_to_unit_and_back():
+    ranges = ((100, 300), (-1, 1))
+    pixels = np.array([[[100, -1], [300, 1], [200, 0], [500, np.nan]]], "float32")
+    unit = scenes.to_unit(pixels, ranges)
+    assert np.array_equal(unit, np.array([[[0, 0], [1, 1], [0.5, 0.5], [2, np.nan]]]), equal_nan=True)
+    assert unit.dtype == np.float32 and np.array_equal(scenes.from_unit(unit, ranges), pixels, equal_nan=True)
+
+
+# --- folders
+
+
+SMALL = {"block_px": 16, "guard_px": 4}
+
+
+def tiles_of(scene, size):
+    return [replace(patch, name=f"tile_{i:03d}") for i, patch in enumerate(scene.patches(size))]
+
+
+def save_picture(scene, path):
+    Image.fromarray(scene.pixels.astype("uint8")).save(path)
+
+
+def manifest(folder, rows):
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [",".join(columns), *(",".join(str(row.get(column, "")) for column in columns) for row in rows)]
+    (folder / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def place_of(scene):
+    return dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)) | {"crs": str(scene.crs)}
+
+
+def named(ground):
+    return {split: [scene.name for scene in found] for split, found in ground.items()}
+
+
+def test_a_folder_with_a_manifest(tmp_path, make_scene):
+    """Pictures get the place that the manifest gives, and its split is kept."""
+    tiles = tiles_of(make_scene(40, 60, dtype="uint8"), 20)
+    splits = ["train", "test", "train", "validation", "test", "train"]
+    for tile in tiles:
+        save_picture(tile, tmp_path / f"{tile.name}.png")
+    save_picture(tiles[0], tmp_path / "not_listed.png")
+    rows = [
+        {"path": f"{tile.name}.png", "role": "image", "split": split, "credit": f"©{tile.name}"} | place_of(tile)
+        for tile, split in zip(tiles, splits, strict=True)
+    ]
+    manifest(tmp_path, rows[::-1] + [{"path": "absent.png", "role": "map", "split": "train"}])
+    ground = scenes.read_ground(tmp_path, **SMALL)
+    assert named(ground) == {
+        split: [tile.name for tile, of in zip(tiles, splits, strict=True) if of == split] for split in scenes.SPLITS
+    }
+    first = ground["train"][0]
+    assert same(first, replace(tiles[0], credit="©tile_000")) and first.ground_sample_distance_m == 30
+
+
+def test_a_split_that_shows_ground_twice_is_refused(tmp_path, make_scene):
+    scene = make_scene(60, 60)
+    rows = []
+    for row, split in ((0, "train"), (20, "validation"), (39, "test")):
+        scenes.write(scene.cut(row, 0, 20, 60), tmp_path / f"{split}.tif")
+        rows.append({"path": f"{split}.tif", "role": "image", "split": split})
+    manifest(tmp_path, rows)
+    with pytest.raises(ValueError, match=r"(test|validation) \((test|validation)\).* show the same ground"):
+        scenes.read_ground(tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize("splits", [("train", "train", "test"), ("train", "val", "test"), ("train", "validation", "")])
+def test_a_split_that_is_not_whole_is_told(tmp_path, make_scene, splits):
+    """Splitting anew in silence would train on ground that somebody has set apart."""
+    rows = []
+    for i, split in enumerate(splits):
+        scenes.write(make_scene(seed=i, west=500_000 + 3000 * i), tmp_path / f"{i}.tif")
+        rows.append({"path": f"{i}.tif", "role": "image", "split": split})
+    manifest(tmp_path, rows)
+    with pytest.raises(ValueError, match="manifest.csv has the splits .*'train'.*expected train, validation, test"):
+        scenes.read_ground(tmp_path, **SMALL)
+
+
+def test_a_manifest_without_split_is_split_by_ground(tmp_path, make_scene):
+    scenes.write(make_scene(100, 100), tmp_path / "a.tif")
+    manifest(tmp_path, [{"path": "a.tif", "role": "image"}])
+    assert places(scenes.read_ground(tmp_path, **SMALL)) == places(scenes.split_ground([make_scene(100, 100)], **SMALL))
+
+
+@pytest.mark.parametrize("rows, message", [
+    ([{"path": "a.png", "role": "map"}], "no row of role 'image'"),
+    ([{"file": "a.png", "role": "image"}], "has no column path; it has file, role"),
+    ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": "x", "north": 2, "crs": "EPSG:4326"}],
+     "gives a.png no place"),
+    ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": 2, "north": 2, "crs": "EPSG:x"}],
+     "gives a.png no place"),
+    ([{"path": "b.png", "role": "image"}], "b.png is no readable image"),
+])  # fmt: skip
+def test_a_manifest_that_is_wrong(tmp_path, make_scene, rows, message):
+    save_picture(make_scene(dtype="uint8"), tmp_path / "a.png")
+    manifest(tmp_path, rows)
+    with pytest.raises(ValueError, match=message):
+        scenes.read_ground(tmp_path, **SMALL)
+
+
+def test_a_manifest_that_is_no_table(tmp_path):
+    (tmp_path / "manifest.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
+    with pytest.raises(ValueError, match="manifest.csv is no table"):
+        scenes.read_ground(tmp_path, **SMALL)
+
+
+def test_a_folder_of_large_images_is_split_by_blocks(tmp_path, make_scene):
+    scene = make_scene(100, 120)
+    scenes.write(scene, tmp_path / "scene0.tif")
+    assert places(scenes.read_ground(tmp_path, **SMALL)) == places(scenes.split_ground([scene], **SMALL))
+
+
+@pytest.mark.parametrize("size", [12, 16, 20])
+def test_a_folder_of_tiles_with_a_place(tmp_path, make_scene, size):
+    """Whole tiles, also where one is as large as a block: hardly any of the grid's blocks would fit into one."""
+    for tile in tiles_of(make_scene(12 * size, 12 * size), size):
+        scenes.write(tile, tmp_path / f"{tile.name}.tif")
+    ground = scenes.read_ground(tmp_path, **SMALL, seed=1)
+    tiles = [(split, tile) for split, found in ground.items() for tile in found]
+    assert len(tiles) > 70 and all(tile.pixels.shape[:2] == (size, size) for _, tile in tiles)
+    for (split, one), (other_split, other) in itertools.combinations(tiles, 2):
+        assert split == other_split or gap_px(one, other) >= 4
+    counts = [len(ground[split]) for split in scenes.SPLITS]
+    assert counts[0] > counts[2] >= 9 and counts[1] >= 4
+    assert named(ground) == named(scenes.read_ground(tmp_path, **SMALL, seed=1))
+    assert named(ground) != named(scenes.read_ground(tmp_path, **SMALL, seed=2))
+
+
+def test_tiles_in_two_coordinate_systems(tmp_path, make_scene):
+    """Where two zones meet, equal ground has different numbers, and different ground may have equal ones."""
+    west = make_scene(80, 160, west=740_000, north=7_200_000)
+    left, _, _, top = transform_bounds(west.crs, "EPSG:32622", *west.bounds)
+    east = make_scene(80, 160, seed=1, crs="EPSG:32622", west=left + 80 * 30, north=top)
+    for number, tile in enumerate(tiles_of(west, 16) + tiles_of(east, 16)):
+        scenes.write(tile, tmp_path / f"{number:03d}.tif")
+    ground = scenes.read_ground(tmp_path, **SMALL)
+    scenes.refuse_overlap(ground)
+    assert all(ground.values()) and {str(s.crs) for found in ground.values() for s in found} == {
+        str(west.crs),
+        str(east.crs),
+    }
+
+
+def test_plain_tiles_are_split_by_name_and_that_is_said(tmp_path, make_scene):
+    for number in range(20):
+        save_picture(make_scene(20, 20, seed=number, dtype="uint8"), tmp_path / f"{number:02d}.png")
+    with pytest.warns(UserWarning, match="split by name.*manifest.csv with bounds"):
+        ground = scenes.read_ground(tmp_path, **SMALL)
+    assert named(ground) == {
+        "train": [f"{i:02d}" for i in range(14)], "validation": ["14", "15"], "test": ["16", "17", "18", "19"],
+    }  # fmt: skip
+
+
+def test_pictures_with_world_files_have_a_place(tmp_path, make_scene):
+    for tile in tiles_of(make_scene(160, 160, dtype="uint8"), 20):
+        save_picture(tile, tmp_path / f"{tile.name}.png")
+        a, b, c, d, e, f = tile.transform[:6]
+        (tmp_path / f"{tile.name}.pgw").write_text("\n".join(map(str, (a, d, b, e, c + a / 2, f + e / 2))))
+    ground = scenes.read_ground(tmp_path, **SMALL)
+    for one, other in itertools.product(ground["train"], ground["test"]):
+        assert gap_px(one, other) >= 4
+
+
+@pytest.mark.parametrize("across", [2, 3, 4, 5, 6, 7, 8, 9])
+def test_few_tiles_are_split_or_refused_with_advice(tmp_path, make_scene, across):
+    for tile in tiles_of(make_scene(across * 12, across * 12), 12):
+        scenes.write(tile, tmp_path / f"{tile.name}.tif")
+    try:
+        ground = scenes.read_ground(tmp_path, **SMALL)
+    except ValueError as error:
+        assert across <= 4 and "acquire a larger area" in str(error)
+    else:
+        assert all(ground.values())
+
+
+def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch):
+    for number in range(9):
+        save_picture(make_scene(20, 20, seed=number, dtype="uint8"), tmp_path / f"{number}.png")
+    read = {}
+    for reverse in (False, True):
+        listed = sorted(tmp_path.iterdir(), reverse=reverse)
+        with monkeypatch.context() as patched, pytest.warns(UserWarning):
+            patched.setattr(Path, "iterdir", lambda self, listed=listed: iter(listed))
+            read[reverse] = named(scenes.read_ground(tmp_path, **SMALL))
+    assert read[False] == read[True]
+
+
+@pytest.mark.parametrize("content, message", [
+    ([], "holds no image; expected .*.png.* It holds: nothing"),
+    (["notes.txt", "table.csv"], "holds no image.* It holds: notes.txt, table.csv"),
+    (["notes.tif"], "notes.tif is no readable image"),
+])  # fmt: skip
+def test_a_folder_without_images(tmp_path, content, message):
+    for name in content:
+        (tmp_path / name).write_text("hello")
+    with pytest.raises(ValueError, match=message):
+        scenes.read_ground(tmp_path, **SMALL)
+    with pytest.raises(ValueError, match="neither the name of a pack nor a folder"):
+        scenes.read_ground(tmp_path / "absent", **SMALL)
+
+
+def test_hidden_files_are_left_alone(tmp_path, make_scene):
+    """What macOS leaves on memory sticks, and an interrupted download."""
+    scenes.write(make_scene(100, 100), tmp_path / "a.tif")
+    for name in ("._a.tif", ".b.123.part.tif"):
+        (tmp_path / name).write_bytes(b"half of an image")
+    assert scenes.read_ground(tmp_path, **SMALL)["train"]
+
+
+def test_images_with_different_bands(tmp_path, make_scene):
+    for number, bands in enumerate([("red", "green"), ("red", "nir"), ("red", "green")]):
+        scenes.write(make_scene(bands=bands), tmp_path / f"{number}.tif")
+    with pytest.raises(ValueError, match=r"different bands: \[\('red', 'green'\), \('red', 'nir'\)\]"):
+        scenes.read_ground(tmp_path, **SMALL)
+
+
+def test_images_that_are_too_small_or_too_few(tmp_path, make_scene):
+    scenes.write(make_scene(15, 90), tmp_path / "a.tif")
+    scenes.write(make_scene(90, 15, west=600_000), tmp_path / "b.tif")
+    with pytest.raises(ValueError, match="only 0 whole blocks of 16.*largest image is 15 pixels"):
+        scenes.read_ground(tmp_path, **SMALL)
