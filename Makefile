@@ -99,7 +99,8 @@ usb: .venv/.installed  ## collect all in the folder usb, to install and run with
 	SATELLITE_NOTEBOOKS_CACHE=usb/packs SATELLITE_NOTEBOOKS_DATA=usb/unpacked .venv/bin/python -m helpers fetch
 	@rm -rf usb/unpacked usb/satellite-notebooks && mkdir usb/satellite-notebooks
 	@git ls-files -z --cached --others --exclude-standard | tar -c --null -T - -f - | tar -x -C usb/satellite-notebooks -f -
-	@printf '%s\n' "$$install_text" > usb/INSTALL.txt
+	@has=$$(.venv/bin/python -c '$(version)'); printf '%s\n' "$$install_text" "" "Made for: $$(uname -sm) with Python $$has\
+	$(foreach system,$(PLATFORMS),; $(system) with Python $(or $(PYTHONS),$$has))" > usb/INSTALL.txt
 	@du -sh usb/*
 
 # The lines of constraints.txt that count on another system: pip itself judges by the system that it runs on.
@@ -119,16 +120,16 @@ define install_text
 Satellite notebooks: installing and running without internet
 =============================================================
 
-Copy this whole folder onto the computer. It needs a Python of one of the versions
-that the file names in `wheels` show (cp312 is Python 3.12) and 5 GB of free disk.
+Copy this whole folder onto a computer of a kind that the last line names, with the
+Python named there and 5 GB of free disk.
 
-Linux and macOS, in a terminal in this folder:
+Linux and macOS (14 or later, Apple silicon), in a terminal in this folder:
 
     cd satellite-notebooks
     make run WHEELS=../wheels PACKS=../packs
     make lab
 
-Windows, in a command prompt (cmd) in this folder, with Python 3.12 from python.org:
+Windows, in a command prompt in this folder, here with Python 3.12:
 
     cd satellite-notebooks
     py -3.12 -m venv .venv
@@ -137,7 +138,7 @@ Windows, in a command prompt (cmd) in this folder, with Python 3.12 from python.
     .venv\Scripts\python -m helpers run
     .venv\Scripts\python -m jupyterlab notebooks
 
-The first run of the notebooks writes a report; its last line says where.
+The run writes a report; its last line says where.
 endef
 export install_text
 

@@ -43,9 +43,14 @@ def load_model(model):
     unsaid = [field for field in DESCRIPTION if about.get(field) is None]
     if unsaid:
         raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
+    from helpers import models  # noqa: F401 - the layers of our own that a network may contain
     from helpers.backend import keras
 
-    return keras.models.load_model(path, compile=False), about
+    try:
+        return keras.models.load_model(path, compile=False), about
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise ValueError(f"{path} cannot be loaded ({reason})") from error
 
 
 def apply(model, source, target, *, value_range=None, window_px=256, progress=True):

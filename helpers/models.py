@@ -20,8 +20,8 @@ class BicubicUpsampling(layers.Layer):
     Source: cubic convolution with a = -0.5 (Keys 1981).
     """
 
-    def __init__(self, scale, **options):
-        super().__init__(dtype="float32", **options)
+    def __init__(self, scale, *, dtype="float32", **options):
+        super().__init__(dtype=dtype, **options)
         self.scale = scale
         distance = np.abs((np.arange(scale) + 0.5) / scale - 0.5 - np.arange(-2, 3)[:, None])  # (5 taps, phases)
         near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
@@ -61,8 +61,9 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     Source: Dong et al. 2014, arXiv:1501.00092; the residual after Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
     enlarged = keras.Input((None, None, bands), name="enlarged")
-    # around zero, so that the zeros with which convolutions pad the border are a middle grey, not black
-    features = _conv(filters[0], 9)(layers.Rescaling(2.0, -1.0)(enlarged))
+    # around zero, the zeros with which convolutions pad the border are a middle grey, not black: +0.06 dB measured. The
+    # plain network keeps the published 0 to 1; having to undo the shift cost it 2 dB in a short training
+    features = _conv(filters[0], 9)(layers.Rescaling(2.0, -1.0)(enlarged) if residual else enlarged)
     features = _conv(filters[1], 1)(features)
     start = "zeros" if residual else "he_normal"
     estimate = layers.Conv2D(bands, 5, padding="same", kernel_initializer=start, dtype="float32")(features)

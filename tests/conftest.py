@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import nbformat
 import numpy as np
 import pytest
 from rasterio.crs import CRS
@@ -19,8 +20,8 @@ def make_scene():
     """Function that makes a scene of random numbers, each pixel different, with its place on the ground."""
 
     def make(
-        height=40, width=50, bands=("red", "green", "blue"), *, west=500_000, north=7_000_000, pixel=30, crs="EPSG:32621",
-        seed=0, dtype="uint16", **others,
+        height=40, width=50, bands=("red", "green", "blue"), *, west=500_000, north=7_000_000, pixel=30,
+        crs="EPSG:32621", seed=0, dtype="uint16", **others,
     ):  # fmt: skip
         low, high = {"uint8": (1, 255), "uint16": (1, 60_000), "float32": (0, 1)}[dtype]
         pixels = np.random.default_rng(seed).uniform(low, high, (height, width, len(bands))).astype("float32")
@@ -40,3 +41,29 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     return tmp_path
+
+
+@pytest.fixture
+def project(folders, monkeypatch):
+    """A project of its own in a temporary folder, without any notebook; returns that folder."""
+    monkeypatch.setattr(paths, "ROOT", folders)
+    (folders / "notebooks").mkdir()
+    (folders / "notebooks" / "profiles.yaml").write_text("smoke: {}\nworkshop: {}\n")
+    return folders
+
+
+@pytest.fixture
+def write_notebook(project):
+    """Function that writes a notebook of code cells into the project; returns its path."""
+
+    def write(name, *cells, parameters="seed: int = 0  # of everything"):
+        notebook = nbformat.v4.new_notebook()
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        if parameters is not None:
+            notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+        notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+        path = project / "notebooks" / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        return path
+
+    return write

@@ -51,10 +51,10 @@ def test_a_block_that_writes_nothing_replaces_nothing(tmp_path):
 def test_a_full_disk_is_told_with_what_to_do(tmp_path):
     target = tmp_path / "scene.tif"
     target.write_text("old")
-    with pytest.raises(OSError, match=r"disk is full \(\d+ MB free\).*scene.tif. Make room") as told:
-        with paths.atomic(target) as temporary:
-            temporary.write_text("half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+    message = r"disk is full \(\d+ MB free\).*scene.tif. Make room"
+    with pytest.raises(OSError, match=message) as told, paths.atomic(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert told.value.errno == errno.ENOSPC
     assert target.read_text() == "old" and names(tmp_path) == ["scene.tif"]
 

@@ -113,7 +113,8 @@ def test_one_step_with_xla_gives_the_same_loss(ground, device):
 TWO_DEVICES = """
 import json, sys
 from helpers.backend import keras, tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+cpu, half = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [half, half])
 import numpy as np
 from dataclasses import replace
 from helpers import models, training

@@ -96,12 +96,14 @@ def shrink_scene(scene, scale):
     """A scene as a coarser sensor would have seen it, with the transform that belongs to its larger pixels.
 
     Args:
-        scene: Scene without no-data pixels; up to `scale` - 1 rows and columns at the end are left out.
+        scene: Scene; up to `scale` - 1 rows and columns at the end are left out.
         scale: whole number of its pixels to a coarse one.
 
     Returns:
-        Scene.
+        Scene; no data wherever a pixel without data had any part in a coarse one.
     """
     scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
+    coarse = degrade(np.nan_to_num(scene.pixels)[None], scale)[0].numpy()
+    coarse[np.abs(degrade((~scene.valid)[None, ..., None].astype("float32"), scale)[0, ..., 0]) > 1e-6] = np.nan
     transform = scene.transform and scene.transform @ Affine.scale(scale)
-    return replace(scene, pixels=degrade(scene.pixels[None], scale)[0].numpy(), transform=transform)
+    return replace(scene, pixels=coarse, transform=transform)

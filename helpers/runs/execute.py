@@ -113,4 +113,5 @@ def _execute_one(notebook, output, values):
     papermill.execute_notebook(
         notebook, output, parameters=values, cwd=notebook.parent, kernel_name="python3",
         progress_bar=sys.stderr.isatty(), stdout_file=sys.stdout,
+        extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns of TCP, and of being stopped by Ctrl-C
     )  # fmt: skip
