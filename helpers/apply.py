@@ -42,7 +42,9 @@ def load_model(model):
     about = paths.read_json(path.with_suffix(".json"))
     unsaid = [field for field in DESCRIPTION if about.get(field) is None]
     if unsaid:
-        raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
+        raise ValueError(
+            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
+        )
     from helpers import models  # noqa: F401 - the layers of our own that a network may contain
     from helpers.backend import keras
 
@@ -76,7 +78,7 @@ def apply(model, source, target, *, value_range=None, window_px=256, progress=Tr
         OSError: not enough room on the disk.
     """
     source, target = Path(source), Path(target)
-    if source.resolve() == target.resolve() or (source.exists() and target.exists() and source.samefile(target)):
+    if source.exists() and target.exists() and source.samefile(target):
         raise ValueError(f"{target} is the input: choose another name for the output")
     if target.is_dir():
         raise ValueError(f"{target} is a folder: give the output a file name, such as {target / source.name}")

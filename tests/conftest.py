@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
-os.environ.setdefault("MPLBACKEND", "agg")
 
 import nbformat
 import numpy as np

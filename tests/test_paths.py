@@ -24,6 +24,15 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
     assert target.read_text() == "whole" and names(target.parent) == ["scene.tif"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks what is being read")
+def test_whoever_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    (tmp_path / "scene.tif").write_text("old")
+    with open(tmp_path / "scene.tif") as reader:
+        with paths.atomic(tmp_path / "scene.tif") as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old"
+
+
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit, PermissionError])
 def test_a_failure_leaves_what_was_there(tmp_path, failure):
     target = tmp_path / "metrics.json"
