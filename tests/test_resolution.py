@@ -44,7 +44,7 @@ def test_pairs_show_the_same_ground():
     for low, high in resolution.dataset([scene()], value_range=((0, 60000),) * 3, scale=4, enlarged=False, **stream):
         assert low.shape == (4, 4, 4, 3) and high.shape == (4, 16, 16, 3)
         assert np.allclose(resolution.degrade(high, 4), low, atol=1e-6)
-        assert 0 <= high.numpy().min() and high.numpy().max() <= 1
+        assert high.numpy().min() >= 0 and high.numpy().max() <= 1
 
 
 def test_patches_are_pieces_of_the_scenes_in_some_turn():

@@ -1,20 +1,10 @@
 """Watching a training: a figure that redraws in place for people, a few plain lines everywhere else."""
 
-import os
 import time
 
 from helpers import show
 
 SECONDS_BETWEEN_DRAWINGS = 1.0
-
-
-def is_static():
-    """Whether nobody is looking: no notebook kernel, or a run that only keeps what is printed."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return True
-    return bool(os.environ.get("SATELLITE_NOTEBOOKS_STATIC")) or getattr(get_ipython(), "kernel", None) is None
 
 
 class Monitor:
@@ -29,7 +19,7 @@ class Monitor:
 
     def __init__(self, name, *, steps, score, baseline=None):
         self.name, self.steps, self.score, self.baseline = name, steps, score, baseline
-        self.static, self.drawn, self.display, self.bar = is_static(), 0.0, None, None
+        self.static, self.drawn, self.display, self.bar = show.is_static(), 0.0, None, None
 
     def begin(self, step):
         """Start at `step`, which is not 0 when a training is continued."""
