@@ -10,8 +10,9 @@ import nbformat
 import pytest
 import rasterio
 import yaml
+from PIL import Image
 
-from helpers import paths, runs
+from helpers import paths, runs, scenes
 from helpers.acquire import packs
 
 NOTEBOOKS = runs.notebooks()
@@ -92,8 +93,6 @@ def test_the_saved_model_applies_to_a_geotiff(smoke_run, path, tmp_path):
     wanted = {"task", "bands", "bands_out", "scale", "value_range", "size_multiple", "receptive_field_px"}
     assert wanted | {"weights_sha256", "credit"} <= set(about)
     scene = packs.open_scene("landsat8_itaipu").cut(300, 300, 40, 50)
-    from helpers import scenes
-
     scenes.write(scene, tmp_path / "in.tif")
     apply(folder / "model.keras", tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
     with rasterio.open(tmp_path / "out.tif") as out:
@@ -101,6 +100,21 @@ def test_the_saved_model_applies_to_a_geotiff(smoke_run, path, tmp_path):
         assert out.bounds == pytest.approx(scene.bounds)
     header = (folder / "history.csv").read_text().splitlines()[0].split(",")
     assert {"step", "seconds", "loss", "method"} <= set(header)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_super_resolution_learns_from_a_folder_of_pictures(bands, tmp_path):
+    image = packs.open_scene("blue_marble", "image").cut(500, 2600, 256, 512).pixels.astype("uint8")
+    (tmp_path / "tiles").mkdir()
+    for number in range(8):
+        tile = image[number // 4 * 128 :, number % 4 * 128 :][:128, :128]
+        Image.fromarray(tile if bands == 3 else tile[..., 0]).save(tmp_path / "tiles" / f"{number}.png")
+    command = [sys.executable, "-m", "helpers", "run", "02", "--profile", "smoke", "--run-id", "tiles"]
+    command += ["-p", f"source={tmp_path / 'tiles'}", "-p", "block_px=128", "-p", "study=false"]
+    done = subprocess.run(command, cwd=paths.ROOT, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (metrics,) = tmp_path.glob("tiles/*/metrics.json")
+    assert {row["method"] for row in paths.read_json(metrics)["scores"]} == {"bicubic", "srcnn_residual", "srcnn"}
 
 
 def test_the_report_shows_every_notebook(smoke_run):
