@@ -111,9 +111,9 @@ def test_super_resolution_learns_from_a_folder_of_pictures(bands, tmp_path):
         Image.fromarray(tile if bands == 3 else tile[..., 0]).save(tmp_path / "tiles" / f"{number}.png")
     command = [sys.executable, "-m", "helpers", "run", "02", "--profile", "smoke", "--run-id", "tiles"]
     command += ["-p", f"source={tmp_path / 'tiles'}", "-p", "block_px=128", "-p", "study=false"]
-    done = subprocess.run(command, cwd=paths.ROOT, env=environment(tmp_path), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=paths.ROOT, env=environment(tmp_path / "runs"), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (metrics,) = tmp_path.glob("tiles/*/metrics.json")
+    (metrics,) = tmp_path.glob("runs/tiles/*/metrics.json")
     assert {row["method"] for row in paths.read_json(metrics)["scores"]} == {"bicubic", "srcnn_residual", "srcnn"}
 
 
