@@ -1,4 +1,4 @@
-"""Folders of images as a source of ground: with a manifest, or as they are."""
+"""Folders of images as a source of ground: with a manifest, or as they are; and the split that a manifest keeps."""
 
 import warnings
 from dataclasses import replace
@@ -7,20 +7,24 @@ from pathlib import Path
 import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
+from rasterio.warp import transform_bounds
 
+from helpers.paths import write_text
 from helpers.scenes.files import read
 from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+GUARD = "guard"  # in place of a split: ground that is left out, as it lies too near to the ground of another split
 
 
 def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     """Read a folder of images, split by ground.
 
-    With a `manifest.csv` (columns `path`, `role`, `split`, `west` … `crs`, `credit`) its rows of `role` are read, and
-    its split is kept where it has one. Without, all images of the folder are read in the order of their names. Images
-    so large that each holds a block of the grid wherever it lies are split by `split_ground`; smaller tiles whole, by
-    place where it is known, by name where not (and that is said).
+    With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`) its rows of `role` are
+    read, sorted by `pair`, and its split is kept where it has one (`split_manifest` writes it). Without, all images of
+    the folder are read in the order of their names. Images so large that each holds a block of the grid wherever it
+    lies are split by `split_ground`; smaller tiles whole, by place where it is known, by name where not (and that is
+    said).
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
@@ -76,9 +80,11 @@ def _read_manifest(table, role):
     missing = {"path", "role"} - set(rows.columns)
     if missing:
         raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(rows.columns)}")
-    rows = rows[rows.role == role].sort_values("path").to_dict("records")
+    roles, order = sorted(set(rows.role)), [name for name in ("pair", "path") if name in rows]
+    rows = rows[rows.role == role].sort_values(order).to_dict("records")
     if not rows:
-        raise ValueError(f"{table} has no row of role {role!r}")
+        raise ValueError(f"{table} has no row of role {role!r}; it has {', '.join(map(repr, roles)) or 'no row'}")
+    rows = [row for row in rows if row.get("split") != GUARD]
     scenes = [_placed(read(table.parent / row["path"], credit=row.get("credit", "")), row) for row in rows]
     return scenes, [row.get("split", "") for row in rows]
 
@@ -95,33 +101,79 @@ def _placed(scene, row):
         raise ValueError(f"the manifest gives {row['path']} no place that can be read ({error})") from error
 
 
+def split_manifest(folder, *, guard=1 / 16, seed=0):
+    """Split a data set folder by ground, and write the split into its manifest.
+
+    Rows that share a `pair` stay together. Cells of about 4 x 4 images go whole to train, validation or test; what
+    lies nearer to the ground of a later split than `guard` gets the split "guard", which `read_ground` leaves out.
+
+    Args:
+        folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
+        guard: least distance between images of different splits, in image widths.
+        seed: of the split.
+
+    Returns:
+        dict from "train", "validation", "test", "guard" to the number of images; a pair counts once.
+
+    Raises:
+        ValueError: a row without a place, or too little ground for three splits.
+    """
+    import pandas
+
+    table = Path(folder) / "manifest.csv"
+    rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    lacking = rows.path[(rows[["west", "south", "east", "north", "crs"]] == "").any(axis=1)]
+    if len(lacking):
+        raise ValueError(f"{table} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
+    crs = next((crs for crs in rows.crs if not CRS.from_user_input(crs).is_geographic), rows.crs[0])
+    edges = rows[["west", "south", "east", "north"]].astype(float).to_numpy()
+    placed = np.array([transform_bounds(own, crs, *box) for own, box in zip(rows.crs, edges, strict=True)])
+    groups = rows.pair.where(rows.pair != "", rows.path)
+    names, group = np.unique(groups, return_inverse=True)
+    boxes = np.array([np.append(found[:, :2].min(axis=0), found[:, 2:].max(axis=0))
+                      for found in (placed[group == number] for number in range(len(names)))])  # fmt: skip
+    parts = _split_boxes(boxes, guard * (boxes[:, 2] - boxes[:, 0]), seed)
+    split = np.full(len(names), GUARD, dtype=object)
+    for name, part in zip(SPLITS, parts, strict=True):
+        split[part] = name
+    rows["split"] = split[group]
+    write_text(table, rows.to_csv(index=False, lineterminator="\n"))
+    return {name: int((split == name).sum()) for name in (*SPLITS, GUARD)}
+
+
 def _split_tiles(tiles, guard_px, seed):
-    """Whole tiles to splits: cells of 4 x 4 tiles or fewer where their place is known, runs of names where not."""
-    placed = all(tile.transform is not None for tile in tiles) and len({tile.crs is None for tile in tiles}) == 1
-    if placed:
+    """Whole tiles to splits: by place where it is known, runs of names where not."""
+    if all(tile.transform is not None for tile in tiles) and len({tile.crs is None for tile in tiles}) == 1:
         edges = outlines(tiles)
         boxes = np.concatenate([edges.min(axis=1), edges.max(axis=1)], axis=1)
-        cells = _cells(boxes, seed)
+        pixels = [guard_px * (box[2] - box[0]) / tile.width for box, tile in zip(boxes, tiles, strict=True)]
+        parts = _split_boxes(boxes, np.array(pixels), seed)
     else:
         warnings.warn(
             "the tiles do not say where they lie: they are split by name, so that neighbours may stand on both sides "
             "of the split and the scores may flatter. A manifest.csv with bounds mends that",
             stacklevel=3,
         )
-        cells = np.arange(len(tiles))
+        parts = _deal(np.arange(len(tiles)))
+    return {split: [tiles[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def _split_boxes(boxes, guards, seed):
+    """Numbers of the boxes (west, south, east, north) that train, validate and test, with `guards` between them."""
+    return _without_contact(_deal(_cells(boxes, seed)), boxes, guards)
+
+
+def _deal(cells):
+    """Numbers of the members of the first 70 % of cells, of the next 10 %, and of the last 20 %; at least one cell."""
     count = cells.max() + 1
     held_out = [max(1, round(share * count)) for share in (0.1, 0.2)]
     order = np.argsort(cells, kind="stable")
     ends = np.searchsorted(cells[order], [count - sum(held_out), count - held_out[1]])
-    parts = np.split(order, ends)
-    if placed:
-        pixels = [guard_px * (box[2] - box[0]) / tile.width for box, tile in zip(boxes, tiles, strict=True)]
-        parts = _without_contact(parts, boxes, np.array(pixels), guard_px)
-    return {split: [tiles[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
+    return np.split(order, ends)
 
 
 def _cells(boxes, seed):
-    """For each box (west, south, east, north) the number of the cell that it lies in, in random order."""
+    """For each box the number of the cell that it lies in, 4 x 4 boxes large or smaller, in random order."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     for across in (4, 2, 1):
         size = across * (boxes[:, 2:] - boxes[:, :2]).max()
@@ -131,7 +183,7 @@ def _cells(boxes, seed):
     raise ValueError(f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area")
 
 
-def _without_contact(parts, boxes, guards, guard_px):
+def _without_contact(parts, boxes, guards):
     """Drop the training and validation tiles that come nearer than the guard to a tile of a later split."""
     grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
     kept, later = [], np.empty((0, 4))
@@ -140,5 +192,5 @@ def _without_contact(parts, boxes, guards, guard_px):
         kept.insert(0, part[apart])
         later = np.concatenate([later, grown[kept[0]]])
         if not len(kept[0]):
-            raise ValueError(f"no tile is left for {split} after the guard of {guard_px} pixels; acquire a larger area")
+            raise ValueError(f"no image is left for {split} beside the guard; acquire a larger area")
     return kept

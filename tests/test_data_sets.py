@@ -1,0 +1,86 @@
+"""Data set folders: the split by ground that a manifest keeps."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rasterio.warp import transform as to_crs
+
+from helpers import scenes
+
+READ = {"block_px": 16, "guard_px": 4}
+EDGES = ["west", "south", "east", "north"]
+
+
+@pytest.fixture
+def pairs(tmp_path, make_scene):
+    """A folder with 12 x 12 pairs of tiles, 20 px wide, side by side: roles `satellite` and `map`."""
+    rows = []
+    for number, tile in enumerate(make_scene(240, 240, dtype="uint8").patches(20)):
+        for role in ("satellite", "map"):
+            path = f"{role}/{number:03}.png"
+            (tmp_path / role).mkdir(exist_ok=True)
+            Image.fromarray(tile.pixels.astype(np.uint8)).save(tmp_path / path)
+            place = dict(zip(EDGES, tile.bounds, strict=True), crs="EPSG:32621")
+            rows.append({"path": path, "role": role, "pair": f"{number:03}", "split": "", **place})
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    return tmp_path
+
+
+def change(folder, function):
+    table = pd.read_csv(folder / "manifest.csv", dtype={"pair": str, "split": str}, keep_default_na=False)
+    function(table).to_csv(folder / "manifest.csv", index=False)
+
+
+def test_pairs_stay_together_and_splits_apart(pairs):
+    counts = scenes.split_manifest(pairs, guard=0.25)
+    assert sum(counts.values()) == 144 and min(counts.values()) > 0
+    ground = {role: scenes.read_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
+    for split in scenes.SPLITS:
+        there, partner = (ground[role][split] for role in ("satellite", "map"))
+        assert [one.bounds for one in there] == [one.bounds for one in partner] and len(there) == counts[split]
+    for one, other in itertools.product(ground["map"]["train"], ground["satellite"]["test"]):
+        (west, south, east, north), (left, bottom, right, top) = one.bounds, other.bounds
+        assert max(left - east, west - right, bottom - north, south - top) >= 0.25 * (east - west)
+
+
+def test_the_same_seed_gives_the_same_split(pairs):
+    found = []
+    for seed in (0, 0, 1):
+        scenes.split_manifest(pairs, seed=seed)
+        found.append((pairs / "manifest.csv").read_bytes())
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):
+    expected = scenes.split_manifest(pairs)
+
+    def as_points(table):
+        photos = table.role == "map"
+        x, y = table.west + 300, table.south + 300
+        lon, lat = to_crs("EPSG:32621", "EPSG:4326", x, y)
+        for edge, values in zip(EDGES, (lon, lat, lon, lat), strict=True):
+            table[edge] = table[edge].where(~photos, values)
+        table["crs"] = table.crs.where(~photos, "EPSG:4326")
+        return table
+
+    change(pairs, as_points)
+    assert scenes.split_manifest(pairs) == expected
+
+
+def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
+    change(pairs, lambda table: table.assign(crs=table.crs.where(table.path != "map/003.png", "")))
+    before = (pairs / "manifest.csv").read_bytes()
+    with pytest.raises(ValueError, match="does not say where map/003.png lies"):
+        scenes.split_manifest(pairs)
+    assert (pairs / "manifest.csv").read_bytes() == before
+    change(pairs, lambda table: table[:4])
+    with pytest.raises(ValueError, match="acquire a larger area"):
+        scenes.split_manifest(pairs)
+
+
+def test_an_unknown_role_is_told_which_there_are(pairs):
+    with pytest.raises(ValueError, match="no row of role 'image'; it has 'map', 'satellite'"):
+        scenes.read_ground(pairs, **READ)
