@@ -36,7 +36,7 @@ def change(folder, function):
 
 def test_pairs_stay_together_and_splits_apart(pairs):
     counts = scenes.split_manifest(pairs, guard=0.25)
-    assert sum(counts.values()) == 144 and min(counts.values()) > 0
+    assert sum(counts.values()) == 144 and not counts.pop("copy") and min(counts.values()) > 0
     ground = {role: scenes.read_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
     for split in scenes.SPLITS:
         there, partner = (ground[role][split] for role in ("satellite", "map"))
@@ -52,6 +52,18 @@ def test_the_same_seed_gives_the_same_split(pairs):
         scenes.split_manifest(pairs, seed=seed)
         found.append((pairs / "manifest.csv").read_bytes())
     assert found[0] == found[1] != found[2]
+
+
+def test_ground_that_overlapping_scenes_show_twice_counts_once(pairs):
+    once = scenes.split_manifest(pairs)
+
+    def with_copies(table):
+        again = table[:60].assign(path="b/" + table.path[:60], pair="b" + table.pair[:60])
+        return pd.concat([table, again])
+
+    change(pairs, with_copies)
+    assert scenes.split_manifest(pairs) == once | {"copy": 30}
+    assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").pair.str[0]) == {"b"}
 
 
 def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):

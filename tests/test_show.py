@@ -291,7 +291,7 @@ def test_footprints():
     np.testing.assert_allclose(corners[0], (500, -2701.92, 1.92, 1.92))
     np.testing.assert_allclose(corners[3], (510, -2711.92, 1.92, 1.92))
     assert len({block.get_edgecolor() for block in blocks}) == 3
-    assert legend(fig) == ["train: 2 blocks", "validation: 1 blocks", "test: 1 blocks"]
+    assert legend(fig) == ["train: 2", "validation: 1", "test: 1"]
     np.testing.assert_allclose(ax.images[0].get_extent(), (490, 520, -2720, -2690))
     assert ax.get_xlabel() == "east (km)"
 

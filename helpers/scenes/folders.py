@@ -14,7 +14,7 @@ from helpers.scenes.files import read
 from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
-GUARD = "guard"  # in place of a split: ground that is left out, as it lies too near to the ground of another split
+LEFT_OUT = ("guard", "copy")  # in place of a split: too near to the ground of another, and ground that another shows
 
 
 def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
@@ -84,7 +84,7 @@ def _read_manifest(table, role):
     rows = rows[rows.role == role].sort_values(order).to_dict("records")
     if not rows:
         raise ValueError(f"{table} has no row of role {role!r}; it has {', '.join(map(repr, roles)) or 'no row'}")
-    rows = [row for row in rows if row.get("split") != GUARD]
+    rows = [row for row in rows if row.get("split") not in LEFT_OUT]
     scenes = [_placed(read(table.parent / row["path"], credit=row.get("credit", "")), row) for row in rows]
     return scenes, [row.get("split", "") for row in rows]
 
@@ -104,8 +104,10 @@ def _placed(scene, row):
 def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together. Cells of about 4 x 4 images go whole to train, validation or test; what
-    lies nearer to the ground of a later split than `guard` gets the split "guard", which `read_ground` leaves out.
+    Rows that share a `pair` stay together. Cells of about 4 x 4 images go whole to train, validation or test. What
+    lies nearer to the ground of a later split than `guard` gets the split "guard"; what has the very bounds of an
+    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty. `read_ground`
+    leaves out both.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
@@ -113,7 +115,7 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard" to the number of images; a pair counts once.
+        dict from "train", "validation", "test", "guard", "copy" to the number of images; a pair counts once.
 
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
@@ -132,13 +134,16 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     names, group = np.unique(groups, return_inverse=True)
     boxes = np.array([np.append(found[:, :2].min(axis=0), found[:, 2:].max(axis=0))
                       for found in (placed[group == number] for number in range(len(names)))])  # fmt: skip
-    parts = _split_boxes(boxes, guard * (boxes[:, 2] - boxes[:, 0]), seed)
-    split = np.full(len(names), GUARD, dtype=object)
+    widths = boxes[:, 2] - boxes[:, 0]
+    _, first = np.unique(np.round(boxes / widths.max(), 6), axis=0, return_index=True)
+    parts = _split_boxes(boxes[first], guard * widths[first], seed)
+    split = np.full(len(names), "copy", dtype=object)
+    split[first] = "guard"
     for name, part in zip(SPLITS, parts, strict=True):
-        split[part] = name
+        split[first[part]] = name
     rows["split"] = split[group]
     write_text(table, rows.to_csv(index=False, lineterminator="\n"))
-    return {name: int((split == name).sum()) for name in (*SPLITS, GUARD)}
+    return {name: int((split == name).sum()) for name in (*SPLITS, *LEFT_OUT)}
 
 
 def _split_tiles(tiles, guard_px, seed):

@@ -75,7 +75,7 @@ def footprints(ground, backdrop=(), *, credit=None, caption=None):
     legend, remaining = [], iter(boxes[len(backdrop) :])
     for colour, (split, members) in zip(drawing.PALETTE, ground.items(), strict=False):
         style = {"facecolor": (colour, 0.45), "edgecolor": colour, "linewidth": 1.5}
-        legend.append(Patch(label=f"{split}: {len(members)} blocks", **style))
+        legend.append(Patch(label=f"{split}: {len(members)}", **style))
         for _, (left, bottom, right, top) in zip(members, remaining, strict=False):
             ax.add_patch(Rectangle((left, bottom), right - left, top - bottom, **style))
     x, y = ("east (km)", "north (km)") if crs.is_projected else ("longitude (degrees)", "latitude (degrees)")
