@@ -195,6 +195,68 @@ def pearson(reference, estimate):
     return np.array([correlation(truth, guess) for truth, guess in _valid_pixels(reference, estimate)])
 
 
+def shift_px(reference, estimate):
+    """By how much each image lies beside its reference, to a hundredth of a pixel: phase correlation.
+
+    Args:
+        reference: float (batch, height, width, bands), without no-data pixels; the mean over bands is compared.
+        estimate: same shape as `reference`.
+
+    Returns:
+        float64 (batch, 2), rows and columns that the estimate's content lies too far down and right.
+
+    Raises:
+        ValueError: shapes differ, or a value is not finite.
+
+    Source: Guizar-Sicairos et al. 2008, as skimage.registration.phase_cross_correlation has it.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    found = []
+    for index, (truth, guess, valid) in enumerate(_images(reference, estimate)):
+        if not valid.all():
+            raise ValueError(f"image {index} has {(~valid).sum()} no-data pixels: cut them off to measure a shift")
+        fade = np.outer(*map(np.hanning, truth.shape[:2]))  # else the edges, which do not move, pull towards zero
+        means = [fade * (image.mean(axis=-1) - image.mean()) for image in (truth, guess)]
+        found.append(-phase_cross_correlation(*means, upsample_factor=100, normalization=None)[0])
+    return np.array(found)
+
+
+def detail(reference, estimate, baseline):
+    """What an estimate does with the detail that a baseline lacks: finds it, leaves it out, or invents other detail.
+
+    Missing is what the reference has and the baseline has not; added is what the estimate has beyond the baseline.
+    Where both have the same sign, the smaller of the two is improvement; the rest of what is missing is omission, and
+    the rest of what is added is hallucination. So omission + hallucination is the estimate's absolute error, and
+    improvement + omission the baseline's.
+
+    Args:
+        reference, estimate, baseline: float (batch, height, width, bands) of one shape and unit; NaN in the reference =
+            no data.
+
+    Returns:
+        dict from "improvement", "omission", "hallucination" to maps, float64 (batch, height, width), mean over bands,
+        in shares of the image's mean missing detail; NaN without data. The mean of a map is its score; those of
+        improvement and omission sum to 1.
+
+    Raises:
+        ValueError: shapes differ, a value is not finite, or the baseline lacks nothing.
+
+    Source: the idea of opensr-test (Aybar et al. 2024), with a split of the error of our own that adds up.
+    """
+    maps = {"improvement": [], "omission": [], "hallucination": []}
+    images = zip(_images(reference, estimate), _images(reference, baseline), strict=True)
+    for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
+        missing, added = np.where(valid[..., None], truth - base, np.nan), guess - base
+        whole = np.nanmean(np.abs(missing))
+        if not whole:
+            raise ValueError(f"image {index}: the baseline equals the reference, nothing is missing")
+        found = np.where(missing * added > 0, np.minimum(np.abs(missing), np.abs(added)), 0 * missing)
+        for name, part in zip(maps, (found, np.abs(missing) - found, np.abs(added) - found), strict=True):
+            maps[name].append(part.mean(axis=-1) / whole)
+    return {name: np.array(found) for name, found in maps.items()}
+
+
 def gain(model_scores, baseline_scores, *, seed=0, resamples=10_000, better="higher"):
     """By how much a model beats a baseline on the same patches, with a 95 % bootstrap interval.
 

@@ -96,8 +96,113 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
     return keras.Model(low_res, layers.Add(dtype="float32")([bicubic, detail]), name="espcn")
 
 
-def _conv(filters, kernel_size):
-    return layers.Conv2D(filters, kernel_size, padding="same", activation="relu", kernel_initializer="he_normal")
+def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False):
+    """A residual network that works on the small image: the generator of notebook 03.
+
+    Pixels are enlarged by unfolding channels, twice for a scale of 4; the convolution before starts with equal weights
+    for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be unlearned.
+
+    Args:
+        bands: number of bands in and out.
+        scale: enlargement of each side, 2, 3 or 4.
+        filters: of every layer.
+        blocks: number of residual blocks of two 3 x 3 convolutions.
+        multi_scale: also answer at every smaller size, down to that of the input, for a multi-scale discriminator.
+
+    Returns:
+        keras.Model, (batch, height, width, bands) to (batch, height * scale, width * scale, bands), values 0 to 1; a
+        list of such images, largest first, where `multi_scale` is set.
+
+    Source: Lim et al. 2017 (EDSR), arXiv:1707.02921; ICNR: Aitken et al. 2017, arXiv:1707.02937; several sizes:
+    Karnewar and Wang 2020 (MSG-GAN), arXiv:1903.06048.
+    """
+    low_res = keras.Input((None, None, bands), name="low_res")
+    features = first = _conv(filters, 3, activation=None)(layers.Rescaling(2.0, -1.0)(low_res))
+    for _ in range(blocks):
+        inside = _conv(filters, 3, activation=None, start="zeros")(_conv(filters, 3)(features))
+        features = layers.Add()([features, inside])
+    features = layers.Add()([first, _conv(filters, 3, activation=None)(features)])
+    images, done = [_image(features, bands) if multi_scale else None], 1
+    for factor in [2, 2] if scale == 4 else [scale]:
+        wide = layers.Conv2D(filters * factor**2, 3, padding="same", kernel_initializer=Icnr(factor))(features)
+        features, done = layers.ReLU()(ops.depth_to_space(wide, factor)), done * factor
+        images.append(_image(features, bands) if multi_scale or done == scale else None)
+    sizes = dict.fromkeys((1, 2, 4) if scale == 4 else (1, scale))
+    estimates = []
+    for size, detail in zip(sizes, images, strict=True):
+        if detail is not None:
+            base = low_res if size == 1 else BicubicUpsampling(size, name=f"bicubic_{size}")(low_res)
+            estimates.insert(0, layers.Add(dtype="float32", name=f"estimate_{size}")([base, detail]))
+    return keras.Model(low_res, estimates if multi_scale else estimates[0], name="residual_upsampler")
+
+
+def multi_scale_discriminator(bands, *, sizes=3, filters=32):
+    """Judges an image at several sizes at once, patch by patch: the discriminator of notebook 03.
+
+    Args:
+        bands: number of bands of each image.
+        sizes: number of images, each half as wide as the one before.
+        filters: of the first layer; later ones have more.
+
+    Returns:
+        keras.Model, list of (batch, height, width, bands), largest first, to logits (batch, rows, columns, 1):
+        positive where a patch looks real.
+
+    Source: MSG-GAN, arXiv:1903.06048; minibatch standard deviation: Karras et al. 2018, arXiv:1710.10196.
+    """
+    images = [keras.Input((None, None, bands), name=f"image_{number}") for number in range(sizes)]
+    features = None
+    for number, image in enumerate(images):
+        seen = layers.Rescaling(2.0, -1.0)(image)
+        features = seen if features is None else layers.Concatenate()([features, seen])
+        width = filters * 2 ** min(number, 2)
+        features = layers.LeakyReLU(0.2)(layers.Conv2D(width, 3, padding="same")(features))
+        features = layers.LeakyReLU(0.2)(layers.Conv2D(width, 4, strides=2, padding="same")(features))
+    features = MinibatchDeviation()(features)
+    features = layers.LeakyReLU(0.2)(layers.Conv2D(filters * 4, 3, padding="same")(features))
+    return keras.Model(images, layers.Conv2D(1, 3, padding="same", dtype="float32")(features), name="discriminator")
+
+
+@keras.saving.register_keras_serializable("helpers")
+class MinibatchDeviation(layers.Layer):
+    """One more channel: how much the images of the batch differ, so that a discriminator sees when all look alike."""
+
+    def call(self, features):
+        """(batch, height, width, channels) to (batch, height, width, channels + 1)."""
+        deviation = ops.mean(ops.sqrt(ops.var(ops.cast(features, "float32"), axis=0, keepdims=True) + 1e-8))
+        channel = ops.cast(deviation, features.dtype) * ops.ones_like(features[..., :1])
+        return ops.concatenate([features, channel], axis=-1)
+
+    def compute_output_shape(self, shape):
+        """One channel more."""
+        return *shape[:-1], shape[-1] + 1
+
+
+@keras.saving.register_keras_serializable("helpers")
+class Icnr(keras.initializers.Initializer):
+    """Equal weights for the sub-pixels that `depth_to_space` makes of one pixel: a nearest-neighbour enlargement."""
+
+    def __init__(self, factor, seed=None):
+        self.factor, self.seed = factor, seed
+
+    def __call__(self, shape, dtype=None):
+        """Weights of a convolution (height, width, channels in, factor ** 2 * channels out)."""
+        *place, channels = shape
+        one = keras.initializers.HeNormal(self.seed)([*place, channels // self.factor**2], dtype)
+        return ops.tile(one, [1] * len(place) + [self.factor**2])
+
+    def get_config(self):
+        """What is needed to load it again."""
+        return {"factor": self.factor, "seed": self.seed}
+
+
+def _image(features, bands):
+    """What the features add to an interpolated image: nothing at first."""
+    return layers.Conv2D(bands, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
+
+
+def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
+    return layers.Conv2D(filters, kernel_size, padding="same", activation=activation, kernel_initializer=start)
 
 
 def receptive_field_px(model):

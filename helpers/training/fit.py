@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from helpers import metrics
-from helpers.backend import keras
+from helpers.backend import keras, tf
 from helpers.paths import atomic
 from helpers.training.monitor import Monitor
 
 
 def fit(
     model, make_dataset, *, steps, learning_rate, device, validation, checkpoint,
-    loss="mse", baseline=None, ema=None, reports=20, settings=None,
+    loss="mse", baseline=None, ema=None, keep_best=False, reports=20, settings=None, board=None,
 ):  # fmt: skip
     """Train a network, reporting and saving its whole state at regular steps.
 
@@ -33,8 +33,11 @@ def fit(
         loss: Keras loss.
         baseline: PSNR in dB of the method to beat on the same validation patches, to be drawn beside.
         ema: decay of an exponential average of the weights that replaces them at the end, or None.
+        keep_best: end with the weights of the report that scored best, instead of the last; with `ema`, these are not
+            averaged.
         reports: how often to report, score and save.
         settings: dict of what else shaped the training; a checkpoint of other settings is refused.
+        board: folder for TensorBoard's scalars and preview images, or None.
 
     Returns:
         pandas.DataFrame with the columns step, seconds, loss, psnr_db.
@@ -52,14 +55,35 @@ def fit(
         optimizer.build(model.trainable_variables)
     settings = {"steps": steps, "learning_rate": learning_rate, "loss": str(loss), "ema": ema} | (settings or {})
     state = State(checkpoint, model, settings)
+    history = train(
+        model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
+        keep_best=keep_best, board=board,
+    )  # fmt: skip
+    return pd.DataFrame(history)
+
+
+def train(model, make_dataset, state, *, steps, validation, baseline, reports, keep_best=False, board=None):
+    """The loop below `fit` and `fit_adversarial`: from where the state left off to the last step.
+
+    Args:
+        model: compiled keras.Model.
+        state: State of it.
+        others: as of `fit`.
+
+    Returns:
+        list of dict, a row for each report.
+    """
     history = state.restore()
     first = history[-1]["step"] if history else 0
     if first < steps:
         monitor = Monitor(model.name, steps=steps, score="psnr_db", baseline=baseline)
-        reporter = Reporter(state, history, monitor, validation, every=max(1, steps // reports), steps=steps)
+        every = max(1, steps // reports)
+        reporter = Reporter(state, history, monitor, validation, every=every, steps=steps, board=board)
         model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
-    return pd.DataFrame(history)
+    if keep_best:
+        state.restore_best()
+    return history
 
 
 class State:
@@ -74,6 +98,7 @@ class State:
 
     def __init__(self, path, model, settings, optimizers=None):
         self.path, self.settings = Path(path), json.dumps(settings, sort_keys=True, default=str)
+        self.model, self.best = model, self.path.with_suffix(".best.npz")
         self.variables = [*model.variables, *(v for o in optimizers or [model.optimizer] for v in o.variables)]
 
     def save(self, history):
@@ -96,12 +121,23 @@ class State:
                 variable.assign(saved[f"{number:05d}"])
             return json.loads(str(saved["history"]))
 
+    def save_best(self):
+        """Keep the weights of now as the best so far."""
+        with atomic(self.best) as temporary, open(temporary, "wb") as file:
+            np.savez(file, *self.model.get_weights())
+
+    def restore_best(self):
+        """Give the model the best weights that it had at any report."""
+        with np.load(self.best) as saved:
+            self.model.set_weights([saved[name] for name in saved.files])
+
 
 class Reporter(keras.callbacks.Callback):
     """Every few steps: score the validation patches, add a row to the history, save the state, show it."""
 
-    def __init__(self, state, history, monitor, validation, *, every, steps):
+    def __init__(self, state, history, monitor, validation, *, every, steps, board=None):
         super().__init__()
+        self.board = board and tf.summary.create_file_writer(str(board))
         self.state, self.history, self.monitor, self.validation = state, history, monitor, validation
         self.every, self.steps = every, steps
         self.at = history[-1]["step"] if history else 0
@@ -120,13 +156,28 @@ class Reporter(keras.callbacks.Callback):
             return
         self.seconds += time.perf_counter() - self.started
         inputs, targets = self.validation
-        psnr_db = metrics.psnr(np.clip(targets, 0, 1), predict(self.model, inputs), data_range=1).mean()
-        row = {"step": self.at, "seconds": self.seconds, "loss": float(logs["loss"]), "psnr_db": float(psnr_db)}
+        estimates = predict(self.model, inputs)
+        psnr_db = metrics.psnr(np.clip(targets, 0, 1), estimates, data_range=1).mean()
+        losses = {name: float(value) for name, value in logs.items()}
+        row = {"step": self.at, "seconds": self.seconds, **losses, "psnr_db": float(psnr_db)}
+        if psnr_db >= max((before["psnr_db"] for before in self.history), default=psnr_db):
+            self.state.save_best()
         self.history.append(row)
         self.state.save(self.history)
+        if self.board:
+            self._draw_on_board(row, estimates[:3], targets[:3])
         self.monitor.report(self.history)
         self.model.reset_metrics()
         self.started = time.perf_counter()
+
+    def _draw_on_board(self, row, estimates, targets):
+        with self.board.as_default(step=self.at):
+            for name in set(row) - {"step", "seconds"}:
+                tf.summary.scalar(name, row[name])
+            bands = slice(0, 3) if targets.shape[-1] > 2 else slice(0, 1)
+            pictures = np.concatenate([estimates, np.clip(targets, 0, 1)], axis=2)[..., bands]
+            tf.summary.image("estimate and target", pictures[..., ::-1])
+        self.board.flush()
 
     def on_train_end(self, logs=None):
         """Leave the last figure standing."""

@@ -1,0 +1,146 @@
+"""The one adversarial trainer: a generator that has to come near its target *and* to convince a discriminator."""
+
+import pandas as pd
+
+from helpers.backend import keras, tf
+from helpers.training.fit import State, train
+from helpers.training.losses import ADVERSARIES, gradient_penalty
+
+ops = keras.ops
+
+
+class Adversarial(keras.Model):
+    """Both networks and both optimizers in one training step; called, it answers with the averaged generator.
+
+    Args:
+        generator: keras.Model from the input to an image, or to a list of images, largest first.
+        discriminator: keras.Model from the list of images (after the input, if `conditional`) to logits.
+        terms: dict from name to (weight, function of (target, estimate)): what is compared with the target.
+        weight: of the adversary's opinion.
+        kind: "non_saturating", "lsgan" or "wgan_gp".
+        conditional: the discriminator sees the generator's input, too.
+        ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
+        decay: of the exponential average of the generator's weights.
+        penalty: weight of the gradient penalty of "wgan_gp".
+    """
+
+    def __init__(self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, penalty=10.0):
+        super().__init__(name=f"{generator.name}_adversarial")
+        if kind not in ADVERSARIES:
+            raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
+        self.generator, self.discriminator, self.terms = generator, discriminator, terms
+        self.averaged = keras.models.clone_model(generator)
+        self.averaged.set_weights(generator.get_weights())
+        self.averaged.trainable = False
+        self.weight, self.kind, self.conditional, self.penalty = weight, kind, conditional, penalty
+        self.ramp_steps, self.decay = ramp_steps, decay
+        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
+        self.means = {name: keras.metrics.Mean(name) for name in names}
+
+    def call(self, inputs, training=False):
+        """The image, at full size, of the averaged generator."""
+        return tf.nest.flatten(self.averaged(inputs, training=False))[0]
+
+    @property
+    def metrics(self):
+        """What every report shows, and then begins anew."""
+        return list(self.means.values())
+
+    def compile(self, generator_optimizer, discriminator_optimizer, **options):
+        """Build both optimizers now: one that is built in the first step would not be restored."""
+        super().compile(**options)
+        self.optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
+        for name, optimizer in self.optimizers.items():
+            optimizer.build(getattr(self, name).trainable_variables)
+
+    def train_step(self, batch):
+        """One step of both networks; from the second, what the first has just answered is judged."""
+        inputs, target = batch
+        step = ops.cast(self.optimizers["generator"].iterations, "float32")
+        condition = [inputs] if self.conditional else []
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            estimates = tf.nest.flatten(self.generator(inputs, training=True))
+            targets = [target if e.shape[1] == target.shape[1] else _shrunk(target, e) for e in estimates]
+            real = self.discriminator([*condition, *targets], training=True)
+            fake = self.discriminator([*condition, *estimates], training=True)
+            against, opinion = ADVERSARIES[self.kind](real, fake)
+            if self.kind == "wgan_gp":
+                against += self.penalty * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
+            pairs = list(zip(targets, estimates, strict=True))
+            parts = {name: sum(f(*pair) for pair in pairs) / len(pairs) for name, (_, f) in self.terms.items()}
+            ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
+            loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items()) + ramp * self.weight * opinion
+            scaled = self._scaled("generator", loss), self._scaled("discriminator", against)
+        norm = self._update("generator", generator_tape, scaled[0])
+        self._update("discriminator", discriminator_tape, scaled[1])
+        decay = ops.minimum(self.decay, (1 + step) / (10 + step))  # early on, an average over few steps
+        for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
+            average.assign(decay * average + (1 - decay) * weight)
+        right = (ops.mean(ops.cast(real > fake, "float32")) if self.kind == "wgan_gp" else
+                 ops.mean(ops.cast(real > _BORDER[self.kind], "float32")) / 2
+                 + ops.mean(ops.cast(fake < _BORDER[self.kind], "float32")) / 2)  # fmt: skip
+        seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
+        for name, value in (seen | {"accuracy": right, "gradient_norm": norm}).items():
+            self.means[name].update_state(value)
+        return {name: mean.result() for name, mean in self.means.items()}
+
+    def _scaled(self, name, loss):
+        """The loss shared out among several GPUs, and enlarged where float16 needs it."""
+        return self.optimizers[name].scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+
+    def _update(self, name, tape, loss):
+        """Take one step; returns the length of the gradient."""
+        variables = getattr(self, name).trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizers[name].apply(gradients, variables)
+        return tf.linalg.global_norm(gradients)
+
+
+_BORDER = {"non_saturating": 0.0, "lsgan": 0.5}  # logits above it mean "real"
+
+
+def _shrunk(target, like):
+    """The target at the size of a smaller estimate: each pixel the mean of those it covers."""
+    return ops.average_pool(target, target.shape[1] // like.shape[1])
+
+
+def fit_adversarial(
+    generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, validation, checkpoint,
+    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, betas=(0.5, 0.999), baseline=None, reports=20,
+    settings=None, board=None,
+):  # fmt: skip
+    """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
+
+    Args:
+        generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay: as of `Adversarial`.
+        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on.
+        steps: optimiser steps in all.
+        learning_rate: of both optimizers, constant.
+        device: Device.
+        validation: (inputs, targets) arrays, scored at every report in PSNR.
+        checkpoint: file that holds the state between reports.
+        betas: of Adam.
+        baseline, reports, settings, board: as of `fit`.
+
+    Returns:
+        keras.Model, the averaged generator; and the history as a pandas.DataFrame with the columns step, seconds,
+        loss, one for each term, adversarial, discriminator, accuracy, gradient_norm, psnr_db.
+
+    Raises:
+        ValueError: unknown kind, or the checkpoint belongs to other settings.
+    """
+    with device.scope():
+        model = Adversarial(
+            generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional, ramp_steps=ramp_steps,
+            decay=decay,
+        )  # fmt: skip
+        optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
+        if device.precision == "mixed_float16":
+            optimizers = [keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers]
+        model.compile(*optimizers, jit_compile=device.xla)
+    shaped = {"steps": steps, "learning_rate": learning_rate, "kind": kind, "weight": weight, "decay": decay}
+    shaped |= {"ramp_steps": ramp_steps, "terms": {name: share for name, (share, _) in terms.items()}}
+    state = State(checkpoint, model, shaped | (settings or {}), optimizers)
+    history = train(model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
+                    board=board)  # fmt: skip
+    return model.averaged, pd.DataFrame(history)

@@ -1,0 +1,141 @@
+"""The adversarial trainer: its losses by hand, every adversary, several sizes, and going on as if never stopped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers import models, training
+from helpers.backend import keras, tf
+from helpers.training import losses
+
+RANGE = ((0.0, 2.0), (0.0, 1.0), (0.0, 4.0))
+VALIDATION = tuple(np.random.default_rng(9).random((2, side, side, 3)).astype("float32") for side in (8, 32))
+
+
+@pytest.fixture(scope="module")
+def device():
+    return training.prepare_device(precision="float32", seed=0)
+
+
+def batches(first, *, stop_at=None, batch_size=2):
+    """A stream whose n-th batch depends on n alone; it breaks off at batch `stop_at`."""
+
+    def draw(number):
+        target = tf.random.stateless_uniform([batch_size, 32, 32, 3], [1, number])
+        if stop_at is not None:
+            tf.debugging.assert_less(number, tf.cast(stop_at, tf.int64), "the power went")
+        return tf.nn.avg_pool2d(target, 4, 4, "VALID"), target
+
+    return tf.data.Dataset.range(first, 1000).map(draw)
+
+
+def trained(device, folder, *, steps=4, stop_at=None, multi_scale=True, **options):
+    """The averaged generator, the discriminator, and the history after some steps."""
+    keras.utils.set_random_seed(0)
+    generator = models.residual_upsampler(3, scale=4, filters=8, blocks=1, multi_scale=multi_scale)
+    discriminator = models.multi_scale_discriminator(3, sizes=3 if multi_scale else 1, filters=8)
+    settings = dict(terms={"l1": (1.0, losses.l1)}, weight=0.1, learning_rate=1e-3, reports=4) | options
+
+    averaged, history = training.fit_adversarial(
+        generator, discriminator, lambda first: batches(first, stop_at=stop_at), steps=steps, device=device,
+        validation=VALIDATION, checkpoint=folder / "state.npz", **settings,
+    )  # fmt: skip
+    return averaged, discriminator, history
+
+
+@pytest.mark.parametrize("kind, multi_scale", [("non_saturating", False), ("lsgan", True), ("wgan_gp", True)])
+def test_every_adversary_trains_and_the_history_says_how(device, tmp_path, kind, multi_scale):
+    _, _, history = trained(device, tmp_path, kind=kind, multi_scale=multi_scale)
+    assert list(history.step) == [1, 2, 3, 4] and np.isfinite(history).all(axis=None)
+    parts = {"loss", "l1", "adversarial", "discriminator", "accuracy", "gradient_norm", "psnr_db"}
+    assert parts <= set(history) and history.accuracy.between(0, 1).all() and (history.gradient_norm > 0).all()
+
+
+def test_the_adversary_enters_slowly(device, tmp_path):
+    """In the first step its weight is 0, and at the end of the ramp it is whole."""
+    _, _, history = trained(device, tmp_path, steps=3, ramp_steps=2, weight=0.5)
+    share = (history.loss - history.l1) / history.adversarial
+    np.testing.assert_allclose(share, [0, 0.25, 0.5], atol=1e-6)
+
+
+def test_losses_against_values_worked_out_by_hand():
+    one, other = np.zeros((1, 1, 1, 2), "float32"), np.array([3.0, 1.0], "float32").reshape(1, 1, 1, 2)
+    assert float(losses.l1(one, other)) == 2 and float(losses.l2(one, other)) == 5
+    right_angle = losses.spectral_angle(((0, 1), (0, 1)))
+    east, north = (np.array(v, "float32").reshape(1, 1, 1, 2) for v in ([2, 0], [0, 3]))
+    assert float(right_angle(east, north)) == pytest.approx(np.pi / 2)
+    assert float(right_angle(north, north * 2)) == pytest.approx(0, abs=2e-3)
+    logits = np.zeros((2, 3, 3, 1), "float32")  # the discriminator cannot tell
+    against, opinion = losses.ADVERSARIES["non_saturating"](logits, logits)
+    assert float(against) == pytest.approx(np.log(2)) and float(opinion) == pytest.approx(np.log(2))
+    assert [float(v) for v in losses.ADVERSARIES["lsgan"](logits + 1, logits)] == [0, 1]
+    assert [float(v) for v in losses.ADVERSARIES["wgan_gp"](logits + 3, logits + 1)] == [-2, -1]
+
+
+def test_the_spectral_angle_is_that_of_measured_values():
+    """It agrees with the score of the same name once the images are mapped back."""
+    from helpers import metrics, scenes
+
+    first, second = VALIDATION[1][:1], VALIDATION[1][1:]
+    degrees = np.degrees(float(losses.spectral_angle(RANGE)(first, second)))
+    measured = metrics.spectral_angle_deg(scenes.from_unit(first, RANGE), scenes.from_unit(second, RANGE))
+    assert degrees == pytest.approx(measured.mean(), rel=1e-4)
+
+
+def test_the_gradient_penalty_of_a_plane_is_known():
+    """A discriminator that sums all pixels of a 2 x 2 x 1 image has a slope of length 2 everywhere: (2 - 1) ** 2."""
+    image = keras.Input((2, 2, 1))
+    plane = keras.Model([image], 4 * keras.layers.AveragePooling2D(2)(image))
+    real, fake = (np.random.default_rng(n).random((3, 2, 2, 1)).astype("float32") for n in (1, 2))
+    assert float(losses.gradient_penalty(plane, [], [real], [fake])) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path, kind="wgan_gp"):
+    """Both optimizers with their slots, the averaged weights, the ramp and what is drawn are part of the state."""
+    whole = trained(device, tmp_path / "whole", kind=kind, ramp_steps=3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the power went"):
+        trained(device, tmp_path / "cut", kind=kind, ramp_steps=3, stop_at=3)
+    resumed = trained(device, tmp_path / "cut", kind=kind, ramp_steps=3)
+    for one, other in zip(whole[:2], resumed[:2], strict=True):
+        for weight, again in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, again)
+    assert whole[2].drop(columns="seconds").equals(resumed[2].drop(columns="seconds"))
+
+
+def test_a_step_under_xla_gives_the_same(device, tmp_path):
+    found = []
+    for xla in (False, True):
+        chosen = replace(device, xla=xla)
+        *_, history = trained(chosen, tmp_path / str(xla), steps=2, kind="wgan_gp", multi_scale=False)
+        found.append(history.drop(columns="seconds"))
+    sure = ["loss", "l1", "adversarial", "accuracy", "gradient_norm", "psnr_db"]
+    np.testing.assert_allclose(*(history[sure].iloc[0] for history in found), rtol=1e-4)  # before any update
+    np.testing.assert_allclose(*found, rtol=5e-3)  # XLA draws other places between real and generated
+
+
+def test_the_board_gets_scalars_and_pictures(device, tmp_path):
+    trained(device, tmp_path, steps=2, board=tmp_path / "board")
+    (log,) = (tmp_path / "board").iterdir()
+    records = b"".join(record.numpy() for record in tf.data.TFRecordDataset(str(log)))
+    assert b"psnr_db" in records and b"gradient_norm" in records and b"PNG" in records
+
+
+def test_an_unknown_adversary_is_refused(device, tmp_path):
+    with pytest.raises(ValueError, match="no adversary 'gan'; there are non_saturating, lsgan, wgan_gp"):
+        trained(device, tmp_path, kind="gan")
+
+
+def test_the_perceptual_loss_says_what_it_lacks(tmp_path):
+    with pytest.raises(ValueError, match="there is no red"):
+        losses.perceptual(("nir", "green", "blue"))
+    with pytest.raises(ValueError, match="weights of VGG19 cannot be had.*copy vgg19"):
+        losses.perceptual(("red", "green", "blue"), weights=str(tmp_path / "absent.weights.h5"))
+
+
+def test_the_perceptual_loss_compares_features(monkeypatch):
+    loss = losses.perceptual(("blue", "green", "red", "nir"), weights=None)  # random features will do
+    image = np.random.default_rng(0).random((1, 32, 32, 4)).astype("float32")
+    other_nir = image.copy()
+    other_nir[..., 3] = 0
+    assert float(loss(image, image)) == float(loss(image, other_nir)) == 0 < float(loss(image, 1 - image))
