@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.backend import keras
+from helpers.backend import keras, tf
 
 layers, ops = keras.layers, keras.ops
 
@@ -205,18 +205,31 @@ def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
     return layers.Conv2D(filters, kernel_size, padding="same", activation=activation, kernel_initializer=start)
 
 
-def receptive_field_px(model):
-    """How wide a square of input pixels one output pixel of a chain of stride-1 convolutions depends on.
+def receptive_field_px(model, most_px=512):
+    """How wide a square of input pixels one output pixel depends on: as far as the gradient of a copy reaches.
 
     Args:
-        model: keras.Model whose convolutions follow one another; a bicubic skip alone needs 5 pixels.
+        model: keras.Model with one input image and one output image.
+        most_px: where the field is wider than that, the context counts as global.
 
     Returns:
-        int, pixels of the network's own input.
+        int, pixels of the network's own input; None where the context is global.
     """
-    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
-    skip = 5 if any(isinstance(layer, BicubicUpsampling) for layer in model.layers) else 1
-    return max(skip, 1 + sum(layer.kernel_size[0] - 1 for layer in convolutions))
+    copy, side = keras.models.clone_model(model), 33
+    copy.set_weights([np.abs(weight) + 0.01 for weight in model.get_weights()])  # positive, so that no paths cancel
+    while True:
+        image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))
+        with tf.GradientTape() as tape:
+            answer = copy(image)
+            scale = answer.shape[1] // side
+            middle = slice(side // 2 * scale, side // 2 * scale + scale)
+            centre = tf.reduce_sum(answer[:, middle, middle])
+        reached = np.flatnonzero(np.abs(tape.gradient(centre, image)[0]).max(axis=(0, 2)) > 0)
+        if reached[0] > 0:
+            return int(np.ptp(reached)) + 1
+        if side > most_px:
+            return None
+        side = 2 * side - 1
 
 
 def multiply_adds_per_pixel(model, scale=1):

@@ -1,11 +1,13 @@
 """Pairs for super-resolution, and the stream of patches below them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import models
-from helpers.backend import tf
+from helpers import models, scenes
+from helpers.backend import keras, tf
 from helpers.pairs import patches, resolution
 from helpers.scenes import Scene
 
@@ -48,13 +50,13 @@ def test_pairs_show_the_same_ground():
 
 
 def test_patches_are_pieces_of_the_scenes_in_some_turn():
-    scenes = [scene(seed=1), scene(seed=2)]
+    two = [scene(seed=1), scene(seed=2)]
     pieces = {
         np.rot90(turned, k).tobytes()
-        for s in scenes for r in range(41) for c in range(41)
+        for s in two for r in range(41) for c in range(41)
         for piece in [s.pixels[r : r + 8, c : c + 8]] for turned in (piece, piece[:, ::-1]) for k in range(4)
     }  # fmt: skip
-    for batch in patches.patches(scenes, patch_px=8, batch_size=4, steps=5):
+    for batch in patches.patches(two, patch_px=8, batch_size=4, steps=5):
         assert all(patch.tobytes() in pieces for patch in batch.numpy())
 
 
@@ -84,8 +86,8 @@ def test_the_eight_turns_are_different_and_shared():
 
 def test_pixels_are_kept_in_their_own_type_without_loss():
     sixteen_bit = scene(dtype="uint16")
-    assert patches.stacked([sixteen_bit], 8).dtype == np.uint16
-    assert np.array_equal(patches.stacked([sixteen_bit], 8)[0], sixteen_bit.pixels)
+    assert patches.stacked([sixteen_bit]).dtype == np.uint16
+    assert np.array_equal(patches.stacked([sixteen_bit])[0], sixteen_bit.pixels)
 
 
 def test_an_image_smaller_than_a_patch_is_named():
@@ -122,13 +124,79 @@ def test_parameters_of_the_published_network():
     assert models.multiply_adds_per_pixel(models.srcnn(1)) == 81 * 64 + 64 * 32 + 25 * 32
 
 
-@pytest.mark.parametrize("build, scale", [(lambda: models.srcnn(1), 1), (lambda: models.espcn(1, scale=2), 2)])
-def test_receptive_field_is_what_the_gradient_reaches(build, scale):
-    model = build()
-    for weight in model.trainable_weights:  # positive weights let no path cancel another
-        weight.assign(tf.abs(weight) + 0.01)
-    image = tf.Variable(tf.ones((1, 41, 41, 1)))
-    with tf.GradientTape() as tape:
-        centre = tf.reduce_sum(model(image)[:, 20 * scale : 21 * scale, 20 * scale : 21 * scale])
-    reached = np.abs(tape.gradient(centre, image)[0, ..., 0]) > 0
-    assert np.ptp(np.flatnonzero(reached.any(axis=0))) + 1 == models.receptive_field_px(model)
+@pytest.mark.parametrize("build, expected", [
+    (lambda: models.srcnn(1), 1 + 8 + 4),
+    (lambda: models.espcn(1, scale=2), 1 + 4 + 3 * 2 + 2),
+    # first, two for the block, last and the one that unfolds; and the one after looks a fine pixel, so a coarse one, on
+    (lambda: models.residual_upsampler(1, scale=2, filters=4, blocks=1), 1 + 5 * 2 + 2),
+    (lambda: keras.Sequential([keras.Input((None, None, 1)), keras.layers.GroupNormalization(1)]), None),
+])  # fmt: skip
+def test_receptive_fields_worked_out_by_hand(build, expected):
+    assert models.receptive_field_px(build(), most_px=64) == expected
+
+
+def test_a_new_upsampler_makes_no_checkerboard():
+    """With weights at random, a transposed convolution does: neighbours alternate more than pixels two apart."""
+
+    def unevenness(layer):
+        flat = np.asarray(layer(np.ones((1, 16, 16, 8), "float32")))[0, 8:-8, 8:-8]
+        return np.abs(flat[1:] - flat[:-1]).mean()
+
+    keras.utils.set_random_seed(0)
+    unfolded = keras.layers.Conv2D(4 * 8, 3, padding="same", kernel_initializer=models.Icnr(2))
+    assert unevenness(lambda x: keras.ops.depth_to_space(unfolded(x), 2)) < 1e-6
+    assert unevenness(keras.layers.Conv2DTranspose(8, 3, strides=2, padding="same")) > 0.1
+
+
+def test_several_sizes_share_one_body_and_start_at_the_bicubic_image(tmp_path):
+    low_res = np.random.default_rng(0).random((2, 12, 12, 3), dtype="float32")
+    model = models.residual_upsampler(3, scale=4, filters=4, blocks=1, multi_scale=True)
+    model.save(tmp_path / "model.keras")
+    images = keras.models.load_model(tmp_path / "model.keras").predict(low_res, verbose=0)
+    assert [image.shape[1] for image in images] == [48, 24, 12]
+    for image, scale in zip(images, (4, 2, 1), strict=True):
+        assert np.allclose(image, resolution.upsample(low_res, scale), atol=1e-5)
+
+
+def test_a_batch_that_looks_alike_is_seen():
+    layer, one = models.MinibatchDeviation(), np.random.default_rng(0).random((1, 4, 4, 3), dtype="float32")
+    alike, other = layer(np.repeat(one, 3, axis=0)), layer(np.concatenate([one, 1 - one, one + 1]))
+    assert alike.shape == (3, 4, 4, 4) and np.allclose(alike[..., 3], 0, atol=1e-3) and np.all(other[..., 3] > 0.1)
+
+
+def two_sensors(count=4, scale=2):
+    """Fine scenes, and what another sensor saw: the shrunken pixels in another unit."""
+    high = [scene(seed=seed) for seed in range(count)]
+    low = [replace(s, pixels=resolution.degrade(s.pixels[None], scale)[0].numpy() * 0.5 + 100) for s in high]
+    return high, low
+
+
+def test_two_sensors_are_brought_to_one_unit():
+    high, low = two_sensors()
+    gain, offset = resolution.matched(low, high, 2)
+    assert np.allclose(gain, 2) and np.allclose(offset, -200, atol=0.5)
+
+
+def test_pairs_of_two_sensors_show_the_same_ground():
+    high, low = two_sensors()
+    both = resolution.beside(high, [replace(s, pixels=s.pixels * 2 - 200) for s in low], 2)
+    settings = {"value_range": ((0, 60000),) * 3, "scale": 2}
+    stream = resolution.dataset(both, enlarged=False, patch_px=16, batch_size=4, steps=3, **settings)
+    pairs = [*stream, resolution.arrays(both, patch_px=24, **settings)]
+    for small, large in pairs:
+        assert np.abs(resolution.degrade(large, 2) - small)[:, 2:-2, 2:-2].max() < 0.01
+        assert large.shape[-1] == small.shape[-1] == 3
+    with pytest.raises(ValueError, match="expected equal bands, and 4 times the size"):
+        resolution.beside(high, low, 4)
+
+
+def test_patches_from_disk_are_those_from_memory(tmp_path, make_scene):
+    scenes.write(make_scene(70, 90), tmp_path / "large.tif")
+    opened = [scenes.read(tmp_path / "large.tif"), scenes.read_on_disk(tmp_path / "large.tif", tmp_path, rows=32)]
+    assert isinstance(opened[1].pixels, np.memmap) and np.array_equal(*(one.pixels for one in opened))
+    assert all(getattr(opened[0], name) == getattr(opened[1], name) for name in ("bands", "transform", "crs", "dtype"))
+    drawn = []
+    for one in opened:
+        ground = scenes.split_ground([one], block_px=20, guard_px=2)["train"]
+        drawn.append([batch.numpy() for batch in patches.patches(ground, patch_px=8, batch_size=4, steps=5, seed=2)])
+    assert np.array_equal(*drawn)

@@ -5,7 +5,7 @@ import numpy as np
 from helpers.backend import tf
 
 
-def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
+def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1):
     """Batches of patches: every scene once per pass in random order, at a random place, turned and flipped.
 
     Nothing is remembered between samples, so a stream that starts at `first_step` continues an interrupted one
@@ -13,12 +13,13 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
 
     Args:
         scenes: list of Scene with equal bands and no no-data pixels; those larger than the smallest are cut to
-            patches, so that all have one size.
+            patches, so that all have one size. Where `scenes.read_on_disk` opened them, patches are read when needed.
         patch_px: side of a patch, pixels.
         batch_size: patches in a batch.
         steps: number of the last batch; the stream is finite.
         first_step: number of batches to leave out at the start.
         seed: of order, places and turns.
+        align: places are multiples of so many pixels.
 
     Returns:
         tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the scenes.
@@ -26,16 +27,25 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
     Raises:
         ValueError: a scene is smaller than a patch (says which).
     """
-    stack = stacked(scenes, patch_px)
-    count, height, width, bands = stack.shape
-    pixels = tf.constant(stack)
+    scenes = equally_large(scenes, patch_px)
+    count, (height, width, bands) = len(scenes), scenes[0].pixels.shape
+    on_disk = any(isinstance(scene.pixels, np.memmap) for scene in scenes)
+    pixels = None if on_disk else tf.constant(stacked(scenes))
+
+    def read(which, row, column):
+        return np.asarray(scenes[which].pixels[row : row + patch_px, column : column + patch_px], "float32")
 
     def sample(index):
         this_pass, place = index // count, index % count
         which = tf.random.experimental.index_shuffle(place, _key(seed, this_pass), max_index=count - 1)
         draw = tf.random.stateless_uniform([3], _key(seed, index), maxval=2**30, dtype=tf.int64)
-        row, column = draw[0] % (height - patch_px + 1), draw[1] % (width - patch_px + 1)
-        patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
+        row, column = (draw[i] % ((side - patch_px) // align + 1) * align for i, side in enumerate((height, width)))
+        if on_disk:
+            patch = tf.ensure_shape(
+                tf.numpy_function(read, [which, row, column], "float32"), [patch_px, patch_px, bands]
+            )
+        else:
+            patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
         return turned(tf.cast(patch, tf.float32), draw[2] % 8)
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
@@ -43,8 +53,8 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0):
     return samples.batch(batch_size, drop_remainder=True)
 
 
-def stacked(scenes, patch_px):
-    """The pixels of equally large scenes as one array, in the scenes' own data type where that loses nothing."""
+def equally_large(scenes, patch_px):
+    """The scenes, or where they differ in size, the patches that they can be cut to; none smaller than a patch."""
     for scene in scenes:
         if min(scene.height, scene.width) < patch_px:
             raise ValueError(
@@ -53,6 +63,11 @@ def stacked(scenes, patch_px):
             )
     if len({scene.pixels.shape for scene in scenes}) > 1:
         scenes = [patch for scene in scenes for patch in scene.patches(patch_px)]
+    return scenes
+
+
+def stacked(scenes):
+    """The pixels of equally large scenes as one array, in the scenes' own data type where that loses nothing."""
     kinds = {scene.dtype for scene in scenes}
     dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
     return np.stack([scene.pixels for scene in scenes]).astype(dtype)

@@ -46,7 +46,7 @@ def upsample(low_res, scale):
 
 
 def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
-    """Training pairs, degraded in the input pipeline.
+    """Training pairs, degraded in the input pipeline, or of two sensors where the scenes come from `beside`.
 
     Args:
         scenes: list of Scene of training ground.
@@ -61,13 +61,61 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
         bands), input the same or a `scale`-th of it.
     """
 
-    def pair(high_res):
-        high_res = to_unit(high_res, value_range)
-        low_res = degrade(high_res, scale)
+    bands, align = len(value_range), 1 if len(scenes[0].bands) == len(value_range) else scale
+
+    def pair(pixels):
+        high_res = to_unit(pixels[..., :bands], value_range)
+        low_res = degrade(high_res, scale) if align == 1 else to_unit(pixels[:, ::scale, ::scale, bands:], value_range)
         return (upsample(low_res, scale) if enlarged else low_res), high_res
 
     # one batch ahead suffices, and one call at a time leaves the cores to the training step
-    return patches(scenes, first_step=first_step, **stream).map(pair, num_parallel_calls=1).prefetch(2)
+    return patches(scenes, first_step=first_step, align=align, **stream).map(pair, num_parallel_calls=1).prefetch(2)
+
+
+def beside(high_res, low_res, scale):
+    """Scenes that hold what two sensors saw of one ground: the fine bands, then the coarse ones at the fine size.
+
+    Args:
+        high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one `scale` times as wide and high.
+        scale: whole number of fine pixels to a coarse one.
+
+    Returns:
+        list of Scene, bands of the fine one, and "low_" bands, each coarse pixel repeated `scale` x `scale` times.
+
+    Raises:
+        ValueError: a pair whose sizes or bands do not fit.
+    """
+    found = []
+    for high, low in zip(high_res, low_res, strict=True):
+        if (low.height * scale, low.width * scale, low.bands) != (high.height, high.width, high.bands):
+            raise ValueError(
+                f"{low.name} is {low.height} x {low.width} with {', '.join(low.bands)}, {high.name} {high.height} x "
+                f"{high.width} with {', '.join(high.bands)}: expected equal bands, and {scale} times the size"
+            )
+        pixels = np.concatenate([high.pixels, low.pixels.repeat(scale, axis=0).repeat(scale, axis=1)], axis=-1)
+        found.append(replace(high, pixels=pixels, bands=(*high.bands, *(f"low_{band}" for band in low.bands))))
+    return found
+
+
+def matched(low_res, high_res, scale):
+    """Coarse scenes of another sensor in the unit of the fine ones: a gain and an offset for each band.
+
+    Args:
+        low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit may see.
+        scale: whole number of fine pixels to a coarse one.
+
+    Returns:
+        gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken fine pixels.
+
+    Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2 images.
+    """
+    fine = np.concatenate(
+        [degrade(scene.pixels[None], scale).numpy().reshape(-1, len(scene.bands)) for scene in high_res]
+    )
+    coarse = np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in low_res])
+    known = np.isfinite(fine).all(axis=1) & np.isfinite(coarse).all(axis=1)
+    fits = [np.polyfit(coarse[known, band], fine[known, band], 1) for band in range(coarse.shape[1])]
+    return tuple(np.transpose(fits))
 
 
 def arrays(scenes, *, value_range, scale, patch_px):
@@ -88,7 +136,10 @@ def arrays(scenes, *, value_range, scale, patch_px):
     cuts = [patch.pixels for scene in scenes for patch in scene.patches(patch_px)]
     if not cuts:
         raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
-    high_res = to_unit(np.stack(cuts), value_range)
+    pixels, bands = np.stack(cuts), len(value_range)
+    high_res = to_unit(pixels[..., :bands], value_range)
+    if pixels.shape[-1] > bands:  # of two sensors
+        return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
     return degrade(high_res, scale).numpy(), high_res
 
 

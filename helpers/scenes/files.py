@@ -1,6 +1,7 @@
 """Reading and writing images with everything that makes them measurements: place, bands, no-data, data type."""
 
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from helpers.paths import atomic, require_space
 from helpers.scenes.scene import Scene
@@ -35,23 +37,19 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
     paths = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])]
     parts, found = [], []
     for path in paths:
-        try:
-            with unplaced_is_fine(), rasterio.open(path) as dataset:
-                size = dataset.width * dataset.height * dataset.count * 4 * len(paths)
-                if size > MAX_READ_BYTES:
-                    raise ValueError(
-                        f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: {size / 1e9:.1f} GB in "
-                        "memory. Cut it first, or use `python -m helpers apply`, which works window by window"
-                    )
-                indices, names = image_bands(dataset)
-                pixels = dataset.read(indices, out_dtype="float32", masked=True)
-                grid = (dataset.height, dataset.width, dataset.transform, dataset.crs)
-                parts.append((grid, dataset.dtypes[0], dataset.nodata))
-                found += [f"{path.stem}_{name}" for name in names] if len(paths) > 1 else names
-                credit = credit or dataset.tags().get("credit", "")
-        except RasterioError as error:
-            reason = error.__cause__ or error
-            raise ValueError(f"{path} is no readable image ({reason}); expected GeoTIFF, JP2, PNG or JPEG") from error
+        with _opened(path) as dataset:
+            size = dataset.width * dataset.height * dataset.count * 4 * len(paths)
+            if size > MAX_READ_BYTES:
+                raise ValueError(
+                    f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: {size / 1e9:.1f} GB in "
+                    "memory. Cut it first; `read_on_disk` and `python -m helpers apply` work on images of any size"
+                )
+            indices, names = image_bands(dataset)
+            pixels = dataset.read(indices, out_dtype="float32", masked=True)
+            grid = (dataset.height, dataset.width, dataset.transform, dataset.crs)
+            parts.append((grid, dataset.dtypes[0], dataset.nodata))
+            found += [f"{path.stem}_{name}" for name in names] if len(paths) > 1 else names
+            credit = credit or dataset.tags().get("credit", "")
         values = np.moveaxis(pixels.filled(np.nan), 0, -1)
         if nodata is not None:
             values[values == nodata] = np.nan
@@ -71,6 +69,52 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
         dtype=dtype,
         nodata=own_nodata if nodata is None else nodata,
     )
+
+
+def read_on_disk(path, folder, *, bands=None, rows=512):
+    """Open an image of any size: its pixels go, some rows at a time, into a file that is read where it is needed.
+
+    Args:
+        path: of one image, as `read` takes it.
+        folder: where the file of pixels goes, 4 bytes each; an existing one of the same name is replaced.
+        bands: names for the bands; default: as of `read`.
+        rows: to copy at a time.
+
+    Returns:
+        Scene whose `pixels` are a read-only numpy.memmap.
+
+    Raises:
+        ValueError: no image. OSError: not enough room.
+    """
+    path, folder = Path(path), Path(folder)
+    with _opened(path) as dataset:
+        indices, names = image_bands(dataset)
+        shape = (dataset.height, dataset.width, len(indices))
+        require_space(folder, 4 * np.prod(shape, dtype=float))
+        with atomic(folder / f"{path.stem}.npy") as temporary:
+            pixels = np.lib.format.open_memmap(temporary, "w+", "float32", shape)
+            for row in range(0, shape[0], rows):
+                window = Window(0, row, shape[1], min(rows, shape[0] - row))
+                strip = dataset.read(indices, out_dtype="float32", masked=True, window=window).filled(np.nan)
+                pixels[row : row + rows] = np.moveaxis(strip, 0, -1)
+            pixels.flush()
+            del pixels
+        transform = None if dataset.transform == Affine.identity() else dataset.transform
+        return Scene(
+            np.load(folder / f"{path.stem}.npy", mmap_mode="r"), tuple(bands or names), transform, dataset.crs,
+            dataset.tags().get("credit", ""), path.stem, dataset.dtypes[0], dataset.nodata,
+        )  # fmt: skip
+
+
+@contextmanager
+def _opened(path):
+    """The open rasterio dataset; a ValueError where it is no image, or ends too early."""
+    try:
+        with unplaced_is_fine(), rasterio.open(path) as dataset:
+            yield dataset
+    except RasterioError as error:
+        reason = error.__cause__ or error
+        raise ValueError(f"{path} is no readable image ({reason}); expected GeoTIFF, JP2, PNG or JPEG") from error
 
 
 def unplaced_is_fine():
