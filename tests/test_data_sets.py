@@ -58,12 +58,12 @@ def test_ground_that_overlapping_scenes_show_twice_counts_once(pairs):
     once = scenes.split_manifest(pairs)
 
     def with_copies(table):
-        again = table[:60].assign(path="b/" + table.path[:60], pair="b" + table.pair[:60])
+        again = table[:60].assign(path="zz/" + table.path[:60], pair="b" + table.pair[:60])
         return pd.concat([table, again])
 
     change(pairs, with_copies)
-    assert scenes.split_manifest(pairs) == once | {"copy": 30}
-    assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").pair.str[0]) == {"b"}
+    assert scenes.split_manifest(pairs) == once | {"copy": 60}
+    assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").path.str[:2]) == {"zz"}
 
 
 def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):

@@ -104,10 +104,10 @@ def _placed(scene, row):
 def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together. Cells of about 4 x 4 images go whole to train, validation or test. What
-    lies nearer to the ground of a later split than `guard` gets the split "guard"; what has the very bounds of an
-    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty. `read_ground`
-    leaves out both.
+    Rows that share a `pair` stay together. Cells of several images go whole to train, validation or test. What lies
+    nearer to the ground of a later split than `guard` gets the split "guard"; what has role and bounds of an earlier
+    row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty. `read_ground` leaves out
+    both.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
@@ -115,7 +115,7 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard", "copy" to the number of images; a pair counts once.
+        dict from "train", "validation", "test", "guard" to the number of pairs or images, and "copy" to that of images.
 
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
@@ -131,19 +131,20 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     edges = rows[["west", "south", "east", "north"]].astype(float).to_numpy()
     placed = np.array([transform_bounds(own, crs, *box) for own, box in zip(rows.crs, edges, strict=True)])
     groups = rows.pair.where(rows.pair != "", rows.path)
-    names, group = np.unique(groups, return_inverse=True)
-    boxes = np.array([np.append(found[:, :2].min(axis=0), found[:, 2:].max(axis=0))
-                      for found in (placed[group == number] for number in range(len(names)))])  # fmt: skip
-    widths = boxes[:, 2] - boxes[:, 0]
-    _, first = np.unique(np.round(boxes / widths.max(), 6), axis=0, return_index=True)
-    parts = _split_boxes(boxes[first], guard * widths[first], seed)
-    split = np.full(len(names), "copy", dtype=object)
-    split[first] = "guard"
-    for name, part in zip(SPLITS, parts, strict=True):
-        split[first[part]] = name
-    rows["split"] = split[group]
+    width = (placed[:, 2] - placed[:, 0]).max()
+    place = pandas.DataFrame(np.round(placed / (width or 1), 6)).assign(role=rows.role)
+    first = ~place.duplicated().to_numpy()
+    names, group = np.unique(groups[first], return_inverse=True)
+    parts = (placed[first][group == number] for number in range(len(names)))
+    boxes = np.array([np.append(part[:, :2].min(axis=0), part[:, 2:].max(axis=0)) for part in parts])
+    split = np.full(len(names), "guard", dtype=object)
+    for name, members in zip(SPLITS, _split_boxes(boxes, guard * (boxes[:, 2] - boxes[:, 0]), seed), strict=True):
+        split[members] = name
+    rows["split"] = "copy"
+    rows.loc[first, "split"] = split[group]
     write_text(table, rows.to_csv(index=False, lineterminator="\n"))
-    return {name: int((split == name).sum()) for name in (*SPLITS, *LEFT_OUT)}
+    counts = {name: int((split == name).sum()) for name in (*SPLITS, "guard")}
+    return counts | {"copy": int((~first).sum())}
 
 
 def _split_tiles(tiles, guard_px, seed):
@@ -171,21 +172,38 @@ def _split_boxes(boxes, guards, seed):
 def _deal(cells):
     """Numbers of the members of the first 70 % of cells, of the next 10 %, and of the last 20 %; at least one cell."""
     count = cells.max() + 1
-    held_out = [max(1, round(share * count)) for share in (0.1, 0.2)]
+    validation, test = _held_out(count)
     order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], [count - sum(held_out), count - held_out[1]])
+    ends = np.searchsorted(cells[order], [count - validation - test, count - test])
     return np.split(order, ends)
 
 
+def _held_out(count):
+    """How many of so many cells validate, and how many test."""
+    return max(1, round(0.1 * count)), max(1, round(0.2 * count))
+
+
 def _cells(boxes, seed):
-    """For each box the number of the cell that it lies in, 4 x 4 boxes large or smaller, in random order."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    for across in (4, 2, 1):
-        size = across * (boxes[:, 2:] - boxes[:, :2]).max()
-        places, cells = np.unique(np.floor(centres / size), axis=0, return_inverse=True)
-        if len(places) >= len(SPLITS):
-            return np.random.default_rng(seed).permutation(len(places))[cells.ravel()]
-    raise ValueError(f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area")
+    """For each box the number of the cell that it lies in, in the order in which cells are dealt.
+
+    Cells of 4 x 4 boxes, in random order. Where these are few, strips from edge to edge, which have less of a border:
+    first those in the middle, so that validation and test lie at opposite ends.
+    """
+    centres, width = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max()
+    places, cells = np.unique(np.floor(centres / (4 * width)), axis=0, return_inverse=True)
+    if len(places) >= 16:
+        return np.random.default_rng(seed).permutation(len(places))[cells.ravel()]
+    longer = int(np.argmax(np.ptp(centres, axis=0)))
+    places, cells = np.unique(np.floor(centres[:, longer] / width), return_inverse=True)
+    if len(places) < 5:  # with one beside each end left out
+        raise ValueError(
+            f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area"
+        )
+    if seed % 2:
+        cells = len(places) - 1 - cells
+    validation, test = _held_out(len(places))
+    order = np.r_[validation : len(places) - test, :validation, len(places) - test : len(places)]
+    return np.argsort(order)[cells]
 
 
 def _without_contact(parts, boxes, guards):

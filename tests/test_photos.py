@@ -1,0 +1,525 @@
+"""Ground photos: reading where they were taken, judging, overruling, the contact sheet, and pairing with patches."""
+
+import struct
+import sys
+import types
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+from PIL.ExifTags import GPS, IFD, Base
+from skimage import data
+
+from helpers.acquire import download, photos
+
+NOWHERE, ZERO_BY_ZERO = {}, 123_454_321
+ESTES_PARK = {"lon": -105.52, "lat": 40.37}
+
+
+def landscape(seed=0, size=(640, 426)):
+    """Sky over hills whose texture is as rough as that of a photo; each seed another one."""
+    random = np.random.default_rng(seed)
+    width, height = size
+    x, y = np.linspace(0, 1, width), np.linspace(0, 1, height)[:, None]
+    ridges = sum(random.uniform(0.02, 0.1) * np.sin(2 * np.pi * (k * x + random.uniform())) / k for k in range(1, 9))
+    texture = sum(
+        np.kron(random.uniform(-1, 1, (height // step + 1, width // step + 1)), np.ones((step, step)))[:height, :width]
+        for step in (2, 5, 17)
+    )
+    ground = y > 0.45 + ridges
+    grey = np.where(ground, 90 + 18 * texture, 200 - 40 * y)
+    colour = grey[..., None] * [0.95, 1, 0.9] + ~ground[..., None] * [0, 0, 25]
+    return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
+
+
+def gps(lon=None, lat=None, heading=None, reference="T"):
+    tags = {}
+    if lat is not None:
+        tags |= {GPS.GPSLatitudeRef: "S" if lat < 0 else "N", GPS.GPSLatitude: sexagesimal(lat)}
+        tags |= {GPS.GPSLongitudeRef: "W" if lon < 0 else "E", GPS.GPSLongitude: sexagesimal(lon)}
+    if heading is not None:
+        tags |= {GPS.GPSImgDirection: heading, GPS.GPSImgDirectionRef: reference}
+    return tags
+
+
+def sexagesimal(degrees):
+    minutes = abs(degrees) % 1 * 60
+    return (int(abs(degrees)), int(minutes), round(minutes % 1 * 60, 4))
+
+
+def save(path, picture=None, place=ESTES_PARK, *, position=None, camera=None, orientation=None, **options):
+    """Write a photo with EXIF tags; `position`: GPS tags as they are, instead of those of `place`."""
+    exif = Image.Exif()
+    exif[Base.Make] = "tests"  # Pillow takes tags without one of the main directory for none
+    exif.get_ifd(IFD.GPSInfo).update(gps(**place) if position is None else position)
+    exif.get_ifd(IFD.Exif).update(camera or {})
+    if orientation:
+        exif[Base.Orientation] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tags = exif.tobytes().replace(struct.pack("<2L", ZERO_BY_ZERO, 1), bytes(8))
+    (picture or landscape()).save(path, exif=tags, **options)
+    return path
+
+
+def only(folder):
+    """The one row of a folder with one photo."""
+    table = photos.read_folder(folder)
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def judged(folder, **rules):
+    return photos.judge(photos.read_folder(folder), folder, progress=False, **rules)
+
+
+def reasons(folder, **rules):
+    return dict(judged(folder, **rules)[["path", "reason"]].itertuples(index=False))
+
+
+# --- reading
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(138.7278, 35.3606), (-70.0109, -32.6532), (151.2, -33.9), (-105.68, 40.25)])
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "tif", "webp", "JPG"])
+def test_a_position_survives_exif_in_all_four_hemispheres(tmp_path, suffix, lon, lat):
+    save(tmp_path / f"a.{suffix}", place={"lon": lon, "lat": lat})
+    row = only(tmp_path)
+    assert (row.lon, row.lat) == pytest.approx((lon, lat), abs=1e-6) and row.reason == ""
+
+
+LATITUDE = {GPS.GPSLatitudeRef: "N", GPS.GPSLatitude: (40, 15, 0)}
+LONGITUDE = {GPS.GPSLongitudeRef: "W", GPS.GPSLongitude: (105, 30, 0)}
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        NOWHERE,
+        LATITUDE,
+        LONGITUDE,
+        LATITUDE | {GPS.GPSLongitude: (105, 30, 0)},
+        LATITUDE | LONGITUDE | {GPS.GPSLatitudeRef: ""},
+        LATITUDE | LONGITUDE | {GPS.GPSLatitude: (ZERO_BY_ZERO, 15, 0)},
+        LATITUDE | LONGITUDE | {GPS.GPSLatitude: (40, 15, ZERO_BY_ZERO)},
+        LATITUDE | LONGITUDE | {GPS.GPSLatitude: (95, 0, 0)},
+        LATITUDE | LONGITUDE | {GPS.GPSLatitude: (0, 0, 0), GPS.GPSLongitude: (0, 0, 0)},
+    ],
+    ids=["none", "no lon", "no lat", "no reference", "empty reference", "0/0", "seconds 0/0", "too far", "no fix"],
+)
+def test_a_position_that_is_not_whole_is_unknown(tmp_path, position):
+    save(tmp_path / "a.jpg", position=position)
+    row = only(tmp_path)
+    assert np.isnan(row.lon) and np.isnan(row.lat) and row.reason == "" and (row.width, row.height) == (640, 426)
+
+
+def test_rational_numbers_are_divided(tmp_path):
+    position = LATITUDE | LONGITUDE | {GPS.GPSLatitude: (40, 1535 / 100, 0), GPS.GPSLongitude: (105.5, 0, 0)}
+    save(tmp_path / "a.jpg", position=position)
+    row = only(tmp_path)
+    assert (row.lon, row.lat) == pytest.approx((-105.5, 40 + 15.35 / 60))
+
+
+@pytest.mark.parametrize(
+    ("heading", "reference", "expected"),
+    [(123.5, "T", (123.5, "true")), (360, "M", (0, "magnetic")), (12, "", (12, "")), (361, "T", (np.nan, ""))],
+)
+def test_the_heading_keeps_what_it_refers_to(tmp_path, heading, reference, expected):
+    save(tmp_path / "a.jpg", place=ESTES_PARK | {"heading": heading, "reference": reference})
+    row = only(tmp_path)
+    assert row.heading_deg == pytest.approx(expected[0], nan_ok=True) and row.heading_reference == expected[1]
+
+
+@pytest.mark.parametrize(
+    ("camera", "expected"),
+    [
+        ({Base.DateTimeOriginal: "2024:09:20 18:05:59"}, "2024-09-20T18:05:59"),
+        ({Base.DateTimeOriginal: "2024:09:20 18:05:59", Base.OffsetTimeOriginal: "-06:00"},
+         "2024-09-20T18:05:59-06:00"),
+        ({Base.DateTimeOriginal: "    :  :     :  :  "}, ""),
+        ({Base.OffsetTimeOriginal: "-06:00"}, ""),
+    ],
+)  # fmt: skip
+def test_the_time_is_that_of_the_cameras_clock(tmp_path, camera, expected):
+    save(tmp_path / "a.jpg", camera=camera)
+    assert only(tmp_path).time == expected
+
+
+def test_the_size_is_that_of_the_upright_photo(tmp_path):
+    save(tmp_path / "a.jpg", orientation=6)
+    assert (only(tmp_path).width, only(tmp_path).height) == (426, 640)
+
+
+def test_photos_come_sorted_from_all_subfolders_and_hidden_files_are_left_out(tmp_path):
+    for name in ("b.jpg", "a/z.png", ".hidden.jpg", ".thumbs/c.jpg", "B.jpg"):
+        save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no photo")
+    assert list(photos.read_folder(tmp_path).path) == ["B.jpg", "a/z.png", "b.jpg"]
+
+
+def test_what_cannot_be_read_is_a_row_with_the_reason(tmp_path):
+    save(tmp_path / "good.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:9000])
+    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "phone.HEIC").write_bytes(b"ftypheic")
+    (tmp_path / "folder.jpg").mkdir()
+    Image.new("I;16", (300, 300)).save(tmp_path / "deep.tif")
+    table = photos.read_folder(tmp_path).set_index("path")
+    assert table.reason["phone.HEIC"] == "cannot be read: HEIC: convert it to JPEG first"
+    assert "no picture" in table.reason["page.jpg"] and "no picture" in table.reason["empty.png"]
+    assert "8 bits" in table.reason["deep.tif"] and "directory" in table.reason["folder.jpg"].lower()
+    assert table.reason["cut.jpg"] == table.reason["good.jpg"] == ""
+    found = reasons(tmp_path)
+    assert "truncated" in found.pop("cut.jpg") and found.pop("good.jpg") == ""
+    assert found == table.reason.drop(["cut.jpg", "good.jpg"]).to_dict()
+
+
+def test_a_picture_that_declares_too_many_pixels_is_not_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    save(tmp_path / "a.jpg")
+    assert "decompression bomb" in only(tmp_path).reason
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_of_rubbish_does_not_stop_the_others(tmp_path):
+    save(tmp_path / "a.jpg")
+    landscape().save(tmp_path / "b.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(256)))
+    table = photos.read_folder(tmp_path)
+    assert len(table) == 2 and table.lon.notna().tolist() == [True, False]
+
+
+def test_a_folder_without_photos_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no photo"):
+        photos.read_folder(tmp_path)
+    with pytest.raises(ValueError, match="no folder"):
+        photos.read_folder(tmp_path / "missing")
+
+
+def test_the_manifest_says_what_exif_does_not(tmp_path):
+    save(tmp_path / "photo" / "a.jpg", position=NOWHERE, camera={Base.DateTimeOriginal: "2024:09:20 18:05:59"})
+    save(tmp_path / "photo" / "b.jpg")
+    save(tmp_path / "satellite" / "b.png")
+    place = {"west": 8.0, "east": 8.0, "south": 46.0, "north": 46.0, "crs": "EPSG:4326", "time": "2001-01-01"}
+    about = {"role": "photo", "source": "commons", "credit": "A. Photographer", "licence": "CC BY 4.0", "url": "x"}
+    download.write_manifest(
+        tmp_path,
+        [
+            {"path": "photo/a.jpg", **about, **place},
+            {"path": "photo/b.jpg", **about, **place},
+            {"path": "photo/lost.jpg", **about},
+            {"path": "satellite/b.png", "role": "satellite"},
+        ],
+    )
+    table = photos.read_folder(tmp_path).set_index("path")
+    assert list(table.index) == ["photo/a.jpg", "photo/b.jpg", "photo/lost.jpg"]
+    assert tuple(table.loc["photo/a.jpg", ["lon", "lat", "time"]]) == (8.0, 46.0, "2024-09-20T18:05:59")
+    assert table.lon["photo/b.jpg"] == pytest.approx(-105.52) and table.time["photo/b.jpg"] == "2001-01-01"
+    assert table.credit["photo/a.jpg"] == "A. Photographer" and table.licence["photo/a.jpg"] == "CC BY 4.0"
+    assert "No such file" in table.reason["photo/lost.jpg"] and np.isnan(table.lon["photo/lost.jpg"])
+
+
+# --- judging: each rule alone, beside a photo that it lets through
+
+
+def test_a_landscape_is_kept_with_its_measurements(tmp_path):
+    save(tmp_path / "a.jpg")
+    row = judged(tmp_path).iloc[0]
+    assert row.reason == row.note == row.duplicate_of == row.scene_class == ""
+    assert row.sharpness > 20 and row.brightness > 100 and (row.faces, row.people) == (0, 0)
+
+
+def test_a_photo_without_position_is_rejected(tmp_path):
+    save(tmp_path / "a.jpg", position=NOWHERE)
+    assert reasons(tmp_path) == {"a.jpg": "no position"}
+
+
+def test_a_small_photo_is_rejected(tmp_path):
+    save(tmp_path / "a.jpg", landscape(1, (340, 255)))
+    save(tmp_path / "b.jpg", landscape(2, (341, 256)))
+    assert reasons(tmp_path) == {"a.jpg": "too small: shorter side 255 px below 256", "b.jpg": ""}
+    assert set(reasons(tmp_path, least_side_px=255).values()) == {""}
+
+
+@pytest.mark.parametrize("size", [(640, 426), (2560, 1704)])
+def test_a_blurred_photo_is_rejected_and_a_hazy_one_is_not(tmp_path, size):
+    picture = landscape().resize(size, Image.Resampling.NEAREST)
+    save(tmp_path / "blurred.jpg", picture.filter(ImageFilter.GaussianBlur(2 * size[1] / 256)))
+    haze = Image.blend(picture, Image.new("RGB", size, (190, 200, 210)), 0.7)
+    save(tmp_path / "haze.jpg", haze)
+    found = reasons(tmp_path, most_alike_bits=-1)
+    assert found["blurred.jpg"].startswith("blurred: sharpness ") and found["blurred.jpg"].endswith(" below 15")
+    assert ";" not in found["blurred.jpg"] and found["haze.jpg"] == ""
+    assert set(reasons(tmp_path, most_alike_bits=-1, least_sharpness=1).values()) == {""}
+
+
+def test_a_night_is_rejected_though_it_has_lights_and_dusk_is_not(tmp_path):
+    night = Image.eval(landscape(1), lambda value: value // 8)
+    ImageDraw.Draw(night).ellipse((300, 60, 380, 140), fill="white")
+    save(tmp_path / "a.jpg", night)
+    save(tmp_path / "b.jpg", Image.eval(landscape(2), lambda value: value // 3))
+    found = reasons(tmp_path)
+    assert found["a.jpg"].startswith("night: brightness 2") and ";" not in found["a.jpg"] and found["b.jpg"] == ""
+
+
+def test_copies_of_a_photo_are_rejected_and_its_neighbour_is_not(tmp_path):
+    picture = landscape()
+    save(tmp_path / "a.jpg", picture)
+    save(tmp_path / "b.jpg", picture, quality=40)
+    save(tmp_path / "c.jpg", picture.resize((500, 333)))
+    save(tmp_path / "d.jpg", landscape(1))
+    table = judged(tmp_path).set_index("path")
+    assert table.duplicate_of.to_dict() == {"a.jpg": "", "b.jpg": "a.jpg", "c.jpg": "a.jpg", "d.jpg": ""}
+    assert table.reason["c.jpg"].startswith("duplicate of a.jpg: ") and table.reason["d.jpg"] == ""
+
+
+def test_the_copy_of_a_photo_that_is_rejected_itself_is_kept(tmp_path):
+    save(tmp_path / "a.jpg", landscape().resize((300, 200)))
+    save(tmp_path / "b.jpg")
+    save(tmp_path / "c.jpg")
+    table = judged(tmp_path)
+    assert list(table.duplicate_of) == ["", "", "b.jpg"] and list(table.reason == "") == [False, True, False]
+
+
+def test_a_face_is_rejected_and_a_cat_is_not(tmp_path):
+    save(tmp_path / "face.jpg", Image.fromarray(data.astronaut()))
+    save(tmp_path / "cat.jpg", Image.fromarray(data.chelsea()))
+    assert reasons(tmp_path) == {"cat.jpg": "", "face.jpg": "faces: 1, at most 0"}
+    assert set(reasons(tmp_path, most_faces=1).values()) == {""}
+
+
+def hiker(picture, height=240):
+    """Draw somebody who stands in the picture."""
+    draw, head, x, foot = ImageDraw.Draw(picture), height / 7.5, picture.width / 2, picture.height - 25
+    top, dark = foot - height, (40, 40, 50)
+    draw.ellipse((x - 0.42 * head, top, x + 0.42 * head, top + 1.05 * head), fill=dark)
+    draw.rounded_rectangle((x - 0.85 * head, top + 1.2 * head, x + 0.85 * head, top + 4 * head), 0.4 * head, dark)
+    for side in (-0.45, 0.45):
+        leg = x + (side - 0.33) * head, top + 3.6 * head, x + (side + 0.33) * head, foot
+        draw.rounded_rectangle(leg, 0.2 * head, dark)
+    return picture
+
+
+def test_people_are_rejected(tmp_path):
+    save(tmp_path / "a.jpg", hiker(landscape()))
+    save(tmp_path / "b.jpg", landscape(1))
+    found = reasons(tmp_path)
+    assert found == {"a.jpg": "people: 1, at most 0", "b.jpg": ""}
+    assert set(reasons(tmp_path, most_people=1).values()) == {""}
+
+
+def test_people_are_not_looked_for_where_opencv_is_missing_only_if_that_is_said(tmp_path, monkeypatch):
+    save(tmp_path / "a.jpg")
+    table = photos.read_folder(tmp_path)
+    fifth = types.SimpleNamespace(__version__="5.0.0")
+    for module, words in ((None, "it is missing"), (fifth, "version 5.0.0 has neither")):
+        monkeypatch.setitem(sys.modules, "cv2", module)
+        for wanted in ({}, {"most_faces": None}, {"most_people": None}):
+            with pytest.raises(ImportError, match=f"{words}.*pip install 'opencv-python-headless<5'"):
+                photos.judge(table, tmp_path, progress=False, **wanted)
+        row = photos.judge(table, tmp_path, progress=False, most_faces=None, most_people=None).iloc[0]
+        assert row.reason == "" and np.isnan(row.faces) and np.isnan(row.people)
+
+
+def test_a_classifier_of_ones_own_chooses_scenes(tmp_path):
+    save(tmp_path / "a.jpg")
+    save(tmp_path / "b.jpg", Image.fromarray(data.coffee()))
+
+    def warm(picture):
+        assert picture.dtype == np.uint8 and picture.shape[2] == 3 and max(picture.shape) <= 640
+        return "table" if picture[..., 0].mean() > picture[..., 2].mean() + 10 else "mountain"
+
+    assert set(reasons(tmp_path, classify=warm).values()) == {""}
+    assert judged(tmp_path, classify=warm).scene_class.tolist() == ["mountain", "table"]
+    found = reasons(tmp_path, classify=warm, scenes=("mountain", "lake"))
+    assert found == {"a.jpg": "", "b.jpg": "scene: table, not mountain or lake"}
+    assert found == reasons(tmp_path, classify=warm, scenes="mountain") | {"b.jpg": found["b.jpg"]}
+    with pytest.raises(ValueError, match="classify=None"):
+        judged(tmp_path, scenes=("mountain",))
+
+
+def test_all_reasons_of_a_photo_are_kept_and_judging_again_forgets_them(tmp_path):
+    save(tmp_path / "a.jpg", landscape(0, (300, 200)).point(lambda value: value // 8), position=NOWHERE)
+    table = judged(tmp_path)
+    assert [reason.split(":")[0] for reason in table.reason[0].split("; ")] == ["no position", "too small", "night"]
+    pandas.testing.assert_frame_equal(photos.judge(table, tmp_path, progress=False), table)
+
+
+def test_tiny_and_flat_pictures_are_measured(tmp_path):
+    save(tmp_path / "a.png", Image.new("RGB", (1, 1), "white"))
+    save(tmp_path / "b.png", Image.new("L", (2000, 3), 128))
+    save(tmp_path / "c.png", Image.new("RGBA", (400, 300), (0, 0, 255, 0)))
+    save(tmp_path / "d.webp", Image.new("RGB", (400, 300), "white"))
+    save(tmp_path / "e.jpg", Image.new("RGB", (500, 80), "white"))  # OpenCV would end the process
+    table = judged(tmp_path)
+    assert table.reason.str.contains("blurred").all() and table.people.eq(0).all()
+
+
+# --- overruling
+
+
+def some_table():
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    return pandas.DataFrame({"path": names, "reason": ["", "night: brightness 9 below 50", ""], "note": ""})
+
+
+def test_overruling_leaves_a_note_and_the_first_table_as_it_was():
+    table = some_table()
+    found = photos.overrule(table, keep="b.jpg", reject=["c.jpg"])
+    assert found.reason.tolist() == ["", "", "by hand"]
+    assert found.note.tolist() == ["", "kept by hand, although night: brightness 9 below 50", "rejected by hand"]
+    assert table.equals(some_table())
+    assert photos.overrule(table, keep=["a.jpg"]).equals(table)
+    again = photos.overrule(found, reject=["b.jpg"])
+    assert (again.reason[1], again.note[1]) == ("by hand", "rejected by hand")
+
+
+def test_an_unknown_or_contradictory_name_is_refused():
+    with pytest.raises(ValueError, match="no photo 'bb.jpg' among the 3; the nearest is 'b.jpg'"):
+        photos.overrule(some_table(), reject=["a.jpg", "bb.jpg"])
+    with pytest.raises(ValueError, match="'a.jpg' is to be kept and to be rejected"):
+        photos.overrule(some_table(), keep="a.jpg", reject="a.jpg")
+
+
+# --- the contact sheet
+
+
+def texts(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
+
+
+def test_the_contact_sheet_names_each_photo_and_says_in_words_what_was_decided(tmp_path):
+    import matplotlib.pyplot as plt
+
+    save(tmp_path / "a_$long_name$_of_a_photo_in_a_folder" / "that_goes_on_and_on_2024.jpg")
+    save(tmp_path / "b.jpg", hiker(landscape(1)), position=NOWHERE)
+    save(tmp_path / "c.jpg", landscape(2).filter(ImageFilter.GaussianBlur(6)))
+    (tmp_path / "d.jpg").write_text("<html>")
+    save(tmp_path / "e.jpg", landscape(3).transpose(Image.Transpose.ROTATE_90), orientation=6)
+    table = photos.overrule(judged(tmp_path), keep="c.jpg").assign(credit=["A", "B", "A", "", ""])
+    figure = photos.contact_sheet(table, tmp_path)
+    figure.savefig(tmp_path / "sheet.png")
+    said = texts(figure)
+    assert len(said) == 5 and said[0].endswith("2024.jpg\nKEPT") and said[1].startswith("b.jpg\nREJECTED no position")
+    assert said[2].startswith("c.jpg\nKEPT by hand, although blurred") and "REJECTED cannot be read" in said[3]
+    assert figure.get_supxlabel() == "A · B" and figure.get_suptitle() == "5 photos: 3 kept, 2 rejected"
+    assert [ax.images[0].get_alpha() for ax in figure.axes if ax.axison] == [1, 0.4, 1, 0.4, 1]
+    assert not plt.get_fignums()
+    assert photos.contact_sheet(table, tmp_path, most=2).get_suptitle().endswith("2 rejected (shown: the first 2)")
+    assert len(texts(photos.contact_sheet(table[3:], tmp_path))) == 2
+    assert texts(photos.contact_sheet(table[:0], tmp_path)) == []
+
+
+# --- pairing
+
+
+class Imagery:
+    """Stands for a provider: makes patches, none in the south or wider than 50 km; counts them."""
+
+    client, made = download.Client(), 0
+
+    def patch(self, lon, lat, *, width_m, size_px):
+        if abs(lat) > 85:
+            raise ValueError("latitude beyond Web Mercator")
+
+        def make(client, path):
+            if lat < 0 or width_m > 50_000:
+                raise download.Refused("404: no imagery here")
+            type(self).made += 1
+            Image.new("RGB", (size_px, size_px), (int(lat), 90, 60)).save(path, "PNG")
+
+        half = width_m / 2
+        row = {"source": "stub", "west": -half, "south": -half, "east": half, "north": half, "crs": "EPSG:3857"}
+        url = f"https://example.org/{lon}/{lat}/{width_m}/{size_px}"
+        return download.Item("patch.png", url=url, row=row | {"credit": "Stub"}, make=make)
+
+
+@pytest.fixture
+def imagery(folders, monkeypatch):
+    monkeypatch.setattr(Imagery, "made", 0)
+    return Imagery()
+
+
+def manifest(folder):
+    return download.read_manifest(folder).sort_values(["pair", "role"]).to_dict("records")
+
+
+def test_each_photo_that_is_kept_is_paired_with_the_patch_around_it(tmp_path, imagery):
+    mine, data_set = tmp_path / "mine", tmp_path / "set"
+    save(mine / "trip" / "a.jpg", landscape(0), ESTES_PARK | {"heading": 123})
+    save(mine / "b.jpg", landscape(1), {"lon": 20, "lat": -30})
+    save(mine / "c.jpg", landscape(2), position=NOWHERE)
+    save(mine / "d.jpg", landscape(3), {"lon": 0, "lat": 89})
+    save(mine / "e.webp", landscape(4), {"lon": 10, "lat": 47})
+    table = photos.overrule(judged(mine), keep="c.jpg")
+    summary = photos.pair_with_patches(table, imagery, data_set, photos=mine, width_m=3000, size_px=64, progress=False)
+    photo, satellite = manifest(data_set)[2:]
+    assert photo["pair"] == satellite["pair"] == "photo/trip/a.jpg" == photo["path"]
+    assert (photo["role"], satellite["role"]) == ("photo", "satellite")
+    assert photo["west"] == photo["east"] == pytest.approx(-105.52) and photo["crs"] == "EPSG:4326"
+    assert satellite["east"] - satellite["west"] == 3000 and satellite["credit"] == "Stub"
+    assert Image.open(data_set / satellite["path"]).size == (64, 64)
+    assert (data_set / photo["path"]).read_bytes() == (mine / "trip" / "a.jpg").read_bytes()
+    assert len(photo["sha256"]) == 64
+    assert [row["path"] for row in manifest(data_set)[:2]] == ["photo/e.webp.upright.jpg", "satellite/e.webp.png"]
+    failed = {name: reason for reason, names in summary.skipped.items() for name in names}
+    assert failed.keys() == {"satellite/b.jpg.png", "c.jpg", "d.jpg"}
+    assert failed["c.jpg"] == "no position" and "404" in failed["satellite/b.jpg.png"] and "Mercator" in failed["d.jpg"]
+    written = pandas.read_csv(data_set / "photos.csv", keep_default_na=False).set_index("path")
+    assert written.pair.to_dict() == {
+        "b.jpg": "", "c.jpg": "", "d.jpg": "", "e.webp": "photo/e.webp", "trip/a.jpg": "photo/trip/a.jpg",
+    }  # fmt: skip
+    assert float(written.heading_deg["trip/a.jpg"]) == 123 and written.note["c.jpg"].startswith("kept by hand")
+
+
+def test_a_turned_photo_is_stored_upright(tmp_path, imagery):
+    save(tmp_path / "a.jpg", landscape(0), ESTES_PARK | {"heading": 45}, orientation=6)
+    photos.pair_with_patches(judged(tmp_path), imagery, tmp_path, progress=False)
+    stored = tmp_path / manifest(tmp_path)[0]["path"]
+    assert stored.name == "a.jpg.upright.jpg"
+    upright = Image.open(stored)
+    assert upright.size == (426, 640) and upright.getexif().get(Base.Orientation, 1) == 1
+    expected = np.asarray(landscape(0).transpose(Image.Transpose.ROTATE_270), float)
+    assert np.abs(np.asarray(upright, float) - expected).mean() < 6
+
+
+def test_pairing_again_asks_for_nothing_and_follows_what_was_overruled(tmp_path, imagery):
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        save(tmp_path / name, landscape(number), {"lon": 7 + number, "lat": 46})
+    table = judged(tmp_path)
+    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    first = manifest(tmp_path)
+    assert imagery.made == 2 and [row["pair"] for row in first] == ["a.jpg", "a.jpg", "b.jpg", "b.jpg"]
+    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    assert imagery.made == 2 and manifest(tmp_path) == first
+    photos.pair_with_patches(photos.overrule(table, reject="a.jpg"), imagery, tmp_path, progress=False)
+    assert [row["pair"] for row in manifest(tmp_path)] == ["", "", "b.jpg", "b.jpg"]
+    assert list(photos.read_folder(tmp_path).path) == ["a.jpg", "b.jpg"]
+    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    assert imagery.made == 2 and manifest(tmp_path) == first
+    with pytest.raises(ValueError, match="none of the 2 photos is kept"):
+        photos.pair_with_patches(photos.overrule(table, reject=["a.jpg", "b.jpg"]), imagery, tmp_path)
+    photos.pair_with_patches(table, imagery, tmp_path, width_m=9000, progress=False)
+    assert imagery.made == 4 and manifest(tmp_path)[1]["east"] == 4500
+    photos.pair_with_patches(table, imagery, tmp_path, width_m=90_000, progress=False)
+    assert {row["pair"] for row in manifest(tmp_path)} == {""}  # not with the patches of another width
+    with pytest.raises(ValueError, match="no imagery to cut patches from"):
+        photos.pair_with_patches(table, object(), tmp_path)
+
+
+def test_a_job_that_is_stopped_leaves_no_patch_without_its_photo(tmp_path, imagery, monkeypatch):
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        save(tmp_path / name, landscape(number), {"lon": 7 + number, "lat": 46})
+    table, fetch = judged(tmp_path), download.fetch
+
+    def stopped(items, *others, **options):
+        fetch(list(items)[:1], *others, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "fetch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    assert [(row["pair"], row["role"]) for row in manifest(tmp_path)] == [("a.jpg", "photo"), ("a.jpg", "satellite")]
+    monkeypatch.setattr(download, "fetch", fetch)
+    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    assert imagery.made == 2 and len(manifest(tmp_path)) == 4

@@ -1,0 +1,118 @@
+"""The arithmetic of map tiles, against mercantile."""
+
+import itertools
+import math
+
+import mercantile
+import numpy as np
+import pytest
+
+from helpers.acquire import tiles
+
+EDGE = 85.0511287798066
+
+
+def test_tiles_and_their_bounds_are_those_of_mercantile():
+    random = np.random.default_rng(0)
+    lons, lats, zooms = random.uniform(-180, 180, 10_000), random.uniform(-85.05, 85.05, 10_000), range(23)
+    places = [*zip(lons, lats, itertools.cycle(zooms))]  # noqa: B905
+    places += itertools.product((-180, -1e-9, 0, 90, 180), (-EDGE, -1e-9, 0, EDGE), zooms)
+    for lon, lat, zoom in places:
+        tile, expected = tiles.tile_at(lon, lat, zoom), mercantile.tile(lon, lat, zoom)
+        assert tile == (expected.x, expected.y, expected.z), (lon, lat, zoom)
+        assert tiles.bounds(tile) == pytest.approx(tuple(mercantile.bounds(*tile)), abs=1e-10)
+        assert tiles.mercator_bounds(tile) == pytest.approx(tuple(mercantile.xy_bounds(*tile)), abs=1e-6)
+
+
+def test_the_fraction_of_a_tile_is_where_the_place_lies_in_its_metres():
+    for lon, lat, zoom in [(14.42, 50.09, 17), (-179.99, -85, 3), (139.76, 35.68, 0)]:
+        x, y = tiles.fractional(lon, lat, zoom)
+        west, south, east, north = mercantile.xy_bounds(mercantile.tile(lon, lat, zoom))
+        easting, northing = mercantile.xy(lon, lat)
+        assert (x % 1, y % 1) == pytest.approx(((easting - west) / (east - west), (north - northing) / (north - south)))
+
+
+def test_corners_of_a_tile_belong_to_it_and_its_neighbours():
+    random = np.random.default_rng(2)
+    for zoom in [*range(23)] * 20:
+        x, y = random.integers(0, 2**zoom, 2).tolist()
+        west, south, east, north = tiles.bounds((x, y, zoom))
+        assert tiles.tile_at(west, north, zoom) == (x, y, zoom)
+        assert list(tiles.within((west, south, east, north), zoom)) == [(x, y, zoom)]
+
+
+@pytest.mark.parametrize("crossing", [False, True])
+def test_tiles_of_a_box_are_those_of_mercantile_and_counted_right(crossing):
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        width, height, zoom = *(10 ** random.uniform(-3, 1.9, 2)), int(random.integers(0, 23))
+        zoom = min(zoom, int(6 - math.log2(max(width, height) / 90)))  # some hundreds of tiles at most
+        west, south = 180 - width * random.uniform(0.1, 0.9) if crossing else random.uniform(-180, 95), -height / 3
+        east = west + width - (360 if crossing else 0)
+        found = list(tiles.within((west, south, east, south + height), zoom))
+        expected = {tuple(tile) for tile in mercantile.tiles(west, south, east, south + height, [zoom])}
+        assert set(found) == expected
+        assert len(found) == len(expected) == tiles.count((west, south, east, south + height), zoom)
+        assert [tile.y for tile in found] == sorted(tile.y for tile in found)
+
+
+def test_a_row_across_the_antimeridian_runs_from_west_to_east():
+    found = list(tiles.within((170, -10, -170, -5), 5))
+    assert [tile.x for tile in found] == [31, 0]
+    assert tiles.count((170, -10, -170, -5), 0) == 1
+
+
+def test_the_antimeridian_may_be_called_plus_or_minus_180():
+    assert tiles.check_bounds((180, -10, -170, 0)) == (-180, -10, -170, 0)
+    assert tiles.check_bounds((170, -10, -180, 0)) == (170, -10, 180, 0)
+    assert [tile.x for tile in tiles.within((180, -10, -170, -5), 5)] == [0]
+
+
+def test_the_whole_map_is_counted_without_listing_it():
+    assert tiles.count((-180, -EDGE, 180, EDGE), 22) == 4**22
+    assert tiles.count((-180, -85.051129, 180, 85.051129), 3) == 64  # as people round it
+    assert next(tiles.within((-180, -EDGE, 180, EDGE), 22)) == (0, 0, 22)
+
+
+def test_the_ground_resolution_is_the_known_one():
+    assert tiles.ground_resolution_m(0, 0) == pytest.approx(156_543.03, abs=0.01)
+    assert tiles.ground_resolution_m(60, 10, tile_px=512) == pytest.approx(156_543.03 / 4 / 1024, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((1, 2, 3), "four finite numbers"),
+        ((1, 2, 3, math.nan), "four finite numbers"),
+        ((1, 2, math.inf, 4), "four finite numbers"),
+        ("10,20,30,40", "four finite numbers"),
+        (None, "four finite numbers"),
+        ((35, 139, 36, 140), "latitude and longitude were swapped"),
+        ((10, -95, 20, 0), "latitudes within ±90 degrees.*swapped"),
+        ((170, -95, 175, 0), "latitudes within ±90 degrees$"),
+        ((190, 0, 200, 10), "longitudes within ±180"),
+        ((0, 80, 10, 86), "end at ±85.0511"),
+        ((0, 20, 10, 10), "inverted; expected west, south"),
+        ((20, 0, 10, 10), "inverted; expected west, south"),
+        ((90, 0, -90, 10), "inverted; expected west, south"),
+        ((10, 0, 10, 10), "no area"),
+        ((10, 5, 20, 5), "no area"),
+        ((180, 0, -180, 5), "no area"),
+    ],
+)
+def test_a_box_that_cannot_be_meant_is_refused(box, words):
+    for use in (tiles.check_bounds, lambda box: tiles.count(box, 5), lambda box: tiles.within(box, 5)):
+        with pytest.raises(ValueError, match=words):
+            use(box)
+
+
+def test_places_tiles_and_zooms_that_do_not_exist_are_refused():
+    for lon, lat in [(0, 86), (181, 0), (math.nan, 0), (0, math.nan)]:
+        with pytest.raises(ValueError, match="expected -180 to 180 and -85.0511 to 85.0511"):
+            tiles.tile_at(lon, lat, 5)
+    for zoom in (-1, 31):
+        with pytest.raises(ValueError, match="zoom .* expected 0 to 30"):
+            tiles.tile_at(0, 0, zoom)
+    for use in (tiles.bounds, tiles.mercator_bounds):
+        with pytest.raises(ValueError, match="no tile x 4, y 0 at zoom 2: both are 0 to 3"):
+            use((4, 0, 2))
