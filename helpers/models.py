@@ -215,7 +215,7 @@ def receptive_field_px(model, most_px=512):
     Returns:
         int, pixels of the network's own input; None where the context is global.
     """
-    copy, side = keras.models.clone_model(model), 33
+    copy, side = model.__class__.from_config(model.get_config()), 33  # not how it was compiled
     copy.set_weights([np.abs(weight) + 0.01 for weight in model.get_weights()])  # positive, so that no paths cancel
     while True:
         image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))

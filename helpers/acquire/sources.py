@@ -6,7 +6,7 @@ from helpers import paths, scenes
 from helpers.acquire import packs
 
 
-def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed=0):
+def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed=0, on_disk=None):
     """Open imagery, split by ground.
 
     Args:
@@ -16,6 +16,7 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed
         bands: which bands, in which order; default: all.
         role: which images of a folder with a manifest.
         seed: of the split.
+        on_disk: folder for the pixels of a single image that memory does not hold; see `scenes.read_on_disk`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -25,12 +26,19 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed
     """
     if source in packs.catalogue():
         return scenes.split_ground(packs.open_scenes(source, bands), block_px=block_px, guard_px=guard_px, seed=seed)
+    path = locate(source)
+    if path.is_file():
+        image = scenes.read_on_disk(path, on_disk) if on_disk else scenes.read(path)
+        ground = scenes.split_ground([image], block_px=block_px, guard_px=guard_px, seed=seed)
+    else:
+        ground = scenes.read_ground(path, role=role, block_px=block_px, guard_px=guard_px, seed=seed)
+    return {split: [scene.select(bands or scene.bands) for scene in found] for split, found in ground.items()}
+
+
+def locate(source):
+    """Path of an image or a folder, from the working folder, the data folder or the project's root; else ValueError."""
     places = [Path(source).expanduser(), paths.DATA / source, paths.ROOT / source]
     path = next((place for place in places if place.exists()), None)
     if path is None:
         raise ValueError(f"source {source!r} is neither a pack ({', '.join(packs.catalogue())}) nor a path that exists")
-    if path.is_file():
-        ground = scenes.split_ground([scenes.read(path)], block_px=block_px, guard_px=guard_px, seed=seed)
-    else:
-        ground = scenes.read_ground(path, role=role, block_px=block_px, guard_px=guard_px, seed=seed)
-    return {split: [scene.select(bands or scene.bands) for scene in found] for split, found in ground.items()}
+    return path

@@ -53,7 +53,8 @@ def fit(
         optimizer = keras.optimizers.Adam(schedule, use_ema=ema is not None, ema_momentum=ema or 0.99)
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
-    settings = {"steps": steps, "learning_rate": learning_rate, "loss": str(loss), "ema": ema} | (settings or {})
+    name = getattr(loss, "__name__", str(loss))
+    settings = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema} | (settings or {})
     state = State(checkpoint, model, settings)
     history = train(
         model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,

@@ -1,0 +1,160 @@
+"""`python -m tests.benchmarks.downloads`: speed, politeness and memory of downloads, from a server on this machine.
+
+Prints a table and leaves nothing behind. The server is a process of its own, so that it does not share our Python.
+"""
+
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from helpers import paths
+from helpers.acquire.download import Client, Item, Policy, fetch
+from helpers.acquire.practice.server import Response, serve
+
+LATENCY_S, CONNECTIONS, SIZE_PX = 0.05, 16, 256
+PLACE = dict.fromkeys(("west", "south", "east", "north"), 12345678.9)
+ROW = {"role": "image", "source": "benchmark", "crs": "EPSG:3857", **PLACE, "credit": "A credit line of usual length"}
+
+
+def main():
+    """Measure all, print a line for each."""
+    report("measured", "found", "wanted", "verdict")
+    with served(LATENCY_S) as url:
+        rounds = [(tiles_per_s(url, 60, 1), tiles_per_s(url, 1000, CONNECTIONS)) for _ in range(3)]
+        one, many = map(max, zip(*rounds, strict=True))  # the best of each: other programs only make it slower
+        ratio = many / one
+        report(
+            f"{CONNECTIONS} connections against 1, at {LATENCY_S * 1000:.0f} ms ({many:.0f} and {one:.1f} tiles/s)",
+            f"{ratio:.1f} x", ">= 12 x", ratio >= 12,
+        )  # fmt: skip
+    with served(0) as url:
+        for limit in (4, 50, 200):
+            found = requests_per_s(url, limit)
+            report(f"limit of {limit} requests/s", f"{found:.1f} /s", "within 5 %", abs(found / limit - 1) <= 0.05)
+        peaks = {count: peak_mb(url, count) for count in (1_000, 20_000)}
+        few, lots = peaks.values()
+        report(
+            f"peak memory of a process that fetches 1,000 and 20,000 tiles ({few:.0f} and {lots:.0f} MB)",
+            f"+{lots - few:.1f} MB", "< 20 MB", lots - few < 20,
+        )  # fmt: skip
+        with data_elsewhere() as folder:
+            fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+            start = time.perf_counter()
+            again = fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+            took = time.perf_counter() - start
+        report(
+            f"a finished job of 1,000 tiles, again ({took:.1f} s)",
+            f"{again.requests} requests",
+            "0",
+            again.kept == 1000,
+        )
+
+
+def report(what, found, wanted, verdict):
+    """Print one line of the table."""
+    verdict = verdict if isinstance(verdict, str) else "reached" if verdict else "NOT reached"
+    print(f"{what:78}{found:>14}  {wanted:12}{verdict}", flush=True)
+
+
+def tiles(url, count):
+    """Generator of items, each of another address."""
+    return (
+        Item(f"image/benchmark/{number:06}.png", f"{url}/tile/{number}.png", ROW, size_px=(SIZE_PX, SIZE_PX))
+        for number in range(count)
+    )
+
+
+def tiles_per_s(url, count, connections):
+    """Files per second of a job, without its start: from the first to the last item that is done."""
+    moments = []
+
+    def note(_):
+        moments.append(time.perf_counter())
+        return ""
+
+    with data_elsewhere() as folder:
+        items = (Item(item.name, item.url, item.row, size_px=item.size_px, accept=note) for item in tiles(url, count))
+        summary = fetch(items, folder, Client(Policy(connections, None)), progress=False)
+    assert summary.fetched == count, summary
+    return (count - 1) / (max(moments) - min(moments))
+
+
+def requests_per_s(url, limit):
+    """Requests per second of a client that may make `limit`, asked by many threads for five seconds."""
+    client, moments = Client(Policy(CONNECTIONS, limit)), []
+
+    def ask(number):
+        client.get_bytes(f"{url}/tile/{number}.png")
+        moments.append(time.perf_counter())
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(ask, range(limit * 5)))
+    return (len(moments) - 1) / (max(moments) - min(moments))
+
+
+@contextlib.contextmanager
+def data_elsewhere():
+    """A new data set folder, with an empty store beside it."""
+    before = paths.DATA
+    with tempfile.TemporaryDirectory() as folder:
+        paths.DATA = Path(folder) / "data"
+        try:
+            yield Path(folder) / "set"
+        finally:
+            paths.DATA = before
+
+
+@contextlib.contextmanager
+def served(latency_s):
+    """Address of a server in a process of its own."""
+    command = [sys.executable, "-m", __spec__.name, "serve", str(latency_s)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.communicate("end\n")
+
+
+def peak_mb(url, count):
+    """Peak resident memory of a new process that fetches so many tiles, MB, as the system counts it."""
+    command = [sys.executable, "-m", __spec__.name, "fetch", url, str(count)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def serve_until_told(latency_s):
+    """The process of `served`: one tile for all addresses."""
+    buffer = io.BytesIO()
+    rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX]
+    Image.fromarray(np.stack([rows, columns, rows ^ columns], -1).astype(np.uint8)).save(buffer, "PNG")
+    tile = Response(buffer.getvalue(), "image/png")
+    with serve([("GET", r"/tile/\d+\.png", lambda request: tile)], latency_s=latency_s) as server:
+        print(server.url, flush=True)
+        sys.stdin.readline()
+
+
+def fetch_and_weigh(url, count):
+    """The process of `peak_mb`."""
+    import resource  # of Linux and macOS; Windows has no such count
+
+    with data_elsewhere() as folder:
+        fetch(tiles(url, count), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve", latency_s]:
+            serve_until_told(float(latency_s))
+        case ["fetch", url, count]:
+            fetch_and_weigh(url, int(count))
+        case _:
+            main()

@@ -1,0 +1,307 @@
+"""Downloads that go well: what is asked for, what is not asked for again, the manifest, and the practice server."""
+
+import gzip
+import hashlib
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import rasterio
+import requests
+from PIL import Image
+
+from helpers import paths
+from helpers.acquire import download
+from helpers.acquire.download import Client, Item, Policy
+from helpers.acquire.practice.server import Response, as_json, serve
+from tests.test_download_faults import ROUTES, assert_whole, contents, png, tiles
+
+QUICK = Policy(connections=4, requests_per_s=None, tries=2, longest_wait_s=0.1)
+
+
+@pytest.fixture
+def server():
+    with serve(ROUTES) as server:
+        yield server
+
+
+def test_a_finished_job_makes_no_request(folders, server):
+    first = download.fetch(tiles(server, 30), folders / "set", Client(QUICK))
+    assert (first.fetched, first.requests, server.requests) == (30, 30, 30)
+    before = contents(folders / "set"), (folders / "set" / download.JOURNAL).read_bytes()
+    second = download.fetch(tiles(server, 30), folders / "set", Client(QUICK))
+    assert (second.kept, second.requests, server.requests) == (30, 0, 30)
+    assert (contents(folders / "set"), (folders / "set" / download.JOURNAL).read_bytes()) == before
+    assert_whole(folders / "set", 30)
+
+
+def test_what_another_job_has_fetched_is_shared(folders, server):
+    download.fetch(tiles(server, 5), folders / "one", Client(QUICK))
+    summary = download.fetch(tiles(server, 8), folders / "other", Client(QUICK))
+    assert (summary.shared, summary.fetched, summary.requests) == (5, 3, 3)
+    assert_whole(folders / "other", 8)
+    with Image.open(folders / "other/image/1.png") as image:
+        image.rotate(90).save(folders / "other/image/1.png")  # in place: both folders have that file
+    summary = download.fetch(tiles(server, 5), folders / "one", Client(QUICK))
+    assert (summary.kept, summary.fetched) == (4, 1)
+    assert_whole(folders / "one", 5)
+
+
+def test_without_hard_links_files_are_copied(folders, server, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    for folder in ("one", "other"):
+        download.fetch(tiles(server, 3), folders / folder, Client(QUICK))
+        assert_whole(folders / folder, 3)
+    assert server.requests == 3
+
+
+def test_one_address_twice_is_one_request_and_two_rows(folders):
+    with serve(ROUTES, latency_s=0.05) as server:
+        twins = [Item(f"{name}.png", f"{server.url}/tile/1.png") for name in "abcdefgh"]
+        lost = [Item(f"{name}.png", f"{server.url}/lost") for name in "xyz"]
+        summary = download.fetch(twins + lost, folders / "set", Client(QUICK))
+        assert (summary.fetched, summary.shared, summary.requests, server.requests) == (1, 7, 2, 2)
+    table = summary.frame()
+    assert list(table["path"]) == [item.name for item in twins] and table["sha256"].nunique() == 1
+    assert [sorted(names) for names in summary.skipped.values()] == [["x.png", "y.png", "z.png"]]
+
+
+def test_a_refusal_is_remembered_and_a_failure_is_not(folders):
+    answers = {"/lost": 404, "/gone": 410, "/busy": 503}
+    routes = [("GET", path, lambda request: as_json({"detail": "no"}, answers[request.path])) for path in answers]
+    with serve(routes) as server:
+        items = [Item(f"{path[1:]}.png", server.url + path) for path in answers]
+        first = download.fetch(items, folders / "set", Client(QUICK))
+        assert first.requests == 2 + QUICK.tries
+        assert '404 Not Found: {"detail": "no"}' in first.skipped
+        second = download.fetch(items, folders / "set", Client(QUICK))
+        assert second.requests == QUICK.tries and second.skipped == first.skipped
+    assert list(contents(folders / "set")) == ["manifest.csv"]
+
+
+def test_what_is_not_accepted_stays_out_and_is_not_asked_for_again(folders, server):
+    asked = []
+
+    def accept(path):
+        asked.append(path.suffix)
+        return "" if path.read_bytes() == png(2) else "too dark"
+
+    for limit, fetched in ((accept, 1), (accept, 0), (None, 0)):
+        summary = download.fetch(tiles(server, 4, accept=limit), folders / "set", Client(QUICK))
+        assert summary.fetched == fetched and server.requests == 4
+        assert summary.skipped.keys() == ({"too dark"} if limit else set())
+    assert set(asked) == {".png"} and summary.shared == 3
+    assert_whole(folders / "set", 4)
+
+
+def test_a_file_can_be_made_of_several_answers(folders, server):
+    def mosaic(client, path):
+        both = [Image.open(io.BytesIO(client.get_bytes(f"{server.url}/tile/{number}.png"))) for number in (1, 2)]
+        Image.fromarray(np.concatenate(both, axis=1)).save(path)
+
+    def broken(client, path):
+        client.get_bytes(f"{server.url}/lost")
+
+    named = Item("named.png", f"{server.url}/mosaic#1,2", make=mosaic, size_px=(128, 64))
+    others = [Item("nameless.png", make=mosaic), Item("no.png", "made:no", make=broken)]
+    summary = download.fetch([named, *others], folders / "set", Client(QUICK))
+    assert (summary.fetched, summary.requests) == (2, 5) and "404" in str(summary)
+    assert (folders / "set/named.png").read_bytes() == (folders / "set/nameless.png").read_bytes()
+    again = download.fetch([named, *others], folders / "set", Client(QUICK))
+    assert (again.kept, again.requests) == (2, 0)
+    assert download.fetch([named], folders / "other", Client(QUICK)).shared == 1
+    with pytest.raises(ZeroDivisionError):  # a mistake in `make` is not hidden among the skipped
+        download.fetch([Item("bug.png", make=lambda client, path: 1 / 0)], folders / "set", Client(QUICK))
+
+
+def test_json_and_images_that_only_rasterio_reads_are_checked(folders):
+    buffer = io.BytesIO()
+    profile = {"driver": "GTiff", "width": 70, "height": 50, "count": 5, "dtype": "uint16", "compress": "deflate"}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(**profile) as image:
+            image.write(np.random.default_rng(0).integers(0, 9999, (5, 50, 70), dtype="uint16"))
+        whole = bytes(memory.getbuffer())
+    Image.new("L", (70, 50)).save(buffer, "GIF")
+    bodies = {"whole.tif": whole, "short.tif": whole[:-9000], "a.gif": buffer.getvalue(), "it.json": b'{"a": 1}',
+              "not.json": b"{'a': 1}", "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}  # fmt: skip
+    routes = [("GET", "/(?P<name>.+)", lambda request: Response(bodies[request.groups["name"]], "x"))]
+    with serve(routes) as server:
+        items = [
+            Item(name, f"{server.url}/{name}", kind="json" if "json" in name else "image", size_px=(70, 50))
+            for name in bodies
+        ]
+        summary = download.fetch(items, folders / "set", Client(QUICK))
+        large = download.fetch(
+            [Item("l.tif", f"{server.url}/whole.tif", max_pixels=3000)], folders / "b", Client(QUICK)
+        )
+    assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
+    reasons = {names[0]: reason for reason, names in summary.skipped.items()}
+    assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "GeoTIFF" in reasons["short.tif"]
+    assert "damaged image, or none" in reasons["script.eps"] and "more than 3000 pixels" in str(large)
+
+
+def test_the_manifest_keeps_rows_of_other_jobs_and_a_split(folders, server):
+    client, row = Client(QUICK), {"scene": "A, B", "credit": 'says "hello"\nand more', "west": np.float64(0.1)}
+    download.fetch([Item("b.png", f"{server.url}/tile/1.png", row)], folders / "set", client)
+    download.write_manifest(folders / "set", [{"path": "c.png", "split": "train"}, {"path": "b.png", "split": "test"}])
+    download.fetch([Item("a.png", f"{server.url}/tile/2.png", row)], folders / "set", client)
+    table = download.read_manifest(folders / "set").set_index("path")
+    assert list(table.index) == ["a.png", "b.png", "c.png"] and list(table["split"]) == ["", "test", "train"]
+    assert table.loc["a.png", "credit"] == row["credit"] and table.loc["a.png", "west"] == 0.1
+    assert np.isnan(table.loc["c.png", "west"]) and table["tile"].eq("").all()
+    # a row that says more now is taken over without a request; the split stays
+    download.fetch([Item("b.png", f"{server.url}/tile/1.png", {"role": "map"})], folders / "set", client)
+    table = download.read_manifest(folders / "set").set_index("path")
+    assert tuple(table.loc["b.png", ["role", "split"]]) == ("map", "test") and server.requests == 2
+    with pytest.raises(ValueError, match="no columns .'colour'"):
+        download.fetch([Item("d.png", f"{server.url}/tile/3.png", {"colour": 1})], folders / "set", client)
+
+
+def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
+    names = ["c", "a", "d", "b"]
+    lines = [",".join(download.COLUMNS), *(f"{name}{',' * 16}" for name in names)]
+    paths.write_text(folders / "manifest.csv", "\n".join(lines) + "\n")
+    download.write_manifest(folders, [{"path": "aa"}])
+    assert list(download.read_manifest(folders)["path"]) == ["a", "aa", "b", "c", "d"]
+    paths.write_text(folders / "manifest.csv", "path,mood\na,good\n")
+    with pytest.raises(ValueError, match="mood.*move it elsewhere"):
+        download.write_manifest(folders, [{"path": "aa"}])
+    assert "mood" in (folders / "manifest.csv").read_text()
+    with pytest.raises(FileNotFoundError, match="nothing was acquired"):
+        download.read_manifest(folders / "nowhere")
+
+
+def test_a_name_twice_in_a_job_overwrites_nothing(folders, server):
+    items = [Item(name, f"{server.url}/tile/{number}.png") for number, name in enumerate(("a.png", "A.png", "a.png"))]
+    summary = download.fetch(items, folders / "set", Client(QUICK))
+    assert list(summary.skipped.values()) == [["A.png", "a.png"]] and "differs in case" in str(summary)
+    assert (folders / "set/a.png").read_bytes() == png(0) and server.requests == 1
+
+
+def test_a_generator_is_drawn_from_only_as_needed(folders):
+    drawn = []
+    with serve(ROUTES, latency_s=0.02) as server:
+
+        def draw():
+            for number, item in enumerate(tiles(server, 300)):
+                drawn.append(number - server.requests)
+                yield item
+
+        summary = download.fetch(draw(), folders / "set", Client(QUICK))
+    assert summary.fetched == 300 and max(drawn) <= 4 * QUICK.connections
+
+
+def test_an_error_of_the_generator_keeps_what_is_done(folders, server):
+    def draw():
+        yield from tiles(server, 100)
+        raise RuntimeError("the next page is lost")
+
+    with pytest.raises(RuntimeError, match="next page"):
+        download.fetch(draw(), folders / "set", Client(QUICK))
+    assert len(download.read_manifest(folders / "set")) >= 100 - 4 * QUICK.connections
+
+
+def test_no_more_connections_than_allowed_are_open_and_they_are_kept(folders):
+    under_way, most = [], []
+
+    def watched(request):
+        under_way.append(1)
+        most.append(len(under_way))
+        time.sleep(0.01)
+        under_way.pop()
+        return ROUTES[0][2](request)
+
+    with serve([("GET", ROUTES[0][1], watched)]) as server:
+        client = Client(Policy(connections=3, requests_per_s=None))
+        jobs = [
+            threading.Thread(target=download.fetch, args=(tiles(server, 30 + job), folders / f"{job}", client))
+            for job in range(2)
+        ]
+        [job.start() for job in jobs]
+        [job.join() for job in jobs]
+        assert max(most) == 3 and server.connections == 3
+
+
+def test_the_rate_limit_holds_for_all_threads_together():
+    moments = []
+    with serve([("GET", "/it", lambda request: (moments.append(time.perf_counter()), as_json(1))[1])]) as server:
+        client = Client(Policy(connections=4, requests_per_s=40))
+
+        def ask():
+            for _ in range(8):
+                client.get_json(f"{server.url}/it")
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    assert len(moments) == 32
+    assert 31 / 40 * 0.95 < moments[-1] - moments[0] < 31 / 40 * 2  # a busy machine may be late, never early
+
+
+def test_parameters_headers_and_bodies_arrive(server):
+    told = ("GET", "/told", lambda request: as_json({**request.query, "mood": request.headers["X-Mood"]}))
+    packed = Response(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"})
+    with serve([told, ("GET", "/packed", lambda request: packed), *ROUTES]) as server:
+        client = Client(QUICK, headers={"X-Mood": "calm"})
+        assert client.get_json(f"{server.url}/told", {"a b": "ü&="}) == {"a b": "ü&=", "mood": "calm"}
+        assert client.get_json(f"{server.url}/packed") == [1, 2]
+        assert client.post_json(f"{server.url}/search", {"limit": 3}) == {"limit": 3}
+        with pytest.raises(download.Refused, match=r"/told: sends more than 5 bytes"):
+            Client(Policy(max_bytes=5)).get_bytes(f"{server.url}/told")
+        with pytest.raises(download.Refused, match="not an http address"):
+            client.get_bytes("file:///etc/passwd")
+    with pytest.raises(download.Unreachable, match="the connection broke .*tried 2 times"):
+        client.get_json(server.url)
+
+
+def test_a_summary_is_short(folders, server):
+    summary = download.fetch(tiles(server, 3), folders / "set", Client(QUICK), total=3)
+    for number in range(2000):
+        summary.skip(f"{number}.png", f"reason {number % 50}")
+    assert len(str(summary).splitlines()) == 7 and "and 45 more reasons" in str(summary)
+    assert str(summary).startswith(f"{folders / 'set'}: 3 fetched, 0 kept, 0 shared, 3 requests")
+    assert len(summary.frame()) == 3
+
+
+def test_the_practice_server_serves_ranges_and_counts(tmp_path):
+    (tmp_path / "file.bin").write_bytes(bytes(range(100)))
+    routes = [("GET", "/files/(?P<name>.+)", lambda request: Response(tmp_path / request.groups["name"], "x"))]
+    with serve(routes) as server:
+        address = f"{server.url}/files/file.bin"
+        for asked, status, body in (
+            ("bytes=10-19", 206, bytes(range(10, 20))), ("bytes=95-", 206, bytes(range(95, 100))),
+            ("bytes=-3", 206, bytes(range(97, 100))), ("bytes=90-999", 206, bytes(range(90, 100))),
+            ("bytes=100-", 416, b""), ("pages=1-2", 200, bytes(range(100))),
+        ):  # fmt: skip
+            answer = requests.get(address, headers={"Range": asked})
+            assert (answer.status_code, answer.content) == (status, body)
+        head = requests.head(address, headers={"Authorization": "Bearer abc"})
+        assert head.headers["Content-Length"] == "100" and head.headers["Accept-Ranges"] == "bytes"
+        assert requests.get(f"{server.url}/files/none").status_code == 404
+        assert requests.get(f"{server.url}/none", {"apikey": "def"}).status_code == 404
+        assert server.requests == 9 and repr(server) == f"Server({server.url}, 9 requests)"
+        assert server.keys_seen == {hashlib.sha256(key).hexdigest() for key in (b"abc", b"def")}
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.MemoryFile() as memory:
+            with memory.open(driver="GTiff", width=9, height=9, count=1, dtype="uint8") as image:
+                image.write(np.arange(81, dtype="uint8").reshape(1, 9, 9))
+            (tmp_path / "it.tif").write_bytes(bytes(memory.getbuffer()))
+            with rasterio.open(f"/vsicurl/{server.url}/files/it.tif") as image:
+                assert image.read(1)[8, 8] == 80
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address)
+
+
+def test_which_addresses_suffer_depends_on_the_seed_only():
+    def failing(seed, key):
+        with serve(ROUTES, faults={"500": 0.5}, seed=seed) as server:
+            urls = [f"{server.url}/notes/{number}.json?apikey={key}" for number in range(20)]
+            return [requests.get(url).status_code for url in urls]
+
+    assert failing(1, "a") == failing(1, "b") != failing(2, "a")
+    assert json.dumps(failing(1, "a")).count("500") in range(5, 16)

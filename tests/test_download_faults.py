@@ -1,0 +1,400 @@
+"""Downloads from a server that misbehaves: what is retried, what is skipped, what is never shown, and sudden death."""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.acquire import download, store
+from helpers.acquire.download import Client, Item, Policy
+from helpers.acquire.practice.server import FAULTS, Response, as_json, serve
+
+FAST = Policy(connections=4, requests_per_s=None, timeout_s=0.4, deadline_s=1, longest_wait_s=1)
+TOKEN = "Geheim/Wort+xyz"
+CLIENT = {"key": TOKEN, "key_header": "Authorization: Bearer {}", "key_name": "PLANTED_KEY"}
+
+
+def png(number, size_px=64):
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 255, (size_px, size_px, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+ROUTES = [
+    ("GET", r"/tile/(?P<number>\d+)\.png", lambda request: Response(png(int(request.groups["number"])), "image/png")),
+    ("GET", r"/notes/(?P<number>\d+)\.json", lambda request: as_json({"number": request.groups["number"]})),
+    ("POST", r"/search", lambda request: as_json(json.loads(request.body))),
+]
+
+
+def tiles(server, count, **others):
+    return [
+        Item(f"image/{number}.png", f"{server.url}/tile/{number}.png", {"role": "image"}, size_px=(64, 64), **others)
+        for number in range(count)
+    ]
+
+
+def contents(folder):
+    """dict from path to content of all that lies in a folder, but for the journal."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != download.JOURNAL
+    }
+
+
+def assert_whole(folder, count):
+    """All tiles are there with the right bytes, the manifest lists them with their SHA-256, nothing else is left."""
+    found = contents(folder)
+    table = download.read_manifest(folder)
+    assert set(found) == {f"image/{number}.png" for number in range(count)} | {"manifest.csv"}
+    assert all(found[f"image/{number}.png"] == png(number) for number in range(count))
+    assert list(table.columns) == download.COLUMNS and list(table["path"]) == sorted(set(found) - {"manifest.csv"})
+    assert all(hashlib.sha256(found[row.path]).hexdigest() == row.sha256 for row in table.itertuples())
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "redirect"}))
+def test_one_fault_at_each_address_is_got_over(folders, fault):
+    with serve(ROUTES, faults={fault: 1.0}) as server:
+        summary = download.fetch(tiles(server, 4), folders / "set", Client(FAST))
+        assert (summary.fetched, summary.skipped) == (4, {}), summary
+        assert summary.requests == server.requests == 8
+    assert_whole(folders / "set", 4)
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "redirect", "429_retry_after"}))
+def test_a_fault_that_stays_skips_the_file_with_its_reason(folders, fault):
+    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.3, deadline_s=0.5)
+    with serve(ROUTES, faults={fault: (0.5, None)}, seed=1) as server:
+        summary = download.fetch(tiles(server, 8), folders / "set", Client(policy))
+    (reason, names), count = *summary.skipped.items(), len(contents(folders / "set")) - 1
+    expected = {
+        "429": "429 Too Many", "500": "500 Internal", "503": "503 Service", "reset": "broke", "stall": "broke",
+        "drip": "not whole after 0.5 s", "truncated": "broke", "wrong_length": "damaged", "html": "an HTML page",
+        "wrong_size": "an image of 10 x 10 px, expected 64 x 64", "corrupt": "damaged", "bomb": "more than 50000000",
+    }  # fmt: skip
+    assert expected[fault] in reason and "tried 2 times" in reason
+    assert 0 < len(names) < 8 and count == summary.fetched == 8 - len(names)
+    assert f"{len(names)} skipped: {reason}" in str(summary)
+
+
+def test_only_a_first_request_out_of_some_addresses_suffers(folders):
+    with serve(ROUTES, faults={"503": 0.3, "truncated": (0.3, 2)}, seed=3) as server:
+        summary = download.fetch(tiles(server, 40), folders / "set", Client(FAST))
+        assert 60 < summary.requests < 100 and summary.fetched == 40
+    with pytest.raises(ValueError, match="no faults .'hail'.*wrong_size"):
+        serve(ROUTES, faults={"hail": 1.0})
+
+
+@pytest.mark.parametrize("kind", ["image", "json", "file"])
+def test_an_html_page_is_never_taken_for_the_file(folders, kind):
+    policy = Policy(requests_per_s=None, tries=1)
+    with serve(ROUTES, faults={"html": (1.0, None)}) as server:
+        summary = download.fetch([Item("it", f"{server.url}/notes/1.json", kind=kind)], folders / "set", Client(policy))
+    assert len(summary.skipped) == 1 and contents(folders / "set").keys() == {"manifest.csv"}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_cut_off_body_without_a_length_is_noticed(folders, kind):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png(1))).save(buffer, kind)
+    broken = Response(buffer.getvalue()[:-900], "image")
+    with serve([("GET", "/it", lambda request: broken)]) as server:
+        client = Client(Policy(requests_per_s=None, tries=1))
+        summary = download.fetch([Item("it", f"{server.url}/it")], folders / "set", client)
+    assert "damaged" in str(summary)
+
+
+def test_a_wrong_bit_is_noticed_that_decoding_passes_over(folders):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png(1))).quantize(32).save(buffer, "PNG")
+    whole, wrong = buffer.getvalue(), []
+    for bit in range(8 * (len(whole) - 100), 8 * len(whole)):  # Pillow has all rows before it meets the checksum
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with contextlib.suppress(OSError, SyntaxError), Image.open(io.BytesIO(flipped)) as image:
+            if image.tobytes() != Image.open(io.BytesIO(whole)).tobytes():
+                wrong.append(Response(bytes(flipped), "image/png"))
+    with serve([("GET", "/(?P<number>.*)", lambda request: wrong[int(request.groups["number"])])]) as server:
+        items = [Item(f"{number}.png", f"{server.url}/{number}") for number in range(len(wrong))]
+        summary = download.fetch(items, folders / "set", Client(Policy(requests_per_s=None, tries=1)))
+    assert len(wrong) > 3 and summary.fetched == 0
+
+
+def test_retry_after_holds_all_threads_back(folders):
+    with serve(ROUTES, latency_s=0.05, faults={"429_retry_after": 0.1}, seed=5) as server:
+        arrivals, serve_one = [], server.fault
+
+        def noted(address):
+            kind = serve_one(address)
+            arrivals.append((time.monotonic(), kind))
+            return kind
+
+        server.fault = noted
+        summary = download.fetch(tiles(server, 60), folders / "set", Client(FAST))
+    assert summary.fetched == 60
+    first = min(moment for moment, kind in arrivals if kind)
+    # those under way may arrive yet, then there is silence
+    assert not [moment for moment, _ in arrivals if first + 0.3 < moment < first + 0.9]
+
+
+def test_a_longer_wait_than_allowed_is_cut_short(folders):
+    def busy(request):
+        return Response(b"", status=503, headers={"Retry-After": "3600"}) if not asked else as_json(1)
+
+    asked = []
+    with serve([("GET", "/it", lambda request: (busy(request), asked.append(1))[0])]) as server:
+        start = time.monotonic()
+        assert Client(Policy(longest_wait_s=0.3)).get_json(f"{server.url}/it") == 1
+    assert 0.3 <= time.monotonic() - start < 2
+
+
+def test_an_expired_key_stops_the_job_and_what_is_done_stays(folders):
+    policy = Policy(connections=1, requests_per_s=None)
+    with serve(ROUTES) as server:
+        served = server.fault
+        server.fault = lambda address: "expired" if server.requests > 5 else served(address)
+        with pytest.raises(PermissionError, match="401 Unauthorized.*PLANTED_KEY.*expired"):
+            download.fetch(tiles(server, 200), folders / "set", Client(policy, **CLIENT))
+        assert server.requests < 10
+        done = len(download.read_manifest(folders / "set"))
+        assert 3 <= done <= 5 and len(contents(folders / "set")) == done + 1
+        server.fault = served
+        summary = download.fetch(tiles(server, 20), folders / "set", Client(FAST, **CLIENT))
+        assert summary.kept == done and summary.requests == 15
+    assert_whole(folders / "set", 20)
+
+
+@pytest.mark.parametrize("sent", [{"key_header": "Authorization: Bearer {}"}, {"key_header": "X-Api-Key: {}"},
+                                  {"key_parameter": "apikey"}])  # fmt: skip
+def test_the_key_does_not_follow_a_redirect_to_another_host(folders, sent, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1\nlogin someone\npassword else\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serve(ROUTES, faults={"redirect": 1.0}) as server:
+        summary = download.fetch(tiles(server, 3), folders / "set", Client(FAST, key=TOKEN, **sent))
+        assert summary.fetched == 3 and server.elsewhere.requests == 3 and summary.requests == 6
+        assert not server.elsewhere.keys_seen
+        assert not server.elsewhere.headers_seen & {"authorization", "x-api-key", "cookie"}
+        if "X-Api-Key: {}" not in sent.values():
+            assert server.keys_seen == {hashlib.sha256(TOKEN.encode()).hexdigest()}
+        else:
+            assert "x-api-key" in server.headers_seen and "authorization" not in server.headers_seen
+    assert_whole(folders / "set", 3)
+
+
+def test_a_redirect_that_carries_the_key_away_is_refused():
+    with serve([]) as other:
+        there = f"{other.url}/it?copied={TOKEN}"
+        away = Response(b"", status=302, headers={"Location": there})
+        with serve([("GET", "/it", lambda request: away)]) as server, pytest.raises(download.Refused, match="nowhere"):
+            Client(FAST, **CLIENT).get_bytes(f"{server.url}/it")
+        assert other.requests == 0
+
+
+def test_the_key_goes_only_where_it_belongs():
+    with serve([("GET", "/it", lambda request: as_json(1))]) as server, serve([]) as other:
+        client = Client(FAST, **CLIENT, key_origin=other.url)
+        client.get_json(f"{server.url}/it")
+        Client(FAST, **CLIENT).get_json(f"{server.url}/it", send_key=False)
+        assert not server.keys_seen
+        Client(FAST, **CLIENT).get_json(f"{server.url}/it")
+        assert server.keys_seen
+
+
+@pytest.mark.parametrize("sent", [{"key_header": "Authorization: Bearer {}"}, {"key_parameter": "key"}])
+def test_a_planted_token_shows_nowhere(folders, sent, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
+    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.2, deadline_s=0.3, longest_wait_s=0.2)
+    client = Client(policy, key=f" {TOKEN}\n", key_name="PLANTED_KEY", **sent)
+    echo = ("GET", "/echo/(?P<status>.*)", lambda request: as_json({"you sent": TOKEN}, int(request.groups["status"])))
+    texts = [repr(client), str(vars(client))]
+    share = {fault: (0.12, None) for fault in FAULTS if fault != "expired"}
+    with serve([echo, *ROUTES], faults=share) as server:
+        summary = download.fetch(tiles(server, 40), folders / "set", client)
+        assert len(summary.skipped) > 5 and summary.fetched > 2
+        texts += [str(summary), repr(summary), repr(server), str(vars(server))]
+        wrong = ["/echo/400", "/echo/401", "/echo/403", "/echo/404", "/echo/500", "/tile/x", "/tile/1.png?a="]
+        for address in [server.url + path for path in wrong] + ["http://127.0.0.1:9/x", "http://[bad/x", "ftp://x/y"]:
+            try:
+                client.get_json(address)
+            except Exception as error:
+                texts += ["".join(traceback.format_exception(error)), repr(error), str(error.args)]
+                while error := error.__cause__ or error.__context__:
+                    texts.append(repr(error))
+        assert hashlib.sha256(TOKEN.encode()).hexdigest() in server.keys_seen
+    assert len(texts) > 30 and "GET /tile" in caplog.text
+    texts += [caplog.text, *capsys.readouterr()]
+    files = [path for path in folders.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for secret in (TOKEN, "Geheim", "Wort%2B", "Wort+xyz"):
+        assert not [text for text in texts if secret in text]
+        assert not [path for path in files if secret.encode() in path.read_bytes() or secret in path.name]
+
+
+def test_a_key_that_cannot_be_one_is_refused_without_showing_it():
+    with pytest.raises(ValueError, match="the key in PLANTED_KEY holds blanks") as error:
+        Client(FAST, **CLIENT | {"key": "two words"})
+    assert "words" not in "".join(traceback.format_exception(error.value)).replace('"two words"', "")
+
+
+@pytest.mark.parametrize("name", [
+    "../out.png", "a/../../out.png", "/etc/out.png", "\\out.png", "a\\..\\out.png", "C:/out.png", "C:out.png", "",
+    "con", "a/NUL.png", "lpt1.txt", "a//b.png", "end./b.png", "dot.png.", "blank ", "a\0b", "what?.png", "./a.png",
+    ".download.jsonl", "manifest.csv", "Manifest.CSV", "x" * 201, "a/" + "ü" * 101,
+])  # fmt: skip
+def test_a_name_that_leads_out_of_the_folder_or_fits_no_system_is_skipped(folders, name):
+    with serve(ROUTES) as server:
+        summary = download.fetch([Item(name, f"{server.url}/tile/1.png")], folders / "set", Client(FAST))
+        assert server.requests == 0
+    assert list(summary.skipped.values()) == [[name]] and "the name" in str(summary) or "its name" in str(summary)
+    assert contents(folders).keys() == {"set/manifest.csv"}
+
+
+def test_safe_names_are_safe():
+    for text in ("a/b", "..", "con", "C:\\x", "Ünïcode", "x" * 500, "", "LC08_224077-05.tif", ".hidden", "nul.tif"):
+        name = download.safe_name(text)
+        assert not download._unsafe(name) and "/" not in name
+    assert download.safe_name("LC08_224077-05.tif") == "LC08_224077-05.tif"
+
+
+# --- sudden death
+
+JOB = """
+import sys
+from pathlib import Path
+from helpers import paths
+paths.DATA = Path(sys.argv[1])
+from helpers.acquire.download import Client, Item, Policy, fetch
+rows = {"role": "image", "west": 0.1, "credit": "Drawn, by a generator"}
+items = (
+    Item(f"image/{number}.png", f"{sys.argv[3]}/tile/{number}.png", rows, size_px=(64, 64)) for number in range(200)
+)
+print("ready", flush=True)
+print(fetch(items, sys.argv[2], Client(Policy(connections=4, requests_per_s=None, timeout_s=5))))
+"""
+
+
+def run_job(data, folder, server):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", JOB, str(data), str(folder), server.url], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+
+
+def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
+    moments, kills, most, folder = random.Random(4), 0, 0, folders / "set"
+    with serve(ROUTES, latency_s=0.015) as server:
+        whole = run_job(folders / "other data", folders / "whole", server)
+        done = f"{folders / 'whole'}: 200 fetched, 0 kept, 0 shared, 200 requests"
+        assert whole.communicate()[0] == f"ready\n{done}\n"  # and no bar, as there is no screen
+        while kills < 20:
+            job = run_job(folders / "data", folder, server)
+            assert job.stdout.readline() == "ready\n"
+            time.sleep(moments.uniform(0, 0.15))
+            kills += job.poll() is None
+            job.kill()
+            job.communicate()
+            found = contents(folder) if folder.exists() else {}
+            images = {name: content for name, content in found.items() if name.startswith("image/")}
+            assert all(content == png(int(name[6:-4])) for name, content in images.items())
+            assert len(images) >= most  # nothing that was done is lost
+            most = len(images)
+            if "manifest.csv" in found:
+                assert found["manifest.csv"] == contents(folders / "whole")["manifest.csv"]
+                (folder / "manifest.csv").unlink()  # so that further kills meet its making
+        before = server.requests
+        assert "skipped" not in run_job(folders / "data", folder, server).communicate()[0]
+        assert server.requests - before <= 200 - most
+        assert server.requests < 2 * 200 + 20 * 8  # what was in flight at a kill is all that was asked for again
+    assert contents(folder) == contents(folders / "whole")
+    assert_whole(folder, 200)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the signal of Ctrl-C ends the whole test run there")
+def test_ctrl_c_is_prompt_and_keeps_what_is_done(folders):
+    with serve(ROUTES, faults={"stall": (0.2, None)}) as server:
+        job = run_job(folders / "data", folders / "set", server)
+        deadline = time.monotonic() + 20
+        while server.requests < 12 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        start = time.monotonic()
+        job.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in job.communicate(timeout=10)[0]
+        assert time.monotonic() - start < 2  # the stalled answers would take 5 s
+    found = contents(folders / "set")
+    table = download.read_manifest(folders / "set")
+    assert len(table) > 3 and {*table["path"], "manifest.csv"} == set(found)
+
+
+def test_no_request_is_made_once_a_job_has_ended(folders):
+    def draw(server):
+        yield from tiles(server, 10)
+        while server.requests < 12:
+            time.sleep(0.01)
+        raise RuntimeError("the search broke off")
+
+    patient = Policy(connections=4, requests_per_s=None, tries=1000, longest_wait_s=0.1)
+    with serve(ROUTES, faults={"503": (1.0, None)}) as server:
+        with pytest.raises(RuntimeError, match="broke off"):
+            download.fetch(draw(server), folders / "set", Client(patient))
+        time.sleep(0.2)
+        before = server.requests
+        time.sleep(0.5)
+        assert server.requests == before
+
+
+def test_a_torn_last_line_of_the_journal_is_harmless(folders):
+    with serve(ROUTES) as server:
+        download.fetch(tiles(server, 3), folders / "set", Client(FAST))
+        journal = folders / "set" / download.JOURNAL
+        lines = journal.read_bytes().splitlines(keepends=True)
+        journal.write_bytes(b"".join(lines[:2]) + lines[2][:20])
+        summary = download.fetch(tiles(server, 3), folders / "set", Client(FAST))
+        assert (summary.kept, summary.shared, summary.requests) == (2, 1, 0)
+        assert download.fetch(tiles(server, 3), folders / "set", Client(FAST)).kept == 3
+    assert_whole(folders / "set", 3)
+
+
+def test_what_a_power_cut_or_a_stray_program_damaged_is_fetched_anew(folders):
+    with serve(ROUTES) as server:
+        first = download.fetch(tiles(server, 2), folders / "set", Client(FAST))
+        for sha256 in first.frame()["sha256"]:
+            store._content(sha256).write_bytes(b"torn")  # a hard link: the file in the folder is damaged, too
+        (folders / "data/downloads/addresses/no").mkdir()
+        summary = download.fetch(tiles(server, 2), folders / "set", Client(FAST))
+        assert (summary.fetched, summary.requests) == (2, 2)
+    assert_whole(folders / "set", 2)
+
+
+def test_a_full_disk_stops_the_job_with_clear_words(folders, monkeypatch):
+    write, before = Path.write_bytes, threading.active_count()
+
+    def full(path, data):
+        if len(list((folders / "data/downloads/content").rglob("*"))) > 8:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with serve(ROUTES) as server, pytest.raises(OSError, match="is full. What is done is kept: make room"):
+        download.fetch(tiles(server, 30), folders / "set", Client(FAST))
+    assert 0 < len(download.read_manifest(folders / "set")) < 10
+    time.sleep(0.5)
+    assert threading.active_count() <= before + 1  # the threads of the job have ended
