@@ -38,7 +38,7 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     return fig
 
 
-def footprints(ground, backdrop=(), *, credit=None, caption=None):
+def footprints(ground, backdrop=(), *, credit=None, caption=None, opacity=0.45):
     """Which blocks of ground train, validate and test: rectangles on the map.
 
     Args:
@@ -46,6 +46,7 @@ def footprints(ground, backdrop=(), *, credit=None, caption=None):
         backdrop: Scene, or list of Scene in one CRS, drawn underneath.
         credit: line below; default: the backdrop's own.
         caption: line above: what to look at.
+        opacity: of the rectangles, 0 to 1; less where many lie over one another.
 
     Returns:
         matplotlib Figure; the axes are map coordinates, km (degrees in a geographic CRS).
@@ -74,7 +75,7 @@ def footprints(ground, backdrop=(), *, credit=None, caption=None):
         ax.imshow(np.dstack([pale, drawing.thinned(scene.valid)]), extent=(left, right, bottom, top))
     legend, remaining = [], iter(boxes[len(backdrop) :])
     for colour, (split, members) in zip(drawing.PALETTE, ground.items(), strict=False):
-        style = {"facecolor": (colour, 0.45), "edgecolor": colour, "linewidth": 1.5}
+        style = {"facecolor": (colour, opacity), "edgecolor": colour, "linewidth": 1.5}
         legend.append(Patch(label=f"{split}: {len(members)}", **style))
         for _, (left, bottom, right, top) in zip(members, remaining, strict=False):
             ax.add_patch(Rectangle((left, bottom), right - left, top - bottom, **style))

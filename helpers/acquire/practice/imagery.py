@@ -217,7 +217,7 @@ def encoded(pixels, kind, **options):
 
     buffer = io.BytesIO()
     picture = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
-    picture.save(buffer, kind, **({"compress_level": 3} if kind == "PNG" else {"quality": 90}), **options)
+    picture.save(buffer, kind, **({"compress_level": 1} if kind == "PNG" else {"quality": 90}), **options)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The photos of the practice server: views rendered over the Rocky Mountains, which say so, and one real portrait."""
 
 import functools
+import hashlib
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
 
@@ -57,9 +58,10 @@ def photos():
 @once(0)  # the file is kept
 def photo_file(number):
     """Path of a photo as JPEG, rendered at the first call; its EXIF says from where, and that it is rendered."""
-    path = paths.DATA / "practice" / "photos" / f"{number:02}.jpg"
+    photo = photos()[number - 1]
+    made_from = hashlib.sha256(repr(photo).encode()).hexdigest()[:8]  # so that no picture outlives a change of the list
+    path = paths.DATA / "practice" / "photos" / f"{number:02}_{made_from}.jpg"
     if not path.exists():
-        photo = photos()[number - 1]
         data = encoded(_picture(photo), "JPEG", exif=_exif(photo))
         with paths.atomic(path) as temporary:
             temporary.write_bytes(data)

@@ -15,6 +15,9 @@ MOST_FOUND = 100_000  # no lesson needs more: the paging is broken, or the bound
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 
 
+AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which waits for nobody else
+
+
 @dataclass(frozen=True)
 class Found:
     """One thing that a search found: a scene, a mosaic of tiles, or a photo.
@@ -48,7 +51,7 @@ class Provider:
     def __init__(self, name, server=None, policy=None):
         self.name = name
         self.base = f"{server.url}/{name}" if server else self.address
-        self.policy = policy or self.policy
+        self.policy = policy or (AT_HOME if server else self.policy)
         key = _key(self, server) if self.key_name else None
         self.client = Client(self.policy, key=key, key_name=self.key_name, key_origin=self.base, **self.key_sent)
 
