@@ -1,10 +1,11 @@
-"""`python -m tests.store_outputs`: run every notebook in profile smoke and keep the outputs that nbval compares.
+"""`python -m tests.store_outputs [NOTEBOOK…]`: run the notebooks in profile smoke and keep the outputs that nbval compares.
 
 Cells tagged `nbval-check-output` keep their text, all others nothing; execution counts stay, because nbval skips a
 cell that has none without a word.
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,8 @@ def main():
     """Run, then write the kept outputs into the notebooks."""
     paths.RUNS = Path(tempfile.mkdtemp())
     os.environ["SATELLITE_NOTEBOOKS_RUNS"] = str(paths.RUNS)  # for the kernels
-    runs.execute(profile="smoke", run_id="outputs")
-    for source in runs.notebooks():
+    runs.execute(sys.argv[1:], profile="smoke", run_id="outputs")
+    for source in runs.notebooks(sys.argv[1:]):
         executed = nbformat.read(paths.RUNS / "outputs" / source.stem / source.name, 4)
         outputs = {cell.id: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
         book = nbformat.read(source, 4)

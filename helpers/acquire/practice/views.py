@@ -11,7 +11,7 @@ from helpers import paths, relief
 from helpers.acquire import packs
 from helpers.acquire.practice.imagery import encoded, once
 
-PHOTO_PX, SIZES_PX = (600, 400), {"tiny": (120, 80), "face": (512, 512)}
+PHOTO_PX, SIZES_PX = (450, 300), {"tiny": (120, 80), "face": (512, 512)}
 DAY = datetime(2014, 9, 20, tzinfo=UTC)  # of the image
 DEFECTS = ("night", "blurred", "tiny", "copy", "unplaced", "face")  # what a filter should find, one photo each
 COPIED = 3  # number of the photo that "copy" nearly equals
@@ -99,7 +99,7 @@ def _picture(photo):
         return Image.fromarray(data.astronaut())
     if photo.defect == "copy":  # a few pixels cut off, a little brighter
         with Image.open(photo_file(COPIED)) as picture:
-            cut = picture.crop((4, 3, picture.width - 4, picture.height - 3)).resize(picture.size)
+            cut = picture.crop((2, 2, picture.width - 2, picture.height - 2)).resize(picture.size)
         return ImageEnhance.Brightness(cut).enhance(1.04)
     heights, image, pixel_size_m, transform = land()
     column, row = ~transform @ (photo.lon, photo.lat)
