@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 
 
 def main(arguments=None):
@@ -40,6 +41,12 @@ def _parser():
     apply.add_argument("source", metavar="IN.tif")
     apply.add_argument("target", metavar="OUT.tif")
     apply.add_argument("--value-range", metavar="LO,HI|auto", type=_value_range, help="default: that of the training")
+    apply.add_argument(
+        "--window", metavar="COL,ROW,WIDTH,HEIGHT", type=_window, help="only this part, pixels of IN.tif"
+    )
+    apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
+    apply.add_argument("--uncertainty", metavar="FILE.tif", help="write the spread over the eight flips and turns, too")
+    apply.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
     apply.set_defaults(command=_apply)
 
     compare = commands.add_parser("compare", help="print the scores of runs side by side")
@@ -68,6 +75,14 @@ def _value_range(text):
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} should read LO,HI (two numbers) or auto") from None
     return low, high
+
+
+def _window(text):
+    try:
+        column, row, width, height = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} should read COL,ROW,WIDTH,HEIGHT (whole numbers)") from None
+    return column, row, width, height
 
 
 def _fetch(options):
@@ -102,7 +117,12 @@ def _run(options):
 def _apply(options):
     from helpers.apply import apply
 
-    apply(options.model, options.source, options.target, value_range=options.value_range)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+        apply(
+            options.model, options.source, options.target, value_range=options.value_range, window=options.window,
+            resume=options.resume, tta=options.tta, uncertainty=options.uncertainty,
+        )  # fmt: skip
 
 
 def _compare(options):

@@ -15,7 +15,8 @@ from rasterio.transform import Affine
 from skimage.registration import phase_cross_correlation
 
 from helpers import models, paths, runs, scenes
-from helpers.apply import _Window, apply, load_model
+from helpers.apply import apply, load_model
+from helpers.apply.network import Predictor
 from helpers.backend import keras
 from helpers.pairs import resolution
 
@@ -181,7 +182,8 @@ def test_every_corner_stays_where_it_is(tmp_path, make_scene, bicubic, place):
 def test_a_picture_without_a_place(tmp_path, make_scene, model):
     with warnings.catch_warnings():
         warnings.simplefilter("error", rasterio.errors.NotGeoreferencedWarning)
-        answer = sharpened(model, make_scene(20, 20, dtype="float32", transform=None, crs=None), tmp_path)
+        with pytest.warns(UserWarning, match="in.tif has no coordinate reference system"):
+            answer = sharpened(model, make_scene(20, 20, dtype="float32", transform=None, crs=None), tmp_path)
     assert answer.transform is None and answer.crs is None and answer.valid.all()
 
 
@@ -239,7 +241,8 @@ def test_colours_of_a_picture_count_as_names(tmp_path, make_scene, save):
     model = save(models.srcnn(3, filters=(4, 4)), "same", scale=1, value_range=[(0, 255)] * 3, **order)
     pixels = make_scene(20, 20, dtype="uint8").pixels
     Image.fromarray(pixels.astype("uint8")).save(tmp_path / "in.png")
-    apply(model, tmp_path / "in.png", tmp_path / "out.tif", progress=False)
+    with pytest.warns(UserWarning, match="no coordinate reference system"):
+        apply(model, tmp_path / "in.png", tmp_path / "out.tif", progress=False)
     assert np.array_equal(scenes.read(tmp_path / "out.tif").pixels, pixels[..., ::-1])
 
 
@@ -335,27 +338,29 @@ def test_a_truncated_input_leaves_the_old_output(tmp_path, make_scene, sharpen):
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
 def test_stopped_half_way(tmp_path, make_scene, sharpen, monkeypatch, failure):
-    calls, once = [], _Window.__call__
+    calls, once = [], Predictor.__call__
 
-    def fails_later(self, pixels):
+    def fails_later(self, pixels, crop_px):
         calls.append(pixels)
         if len(calls) == 3:
             raise failure
-        return once(self, pixels)
+        return once(self, pixels, crop_px)
 
-    monkeypatch.setattr(_Window, "__call__", fails_later)
+    monkeypatch.setattr(Predictor, "__call__", fails_later)
     scenes.write(make_scene(60, 60, dtype="float32"), tmp_path / "in.tif")
     (tmp_path / "out.tif").write_text("old")
     with pytest.raises(failure):
-        apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=20, progress=False)
-    assert len(calls) == 3
-    assert (tmp_path / "out.tif").read_text() == "old" and sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
+        apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False)
+    assert len(calls) == 3 and (tmp_path / "out.tif").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == [".out.tif.work", "in.tif", "out.tif"]
+    apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False, resume=True)
+    assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"] and scenes.read(tmp_path / "out.tif").valid.all()
 
 
 def test_too_little_room(tmp_path, make_scene, sharpen, monkeypatch):
     scenes.write(make_scene(), tmp_path / "in.tif")
     monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(1000))
-    monkeypatch.setattr(_Window, "__call__", lambda *_: pytest.fail("computed before the room was asked for"))
+    monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("computed before the room was asked for"))
     with pytest.raises(OSError, match="MB are needed.*Make room"):
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif")
     assert os.listdir(tmp_path) == ["in.tif"]
@@ -369,7 +374,7 @@ def test_a_disk_that_fills_while_writing(tmp_path, make_scene, sharpen, monkeypa
         raise rasterio.errors.RasterioIOError("Write failed. See previous exception for details.")
 
     scenes.write(make_scene(dtype="float32"), tmp_path / "in.tif")
-    monkeypatch.setattr("helpers.apply.to_file_values", full)
+    monkeypatch.setattr("helpers.apply.working.to_file_values", full)
     with pytest.raises(OSError, match="disk is full.*out.tif. Make room"):
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
     assert os.listdir(tmp_path) == ["in.tif"]

@@ -1,0 +1,10 @@
+"""A trained network over a whole GeoTIFF: `apply` and `load_model`.
+
+`whole` is the walk over the image, `network` what happens to one window, `windows` how windows are cut and put together
+again, `working` the file that grows beside the output and survives a crash.
+"""
+
+from helpers.apply.network import load_model
+from helpers.apply.whole import apply
+
+__all__ = ["apply", "load_model"]

@@ -1,0 +1,162 @@
+"""How an image is cut into windows that overlap, and how the answers become one image again."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square cells that cover an image, counted from its upper left corner; a window is a cell with its surroundings.
+
+    All in pixels of the input. Where the receptive field is known, a window shows `margin` pixels more on each side,
+    which are cropped from the answer: no seam is left. Where the context is global there is no such margin, and
+    windows are blended: they reach `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that
+    both have answered, a raised cosine leads from one to the other. `ramp` is an eighth of a cell: the network is
+    asked for 1.6 times the pixels, and a difference between neighbours is spread over a quarter of a cell, with weight
+    near zero where a window, at its very border, knows least.
+    """
+
+    height: int
+    width: int
+    cell: int
+    margin: int
+    ramp: int
+    region: tuple  # (row, column, height, width) that is wanted
+
+    @classmethod
+    def over(cls, shape, region, cell, margin, multiple):
+        """The grid for an image; `margin` is None where the context is global."""
+        cell = _rounded_up(min(cell, max(shape)), multiple)
+        if margin is not None:
+            return cls(*shape, cell, _rounded_up(margin, multiple), 0, region)
+        return cls(*shape, max(cell, 2 * multiple), 0, _rounded_up(-(-cell // 8), multiple), region)
+
+    @property
+    def reach(self):
+        """How far a window extends beyond its cell on each side."""
+        return self.margin + self.ramp
+
+    @property
+    def side(self):
+        """Of a window."""
+        return self.cell + 2 * self.reach
+
+    @cached_property
+    def last(self):
+        """Row and column of the last cell of the image."""
+        return (self.height - 1) // self.cell, (self.width - 1) // self.cell
+
+    @cached_property
+    def cells(self):
+        """(row, column) of each cell that has a part in the region, in reading order."""
+        axes = []
+        for start, length, last in zip(self.region[:2], self.region[2:], self.last, strict=True):
+            first = max(0, (start - self.ramp) // self.cell)
+            axes.append(range(first, min(last, (start + length - 1 + self.ramp) // self.cell) + 1))
+        return list(product(*axes))
+
+    def finished_by(self, cell):
+        """What is complete once the windows up to that of `cell` are answered.
+
+        Returns:
+            (top, bottom), (left, right): pixels of the image, within the region; empty where bottom <= top.
+        """
+        sides = []
+        for index, last, start, length in zip(cell, self.last, self.region[:2], self.region[2:], strict=True):
+            begin = index * self.cell - self.ramp
+            end = begin + self.cell + 2 * self.ramp * (index == last)
+            sides.append((max(begin, start), min(end, start + length)))
+        return tuple(sides)
+
+    def read(self, image, bands, cell):
+        """The pixels of a window, mirrored beyond the edge of the image.
+
+        Returns:
+            float32 (side, side, bands), NaN without data.
+        """
+        top, left = (index * self.cell - self.reach for index in cell)
+        rows, columns = (
+            (max(0, top), min(self.height, top + self.side)),
+            (max(0, left), min(self.width, left + self.side)),
+        )
+        pixels = read(image, bands, window=Window.from_slices(rows, columns))
+        pad = [(0, 0), (rows[0] - top, top + self.side - rows[1]), (columns[0] - left, left + self.side - columns[1])]
+        return np.moveaxis(np.pad(pixels, pad, mode="symmetric"), 0, -1)
+
+
+def _rounded_up(size, multiple):
+    return -(-size // multiple) * multiple
+
+
+def read(image, bands, **options):
+    """float32 (bands, height, width) of an open image, NaN without data; a ValueError where the file ends too early."""
+    try:
+        return image.read(bands, out_dtype="float32", masked=True, **options).filled(np.nan)
+    except RasterioError as error:
+        raise ValueError(
+            f"{image.name} cannot be read to its end ({error.__cause__ or error}): is it whole?"
+        ) from error
+
+
+def filled(pixels):
+    """Pixels without data replaced by the nearest one with data; zeros where there is none."""
+    missing = np.isnan(pixels).any(axis=-1)
+    if not missing.any():
+        return pixels
+    if missing.all():
+        return np.zeros_like(pixels)
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return pixels[tuple(nearest)]
+
+
+class Blend:
+    """Adds up the answers of windows that overlap by ramps; they must come in reading order.
+
+    Only what later windows add to is kept: one row of ramps, and one ramp of the window before.
+    """
+
+    def __init__(self, grid, scale):
+        self.grid, self.ramp = grid, 2 * grid.ramp * scale
+        rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.ramp) + 0.5) / max(1, self.ramp))
+        self.rise, self.below, self.right = rise.astype("float32"), {}, None
+
+    def __call__(self, cell, answer):
+        """Put one more answer in its place.
+
+        Args:
+            cell: (row, column).
+            answer: float32 (height, width, bands) of the window without its margin.
+
+        Returns:
+            The part that is now complete, as `Grid.finished_by` says, but reaching beyond region and image.
+        """
+        if not self.ramp:
+            return answer
+        (row, column), last = cell, self.grid.last
+        answer = answer * self._weight(row, last[0])[:, None, None] * self._weight(column, last[1])[:, None]
+        height, width = answer.shape[0] - self.ramp, answer.shape[1] - self.ramp
+        if self.right is not None and self.right[0] == (row, column - 1):
+            answer[:, : self.ramp] += self.right[1]
+        above = self.below.pop(column, None)
+        if above is not None:
+            answer[: self.ramp, : above.shape[1]] += above
+        # the lower right corner goes to the right only, or it would arrive twice
+        self.right = cell, answer[:, width:].copy()
+        end = None if column == last[1] else width
+        self.below[column] = answer[height:, :end].copy()
+        return answer[: None if row == last[0] else height, :end]
+
+    def _weight(self, index, last):
+        weight = np.ones((self.grid.cell + 2 * self.grid.ramp) * len(self.rise) // (2 * self.grid.ramp), "float32")
+        if index > 0:
+            weight[: self.ramp] = self.rise
+        if index < last:
+            weight[-self.ramp :] = self.rise[::-1]
+        return weight

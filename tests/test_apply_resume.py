@@ -1,0 +1,139 @@
+"""A run of `apply` that is killed at any moment and gone on with gives the very same file."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from helpers import models, paths, scenes
+from helpers.apply import apply
+from helpers.apply.network import Predictor
+from tests.test_apply_windows import save, unet  # noqa: F401 - fixtures
+
+OPTIONS = {"window_px": 16, "progress": False}
+
+
+@pytest.fixture
+def files(tmp_path, make_scene, unet):  # noqa: F811
+    """(model, source, target) with an image of many windows."""
+    scenes.write(make_scene(90, 123, dtype="float32"), tmp_path / "in.tif")
+    return unet, tmp_path / "in.tif", tmp_path / "out.tif"
+
+
+def interrupt(monkeypatch, after):
+    """Let the network stop as Ctrl-C would, after some batches; returns what counts the batches."""
+    once, calls = Predictor.__call__, []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return once(*arguments)
+
+    monkeypatch.setattr(Predictor, "__call__", call)
+    return calls
+
+
+@pytest.mark.parametrize("kind, after", [("blended", 2), ("blended", 7), ("blended", 12), ("cropped", 5)])
+def test_interrupted_and_gone_on_with(files, monkeypatch, save, kind, after):  # noqa: F811
+    model, source, target = files
+    if kind == "cropped":
+        files = save(models.espcn(3, scale=2, filters=(4, 4), depth=1), scale=2), source, target
+    apply(*files, **OPTIONS)
+    expected = target.read_bytes()
+    target.write_text("old")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, after)
+        apply(*files, **OPTIONS)
+    finished = json.loads((target.parent / ".out.tif.work" / "journal.json").read_text())["finished"]
+    assert 0 < finished <= 4 * after and target.read_text() == "old"
+    calls = interrupt(monkeypatch, None)
+    apply(*files, **OPTIONS, resume=True)
+    assert target.read_bytes() == expected
+    assert not (target.parent / ".out.tif.work").exists()
+    again = 4 if kind == "blended" else 0  # batches of the row before, for its share in the ramps
+    assert len(calls) <= 12 - (after - 1) + again  # of 48 windows in batches of 4
+
+
+def test_interrupted_while_the_file_is_put_together(files, monkeypatch):
+    model, source, target = files
+    apply(*files, **OPTIONS)
+    expected = target.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def half(source, made, **_):
+            made.write_bytes(expected[: len(expected) // 2])
+            source.with_suffix(".tif.ovr").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        patch.setattr("rasterio.shutil.copy", half)
+        apply(*files, **OPTIONS)
+    assert target.read_bytes() == expected  # of the first run: nothing half stands under the final name
+    monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("computed again"))
+    apply(*files, **OPTIONS, resume=True)
+    assert target.read_bytes() == expected and sorted(os.listdir(target.parent)) == ["in.tif", "out.tif", "run"]
+
+
+def test_another_job_is_not_gone_on_with(files, monkeypatch, capsys):
+    model, source, target = files
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 4)
+        apply(*files, **OPTIONS)
+
+    def refused(differing, **options):
+        with pytest.raises(ValueError, match=f"differs in: {differing}. Give the same again, or begin anew without"):
+            apply(*files, **OPTIONS | options, resume=True)
+
+    refused("value range", value_range=(0, 5))
+    refused("window, test-time augmentation", window=(0, 0, 20, 20), tta=True)
+    refused("uncertainty", uncertainty=target.with_name("spread.tif"))
+    os.utime(source, (1, 1))
+    refused("input")
+    description = json.loads(model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps(description | {"credit": "ESA"}))
+    refused("model, input")
+    assert (target.parent / ".out.tif.work").exists() and not target.exists()
+    apply(*files, **OPTIONS)
+    assert "note: what an interrupted run left in" in capsys.readouterr().out and scenes.read(target).valid.all()
+
+
+def test_nothing_to_go_on_with(files):
+    apply(*files, **OPTIONS, resume=True)
+    assert scenes.read(files[2]).valid.all()
+
+
+def test_killed_at_random_moments(files):
+    """Processes that are killed without warning, each going on where the one before fell."""
+    target = files[2]
+    apply(*files, **OPTIONS, uncertainty=target.with_name("spread.tif"))
+    expected = [target.read_bytes(), target.with_name("spread.tif").read_bytes()]
+    target.unlink()
+    target.with_name("spread.tif").unlink()
+    code = (
+        "import sys; from helpers.apply import apply; "
+        "apply(*sys.argv[1:4], uncertainty=sys.argv[4], window_px=16, progress=False, resume=True)"
+    )
+    command = [sys.executable, "-c", code, *map(str, files), str(target.with_name("spread.tif"))]
+    generator, seen, kills = random.Random(2), -1, 0
+    journal = target.parent / ".out.tif.work" / "journal.json"
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=paths.ROOT)
+        while process.poll() is None and not (journal.exists() and json.loads(journal.read_text())["finished"] > seen):
+            time.sleep(0.002)
+        time.sleep(generator.uniform(0, 0.05))
+        if process.poll() is None:
+            assert not target.exists()
+            kills += 1
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        seen = json.loads(journal.read_text())["finished"] if journal.exists() else seen
+    assert kills >= 2
+    assert subprocess.run(command, cwd=paths.ROOT).returncode == 0
+    assert [target.read_bytes(), target.with_name("spread.tif").read_bytes()] == expected
+    assert np.isfinite(scenes.read(target).pixels).all()
