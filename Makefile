@@ -31,8 +31,10 @@ test: packs  ## run all tests
 lab: packs  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab $(ARGS) notebooks
 
-bench: packs  ## measure the speed of training against other ways, as ratios
+bench: packs  ## measure the speed of training, of downloads and of apply, as ratios
 	.venv/bin/python -m tests.benchmarks $(ARGS)
+	.venv/bin/python -m tests.benchmarks.downloads
+	.venv/bin/python -m tests.benchmarks.apply
 
 setup: .venv/.installed  ## only make .venv and install into it
 
@@ -142,8 +144,8 @@ The run writes a report; its last line says where.
 endef
 export install_text
 
-clean:  ## remove .venv, caches, fetched imagery and the folder usb; keep runs and your own files
-	rm -rf .venv usb build *.egg-info .pytest_cache .ruff_cache data/packs
+clean:  ## remove .venv, caches, fetched imagery and the folder usb; keep runs, acquired data sets and your own files
+	rm -rf .venv usb build *.egg-info .pytest_cache .ruff_cache data/packs data/practice data/downloads
 	@find . -name __pycache__ -prune -exec rm -rf {} + ; find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 	@[ ! -e runs ] || echo "Kept: the folder runs, with the results. To remove it too: make clean-all"
 
