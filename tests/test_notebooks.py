@@ -7,10 +7,12 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 import nbformat
+import psutil
 import pytest
 import rasterio
 import yaml
@@ -111,6 +113,35 @@ def test_the_saved_model_applies_to_a_geotiff(smoke_run, path, tmp_path):
         assert out.bounds == pytest.approx(scene.bounds)
     header = (folder / "history.csv").read_text().splitlines()[0].split(",")
     assert {"step", "seconds", "loss", "method"} <= set(header)
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
+    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched."""
+    name = "03_multispectral_super_resolution"
+    command = [sys.executable, "-m", "helpers", "run", "03", "--profile", "smoke", "--run-id", "cut"]
+    options = {
+        "cwd": paths.ROOT,
+        "env": environment(tmp_path),
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    process, state = (
+        subprocess.Popen(command, **options),
+        tmp_path / "cut" / name / "adversarial.npz",
+    )
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, "it was over before it could be killed"
+    for one in (*psutil.Process(process.pid).children(recursive=True), process):  # the kernel, too
+        one.kill()
+    process.wait()
+    assert subprocess.run([*command, "--resume"], **options).returncode == 0
+    for model in ("model", "models/adversarial"):
+        digests = [
+            paths.read_json(folder / name / f"{model}.json")["weights_sha256"]
+            for folder in (smoke_run, state.parents[1])
+        ]
+        assert digests[0] == digests[1], model
 
 
 @pytest.mark.parametrize("bands", [1, 3])
