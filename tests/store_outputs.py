@@ -1,4 +1,4 @@
-"""`python -m tests.store_outputs [NOTEBOOK…]`: run the notebooks in profile smoke and keep the outputs that nbval compares.
+"""`python -m tests.store_outputs [NOTEBOOK…]`: run notebooks in profile smoke and keep the outputs that nbval compares.
 
 Cells tagged `nbval-check-output` keep their text, all others nothing; execution counts stay, because nbval skips a
 cell that has none without a word.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
 import rasterio
@@ -24,6 +25,13 @@ from helpers.acquire import download, packs
 NOTEBOOKS = runs.notebooks()
 SCORED = [path for path in NOTEBOOKS if path.stem.startswith(("02", "03", "04", "05", "06"))]
 COMPARED = "nbval-check-output"
+EXPORTED = """
+import json, sys
+import numpy as np, tensorflow as tf
+inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
+model = tf.saved_model.load(sys.argv[1])
+print(json.dumps(model.serve(inputs).numpy().ravel().tolist()))
+"""
 PLANTED = "planted-Secret+4711/key"
 
 pytestmark = pytest.mark.skipif(
@@ -57,6 +65,7 @@ def smoke_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     command = [sys.executable, "-m", "helpers", "run", "--profile", "smoke", "--run-id", "smoke"]
     done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    (folder / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "report.html" in done.stdout
     return folder / "smoke"
@@ -162,7 +171,8 @@ def test_super_resolution_learns_from_a_folder_of_pictures(bands, tmp_path):
 @pytest.fixture(scope="session")
 def acquired(smoke_run):
     """Folder of the data sets that notebook 01 acquired in the smoke run."""
-    return smoke_run.parent / "data" / "acquired" / "smoke" / "practice"
+    (folder,) = (smoke_run.parent / "data" / "acquired" / "smoke").glob("practice_*")
+    return folder
 
 
 def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
@@ -176,13 +186,26 @@ def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
 
 
 def test_super_resolution_trains_on_the_tiles_that_were_acquired(acquired, tmp_path):
-    (tiles,) = acquired.glob("tiles_*")
     command = [sys.executable, "-m", "helpers", "run", "02", "--profile", "smoke", "--run-id", "tiles"]
-    command += ["-p", f"source={tiles}", "-p", "study=false"]
+    command += ["-p", f"source={acquired / 'tiles'}", "-p", "study=false"]
     done = subprocess.run(command, cwd=paths.ROOT, env=environment(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (metrics,) = tmp_path.glob("tiles/*/metrics.json")
     assert {row["method"] for row in paths.read_json(metrics)["scores"]} == {"bicubic", "srcnn_residual", "srcnn"}
+
+
+def test_the_exported_model_answers_the_same(smoke_run):
+    """The SavedModel for other tools, in a process that knows nothing of Keras or of `helpers`."""
+    folder = smoke_run / "03_multispectral_super_resolution"
+    command = [sys.executable, "-c", EXPORTED, str(folder / "saved_model")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    from helpers.apply import load_model
+
+    network, _ = load_model(folder / "model.keras")
+    inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
+    answer = np.array(json.loads(done.stdout.splitlines()[-1]), "float32")
+    np.testing.assert_allclose(answer, network.predict(inputs, verbose=0).ravel(), atol=1e-5)
 
 
 def test_every_data_set_has_its_manifest_and_its_split(acquired):

@@ -18,7 +18,7 @@ from rasterio.warp import Resampling, reproject
 from skimage.registration import phase_cross_correlation
 
 from helpers import paths
-from helpers.acquire import packs, practice
+from helpers.acquire import packs, photos, practice
 from helpers.acquire.practice import imagery, shapes, views
 
 NEEDED = ("landsat8_itaipu", "sentinel2_brandenburg", "landsat_timeseries", "blue_marble", "rocky_mountain")
@@ -455,6 +455,22 @@ def test_each_defect_that_a_filter_should_find_is_really_there(server):
     for photo in views.photos():
         listed = views.SIZES_PX.get(photo.defect, views.PHOTO_PX)
         assert photo.size_px == listed and -105.9125 < photo.lon < -105.4945 and 40.1592 < photo.lat < 40.5536
+
+
+def test_the_rules_for_photos_find_each_defect_and_nothing_else(server, tmp_path):
+    """Each bad photo is rejected for one reason, its own; the photo that one copies, and others, are kept."""
+    defects = {photo.number: photo.defect for photo in views.photos() if photo.defect}
+    for number in (views.COPIED, 20, 40, *defects):
+        (tmp_path / f"{number:02}.jpg").write_bytes(views.photo_file(number).read_bytes())
+    judged = photos.judge(photos.read_folder(tmp_path), tmp_path, progress=False)
+    reasons = {int(path[:2]): reason for path, reason in zip(judged.path, judged.reason, strict=True) if reason}
+    words = {"night": "night", "blurred": "blurred", "tiny": "too small", "copy": "duplicate of 03.jpg",
+             "unplaced": "no position", "face": "faces"}  # fmt: skip
+    for number, defect in defects.items():
+        if defect not in ("face",):  # the portrait has a position in the catalogue only
+            assert reasons.pop(number).startswith(words[defect])
+    assert {reason.split(":")[0].split(";")[0] for reason in reasons.values()} <= {"faces", "no position"}
+    assert set(reasons) == {number for number, defect in defects.items() if defect == "face"}
 
 
 def test_nothing_that_is_served_holds_the_key(server):

@@ -148,7 +148,7 @@ class Client:
                 data = self._try(method, url, send_key, options)
                 return check(data) if check else data
             except _Again as again:
-                failed, busy, wait_s = str(again), again.busy, again.wait_s or wait_s
+                failed, busy, wait_s = str(again), again.busy, wait_s if again.wait_s is None else again.wait_s
             except ValueError as error:
                 failed = mask(error)
             wait_s = min(wait_s, self.policy.longest_wait_s)

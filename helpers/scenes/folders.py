@@ -14,7 +14,8 @@ from helpers.scenes.files import read
 from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
-LEFT_OUT = ("guard", "copy")  # in place of a split: too near to the ground of another, and ground that another shows
+# in place of a split: too near to the ground of another, ground that another row shows, a partner that is missing
+LEFT_OUT = ("guard", "copy", "unpaired")
 
 
 def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
@@ -92,7 +93,7 @@ def _read_manifest(table, role):
 def _placed(scene, row):
     """The place that the manifest gives, for a picture that cannot hold one itself."""
     edges = [row.get(edge, "") for edge in ("west", "south", "east", "north")]
-    if scene.transform is not None or not all(edges) or not row.get("crs"):
+    if scene.transform is not None or not all(edges) or not row.get("crs") or edges[0] == edges[2]:  # a point: a photo
         return scene
     try:
         transform = from_bounds(*map(float, edges), scene.width, scene.height)
@@ -106,8 +107,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
 
     Rows that share a `pair` stay together. Cells of several images go whole to train, validation or test. What lies
     nearer to the ground of a later split than `guard` gets the split "guard"; what has role and bounds of an earlier
-    row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty. `read_ground` leaves out
-    both.
+    row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty; where rows are
+    paired, one without its partner gets "unpaired". `read_ground` leaves out all three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
@@ -115,7 +116,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard" to the number of pairs or images, and "copy" to that of images.
+        dict from "train", "validation", "test", "guard" to the number of pairs or images, and from "copy" and
+        "unpaired" to that of images.
 
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
@@ -124,6 +126,10 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
 
     table = Path(folder) / "manifest.csv"
     rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    roles = rows[rows.pair != ""].groupby("pair").role.agg(set)
+    every = set().union(*roles) if len(roles) else set()
+    whole = rows.pair.isin(roles.index[[found == every for found in roles]]) if len(every) > 1 else rows.path != ""
+    everything, rows = rows.assign(split="unpaired"), rows[whole].reset_index(drop=True)
     lacking = rows.path[(rows[["west", "south", "east", "north", "crs"]] == "").any(axis=1)]
     if len(lacking):
         raise ValueError(f"{table} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
@@ -142,9 +148,10 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         split[members] = name
     rows["split"] = "copy"
     rows.loc[first, "split"] = split[group]
-    write_text(table, rows.to_csv(index=False, lineterminator="\n"))
+    everything.loc[whole.to_numpy(), "split"] = rows.split.to_numpy()
+    write_text(table, everything.to_csv(index=False, lineterminator="\n"))
     counts = {name: int((split == name).sum()) for name in (*SPLITS, "guard")}
-    return counts | {"copy": int((~first).sum())}
+    return counts | {"copy": int((~first).sum()), "unpaired": int((~whole).sum())}
 
 
 def _split_tiles(tiles, guard_px, seed):

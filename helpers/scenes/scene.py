@@ -53,7 +53,11 @@ class Scene:
         """Width of a pixel in metres, or None where the coordinates are not in metres."""
         if self.transform is None or self.crs is None or not self.crs.is_projected:
             return None
-        return float(np.hypot(self.transform.a, self.transform.d)) * self.crs.linear_units_factor[1]
+        width_m = float(np.hypot(self.transform.a, self.transform.d)) * self.crs.linear_units_factor[1]
+        if self.crs.to_epsg() == 3857:  # Mercator's metres are metres at the equator only
+            y = (self.bounds[1] + self.bounds[3]) / 2
+            width_m /= np.cosh(y / 6378137)
+        return float(width_m)
 
     @property
     def bounds(self):

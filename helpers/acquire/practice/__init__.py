@@ -1,5 +1,7 @@
 """A stand-in for the providers on this very machine: to learn, teach and test without the internet."""
 
+PORT = 48151  # where it is free, so that addresses in manifests hold when the server is started again
+
 
 def start(*, latency_s=0.0, faults=None, seed=0):
     """Start a server on loopback that answers as the providers do, with the imagery of the sample packs.
@@ -21,4 +23,4 @@ def start(*, latency_s=0.0, faults=None, seed=0):
     """
     from helpers.acquire.practice import server, shapes
 
-    return server.serve(shapes.routes(), latency_s=latency_s, faults=faults, seed=seed)
+    return server.serve(shapes.routes(), latency_s=latency_s, faults=faults, seed=seed, port=PORT)

@@ -62,7 +62,7 @@ class Server:
         elsewhere: Server on another port, where the fault "redirect" leads; None without that fault.
     """
 
-    def __init__(self, routes, latency_s, faults, seed):
+    def __init__(self, routes, latency_s, faults, seed, port):
         self.routes = [(method, re.compile(pattern), function) for method, pattern, function in routes]
         self.latency_s, self.faults, self.seed = latency_s, faults, seed
         self.requests, self.connections, self.keys_seen, self.headers_seen = 0, 0, set(), set()
@@ -70,7 +70,10 @@ class Server:
         self.handed_over, self.elsewhere = {}, None
         if "redirect" in faults:
             self.elsewhere = serve([("GET", r"/handed-over/(?P<name>\w+)", self._handed_over)])
-        self._listener = _Listener(("127.0.0.1", 0), _Handler)
+        try:
+            self._listener = _Listener(("127.0.0.1", port), _Handler)
+        except OSError:  # taken
+            self._listener = _Listener(("127.0.0.1", 0), _Handler)
         self._listener.practice = self
         self.url = f"http://127.0.0.1:{self._listener.server_port}"
         threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -108,8 +111,8 @@ class Server:
         return None
 
 
-def serve(routes, *, latency_s=0.0, faults=None, seed=0):
-    """Start a server on a free port of 127.0.0.1, in threads that end with the program.
+def serve(routes, *, latency_s=0.0, faults=None, seed=0, port=0):
+    """Start a server on 127.0.0.1, in threads that end with the program.
 
     Args:
         routes: list of (method, pattern of the whole path, function of a Request that returns a Response).
@@ -117,6 +120,7 @@ def serve(routes, *, latency_s=0.0, faults=None, seed=0):
         faults: dict from kind (`FAULTS`) to the share of addresses that suffer it at their first request, or to
             (share, number of requests that suffer, None for all).
         seed: of the choice of addresses.
+        port: to listen on, if it is free; 0, or where it is not: any.
 
     Returns:
         Server, also for `with`.
@@ -127,7 +131,7 @@ def serve(routes, *, latency_s=0.0, faults=None, seed=0):
     faults = {kind: how if isinstance(how, tuple) else (how, 1) for kind, how in (faults or {}).items()}
     if unknown := set(faults) - set(FAULTS):
         raise ValueError(f"there are no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
-    return Server(routes, latency_s, faults, seed)
+    return Server(routes, latency_s, faults, seed, port)
 
 
 class _Listener(ThreadingHTTPServer):

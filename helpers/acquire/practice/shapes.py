@@ -138,7 +138,13 @@ def legacy_scenes(request):
 def datasets(request):
     """The one data set."""
     pack = packs.catalogue()["landsat8_itaipu"]
-    one = {"id": DATASET, "name": f"Practice: {pack.name}", "description": pack.description, "copyright": pack.credit}
+    one = {
+        "id": DATASET,
+        "name": f"Practice: {pack.name}",
+        "description": pack.description,
+        "copyright": pack.credit,
+        "terms_of_service": pack.licence,
+    }
     return as_json({"count": 1, "next": None, "previous": None, "results": [one]})
 
 

@@ -73,6 +73,7 @@ class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: look at them, do not pass them on."""
 
     address = "https://api.vk.com"
+    stand_in = ("rocky_mountain",)
     key_name, key_place = "VK_TOKEN", "https://dev.vk.com (create an application → service token)"
     key_sent = {"key_parameter": "access_token"}
     policy = Policy(connections=2, requests_per_s=3)
@@ -107,7 +108,8 @@ class Vk(Photos):
         name, when = f"{owner}_{number}", f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
         page = f"https://vk.com/photo{name}"
         about = {"url": expect(largest, "url", self.name, str), "page": page, "title": item.get("text", "")}
-        return Found(name, (lon, lat, lon, lat), when, f"user {owner} of VK, {page}", self.licence, about)
+        credit = f"rendered from {self.credit}" if self.at_practice else f"user {owner} of VK, {page}"
+        return Found(name, (lon, lat, lon, lat), when, credit, self.licence, about)
 
 
 class Commons(Photos):

@@ -8,13 +8,11 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from helpers.acquire import download, tiles
+from helpers.acquire import download, packs, tiles
 from helpers.acquire.client import Client, Policy, mask
 
 MOST_FOUND = 100_000  # no lesson needs more: the paging is broken, or the bounds are far too wide
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
-
-
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which waits for nobody else
 
 
@@ -47,9 +45,13 @@ class Provider:
     key_sent = {}  # how Client sends it
     policy = Policy()
     credit = licence = ""
+    stand_in = ()  # packs that a practice server shows in its place
 
     def __init__(self, name, server=None, policy=None):
-        self.name = name
+        self.name, self.source, self.at_practice = name, f"practice {name}" if server else name, bool(server)
+        if server and self.stand_in:
+            self.credit = "; ".join(packs.credits(self.stand_in))
+            self.licence = "; ".join(packs.catalogue()[pack].licence for pack in self.stand_in)
         self.base = f"{server.url}/{name}" if server else self.address
         self.policy = policy or (AT_HOME if server else self.policy)
         key = _key(self, server) if self.key_name else None
@@ -80,7 +82,7 @@ class Provider:
     def row(self, one, **others):
         """What the manifest says of a Found."""
         place = zip(("west", "south", "east", "north"), one.bounds, strict=True)
-        known = {"source": self.name, "scene": one.id, "time": one.time, "credit": one.credit, "licence": one.licence}
+        known = {"source": self.source, "scene": one.id, "time": one.time, "credit": one.credit, "licence": one.licence}
         return {**known, **dict(place), "crs": "EPSG:4326", **others}
 
 

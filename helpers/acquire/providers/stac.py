@@ -105,9 +105,19 @@ class EarthSearch(Provider):
             if unknown := [band for band in bands if band not in one.about["assets"]]:
                 raise ValueError(f"{one.id} has no band {', '.join(unknown)}; it has {', '.join(one.about['assets'])}")
             make = functools.partial(_write, one=one, bands=bands, bounds=bounds, resolution_m=resolution_m)
-            row, url = self.row(one, role=role, pair=pair), f"{one.about['url']}#{urlencode(recipe, safe=',')}"
+            edges = _shared(one.bounds, bounds) if bounds else one.bounds
+            place = dict(zip(("west", "south", "east", "north"), edges, strict=True))
+            row, url = self.row(one, role=role, pair=pair, **place), f"{one.about['url']}#{urlencode(recipe, safe=',')}"
             items.append(Item(f"{role}/{safe_name(one.id)}.tif", url, row, kind="file", make=make))
         return fetch(items, folder, self.client, total=len(items))
+
+
+def _shared(one, other):
+    """What two boxes share; the first where one of them crosses the antimeridian, or nothing is shared."""
+    west, south = max(one[0], other[0]), max(one[1], other[1])
+    east, north = min(one[2], other[2]), min(one[3], other[3])
+    crosses = one[0] > one[2] or other[0] > other[2]
+    return one if crosses or west >= east or south >= north else (west, south, east, north)
 
 
 def _polite(client, who):

@@ -93,7 +93,7 @@ class Eox(Tiles):
     layer, zooms = "s2cloudless-2020", (0, 17)
     credit = "Sentinel-2 cloudless, https://s2maps.eu by EOX IT Services GmbH (modified Copernicus Sentinel data 2020)"
     licence = "CC BY-NC-SA 4.0"
-    stand_in = ("landsat8_itaipu",)
+    stand_in = ("landsat8_itaipu", "rocky_mountain")
 
 
 class YandexStatic(Tiles):

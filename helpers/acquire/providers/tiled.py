@@ -8,7 +8,7 @@ import random
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlencode, urlsplit
 
-from helpers.acquire import packs, tiles
+from helpers.acquire import tiles
 from helpers.acquire.client import Refused
 from helpers.acquire.download import Item, fetch
 from helpers.acquire.providers.provider import Found, Provider, chosen, safe_name
@@ -27,13 +27,6 @@ class Tiles(Provider):
     layer = ""
     zooms = (0, 19)
     widest = 9  # tiles across a patch
-    stand_in = ()  # packs that a practice server shows in its place
-
-    def __init__(self, name, server=None, policy=None):
-        super().__init__(name, server, policy)
-        if server and self.stand_in:
-            self.credit = "; ".join(packs.credits(self.stand_in))
-            self.licence = "; ".join(packs.catalogue()[pack].licence for pack in self.stand_in)
 
     def _find(self, bounds, limit):
         yield Found(self.layer, bounds, "", self.credit, self.licence, {"template": self.template})
