@@ -716,6 +716,21 @@ def test_circles_cover_their_box_also_over_the_antimeridian():
     assert provider.circle((-180, -10, 180, 10))[2] > 20e6
 
 
+@pytest.mark.parametrize("name", ["tellus", "earth_search"])
+def test_a_search_that_would_list_an_archive_asks_for_a_limit(practice_server, monkeypatch, name):
+    monkeypatch.setattr(providers.provider, "MOST_LISTED", 0)
+    box = ITAIPU if name == "tellus" else BRANDENBURG
+    with pytest.raises(ValueError, match=r"has \d+ results there: give a `limit`, smaller bounds, or filters"):
+        connect(name, practice_server).search(box)
+    assert len(connect(name, practice_server).search(box, limit=1)) == 1
+
+
+@pytest.mark.parametrize("query", ["appid=1", "sig=x", "access_token=y", "password=z"])
+def test_a_template_that_holds_a_key_is_refused(query):
+    with pytest.raises(ValueError, match="holds a key"):
+        providers.connect("xyz", template="https://tiles.example.org/{z}/{x}/{y}.png?" + query, credit="c", licence="l")
+
+
 # --- the practice server
 
 

@@ -3,6 +3,7 @@
 import html
 import json
 import math
+import random
 import re
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -30,7 +31,10 @@ class Photos(Provider):
                 f"of them, {MOST_CIRCLES} are allowed: give smaller ones"
             )
         seen = set()
-        for box in cut(bounds, parts):
+        boxes = cut(bounds, parts)
+        if limit:  # else all would lie in the corner where the search begins
+            random.Random(0).shuffle(boxes)
+        for box in boxes:
             for one in self._around(box, limit, **filters):
                 if limit and len(seen) >= limit:
                     return

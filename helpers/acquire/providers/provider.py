@@ -12,6 +12,7 @@ from helpers.acquire import download, packs, tiles
 from helpers.acquire.client import Client, Policy, mask
 
 MOST_FOUND = 100_000  # no lesson needs more: the paging is broken, or the bounds are far too wide
+MOST_LISTED = 5_000  # results of a search without a limit
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which waits for nobody else
 
@@ -103,6 +104,15 @@ def expect(answer, name, who, kind=list):
         got = mask(answer)[:200]
         raise ValueError(f"the answer of {who} has no {name!r}: its API may have changed; got: {got}")
     return answer[name]
+
+
+def refuse_many(total, who, limit):
+    """ValueError where a search without a limit would list more than anybody looks through."""
+    if limit is None and isinstance(total, int) and total > MOST_LISTED:
+        raise ValueError(
+            f"{who} has {total:,} results there: give a `limit`, smaller bounds, or filters. Without a limit, at most "
+            f"{MOST_LISTED:,} are listed"
+        )
 
 
 def pages_once(pages, who, limit=None):

@@ -19,6 +19,7 @@ from helpers.acquire.providers.provider import (
     geometry_bounds,
     halves,
     pages_once,
+    refuse_many,
     safe_name,
 )  # fmt: skip
 
@@ -59,8 +60,12 @@ class EarthSearch(Provider):
         query = None if cloud_cover_below is None else {"eo:cloud_cover": {"lt": cloud_cover_below}}
         for box in halves(bounds):
             asked = catalogue.search(collections=[self.collection], bbox=box, datetime=date, query=query, limit=100)
-            pages = ([self._found(item) for item in page["features"]] for page in asked.pages_as_dicts())
+            pages = (self._page(page, limit) for page in asked.pages_as_dicts())
             yield from pages_once(pages, self.name, limit)
+
+    def _page(self, page, limit):
+        refuse_many(page.get("numberMatched"), self.name, limit)
+        return [self._found(item) for item in page["features"]]
 
     def _found(self, item):
         name, facts = expect(item, "id", self.name, str), expect(item, "properties", self.name, dict)

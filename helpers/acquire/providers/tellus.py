@@ -15,6 +15,7 @@ from helpers.acquire.providers.provider import (
     geometry_bounds,
     halves,
     pages_once,
+    refuse_many,
     safe_name,
 )  # fmt: skip
 
@@ -59,15 +60,16 @@ class Tellus(Provider):
         for west, south, east, north in halves(bounds):
             ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
             asked = body | {"intersects": {"type": "Polygon", "coordinates": [ring]}}
-            yield from pages_once(self._pages(asked, known), self.name, limit)
+            yield from pages_once(self._pages(asked, known, limit), self.name, limit)
 
-    def _pages(self, body, known):
+    def _pages(self, body, known, limit):
         count, total = 0, 1
         while count < total:
             answer = self.client.post_json(f"{self._api}/data-search/", body)
             page, meta = expect(answer, "features", self.name), expect(answer, "meta", self.name, dict)
+            refuse_many(expect(meta, "total", self.name, int), self.name, limit)
             yield [self._found(feature, known) for feature in page]
-            count, total = count + len(page), expect(meta, "total", self.name, int)
+            count, total = count + len(page), meta["total"]
             if count < total:
                 body = expect(meta, "search-condition", self.name, dict)  # with the next cursor in it
                 if not page:

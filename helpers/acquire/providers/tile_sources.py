@@ -55,7 +55,7 @@ class Xyz(Tiles):
             )
         if sorted(fields) != ["x", "y", "z"] or parts.scheme not in ("http", "https") or not host:
             raise ValueError(f"template {template!r}: expected an address with {{z}}, {{x}} and {{y}}, each once")
-        if parts.username or re.search(r"(?i)(key|token|secret|signature)[^=&]*=", parts.query):
+        if parts.username or re.search(r"(?i)(key|token|secret|sig|appid|auth|password)[^=&]*=", parts.query):
             raise ValueError(
                 f"the template for {host} holds a key, and manifests show templates: put the key into an environment "
                 "variable, and give that name as `key_name`, and the parameter's as `key_parameter`"
