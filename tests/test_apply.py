@@ -265,10 +265,12 @@ def test_wrong_bands_are_named(tmp_path, make_scene, sharpen, bands):
     assert os.listdir(tmp_path) == ["in.tif"]
 
 
-def test_eight_bits_for_a_model_of_sixteen(tmp_path, make_scene, save):
-    model = save(models.srcnn(3, filters=(4, 4)), "wide", scale=1, value_range=[(7000, 20_000)] * 3)
+@pytest.mark.parametrize("highest", [20_000, 1])
+def test_eight_bits_for_a_model_of_sixteen_or_of_reflectance(tmp_path, make_scene, save, highest):
+    model = save(models.srcnn(3, filters=(4, 4)), "wide", scale=1, value_range=[(0, highest)] * 3)
     scene = make_scene(20, 20, dtype="uint8")
-    with pytest.raises(ValueError, match="8-bit pixels.*values up to 20000.*--value-range LO,HI or --value-range auto"):
+    wanted = f"8-bit pixels.*values up to {highest}.*--value-range LO,HI or --value-range auto"
+    with pytest.raises(ValueError, match=wanted):
         sharpened(model, scene, tmp_path)
     assert os.listdir(tmp_path) == ["in.tif"]
     for value_range in [(0, 255), "auto"]:

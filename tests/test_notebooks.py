@@ -24,6 +24,7 @@ from helpers.acquire import download, packs
 
 NOTEBOOKS = runs.notebooks()
 SCORED = [path for path in NOTEBOOKS if path.stem.startswith(("02", "03", "04", "05", "06"))]
+LOWER_IS_BETTER = {"mae", "rmse", "spectral_angle_deg", "ergas"}
 COMPARED = "nbval-check-output"
 EXPORTED = """
 import json, sys
@@ -102,7 +103,8 @@ def test_scores_stand_beside_a_baseline(smoke_run, path):
             assert row["gain_over"] in methods
             (base,) = [other for other in rows if other["method"] == row["gain_over"]]
             score = gain.removeprefix("gain_")
-            assert row[gain] == pytest.approx(row[score] - base[score], abs=1e-5)
+            better = -1 if score in LOWER_IS_BETTER else 1
+            assert row[gain] == pytest.approx(better * (row[score] - base[score]), abs=1e-5)
 
 
 @pytest.mark.parametrize("path", SCORED, ids=lambda path: path.stem)

@@ -167,7 +167,7 @@ def _value_ranges(image, bands, about, asked):
             raise ValueError(f"the value range {low:g},{high:g} should be two numbers, the second the larger")
         return [(low, high)] * len(bands)
     highest = max(high for _, high in about["value_range"])
-    if image.dtypes[0] == "uint8" and highest > 255:
+    if image.dtypes[0] == "uint8" and (highest > 255 or highest <= 2):  # trained on 16 bits, or on reflectance
         raise ValueError(
             f"the file has 8-bit pixels, and the model was trained on values up to {highest:g}: say which values are "
             "dark and bright with --value-range LO,HI or --value-range auto"
