@@ -46,6 +46,9 @@ def _parser():
     )
     apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
     apply.add_argument("--uncertainty", metavar="FILE.tif", help="write the spread over the eight flips and turns, too")
+    apply.add_argument("--only-clouded", metavar="TOLERANCE", nargs="?", type=_tolerance, const=True, default=False,
+                       help="for cloud removal: leave clear pixels exactly as they are, those that the model changes "
+                       "in no band by this fraction of the value range or more (0.02 where none is given)")  # fmt: skip
     apply.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
     apply.set_defaults(command=_apply)
 
@@ -85,6 +88,15 @@ def _window(text):
     return column, row, width, height
 
 
+def _tolerance(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} should be a number, such as 0.05, or be left out: then put the option behind the file names"
+        ) from None
+
+
 def _fetch(options):
     from helpers.acquire import packs
 
@@ -122,6 +134,7 @@ def _apply(options):
         apply(
             options.model, options.source, options.target, value_range=options.value_range, window=options.window,
             resume=options.resume, tta=options.tta, uncertainty=options.uncertainty,
+            only_clouded=options.only_clouded,
         )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from helpers import paths
+from helpers.apply.clouded import largest_changes, leave_clear, summary, tolerance
 from helpers.apply.network import Predictor, load_model, model_path
-from helpers.apply.windows import Blend, Grid, filled, read
+from helpers.apply.windows import Blend, Grid, filled, read, read_numbers
 from helpers.apply.working import Layer, Working, fingerprint
 from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, unplaced_is_fine
 
@@ -26,8 +27,8 @@ CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory othe
 
 
 def apply(
-    model, source, target, *, value_range=None, window=None, resume=False, tta=False, uncertainty=None, window_px=256,
-    progress=True,
+    model, source, target, *, value_range=None, window=None, resume=False, tta=False, uncertainty=None,
+    only_clouded=False, window_px=256, progress=True,
 ):  # fmt: skip
     """Apply a network to a whole image and write the result as a cloud-optimised GeoTIFF on the same ground.
 
@@ -48,16 +49,23 @@ def apply(
         tta: average the answers to all eight flips and turns of the image.
         uncertainty: GeoTIFF to write, too: the standard deviation of these eight answers, float32, in the unit of
             the output.
+        only_clouded: leave what was clear exactly as the file has it, and write the network's answer only where it
+            found cloud, haze or shadow: where it differs from the input in any band by as much as this fraction of
+            the value range, or more (True: `clouded.TOLERANCE`). Blended and averaged answers are what counts. The
+            share that was left is printed. `uncertainty` is written everywhere. Only a clear value that the output
+            would take for no-data (0 beside a mask, say) moves to the neighbouring number.
         window_px: side of a window without its overlap, pixels of `source`; less for networks that are given the
             enlarged image.
         progress: show a progress bar.
 
     Raises:
         ValueError: wrong bands, a file that cannot be read or ends too early, target on top of source, a window
-            outside of the image, 8-bit pixels for a model that was trained on a wider range, or an interrupted run of
-            another job; all before anything is computed.
+            outside of the image, 8-bit pixels for a model that was trained on a wider range, `only_clouded` for a
+            model whose output cannot hold the file's own values, or an interrupted run of another job; all before
+            anything is computed.
         OSError: not enough room on the disk.
     """
+    fraction = tolerance(only_clouded)
     source, targets = Path(source), [Path(path) for path in (target, uncertainty) if path is not None]
     for path in targets:
         if source.exists() and path.exists() and source.samefile(path):
@@ -72,6 +80,9 @@ def apply(
         region = _region(image, window)
         _refuse_truncated(image, bands)
         ranges = _value_ranges(image, bands, about, value_range)
+        largest = largest_changes(fraction, image, bands, about, ranges)
+        if largest is not None:
+            about = about | {"value_range_out": None}  # it is the input's: so are scales, offsets and units
         predictor = Predictor(
             network, about, ranges, _output_ranges(about, ranges), augment=tta, spread=uncertainty is not None
         )
@@ -85,6 +96,7 @@ def apply(
             "value range": [[float(low), float(high)] for low, high in ranges], "window": region,
             "size of windows": grid.cell, "test-time augmentation": tta,
             "uncertainty": [str(path.resolve()) for path in targets[1:]],
+            "only clouded": fraction,
         }  # fmt: skip
         working = Working(_layers(image, bands, about, region, targets), job, resume=resume)
         if image.crs is None:
@@ -94,9 +106,11 @@ def apply(
             )
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            _run(image, bands, predictor, grid, about["scale"], working, progress)
+            _run(image, bands, predictor, grid, about["scale"], working, largest, progress)
             for number, temporary in enumerate(temporaries):
                 working.deliver(number, temporary)
+    if largest is not None:
+        print(summary(*working.left))
 
 
 def _open(source):
@@ -116,6 +130,7 @@ def _matching_bands(image, wanted):
         raise ValueError(
             f"the model expects the bands {', '.join(wanted)}; the file has {len(names)}: {', '.join(names)}"
         )
+    warnings.warn(f"the file does not name its bands: they are taken as {', '.join(wanted)}", stacklevel=3)
     return indices
 
 
@@ -214,7 +229,7 @@ def _layers(image, bands, about, region, targets):
     return layers
 
 
-def _run(image, bands, predictor, grid, scale, working, progress):
+def _run(image, bands, predictor, grid, scale, working, largest, progress):
     """Read ahead in one thread, compute in this one, write behind in another."""
     from tqdm.auto import tqdm
 
@@ -227,23 +242,25 @@ def _run(image, bands, predictor, grid, scale, working, progress):
         begin = min(begin, next(index for index, cell in enumerate(cells) if cell[0] == row))
 
     def fetch(batch):
-        pixels, gaps = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), []
+        pixels, gaps, numbers = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), [], []
         for slot, index in enumerate(batch):
             window = grid.read(image, bands, cells[index])
             gaps.append(np.isnan(window).any(axis=-1))
             pixels[slot] = filled(window)
-        return batch, pixels, gaps
+            # float32 is not exact for every data type
+            numbers.append(None if largest is None else grid.read(image, bands, cells[index], read_numbers))
+        return batch, pixels, gaps, numbers
 
     def answered(fetched):
-        batch, pixels, gaps = fetched
+        batch, pixels, gaps, numbers = fetched
         if all(gap.all() for gap in gaps):
             side = (grid.side - 2 * grid.margin) * scale
-            return batch, gaps, np.zeros((size, side, side, predictor.bands), "float32")
-        return batch, gaps, predictor(pixels, grid.margin * scale)
+            return batch, gaps, numbers, np.zeros((size, side, side, predictor.bands), "float32")
+        return batch, gaps, numbers, predictor(pixels, grid.margin * scale)
 
     def store(answers):
         batch, parts = answers[0], []
-        for index, gap, answer in zip(*answers, strict=False):
+        for index, gap, own, answer in zip(*answers, strict=False):
             complete = blend(cells[index], answer)
             (top, bottom), (left, right) = grid.finished_by(cells[index])
             if index < working.finished or bottom <= top or right <= left:
@@ -253,10 +270,14 @@ def _run(image, bands, predictor, grid, scale, working, progress):
                 (top - row) * scale : (bottom - row) * scale, (left - column) * scale : (right - column) * scale
             ]
             row, column = row - grid.margin, column - grid.margin
-            gap = gap[top - row : bottom - row, left - column : right - column]
+            inside, same = np.s_[top - row : bottom - row, left - column : right - column], None
+            gap = gap[inside]
             if gap.any():
                 part[gap.repeat(scale, axis=0).repeat(scale, axis=1)] = np.nan
-            parts.append(((top - grid.region[0]) * scale, (left - grid.region[1]) * scale, part))
+            if own is not None:
+                own, estimate = own[inside], part[..., : len(bands)]
+                same = leave_clear(estimate, own, largest), own
+            parts.append(((top - grid.region[0]) * scale, (left - grid.region[1]) * scale, part, same))
         if batch.stop > working.finished:
             working.write(parts, batch.stop)
         return len(batch)

@@ -73,18 +73,24 @@ class Grid:
             sides.append((max(begin, start), min(end, start + length)))
         return tuple(sides)
 
-    def read(self, image, bands, cell):
+    def read(self, image, bands, cell, how=None):
         """The pixels of a window, mirrored beyond the edge of the image.
 
+        Args:
+            image: open rasterio dataset.
+            bands: 1-based indices.
+            cell: (row, column).
+            how: `read_numbers`; default: `read`.
+
         Returns:
-            float32 (side, side, bands), NaN without data.
+            array (side, side, bands): float32, NaN without data, where it is `read`.
         """
         top, left = (index * self.cell - self.reach for index in cell)
         rows, columns = (
             (max(0, top), min(self.height, top + self.side)),
             (max(0, left), min(self.width, left + self.side)),
         )
-        pixels = read(image, bands, window=Window.from_slices(rows, columns))
+        pixels = (how or read)(image, bands, window=Window.from_slices(rows, columns))
         pad = [(0, 0), (rows[0] - top, top + self.side - rows[1]), (columns[0] - left, left + self.side - columns[1])]
         return np.moveaxis(np.pad(pixels, pad, mode="symmetric"), 0, -1)
 
@@ -95,8 +101,13 @@ def _rounded_up(size, multiple):
 
 def read(image, bands, **options):
     """float32 (bands, height, width) of an open image, NaN without data; a ValueError where the file ends too early."""
+    return read_numbers(image, bands, out_dtype="float32", masked=True, **options).filled(np.nan)
+
+
+def read_numbers(image, bands, **options):
+    """The same as the file has it: its data type, whatever stands where there is no data."""
     try:
-        return image.read(bands, out_dtype="float32", masked=True, **options).filled(np.nan)
+        return image.read(bands, **options)
     except RasterioError as error:
         raise ValueError(
             f"{image.name} cannot be read to its end ({error.__cause__ or error}): is it whole?"
