@@ -136,6 +136,129 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
     return keras.Model(low_res, estimates if multi_scale else estimates[0], name="residual_upsampler")
 
 
+def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
+    """A U-Net: down to a small image that sees far, and up again past connections that carry the detail over.
+
+    Args:
+        bands: number of bands in.
+        bands_out: number of bands out; default: as many.
+        filters: of the first layer; doubled at each halving, up to eight times.
+        depth: number of halvings; sides of images must be multiples of 2 ** depth.
+        published: as pix2pix has it - batch normalisation, dropout, transposed convolutions, tanh - instead of what
+            needs fewer steps here: no normalisation, and enlarging before convolving, without checkerboards.
+
+    Returns:
+        keras.Model, (batch, height, width, bands) to (batch, height, width, bands_out), values 0 to 1.
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
+    """
+    image = keras.Input((None, None, bands), name="image")
+    answer = _full_size(_unet_features(image, filters, depth, published), bands_out or bands, start="glorot_uniform")
+    answer = ops.tanh(answer) / 2 if published else answer
+    return keras.Model(image, layers.Rescaling(1.0, 0.5, dtype="float32")(answer), name="unet")
+
+
+def cloud_remover(bands, *, light, filters=32, depth=4):
+    """A U-Net that says what cloud there is, and the physics of scattering, solved for the ground, as its last layer.
+
+    Cloudy = ground x shade x t + light x (1 - t), with a transmittance t = exp(-depth). Where the network finds neither
+    depth nor shade, the answer *is* the input; where a cloud cannot be seen through, an image that the network makes up
+    takes over.
+
+    Args:
+        bands: number of bands in and out.
+        light: what an opaque cloud measures, per band, 0 to 1 within the value range (it may lie above): where the
+            network begins to look for it.
+        filters, depth: as of `unet`.
+
+    Returns:
+        keras.Model, (batch, height, width, bands) to the same shape, values 0 to 1; sides are multiples of 2 ** depth.
+
+    Source: the formula of `pairs.clouds.cover_with`.
+    """
+    image = keras.Input((None, None, bands), name="image")
+    features = _unet_features(image, filters, depth)
+    transmittance = ops.exp(-_never_negative(_full_size(features, bands)))
+    shade = 0.3 + 0.7 * ops.exp(-_never_negative(_full_size(features, 1)))
+    veil = (1 - transmittance) * _full_size(features, bands, light)
+    cleared = (image - veil) / (ops.maximum(transmittance, 0.1) * shade)
+    unseen = ops.sigmoid(_full_size(features, 1, -2.0)) * ops.mean(1 - transmittance, axis=-1, keepdims=True)
+    return keras.Model(image, cleared + unseen * (_full_size(features, bands, 0.5) - cleared), name="cloud_remover")
+
+
+def _never_negative(values):
+    """Almost ReLU, but with a slope everywhere: where a ReLU is 0 for all pixels nothing is ever learned again."""
+    return ops.softplus(5 * values) / 5
+
+
+def _unet_features(image, filters, depth, published=False):
+    """What a U-Net knows, at half the size of the image: full-size layers would cost more than all others together."""
+    widths = [filters * min(2**level, 8) for level in range(depth)]
+    features, passed = layers.LeakyReLU(0.2)(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
+    for width in widths[1:]:
+        passed.append(features)
+        features = layers.LeakyReLU(0.2)(_normalised(_halved(features, width), published))
+    for width in reversed(widths[:-1]):
+        if published:
+            features = _normalised(layers.Conv2DTranspose(width, 4, strides=2, padding="same")(features), published)
+            features = layers.ReLU()(layers.Dropout(0.5)(features) if width == 8 * filters else features)
+        else:
+            features = _conv(width, 3)(layers.UpSampling2D(2)(features))
+        features = layers.Concatenate()([features, passed.pop()])
+    return features if published else _conv(filters, 3)(features)
+
+
+def _halved(features, filters):
+    return layers.Conv2D(filters, 4, strides=2, padding="same", kernel_initializer="he_normal")(features)
+
+
+def _normalised(features, published):
+    return layers.BatchNormalization(momentum=0.9)(features) if published else features
+
+
+def _full_size(features, bands, bias=0.0, start="zeros"):
+    """Images of twice the size of the features; with a start of zeros, `bias` everywhere until something is learned."""
+    folded = layers.Conv2D(4 * bands, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
+    return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
+
+
+def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64, published=False):
+    """PatchGAN: judges every patch of an image by itself, beside the input that it was made from.
+
+    Args:
+        bands: number of bands of the image.
+        condition: number of bands of the input that it is shown with; 0 = none.
+        receptive_field_px: side of a patch: 1, 16, 34, 70, 142 or 286 pixels.
+        filters: of the first layer; doubled at each further one, up to eight times.
+        published: batch normalisation, as pix2pix has it.
+
+    Returns:
+        keras.Model, list of (batch, height, width, bands) - the condition first, if any - to logits (batch, rows,
+        columns, 1): positive where a patch looks real.
+
+    Raises:
+        ValueError: no whole number of layers has such a receptive field.
+
+    Source: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
+    """
+    fields = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+    if receptive_field_px not in fields:
+        raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {', '.join(map(str, fields))}")
+    images = [
+        keras.Input((None, None, count), name=f"image_{count}_{n}")
+        for n, count in enumerate((condition, bands))
+        if count
+    ]
+    features = layers.Rescaling(2.0, -1.0)(layers.Concatenate()(images) if condition else images[0])
+    halvings, kernel = fields[receptive_field_px], 4 if receptive_field_px > 1 else 1
+    for level in range(halvings + 1 if halvings else 2):
+        width, strides = filters * min(2**level, 8), 2 if level < halvings else 1
+        features = layers.Conv2D(width, kernel, strides=strides, padding="same")(features)
+        features = layers.LeakyReLU(0.2)(_normalised(features, published and level > 0))
+    logits = layers.Conv2D(1, kernel, padding="same", dtype="float32")(features)
+    return keras.Model(images, logits, name="patch_discriminator")
+
+
 def multi_scale_discriminator(bands, *, sizes=3, filters=32):
     """Judges an image at several sizes at once, patch by patch: the discriminator of notebook 03.
 
@@ -205,31 +328,35 @@ def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
     return layers.Conv2D(filters, kernel_size, padding="same", activation=activation, kernel_initializer=start)
 
 
-def receptive_field_px(model, most_px=512):
+def receptive_field_px(model, most_px=512, multiple=1):
     """How wide a square of input pixels one output pixel depends on: as far as the gradient of a copy reaches.
 
     Args:
         model: keras.Model with one input image and one output image.
         most_px: where the field is wider than that, the context counts as global.
+        multiple: sides of images must be multiples of it; the field is then that of a square of so many output pixels,
+            less their own width, which is what windows that begin at multiples need.
 
     Returns:
         int, pixels of the network's own input; None where the context is global.
     """
-    copy, side = model.__class__.from_config(model.get_config()), 33  # not how it was compiled
-    copy.set_weights([np.abs(weight) + 0.01 for weight in model.get_weights()])  # positive, so that no paths cancel
+    copy, count = model.__class__.from_config(model.get_config()), max(3, 33 // multiple | 1)  # not how it was compiled
+    means = [np.ones_like(w) * (w.shape[-1] / w.size if w.ndim > 1 else w) for w in model.get_weights()]
+    copy.set_weights(means)  # layers that average: no two paths cancel, nothing is saturated
     while True:
+        side = count * multiple
         image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))
         with tf.GradientTape() as tape:
             answer = copy(image)
-            scale = answer.shape[1] // side
-            middle = slice(side // 2 * scale, side // 2 * scale + scale)
+            first, width = count // 2 * multiple, answer.shape[1] // side * multiple
+            middle = slice(first * answer.shape[1] // side, first * answer.shape[1] // side + width)
             centre = tf.reduce_sum(answer[:, middle, middle])
         reached = np.flatnonzero(np.abs(tape.gradient(centre, image)[0]).max(axis=(0, 2)) > 0)
         if reached[0] > 0:
-            return int(np.ptp(reached)) + 1
+            return 2 * int(max(first - reached[0], reached[-1] - first - multiple + 1)) + 1
         if side > most_px:
             return None
-        side = 2 * side - 1
+        count = 2 * count - 1
 
 
 def multiply_adds_per_pixel(model, scale=1):

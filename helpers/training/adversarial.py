@@ -34,7 +34,7 @@ class Adversarial(keras.Model):
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional, self.penalty = weight, kind, conditional, penalty
         self.ramp_steps, self.decay = ramp_steps, decay
-        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
+        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm", "discriminator_norm"]
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
     def call(self, inputs, training=False):
@@ -72,7 +72,7 @@ class Adversarial(keras.Model):
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items()) + ramp * self.weight * opinion
             scaled = self._scaled("generator", loss), self._scaled("discriminator", against)
         norm = self._update("generator", generator_tape, scaled[0])
-        self._update("discriminator", discriminator_tape, scaled[1])
+        against_norm = self._update("discriminator", discriminator_tape, scaled[1])
         decay = ops.minimum(self.decay, (1 + step) / (10 + step))  # early on, an average over few steps
         for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
             average.assign(decay * average + (1 - decay) * weight)
@@ -80,7 +80,9 @@ class Adversarial(keras.Model):
                  ops.mean(ops.cast(real > _BORDER[self.kind], "float32")) / 2
                  + ops.mean(ops.cast(fake < _BORDER[self.kind], "float32")) / 2)  # fmt: skip
         seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
-        for name, value in (seen | {"accuracy": right, "gradient_norm": norm}).items():
+        for name, value in (
+            seen | {"accuracy": right, "gradient_norm": norm, "discriminator_norm": against_norm}
+        ).items():
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
 
@@ -107,7 +109,7 @@ def _shrunk(target, like):
 def fit_adversarial(
     generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, validation, checkpoint,
     kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, betas=(0.5, 0.999), baseline=None, reports=20,
-    settings=None, board=None,
+    settings=None, board=None, keep_best=False, watch=None,
 ):  # fmt: skip
     """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
 
@@ -120,11 +122,12 @@ def fit_adversarial(
         validation: (inputs, targets) arrays, scored at every report in PSNR.
         checkpoint: file that holds the state between reports.
         betas: of Adam.
-        baseline, reports, settings, board: as of `fit`.
+        baseline, reports, settings, board, keep_best, watch: as of `fit`; scored is the averaged generator.
 
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame with the columns step, seconds,
-        loss, one for each term, adversarial, discriminator, accuracy, gradient_norm, psnr_db.
+        loss, one for each term, adversarial, discriminator (losses), accuracy, gradient_norm, discriminator_norm,
+        psnr_db, and what `watch` adds.
 
     Raises:
         ValueError: unknown kind, or the checkpoint belongs to other settings.
@@ -142,5 +145,5 @@ def fit_adversarial(
     shaped |= {"ramp_steps": ramp_steps, "terms": {name: share for name, (share, _) in terms.items()}}
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
     history = train(model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
-                    board=board)  # fmt: skip
+                    keep_best=keep_best, board=board, watch=watch)  # fmt: skip
     return model.averaged, pd.DataFrame(history)

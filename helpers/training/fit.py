@@ -16,6 +16,7 @@ from helpers.training.monitor import Monitor
 def fit(
     model, make_dataset, *, steps, learning_rate, device, validation, checkpoint,
     loss="mse", baseline=None, ema=None, keep_best=False, reports=20, settings=None, board=None,
+    watch=None,
 ):  # fmt: skip
     """Train a network, reporting and saving its whole state at regular steps.
 
@@ -38,9 +39,10 @@ def fit(
         reports: how often to report, score and save.
         settings: dict of what else shaped the training; a checkpoint of other settings is refused.
         board: folder for TensorBoard's scalars and preview images, or None.
+        watch: function of the model that gives a dict of further scores for every report, or None.
 
     Returns:
-        pandas.DataFrame with the columns step, seconds, loss, psnr_db.
+        pandas.DataFrame with the columns step, seconds, loss, psnr_db and those of `watch`.
 
     Raises:
         ValueError: the checkpoint belongs to other settings.
@@ -58,12 +60,12 @@ def fit(
     state = State(checkpoint, model, settings)
     history = train(
         model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
-        keep_best=keep_best, board=board,
+        keep_best=keep_best, board=board, watch=watch,
     )  # fmt: skip
     return pd.DataFrame(history)
 
 
-def train(model, make_dataset, state, *, steps, validation, baseline, reports, keep_best=False, board=None):
+def train(model, make_dataset, state, *, steps, validation, baseline, reports, keep_best=False, board=None, watch=None):
     """The loop below `fit` and `fit_adversarial`: from where the state left off to the last step.
 
     Args:
@@ -79,7 +81,7 @@ def train(model, make_dataset, state, *, steps, validation, baseline, reports, k
     if first < steps:
         monitor = Monitor(model.name, steps=steps, score="psnr_db", baseline=baseline)
         every = max(1, steps // reports)
-        reporter = Reporter(state, history, monitor, validation, every=every, steps=steps, board=board)
+        reporter = Reporter(state, history, monitor, validation, every=every, steps=steps, board=board, watch=watch)
         model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
     if keep_best:
@@ -136,11 +138,11 @@ class State:
 class Reporter(keras.callbacks.Callback):
     """Every few steps: score the validation patches, add a row to the history, save the state, show it."""
 
-    def __init__(self, state, history, monitor, validation, *, every, steps, board=None):
+    def __init__(self, state, history, monitor, validation, *, every, steps, board=None, watch=None):
         super().__init__()
         self.board = board and tf.summary.create_file_writer(str(board))
         self.state, self.history, self.monitor, self.validation = state, history, monitor, validation
-        self.every, self.steps = every, steps
+        self.every, self.steps, self.watch = every, steps, watch or (lambda model: {})
         self.at = history[-1]["step"] if history else 0
         self.seconds = history[-1]["seconds"] if history else 0.0
 
@@ -161,6 +163,7 @@ class Reporter(keras.callbacks.Callback):
         psnr_db = metrics.psnr(np.clip(targets, 0, 1), estimates, data_range=1).mean()
         losses = {name: float(value) for name, value in logs.items()}
         row = {"step": self.at, "seconds": self.seconds, **losses, "psnr_db": float(psnr_db)}
+        row |= {name: float(value) for name, value in self.watch(self.model).items()}
         if psnr_db >= max((before["psnr_db"] for before in self.history), default=psnr_db):
             self.state.save_best()
         self.history.append(row)
