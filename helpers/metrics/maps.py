@@ -1,0 +1,287 @@
+"""How close a map comes to the true one: classes, boundaries, and whether it looks like a map at all.
+
+Class scores are computed from counts that can be summed, because an image of one continent holds too little of the rare
+classes: count image by image, sum, then score. `gain_pooled` draws the images anew to say how certain a gain is.
+"""
+
+import numpy as np
+
+FILTER_PX, FILTERS, SCALES = 5, 64, 3  # of `random_features`
+
+
+def decode(picture, legend):
+    """Class of every pixel of a map: the nearest colour of the legend, whatever the distance.
+
+    Args:
+        picture: (..., height, width, 3), uint8, or float with 0 to 1 for the same range.
+        legend: dict from class to (red, green, blue), 0 to 255.
+
+    Returns:
+        uint8 (..., height, width), places in the legend; the first where two are equally near.
+
+    Raises:
+        ValueError: no colours, or a value is not finite.
+    """
+    picture = np.asarray(picture)
+    if picture.shape[-1:] != (3,):
+        raise ValueError(f"the picture has shape {picture.shape}; expected (..., height, width, 3): red, green, blue")
+    if not np.isfinite(picture).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(picture))} values of the picture are NaN or infinite")
+    colours = picture.astype(np.float32) * (1 if picture.dtype == np.uint8 else 255)
+    classes, least = np.zeros(picture.shape[:-1], np.uint8), np.full(picture.shape[:-1], np.inf, np.float32)
+    for number, colour in enumerate(legend.values()):
+        distance = ((colours - np.float32(colour)) ** 2).sum(axis=-1)
+        classes[distance < least] = number
+        least = np.minimum(least, distance)
+    return classes
+
+
+def confusion(classes, estimate, count):
+    """How many pixels of each class were taken for which.
+
+    Args:
+        classes: int (batch, height, width), the truth.
+        estimate: same shape.
+        count: number of classes; both hold 0 to count - 1.
+
+    Returns:
+        int64 (batch, count, count): row true class, column estimated class. `.sum(axis=0)` pools the images.
+
+    Raises:
+        ValueError: shapes differ, or a class is none of these.
+    """
+    classes, estimate = _class_images(classes, estimate)
+    for name, images in (("truth", classes), ("estimate", estimate)):
+        if images.min() < 0 or images.max() >= count:
+            raise ValueError(f"the {name} holds classes {images.min()} to {images.max()}; expected 0 to {count - 1}")
+    both = classes.reshape(len(classes), -1) * count + estimate.reshape(len(classes), -1)
+    return np.array([np.bincount(image, minlength=count**2).reshape(count, count) for image in both])
+
+
+def iou(confusion):
+    """Intersection over union of each class.
+
+    Args:
+        confusion: (..., count, count), from `confusion`, pooled or not.
+
+    Returns:
+        float64 (..., count), 0 to 1; NaN for a class that is absent from both truth and estimate: it was not tested.
+    """
+    confusion = np.asarray(confusion, np.float64)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    union = confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits
+    return np.divide(hits, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_iou(confusion):
+    """Mean of `iou` over the classes that occur in truth or estimate; one that is only estimated counts as 0.
+
+    Args:
+        confusion: (..., count, count).
+
+    Returns:
+        float64 (...), 0 to 1.
+    """
+    return np.nanmean(iou(confusion), axis=-1)
+
+
+def pixel_accuracy(confusion):
+    """Share of pixels whose class is right; blind to what is rare.
+
+    Args:
+        confusion: (..., count, count).
+
+    Returns:
+        float64 (...), 0 to 1.
+    """
+    confusion = np.asarray(confusion, np.float64)
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+
+
+def boundary_counts(classes, estimate, *, of, tolerance_px):
+    """How many pixels of a class's boundary the other map has near by.
+
+    The boundary of a class is its pixels with a neighbour (of four) of another class: of the ocean, the coast; of a
+    river one or two pixels wide, all of it. The edge of the image is none.
+
+    Args:
+        classes: int (batch, height, width), the truth.
+        estimate: same shape.
+        of: class, or several that count as one, such as (ocean, lake).
+        tolerance_px: up to which distance between the centres of pixels "near by" reaches.
+
+    Returns:
+        int64 (batch, 4): estimated pixels with a true one near by, all estimated ones, true pixels with an estimated
+        one near by, all true ones.
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    def boundary(image):
+        inside = np.isin(image, of)
+        padded = np.pad(inside, 1, mode="edge")
+        return inside & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+
+    def near(some, other):
+        return np.count_nonzero(some & (distance_transform_edt(~other) <= tolerance_px)) if other.any() else 0
+
+    counts = []
+    for truth, guess in zip(*_class_images(classes, estimate), strict=True):
+        true, found = boundary(truth), boundary(guess)
+        counts.append((near(found, true), found.sum(), near(true, found), true.sum()))
+    return np.array(counts, np.int64)
+
+
+def f1(counts):
+    """Harmonic mean of precision and recall.
+
+    Args:
+        counts: (..., 4), from `boundary_counts`, summed over images or not.
+
+    Returns:
+        float64 (...), 0 to 1; 1 where there is nothing to find and nothing was found.
+    """
+    near_found, found, near_true, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    precision, recall = near_found / np.maximum(found, 1), near_true / np.maximum(true, 1)
+    both = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1)
+    return np.where((found == 0) & (true == 0), 1.0, both)
+
+
+def boundary_f1(classes, estimate, *, of, tolerance_px):
+    """F-score of a class's boundary, pooled over the images; arguments as of `boundary_counts`.
+
+    Returns:
+        float, 0 to 1.
+
+    Source: Csurka et al. 2013, pooled instead of image by image.
+    """
+    return float(f1(boundary_counts(classes, estimate, of=of, tolerance_px=tolerance_px).sum(axis=0)))
+
+
+def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0, resamples=10_000):
+    """By how much a model beats a baseline in a pooled score, with a 95 % bootstrap interval over the images.
+
+    Images are drawn anew with replacement, the same for both; their counts are summed before they are scored. Images of
+    one continent resemble each other, so the true uncertainty is rather larger than the interval.
+
+    Args:
+        model_counts: (images, ...), from `confusion` or `boundary_counts`.
+        baseline_counts: of the same images in the same order.
+        score: function from summed counts, with any axes in front, to the score: `mean_iou`, `pixel_accuracy`, `f1`,
+            or `lambda counts: iou(counts)[..., 2]` for one class, if no draw is without it.
+        seed: of the resampling; the same seed gives the same interval.
+        resamples: how often the images are drawn.
+
+    Returns:
+        (gain, low, high), floats; positive is in favour of the model. The gain is that of all images, not the mean of
+        the draws.
+
+    Raises:
+        ValueError: not two sets of counts of one shape, fewer than two images, or a draw without a score.
+
+    Source: Efron 1979, percentile interval.
+    """
+    both = [np.asarray(counts, np.float64) for counts in (model_counts, baseline_counts)]
+    if both[0].shape != both[1].shape or len(both[0]) < 2:
+        raise ValueError(
+            f"counts have shapes {both[0].shape} and {both[1].shape}; expected those of the same images, at least two"
+        )
+    images = len(both[0])
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    model, baseline = (score(np.tensordot(draws, counts, 1)) for counts in both)
+    if not np.isfinite(model - baseline).all():
+        raise ValueError("some draws have no score, as a class is in too few images: use a score of several classes")
+    low, high = np.percentile(model - baseline, [2.5, 97.5])
+    model, baseline = (score(counts.sum(axis=0)) for counts in both)
+    return float(model - baseline), float(low), float(high)
+
+
+def kid(real, fake):
+    """Kernel distance between two sets of images, from features of each image: do they look as if drawn by one hand?
+
+    The unbiased estimate of the squared maximum mean discrepancy, with the kernel (x . y / features + 1) ** 3. It may
+    be slightly below 0 for sets that do not differ. It says nothing of whether a map fits its image, and its size
+    depends on the features: compare only numbers of the same ones.
+
+    Args:
+        real: float (images, features).
+        fake: float (other images, features).
+
+    Returns:
+        float.
+
+    Raises:
+        ValueError: other shapes, fewer than two images in a set, or a value that is not finite.
+
+    Source: Binkowski et al. 2018, there with features of Inception, which have to be downloaded.
+    """
+    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1] or min(len(real), len(fake)) < 2:
+        raise ValueError(
+            f"features have shapes {real.shape} and {fake.shape}; expected (images, features), at least two"
+        )
+    if not (np.isfinite(real).all() and np.isfinite(fake).all()):
+        raise ValueError("some features are NaN or infinite")
+
+    def kernel(some, other):
+        return (some @ other.T / real.shape[1] + 1) ** 3
+
+    def between_two(images):
+        values = kernel(images, images)
+        return (values.sum() - np.trace(values)) / (len(images) * (len(images) - 1))
+
+    return float(between_two(real) + between_two(fake) - 2 * kernel(real, fake).mean())
+
+
+def random_features(pictures, *, seed=0):
+    """Features for `kid` without any download: what filters of random numbers answer to a picture, at three scales.
+
+    Filters that were never trained see colours, edges and texture, not what they mean: a map with rivers in the wrong
+    place scores well. Name the score `kid_random`; published ones, of Inception, are not comparable.
+
+    Args:
+        pictures: (batch, height, width, 3), uint8, or float with 0 to 1 for the same range; 20 pixels or more wide.
+        seed: of the filters; compare only features of one seed.
+
+    Returns:
+        float64 (batch, 384): mean and standard deviation of what each of 3 x 64 filters answers, negative answers as 0.
+
+    Raises:
+        ValueError: other shapes, or pictures that are too small.
+
+    Source: that random filters with pooling tell textures apart: Jarrett et al. 2009.
+    """
+    pictures = np.asarray(pictures)
+    least = FILTER_PX * 2 ** (SCALES - 1)
+    if pictures.ndim != 4 or pictures.shape[3] != 3 or min(pictures.shape[1:3]) < least:
+        raise ValueError(f"pictures have shape {pictures.shape}; expected (batch, height, width, 3), {least} px wide")
+    filters = np.random.default_rng(seed).normal(size=(SCALES, 3 * FILTER_PX**2, FILTERS)).astype(np.float32)
+    # scaled so that the kernel's x . y / features is about 1 for natural pictures, and all its powers count
+    filters *= 4 / np.sqrt(filters.shape[1])
+    features = []
+    for picture in pictures:
+        image = picture.astype(np.float32) / (255 if pictures.dtype == np.uint8 else 1)
+        found = []
+        for scale in filters:
+            windows = np.lib.stride_tricks.sliding_window_view(image, (FILTER_PX, FILTER_PX), axis=(0, 1))[::2, ::2]
+            answers = np.maximum(windows.reshape(-1, len(scale)) @ scale, 0)
+            found += [answers.mean(axis=0), answers.std(axis=0)]
+            height, width = (side // 2 for side in image.shape[:2])
+            image = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
+        features.append(np.concatenate(found))
+    return np.array(features, np.float64)
+
+
+def _class_images(classes, estimate):
+    classes, estimate = np.asarray(classes), np.asarray(estimate)
+    if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
+        raise ValueError(
+            f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the same (batch, height, "
+            "width) for both, none of them 0; classes[None] makes a batch of one"
+        )
+    for images in (classes, estimate):
+        if not np.issubdtype(images.dtype, np.integer):
+            raise ValueError(f"classes are whole numbers, not {images.dtype}; `decode` finds them in a picture")
+    return classes.astype(np.int64), estimate.astype(np.int64)
