@@ -159,11 +159,11 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
 
 
 def cloud_remover(bands, *, light, filters=32, depth=4):
-    """A U-Net that says what cloud there is, and the physics of scattering, solved for the ground, as its last layer.
+    """A U-Net that says what cloud there is; the physics of scattering, solved for the ground; and a gate.
 
-    Cloudy = ground x shade x t + light x (1 - t), with a transmittance t = exp(-depth). Where the network finds neither
-    depth nor shade, the answer *is* the input; where a cloud cannot be seen through, an image that the network makes up
-    takes over.
+    Cloudy = ground x shade x t + light x (1 - t). The network names the transmittance t, the shade and the light, and
+    what it would paint where nothing can be seen. A gate, which looks at single pixels, decides where any of this
+    replaces the input: where it is shut, the answer *is* the input, but for a hundredth that keeps it learning.
 
     Args:
         bands: number of bands in and out.
@@ -178,17 +178,17 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     """
     image = keras.Input((None, None, bands), name="image")
     features = _unet_features(image, filters, depth)
-    transmittance = ops.exp(-_never_negative(_full_size(features, bands)))
-    shade = 0.3 + 0.7 * ops.exp(-_never_negative(_full_size(features, 1)))
-    veil = (1 - transmittance) * _full_size(features, bands, light)
-    cleared = (image - veil) / (ops.maximum(transmittance, 0.1) * shade)
-    unseen = ops.sigmoid(_full_size(features, 1, -2.0)) * ops.mean(1 - transmittance, axis=-1, keepdims=True)
-    return keras.Model(image, cleared + unseen * (_full_size(features, bands, 0.5) - cleared), name="cloud_remover")
-
-
-def _never_negative(values):
-    """Almost ReLU, but with a slope everywhere: where a ReLU is 0 for all pixels nothing is ever learned again."""
-    return ops.softplus(5 * values) / 5
+    veil = ops.sigmoid(_full_size(features, bands, -2.0))  # 1 - t
+    shade = 1 - 0.7 * ops.sigmoid(_full_size(features, 1, -3.0))
+    cleared = (image - veil * _full_size(features, bands, light)) / (ops.maximum(1 - veil, 0.1) * shade)
+    unseen = ops.sigmoid(_full_size(features, 1))
+    answer = cleared + unseen * (_full_size(features, bands, 0.5) - cleared)
+    # features have half the size, at which a gate would blur the rims of clouds
+    near = layers.Concatenate()([_full_size(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(image)])
+    near = layers.LeakyReLU(0.2)(layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(near))
+    opening = ops.sigmoid(layers.Rescaling(1.0, -1.0)(_image(near, 1)))
+    gate = ops.maximum(1.2 * opening - 0.2, 0.02 * opening)
+    return keras.Model(image, layers.Add(dtype="float32")([image, gate * (answer - image)]), name="cloud_remover")
 
 
 def _unet_features(image, filters, depth, published=False):

@@ -139,3 +139,41 @@ def test_the_perceptual_loss_compares_features(monkeypatch):
     other_nir = image.copy()
     other_nir[..., 3] = 0
     assert float(loss(image, image)) == float(loss(image, other_nir)) == 0 < float(loss(image, 1 - image))
+
+
+def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
+    """Wrong targets where the weight is 0 change neither the loss nor, without an adversary, the weights."""
+    half = tf.cast(tf.range(32) < 16, tf.float32)[None, :, None] * tf.ones((2, 1, 32))
+
+    def spoiled(shift):
+        def make(first):
+            return batches(first).map(lambda low, target: (low, target + shift * (1 - half[..., None]), half))
+
+        keras.utils.set_random_seed(0)
+        generator = models.residual_upsampler(3, scale=4, filters=8, blocks=1)
+        _, history = training.fit_adversarial(
+            generator, models.multi_scale_discriminator(3, sizes=1, filters=8), make, steps=2, device=device,
+            terms={"l1": (1.0, losses.l1)}, weight=0.0, learning_rate=1e-3, reports=2, validation=VALIDATION,
+            checkpoint=tmp_path / f"{shift}.npz",
+        )  # fmt: skip
+        return history.l1
+
+    np.testing.assert_allclose(spoiled(0.0), spoiled(5.0), rtol=1e-6)
+
+
+def test_further_scores_and_the_best_weights_are_kept(device, tmp_path):
+    """`watch` adds columns; `keep_best` ends with the weights of the report that scored best."""
+    seen = []
+
+    def watch(model):
+        answer = model.predict(VALIDATION[0], verbose=0)
+        seen.append(answer)
+        return {"mean_answer": answer.mean()}
+
+    averaged, _, history = trained(
+        device, tmp_path, steps=3, learning_rate=0.3, watch=watch, keep_best=True, decay=0.0, multi_scale=False
+    )
+    assert history.mean_answer.tolist() == pytest.approx([answer.mean() for answer in seen])
+    best = int(history.psnr_db.argmax())
+    assert best < len(history) - 1, "the rate of learning is meant to be so high that the last is not the best"
+    np.testing.assert_allclose(averaged.predict(VALIDATION[0], verbose=0), seen[best], atol=1e-6)

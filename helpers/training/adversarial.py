@@ -55,18 +55,21 @@ class Adversarial(keras.Model):
 
     def train_step(self, batch):
         """One step of both networks; from the second, what the first has just answered is judged."""
-        inputs, target = batch
+        inputs, target, *counts = batch
         step = ops.cast(self.optimizers["generator"].iterations, "float32")
         condition = [inputs] if self.conditional else []
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
-            targets = [target if e.shape[1] == target.shape[1] else _shrunk(target, e) for e in estimates]
+            targets = [_shrunk(target, estimate) for estimate in estimates]
             real = self.discriminator([*condition, *targets], training=True)
             fake = self.discriminator([*condition, *estimates], training=True)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
                 against += self.penalty * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
             pairs = list(zip(targets, estimates, strict=True))
+            if counts:
+                shares = [_shrunk(counts[0][..., None], estimate) for estimate in estimates]
+                pairs = [(share * one, share * other) for share, (one, other) in zip(shares, pairs, strict=True)]
             parts = {name: sum(f(*pair) for pair in pairs) / len(pairs) for name, (_, f) in self.terms.items()}
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items()) + ramp * self.weight * opinion
@@ -101,9 +104,10 @@ class Adversarial(keras.Model):
 _BORDER = {"non_saturating": 0.0, "lsgan": 0.5}  # logits above it mean "real"
 
 
-def _shrunk(target, like):
-    """The target at the size of a smaller estimate: each pixel the mean of those it covers."""
-    return ops.average_pool(target, target.shape[1] // like.shape[1])
+def _shrunk(image, like):
+    """The image at the size of a smaller one, if it is smaller: each pixel the mean of those it covers."""
+    factor = image.shape[1] // like.shape[1]
+    return image if factor == 1 else ops.average_pool(image, factor)
 
 
 def fit_adversarial(
@@ -115,7 +119,8 @@ def fit_adversarial(
 
     Args:
         generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay: as of `Adversarial`.
-        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on.
+        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on; a
+            third member, (batch, height, width), is how much each pixel counts in `terms` that are sums over pixels.
         steps: optimiser steps in all.
         learning_rate: of both optimizers, constant.
         device: Device.

@@ -25,7 +25,8 @@ def fit(
 
     Args:
         model: keras.Model, built within `device.scope()`.
-        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on.
+        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on; a
+            third member, (batch, height, width), is how much each pixel counts.
         steps: optimiser steps in all.
         learning_rate: the highest.
         device: Device.
