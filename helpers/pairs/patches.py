@@ -5,7 +5,7 @@ import numpy as np
 from helpers.backend import tf
 
 
-def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1):
+def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, change=None):
     """Batches of patches: every scene once per pass in random order, at a random place, turned and flipped.
 
     Nothing is remembered between samples, so a stream that starts at `first_step` continues an interrupted one
@@ -20,9 +20,13 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=
         first_step: number of batches to leave out at the start.
         seed: of order, places and turns.
         align: places are multiples of so many pixels.
+        copies: 0 draws every sample anew; else each scene comes in only so many samples, over and over.
+        change: what becomes of a patch, function(float32 (patch_px, patch_px, bands), key) of whatever batches hold;
+            `key`, int64 (2,), is another for every sample.
 
     Returns:
-        tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the scenes.
+        tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the scenes, or of what
+        `change` makes of it.
 
     Raises:
         ValueError: a scene is smaller than a patch (says which).
@@ -38,7 +42,8 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=
     def sample(index):
         this_pass, place = index // count, index % count
         which = tf.random.experimental.index_shuffle(place, _key(seed, this_pass), max_index=count - 1)
-        draw = tf.random.stateless_uniform([3], _key(seed, index), maxval=2**30, dtype=tf.int64)
+        key = _key(seed, which * copies + this_pass % copies if copies else index)
+        draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row, column = (draw[i] % ((side - patch_px) // align + 1) * align for i, side in enumerate((height, width)))
         if on_disk:
             patch = tf.ensure_shape(
@@ -46,7 +51,8 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=
             )
         else:
             patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
-        return turned(tf.cast(patch, tf.float32), draw[2] % 8)
+        patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
+        return change(patch, key) if change else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

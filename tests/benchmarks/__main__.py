@@ -178,6 +178,7 @@ def report(rates, precision, bands):
         print(f"  {name:65} {ratio:6.2f}  (wanted {wanted}: {'reached' if ratio >= wanted else 'NOT reached'})")
     if not torch_rates:
         print("  PyTorch is not installed here, so the comparison with it is left out: pip install torch")
+    print(f"  {sum(ratio < wanted for ratio, wanted in ratios.values())} of {len(ratios)} bars not reached")
     entry = {"rates": rates, "ratios": {name: {"ratio": r, "wanted": w} for name, (r, w) in ratios.items()}}
     paths.write_json(paths.ROOT / "bench.json", entry | {"precision": precision, "bands": bands})
 

@@ -32,15 +32,19 @@ def main(side, kind):
     network, seconds = small["windows/s, predict in memory"], small["seconds, apply"]
     computing = small["windows"] / (seconds - small["seconds, final file"]) / network
     whole, growth = small["windows"] / seconds / network, large["peak GB"] / small["peak GB"]
-    judge("reading, computing, writing / predict in memory", computing, computing >= 0.85, "at least 0.85")
-    judge("the same with the final file / predict in memory", whole, whole >= 0.85, "at least 0.85")
-    judge("peak memory, GB", small["peak GB"], small["peak GB"] < 2, "under 2")
-    judge("peak memory at twice the area / at once", growth, growth < 1.1, "under 1.1")
+    bars = [
+        judge("reading, computing, writing / predict in memory", computing, computing >= 0.85, "at least 0.85"),
+        judge("the same with the final file / predict in memory", whole, whole >= 0.85, "at least 0.85"),
+        judge("peak memory, GB", small["peak GB"], small["peak GB"] < 2, "under 2"),
+        judge("peak memory at twice the area / at once", growth, growth < 1.1, "under 1.1"),
+    ]
+    print(f"  {bars.count(False)} of {len(bars)} bars not reached")
 
 
 def judge(name, value, reached, wanted):
-    """One line: what was measured, and whether it is what is wanted."""
+    """Print one line: what was measured, and whether it is what is wanted, which is returned."""
     print(f"  {name:55} {value:6.2f}  (wanted {wanted}: {'reached' if reached else 'NOT reached'})")
+    return reached
 
 
 def measured(folder, kind, shape):

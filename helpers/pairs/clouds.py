@@ -1,0 +1,306 @@
+"""Cloudy and clear pairs: clouds simulated over clear ground, with the share of light that each lets through."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from helpers.backend import tf
+from helpers.pairs.patches import patches
+from helpers.scenes import to_unit
+
+KINDS = ("thin", "broken", "opaque")
+# per kind: the limits between which a patch's share under cloud and its greatest optical depth are drawn, at difficulty
+# 1; over which part of the field's range the depth rises from the rim to the greatest; and how fast at the rim itself
+COVER = ((0.4, 0.8), (0.25, 0.6), (0.4, 0.8))
+DEPTH = ((0.4, 1.2), (2.5, 6.0), (6.0, 15.0))
+RISE, RIM = (1.0, 0.8, 0.6), (1.0, 0.3, 0.6)
+# exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice, 11/3 summed up
+# through a deep layer; cumulus, a shallow one, is ragged
+SPECTRUM = (11 / 3, 3.0, 11 / 3)
+SHADOW_SHIFT, SHADOW_DEPTH = (0.06, 0.24), (0.3, 0.6)  # in sides of a patch; share of light that an opaque cloud takes
+WAVELENGTH_UM = {
+    "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705, "rededge2": 0.74, "rededge3": 0.783,
+    "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
+}  # fmt: skip
+ANGSTROM_EXPONENT = 0.3  # of the wavelength: 0 for cloud drops, 1.3 for the finer haze (Angstrom 1929); rims have both
+EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
+CLEAR, THIN = 0.98, 0.3  # least transmittance of what counts as clear, and as thin cloud
+UNSHADED = 0.99  # least share of direct light that counts as no shadow
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Patches with simulated clouds, and the truth about them.
+
+    Attributes:
+        cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not clipped.
+        optical_depth: float32 (patches, height, width), at 0.49 um.
+        transmittance: float32, same shape: share of light let through, smallest over the bands.
+        shadow: float32, same shape: light left by shadows; 1 = no shadow.
+        kind: str (patches,), of KINDS.
+        cover: float32 (patches,), share of pixels with a transmittance below 0.98.
+    """
+
+    cloudy: np.ndarray
+    clear: np.ndarray
+    optical_depth: np.ndarray
+    transmittance: np.ndarray
+    shadow: np.ndarray
+    kind: np.ndarray
+    cover: np.ndarray
+
+    def subsets(self):
+        """dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); a pixel is in one of them."""
+        is_clear, unshaded = self.transmittance >= CLEAR, self.shadow >= UNSHADED
+        thin = ~is_clear & (self.transmittance >= THIN)
+        opaque = self.transmittance < THIN
+        return {"clear": is_clear & unshaded, "shadow": is_clear & ~unshaded, "thin": thin, "opaque": opaque}
+
+
+def draw(size_px, kind, difficulty, key):
+    """One cloud, and its shadow on the ground.
+
+    A random field with the power-law spectrum of turbulent air, twice as large as the patch so that nothing wraps
+    round, is cut off where the share of sky that stays clear ends; what remains is optical depth. The shadow is the
+    same field, shifted.
+
+    Args:
+        size_px: side of the patch, pixels.
+        kind: of KINDS, or its number.
+        difficulty: 0 no cloud, 1 as in KINDS, 2 twice as deep; cover grows so that the clear share is squared.
+        key: int64 (2,); the same key gives the same cloud.
+
+    Returns:
+        optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light left, 1 = none.
+
+    Raises:
+        ValueError: an unknown kind, or a difficulty outside 0 to 2.
+    """
+    _check_difficulty(difficulty)
+    if isinstance(kind, str):
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is no kind of cloud; expected {', '.join(KINDS)}")
+        kind = KINDS.index(kind)
+    key = tf.cast(key, tf.int64)
+    cover, depth, rise, rim = (tf.gather(tf.constant(table, tf.float32), kind) for table in (COVER, DEPTH, RISE, RIM))
+    numbers = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
+    cover = 1 - (1 - _between(cover, numbers[0])) ** difficulty
+    depth = _between(depth, numbers[1]) * difficulty
+    field = _field(size_px, kind, tf.random.fold_in(key, 2))
+    # the cloud's place, and where its shadow falls: cloud height times the tangent of the sun's zenith angle
+    reach = int(np.ceil(SHADOW_SHIFT[1] * size_px))
+    start = reach + tf.cast(numbers[2:4] * (size_px - 2 * reach), tf.int32)
+    distance, angle = _between(SHADOW_SHIFT, numbers[4]) * size_px, 2 * np.pi * numbers[5]
+    moved = start + tf.cast(tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)])), tf.int32)
+    here, there = (tf.slice(field, place, [size_px, size_px]) for place in (start, moved))
+    values = tf.sort(tf.reshape(here[::2, ::2], [-1]))
+    last = tf.cast(tf.size(values) - 1, tf.float32)
+    edge, top = (tf.gather(values, tf.cast(share * last, tf.int32)) for share in (1 - cover, 1 - 0.02 * cover))
+    rise *= tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
+
+    def optical_depth(part):
+        inside = tf.clip_by_value((part - edge) / rise, 0, 1)
+        return depth * inside * (rim + (1 - rim) * inside)
+
+    return optical_depth(here), 1 - _between(SHADOW_DEPTH, numbers[6]) * (1 - tf.exp(-optical_depth(there)))
+
+
+def cover_with(clear, optical_depth, shadow, *, extinction, light, zero=0.0):
+    """Put a cloud between ground and satellite: it dims the ground's light, and adds its own.
+
+    Args:
+        clear: float32 (..., height, width, bands), in any unit that is linear in reflectance.
+        optical_depth: float32 (..., height, width), at a wavelength where `extinction` is 1.
+        shadow: float32, same shape: share of light that reaches the ground, 1 = all.
+        extinction: per band, relative to `optical_depth`.
+        light: what an opaque cloud measures, per band, or for every pixel; unit of `clear`.
+        zero: what zero reflectance measures, in that unit.
+
+    Returns:
+        float32 tensor of the shape and unit of `clear`.
+    """
+    clear, optical_depth, shadow, extinction, light = (
+        tf.cast(each, tf.float32) for each in (clear, optical_depth, shadow, extinction, light)
+    )
+    transmitted = tf.exp(-optical_depth[..., None] * extinction)
+    ground = clear - (clear - zero) * (1 - shadow[..., None])  # without shadow exactly `clear`
+    return ground * transmitted + light * (1 - transmitted)
+
+
+def skewed(image, shear):
+    """Shift the rows of an image sideways, the more the further from the middle; bilinear, mirrored at the edges.
+
+    Args:
+        image: float32 (height, width, bands); stack two images as bands to skew both alike.
+        shear: shift in pixels per row; 0 changes nothing.
+
+    Returns:
+        float32 tensor of the same shape.
+    """
+    middle = (image.shape[0] - 1) / 2
+    shear = tf.cast(shear, tf.float32)
+    transform = tf.stack([1.0, shear, -shear * middle, 0.0, 1.0, 0.0, 0.0, 0.0])
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None], transforms=transform[None], output_shape=image.shape[:2], interpolation="BILINEAR",
+        fill_mode="REFLECT", fill_value=0.0,
+    )[0]  # fmt: skip
+
+
+def dataset(scenes, *, value_range, light, zero=0.0, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream):
+    """Training pairs: patches of clear ground turned, skewed, and put under a cloud of a kind drawn at random.
+
+    One patch in sixteen stays wholly clear. The n-th sample depends on the seed and n alone.
+
+    Args:
+        scenes: list of Scene of clear training ground.
+        value_range: (low, high) per band that networks see as 0 to 1.
+        light: what an opaque cloud measures, per band, unit of the pixels; each cloud's own differs by up to 15 %.
+        zero: what zero reflectance measures, in that unit.
+        difficulty: of `draw`.
+        copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew and cloud are drawn
+            once for each - as where pairs are multiplied on disk; networks learn such copies by heart.
+        skew: largest shear; see `skewed`.
+        first_step: batches to leave out, to continue an interrupted training.
+        **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
+
+    Returns:
+        tf.data.Dataset of (cloudy, clear), float32 (batch, patch, patch, bands), 0 to 1 within the value range, not
+        clipped.
+
+    Raises:
+        ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a scene smaller
+            than a patch.
+    """
+    _check(scenes, value_range, light, difficulty)
+    if copies < 0:
+        raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
+
+    def pair(patch, key):
+        numbers = tf.random.stateless_uniform([3], tf.random.fold_in(key, 3))
+        clear = skewed(patch, skew * (2 * numbers[0] - 1))
+        kind = tf.cast(numbers[1] * len(KINDS), tf.int32)
+        cloudy, _, _ = _clouded(clear, scenes[0].bands, light, zero, kind, difficulty, key)
+        cloudy = tf.where(numbers[2] < 1 / 16, clear, cloudy)
+        return to_unit(cloudy, value_range), to_unit(clear, value_range)
+
+    return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+
+
+def examples(scenes, *, value_range, light, zero=0.0, difficulty=1.0, patch_px, seed=0):
+    """The non-overlapping patches of some ground, a third each under thin, broken and opaque cloud.
+
+    Args:
+        scenes, value_range, light, zero, difficulty: as of `dataset`.
+        patch_px: side of a patch.
+        seed: of the clouds, and of which patch gets which kind.
+
+    Returns:
+        Examples.
+
+    Raises:
+        ValueError: as of `dataset`, or there is not one whole patch without no-data pixels.
+    """
+    _check(scenes, value_range, light, difficulty)
+    cuts = [patch.pixels for scene in scenes for patch in scene.patches(patch_px)]
+    if not cuts:
+        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
+    kinds = np.random.default_rng(seed).permutation(np.arange(len(cuts)) % len(KINDS))
+
+    def cloud(clear, kind, number):
+        key = tf.stack([tf.constant(seed, tf.int64), -1 - number])  # training counts upwards: no cloud comes in both
+        return _clouded(clear, scenes[0].bands, light, zero, kind, difficulty, key)
+
+    clear = np.stack(cuts).astype("float32")
+    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(cuts)))).map(cloud)
+    cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
+    transmittance = np.exp(-optical_depth * max(extinction(scenes[0].bands)))
+    return Examples(
+        to_unit(cloudy, value_range), to_unit(clear, value_range), optical_depth, transmittance, shadow,
+        np.array(KINDS)[kinds], (transmittance < CLEAR).mean(axis=(1, 2), dtype="float32"),
+    )  # fmt: skip
+
+
+def without_cloud(scene, coastal, level=2000):
+    """Ground without its real clouds: what the coastal-blue band shows bright over more than a few pixels is left out.
+
+    Args:
+        scene: Scene, Sentinel-2, reflectance x 10000.
+        coastal: Scene of the coastal-blue band, 60 m, of the same ground.
+        level: what is brighter there counts as cloud, and so does what lies within 480 m.
+
+    Returns:
+        Scene with no data under and around clouds.
+    """
+    bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)  # a roof is bright, too, but small
+    size = scene.height // coastal.height
+    clouded = np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size))) > 0
+    return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
+
+
+def extinction(bands):
+    """EXTINCTION of each band; 1 for names that it does not know."""
+    return [EXTINCTION.get(band, 1.0) for band in bands]
+
+
+def dark_object(cloudy, dark, percentile=1.0):
+    """Baseline without learning: take off each band what its darkest pixels have too much.
+
+    Args:
+        cloudy: float (..., height, width, bands).
+        dark: per band, the same percentile of clear training ground, same unit.
+        percentile: which pixels count as darkest.
+
+    Returns:
+        float32 array, same shape and unit.
+
+    Source: dark-object subtraction, Chavez 1988.
+    """
+    haze = np.percentile(cloudy, percentile, axis=(-3, -2), keepdims=True) - np.asarray(dark)
+    return (cloudy - np.maximum(haze, 0)).astype("float32")
+
+
+def _clouded(clear, bands, light, zero, kind, difficulty, key):
+    """The cloudy patch, its optical depth and shadow; brightness and tint of the cloud are drawn, too."""
+    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
+    numbers = 2 * tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4)) - 1
+    colour = zero + (tf.constant(light, tf.float32) - zero) * (1 + 0.15 * numbers[0]) * (1 + 0.02 * numbers[1:])
+    texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
+    texture = zero + (colour - zero) * texture[..., None]
+    cloudy = cover_with(clear, optical_depth, shadow, extinction=extinction(bands), light=texture, zero=zero)
+    return cloudy, optical_depth, shadow
+
+
+def _field(size_px, kind, key):
+    """Random numbers (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
+    side = 2 * size_px
+    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
+    wavenumber = np.hypot(rows, columns)
+    wavenumber[0, 0] = 1
+    amplitude = np.stack([wavenumber ** (-exponent / 2) for exponent in SPECTRUM]).astype("float32")
+    amplitude[:, 0, 0] = 0
+    amplitude[:, :, [0, -1]] *= 2**0.5  # columns whose waves are not counted twice, as real numbers have them
+    # a sum of so many waves is as good as normal, and these numbers take half the time of normal ones
+    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1) * tf.gather(tf.constant(amplitude), kind)
+    return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
+
+
+def _between(limits, share):
+    """The number that lies so far between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * share
+
+
+def _check_difficulty(difficulty):
+    if not 0 <= difficulty <= 2:
+        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
+
+
+def _check(scenes, value_range, light, difficulty):
+    """Refuse what would fail later, or silently give nonsense."""
+    _check_difficulty(difficulty)
+    for name, values in (("value_range", value_range), ("light", light)):
+        if len(values) != len(scenes[0].bands):
+            raise ValueError(
+                f"{name} is for {len(values)} bands, the scenes have {len(scenes[0].bands)}: "
+                f"{', '.join(scenes[0].bands)}"
+            )

@@ -1,0 +1,335 @@
+"""Real pairs of a cloudy and a clear day: folders of them, and the dates of the pack `landsat_timeseries`."""
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from helpers import scenes
+from helpers.acquire import packs
+from helpers.backend import tf
+from helpers.pairs.clouds import Examples, skewed
+from helpers.pairs.patches import patches
+from helpers.pairs.resolution import beside
+from helpers.scenes import Scene, folders, to_unit
+
+ROLES = ("cloudy", "clear")
+MOST_DAYS = 60
+LAND, WATER, SHADOW, SNOW, CLOUD, GAP = 0, 1, 2, 3, 4, 255  # in the band fmask
+BRIGHT = 1500  # in red, reflectance x 10000: snow is brighter, and what thin cloud adds to the ground is less
+COMPOSITE_DATES = 5
+_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DAY_OF_YEAR = re.compile(r"^L[A-Z]\d{7}(\d{4})(\d{3})")  # Landsat names before 2017
+
+
+@dataclass(frozen=True)
+class RealPair:
+    """A cloudy date of `landsat_timeseries`, and the clear one that is nearest.
+
+    Attributes:
+        cloudy, clear: Scene, reflectance x 10000; 16000 where the sensor saturates.
+        days: from the cloudy date to the clear one.
+        cloud, clear_sky: bool (height, width), on the cloudy date, as Fmask says; shadow is neither.
+        thin: bool (height, width), part of `cloud` that adds less than 0.15 to the clear date's red reflectance.
+        composite: float32 (height, width, bands): what no network has to guess, the median of other clear dates.
+    """
+
+    cloudy: Scene
+    clear: Scene
+    days: int
+    cloud: np.ndarray
+    clear_sky: np.ndarray
+    thin: np.ndarray
+    composite: np.ndarray
+
+
+def read_pairs(folder, *, block_px, guard_px=16, seed=0):
+    """Read a folder of cloudy and clear images of the same ground, split by ground.
+
+    With a `manifest.csv`, its rows of role `cloudy` and `clear` are joined by `pair`, and its split is kept where it
+    has one. Without, the folders `cloudy` and `clear` hold files of equal names. Images so large that each holds a
+    block of the grid are split into blocks without no-data pixels; smaller tiles whole, as by `scenes.read_ground`.
+    Warns of what is left out - an image without partner, a pair without data, or one that shows a single value, as
+    where a sensor saturates - and of days more than 60 apart, where names or manifest tell them.
+
+    Args:
+        folder: of GeoTIFF, JPEG 2000, PNG or JPEG files.
+        block_px, guard_px, seed: as of `scenes.read_ground`.
+
+    Returns:
+        dict from "train", "validation", "test" to a list of (cloudy, clear), both Scene. A pixel without data in one
+        of them is NaN in both; see `filled`.
+
+    Raises:
+        ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which pair, and how); an
+            incomplete split, or one for which nothing is left.
+    """
+    folder, both, splits, left_out, apart = Path(folder), [], [], [], []
+    for name, by_role in _rows(folder).items():
+        if missing := [role for role in ROLES if role not in by_role]:
+            left_out.append(f"{name} (no {missing[0]} image)")
+            continue
+        rows = [by_role[role] for role in ROLES]
+        cloudy, clear = (
+            folders._placed(scenes.read(folder / row["path"], credit=row.get("credit", "")), row) for row in rows
+        )
+        _refuse_unlike(name, cloudy, clear)
+        both.append(replace(_stacked(cloudy, clear), name=name))
+        splits.append(rows[0].get("split", ""))
+        days = abs((_day(rows[0]) - _day(rows[1])).days)
+        apart += [f"{name} ({days} days)"] if days > MOST_DAYS else []
+    if not both:
+        raise ValueError(
+            f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and clear that share a "
+            "`pair`, or folders `cloudy` and `clear` with files of equal names"
+            + (f". Left out: {_listed(left_out)}" if left_out else "")
+        )
+    ground = _split(both, splits, block_px, guard_px, seed)
+    for split, members in ground.items():
+        useless = [_useless(member) for member in members]
+        left_out += [f"{m.name} ({reason})" for m, reason in zip(members, useless, strict=True) if reason]
+        ground[split] = [_parted(m) for m, reason in zip(members, useless, strict=True) if not reason]
+        if not ground[split]:
+            raise ValueError(
+                f"{folder} has no pair for {split}" + (f". Left out: {_listed(left_out)}" if left_out else "")
+            )
+    if left_out:
+        warnings.warn(f"{folder}: left out {_listed(left_out)}", stacklevel=2)
+    if apart:
+        warnings.warn(
+            f"{folder}: more than {MOST_DAYS} days between cloudy and clear in {_listed(apart)}; what changes on the "
+            "ground meanwhile is taken for an effect of clouds",
+            stacklevel=2,
+        )
+    return ground
+
+
+def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **stream):
+    """Training pairs from real ones: place, turn and skew are drawn once for both images.
+
+    Args:
+        pairs: list of (cloudy, clear) Scene; pixels without data are filled with the nearest ones.
+        value_range: (low, high) per band that networks see as 0 to 1.
+        copies, skew, first_step, **stream: as of `clouds.dataset`.
+
+    Returns:
+        tf.data.Dataset of (cloudy, clear), float32 (batch, patch, patch, bands), 0 to 1 within the value range, not
+        clipped.
+    """
+
+    def pair(patch, key):
+        shear = skew * (2 * tf.random.stateless_uniform([], tf.random.fold_in(key, 3)) - 1)
+        return tuple(to_unit(image, value_range) for image in tf.split(skewed(patch, shear), 2, axis=-1))
+
+    both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
+    return patches(both, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+
+
+def has_pairs(folder):
+    """Whether a folder holds cloudy and clear images, by its manifest or by the names of its folders."""
+    return all(any(role in by_role for by_role in _rows(Path(folder)).values()) for role in ROLES)
+
+
+def examples(pairs, *, value_range, patch_px):
+    """The non-overlapping patches of real pairs, for validation and test, as `clouds.examples` gives simulated ones.
+
+    Args:
+        pairs: list of (cloudy, clear), both Scene.
+        value_range: (low, high) per band.
+        patch_px: side of a patch.
+
+    Returns:
+        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth, transmittance, shadow and
+        cover are NaN and the subsets empty.
+
+    Raises:
+        ValueError: there is not one whole patch without no-data pixels.
+    """
+    cuts = [patch for cloudy, clear in pairs for patch in _stacked(cloudy, clear).patches(patch_px)]
+    if not cuts:
+        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels with data on both days: use smaller patches")
+    cloudy, clear = (
+        to_unit(np.stack([scene.pixels for scene in scenes]), value_range).astype("float32")
+        for scenes in zip(*map(_parted, cuts), strict=True)
+    )
+    unknown = np.full(clear.shape[:3], np.nan, "float32")
+    return Examples(
+        cloudy, clear, unknown, unknown, unknown, np.array(["real"] * len(cuts)), np.full(len(cuts), np.nan, "float32")
+    )
+
+
+def filled(scene):
+    """A scene that networks can be fed: pixels without data replaced by the nearest ones with data."""
+    from helpers.apply import windows  # the same filling as where a network is applied
+
+    return replace(scene, pixels=windows.filled(scene.pixels))
+
+
+def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MOST_DAYS):
+    """The real pairs of the pack `landsat_timeseries`, for evaluation: 61 x 61 pixels each.
+
+    Each date with 5 to 70 % cloud and without gaps, and the nearest date without gaps, cloud or shadow (under 1 %).
+    Dates with snow are left out, as is one where Fmask misses it: bright in red, and darker in short-wave infrared.
+    Prints how many pairs there are, and how many are lost.
+
+    Args:
+        bands: names, in the order wanted.
+        days: most days between the two dates. Clear dates 16 days apart differ by 0.027 in near infrared (root mean
+            square, in reflectance), those 64 days apart by 0.056: the ground changes, too.
+
+    Returns:
+        list of RealPair, by date.
+    """
+    dated = {date.fromisoformat(scene.name.split()[-1]): scene for scene in packs.open_scenes("landsat_timeseries")}
+    whole = {day for day, scene in dated.items() if scene.valid.all() and not _share(scene, GAP)}
+    snowy = {day for day, scene in dated.items() if _has_snow(scene)}
+    clear = {day for day, scene in dated.items() if _share(scene, CLOUD, SHADOW) < 0.01} - snowy
+    cloudy = {day for day in whole if 0.05 <= _share(dated[day], CLOUD) <= 0.7}
+    found = []
+    for day in sorted(cloudy - snowy):
+        nearest = sorted(clear, key=lambda other, day=day: (abs(other - day), other))
+        partner = next((other for other in nearest if other in whole and abs(other - day).days <= days), None)
+        if partner:
+            others = [dated[other] for other in nearest if other != partner][:COMPOSITE_DATES]
+            found.append(_real_pair(dated[day], dated[partner], others, abs(partner - day).days, bands))
+    print(
+        f"{len(found)} real pairs; of {len(cloudy)} cloudy dates without gaps, {len(cloudy & snowy)} are left out for "
+        f"snow, {len(cloudy - snowy) - len(found)} as no clear date lies within {days} days"
+    )
+    return found
+
+
+def _real_pair(cloudy, clear, others, days, bands):
+    classes, reds = _classes(cloudy), [scene.select(["red"]).pixels[..., 0] for scene in (cloudy, clear)]
+    cloud, seen = classes == CLOUD, []
+    for scene in others:  # their few cloudy pixels, and the gaps
+        is_ground = np.isin(_classes(scene), (LAND, WATER))
+        seen.append(np.where(is_ground[..., None], scene.select(bands).pixels, np.nan))
+    return RealPair(
+        cloudy.select(bands), clear.select(bands), days, cloud, np.isin(classes, (LAND, WATER)),
+        cloud & (reds[0] < reds[1] + BRIGHT), np.nanmedian(seen, axis=0).astype("float32"),
+    )  # fmt: skip
+
+
+def _classes(scene):
+    return scene.select(["fmask"]).pixels[..., 0]
+
+
+def _share(scene, *classes):
+    """Share of the pixels that Fmask puts into these classes."""
+    return np.isin(_classes(scene), classes).mean()
+
+
+def _has_snow(scene):
+    red, swir16 = np.moveaxis(scene.select(["red", "swir16"]).pixels, -1, 0)
+    missed = (red > BRIGHT) & (swir16 < red) & np.isin(_classes(scene), (LAND, WATER))  # ice clouds look alike
+    return _share(scene, SNOW) > 0 or missed.mean() > 0.01
+
+
+def _rows(folder):
+    """dict from the name of a pair to a dict from role to the row of the manifest, or what stands for it."""
+    table, rows = folder / "manifest.csv", []
+    if table.exists():
+        import pandas
+
+        frame = pandas.read_csv(table, dtype=str, keep_default_na=False)
+        if missing := {"path", "role", "pair"} - set(frame.columns):
+            raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(frame.columns)}")
+        rows = [row for row in frame.to_dict("records") if row.get("split") not in folders.LEFT_OUT]
+    else:
+        for path in (path for role in ROLES for path in (folder / role).glob("*")):
+            if path.suffix.lower() in folders.IMAGE_SUFFIXES and not path.name.startswith("."):
+                rows.append({"path": str(path.relative_to(folder)), "role": path.parent.name, "pair": path.stem})
+    found = {}
+    for row in sorted((row for row in rows if row["role"] in ROLES), key=lambda row: (row["pair"], row["path"])):
+        first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
+        if first is not row:
+            raise ValueError(f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}")
+    return found
+
+
+def _refuse_unlike(name, cloudy, clear):
+    """Raise a ValueError that says how the images of a pair differ."""
+    facts = [
+        {"size": f"{scene.height} x {scene.width} pixels", "bands": ", ".join(scene.bands), "CRS": str(scene.crs)}
+        for scene in (cloudy, clear)
+    ]
+    for what, one in facts[0].items():
+        if one != facts[1][what]:
+            raise ValueError(f"the images of pair {name!r} differ in {what}: cloudy {one}, clear {facts[1][what]}")
+    corners = [_corners(scene) for scene in (cloudy, clear)]
+    if not np.allclose(*corners, rtol=0, atol=0.01, equal_nan=True):
+        raise ValueError(
+            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear {clear.bounds}. "
+            "Resample one to the grid of the other first"
+        )
+
+
+def _corners(scene):
+    """Three corners, in pixel widths; NaN where the place is unknown."""
+    if scene.transform is None:
+        return np.full((3, 2), np.nan)
+    corners = [scene.transform @ corner for corner in ((0, 0), (scene.width, 0), (0, scene.height))]
+    return np.array(corners) / np.hypot(scene.transform.a, scene.transform.d)
+
+
+def _day(row):
+    """The day that the manifest or a name tells, else NaT."""
+    import pandas
+
+    if row.get("time"):
+        return pandas.to_datetime(row["time"][:10], errors="coerce")
+    for name in (row.get("scene", ""), Path(row["path"]).name):
+        for pattern, form in ((_DAY, "%Y%m%d"), (_DAY_OF_YEAR, "%Y%j")):
+            if match := pattern.search(name):
+                return pandas.to_datetime("".join(match.groups()), format=form, errors="coerce")
+    return pandas.NaT
+
+
+def _stacked(cloudy, clear):
+    """One scene that holds the bands of both, without data wherever one of them has none."""
+    both, credits = beside([cloudy], [clear], 1)[0], dict.fromkeys(filter(None, (cloudy.credit, clear.credit)))
+    return replace(both, pixels=np.where(both.valid[..., None], both.pixels, np.nan), credit="; ".join(credits))
+
+
+def _parted(both):
+    """Undo `_stacked`."""
+    count = len(both.bands) // 2
+    halves = both.pixels[..., :count], both.pixels[..., count:]
+    return tuple(
+        replace(both, pixels=pixels, bands=both.bands[:count], name=f"{both.name} {role}")
+        for role, pixels in zip(ROLES, halves, strict=True)
+    )
+
+
+def _split(both, splits, block_px, guard_px, seed):
+    """As `scenes.read_ground` does, with the two images of a pair as one."""
+    if any(splits):
+        if set(splits) != set(scenes.SPLITS):
+            there = ", ".join(repr(split) for split in sorted(set(splits)))
+            raise ValueError(f"the pairs have the splits {there}; expected {', '.join(scenes.SPLITS)}, or none at all")
+        ground = {of: [one for one, split in zip(both, splits, strict=True) if split == of] for of in scenes.SPLITS}
+        scenes.refuse_overlap(ground)
+        return ground
+    if len(both) < len(scenes.SPLITS) or max(min(one.height, one.width) for one in both) >= 2 * block_px + guard_px:
+        return scenes.split_ground(both, block_px=block_px, guard_px=guard_px, seed=seed)
+    return folders._split_tiles(both, guard_px, seed)
+
+
+def _useless(both):
+    """Why a pair is of no use, else None."""
+    pixels = both.pixels[both.valid]
+    if not len(pixels):
+        return "no pixel with data in both images"
+    low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
+    flat = (low == high).reshape(2, -1).all(axis=1)
+    return next(
+        (f"its {role} image shows one value only" for role, is_flat in zip(ROLES, flat, strict=True) if is_flat), None
+    )
+
+
+def _listed(names):
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,242 @@
+"""Clouds simulated over clear ground."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from helpers import scenes
+from helpers.backend import tf
+from helpers.pairs import clouds
+from helpers.scenes import Scene
+
+BANDS = ("blue", "green", "red")
+RANGE, LIGHT, ZERO = ((5500, 9500),) * 3, (30_000, 29_000, 28_000), 5000
+SETTINGS = {"value_range": RANGE, "light": LIGHT, "zero": ZERO}
+
+
+def ground(count=2, side=40, low=6000, high=9000):
+    pixels = np.random.default_rng(7).uniform(low, high, (count, side, side, 3)).astype("float32")
+    return [Scene(each, BANDS, name=f"g{number}") for number, each in enumerate(pixels)]
+
+
+def drawn(scenes=None, **changed):
+    options = {"patch_px": 24, "batch_size": 4, "steps": 6, "seed": 3} | SETTINGS | changed
+    return [tuple(np.array(part) for part in batch) for batch in clouds.dataset(scenes or ground(), **options)]
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return clouds.examples(ground(3, 192), patch_px=64, **SETTINGS)
+
+
+def cloud(kind, number, size_px=48, difficulty=1.0):
+    return [np.array(part) for part in clouds.draw(size_px, kind, difficulty, [11, number])]
+
+
+def test_a_pixel_worked_out_by_hand():
+    one = {"optical_depth": np.full((1, 1), np.log(2), "float32"), "shadow": np.full((1, 1), 0.5, "float32")}
+    clear = np.array([[[0.2, 0.3]]], "float32")
+    cloudy = clouds.cover_with(clear, **one, extinction=[1, 2], light=[0.8, 0.6], zero=0.1).numpy()
+    by_hand = 0.1 + 0.1 * 0.5 * 0.5 + 0.7 * 0.5, 0.1 + 0.2 * 0.5 * 0.25 + 0.5 * 0.75
+    assert np.allclose(cloudy[0, 0], by_hand, atol=1e-6)
+
+
+def test_no_cloud_changes_nothing_and_an_endless_one_leaves_its_light_alone():
+    clear = ground(1)[0].pixels + np.float32(0.37)
+    none, endless, shadow = np.zeros((40, 40)), np.full((40, 40), 1e4), np.full((40, 40), 0.4)
+    options = {"extinction": clouds.extinction(BANDS), "light": LIGHT, "zero": ZERO}
+    assert np.array_equal(clouds.cover_with(clear, none, none + 1, **options), clear)
+    assert np.array_equal(clouds.cover_with(clear, endless, shadow, **options), np.broadcast_to(LIGHT, clear.shape))
+
+
+def test_extinction_falls_with_the_wavelength_and_unknown_bands_are_grey():
+    assert clouds.extinction(["blue", "band7"]) == [1.0, 1.0]
+    order = ["coastal", "blue", "green", "red", "nir", "swir16", "swir22"]
+    found = clouds.extinction(order)
+    assert found == sorted(found, reverse=True)
+    assert clouds.extinction(["swir16"])[0] == pytest.approx((0.49 / 1.61) ** 0.3)  # law of Angstrom
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_fields_have_the_spectrum_that_is_said_in_all_directions(kind):
+    power = np.mean([np.abs(np.fft.fft2(clouds._field(64, kind, [5, n]))) ** 2 for n in range(60)], axis=0)
+    frequency = np.fft.fftfreq(128) * 128
+    length = np.hypot(*np.meshgrid(frequency, frequency))
+    used = (length >= 2) & (length < 60)
+    slope = np.polyfit(np.log(length[used]), np.log(power[used]), 1)[0]
+    assert slope == pytest.approx(-(11 / 3, 3, 11 / 3)[kind], abs=0.05)
+    assert power[0, 2:40].sum() / power[2:40, 0].sum() == pytest.approx(1, abs=0.25)
+    assert power[0, 0] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind, cover, depth", [
+    ("thin", (0.4, 0.8), (0.4, 1.2)), ("broken", (0.25, 0.6), (2.5, 6)), ("opaque", (0.4, 0.8), (6, 15)),
+])  # fmt: skip
+def test_cover_and_depth_of_each_kind(kind, cover, depth):
+    taus = np.array([cloud(kind, n)[0] for n in range(40)])
+    share = (taus > 0).mean(axis=(1, 2))
+    assert cover[0] - 0.03 <= share.min() < share.max() <= cover[1] + 0.03  # its edge is looked up in every 2nd pixel
+    assert share.mean() == pytest.approx(np.mean(cover), abs=0.06)
+    deepest = taus.max(axis=(1, 2))
+    assert depth[0] * 0.999 <= deepest.min() and deepest.max() <= depth[1] * 1.001
+    through = np.exp(-taus)
+    assert (through >= clouds.CLEAR).mean(axis=(1, 2)).min() > 0.15
+    if kind == "thin":
+        assert through.min() > clouds.THIN
+    else:  # soft rims
+        assert ((through > clouds.THIN) & (through < clouds.CLEAR)).mean() > {"broken": 0.1, "opaque": 0.04}[kind]
+
+
+def test_cover_and_depth_grow_with_the_difficulty():
+    for number, kind in enumerate(clouds.KINDS):
+        shares, depths = [], []
+        for difficulty in (0.01, 0.1, 0.5, 1.0, 2.0):
+            tau = cloud(kind, number, difficulty=difficulty)[0]
+            shares.append((tau > 0).mean())
+            depths.append(tau.max())
+        assert shares == sorted(shares) and shares[0] < 0.03 and shares[1] < 0.2 and shares[-1] < 0.97
+        assert np.allclose(np.array(depths) / depths[3], (0.01, 0.1, 0.5, 1, 2), rtol=0.01)
+        assert not cloud(kind, number, difficulty=0)[0].any() and (cloud(kind, number, difficulty=0)[1] == 1).all()
+
+
+def test_nothing_wraps_round_within_a_patch():
+    taus = np.array([cloud("thin", n)[0] for n in range(20)])
+    for axis in (1, 2):
+        edges = [np.take(taus, place, axis=axis) for place in (0, 1, -1)]
+        assert np.abs(edges[0] - edges[2]).mean() > 5 * np.abs(edges[0] - edges[1]).mean()
+
+
+def test_the_shadow_is_the_cloud_shifted():
+    size, found = 50, []
+    for number in range(6):
+        tau, shadow = cloud("broken", number, size)
+        dark, opaque = 1 - shadow, 1 - np.exp(-tau)
+        best = (np.inf, None)
+        for rows in range(-13, 14):
+            for columns in range(-13, 14):
+                here = dark[max(0, -rows) : size - max(0, rows), max(0, -columns) : size - max(0, columns)]
+                there = opaque[max(0, rows) : size + min(0, rows), max(0, columns) : size + min(0, columns)]
+                depth = (here * there).sum() / max((there**2).sum(), 1e-6)
+                best = min(best, (np.abs(here - depth * there).max(), (np.hypot(rows, columns) / size, depth)))
+        assert best[0] < 1e-4  # one shift explains the shadow, pixel for pixel
+        found.append(best[1])
+    distances, depths = np.transpose(found)
+    assert distances.min() > 0.06 - 0.02 and distances.max() < 0.24 + 0.02 and np.ptp(distances) > 0.03
+    assert depths.min() >= 0.3 and depths.max() <= 0.6
+
+
+def test_examples_follow_from_the_truth_they_carry(examples):
+    cloudy, clear = (scenes.from_unit(part, RANGE) for part in (examples.cloudy, examples.clear))
+    free = examples.optical_depth == 0
+    shaded = ZERO + (clear - ZERO) * examples.shadow[..., None]
+    assert free.mean() > 0.3 and np.abs(cloudy - shaded)[free].max() < 0.05
+    assert np.allclose(examples.transmittance, np.exp(-examples.optical_depth), atol=1e-6)  # blue is dimmed most
+    # the light of a cloud: what is given, up to 15 % brighter or darker with 2 % tint and 5 % texture
+    dense = examples.optical_depth > 12
+    relative = (cloudy[dense] - ZERO) / (np.array(LIGHT) - ZERO)
+    assert dense.any() and 0.85 * 0.98 * 0.95 < relative.min() < relative.max() < 1.15 * 1.02 * 1.05
+    assert np.ptp(relative, axis=0).min() > 0.02 and np.ptp(relative, axis=1).max() < 0.05
+    assert examples.cloudy.max() > 4 and examples.cloudy.dtype == np.float32  # not clipped
+
+
+def test_subsets_part_the_pixels(examples):
+    subsets = examples.subsets()
+    assert set(subsets) == {"clear", "shadow", "thin", "opaque"}
+    assert (sum(mask.astype(int) for mask in subsets.values()) == 1).all()
+    assert min(mask.mean() for mask in subsets.values()) > 0.02
+    change = np.abs(examples.cloudy - examples.clear).max(axis=-1)
+    assert change[subsets["clear"]].max() < change[subsets["opaque"]].min()
+    assert not subsets["opaque"][examples.kind == "thin"].any()
+    shaded = subsets["shadow"]
+    assert examples.shadow[shaded].max() < 0.99 and examples.transmittance[shaded].min() >= 0.98
+    assert np.allclose(examples.cover, (examples.transmittance < 0.98).mean(axis=(1, 2)))
+
+
+def test_examples_hold_a_third_of_each_kind_in_another_order_for_another_seed(examples):
+    assert len(examples.kind) == 27 and sorted(examples.kind) == sorted(clouds.KINDS * 9)
+    again, other = (clouds.examples(ground(3, 192), patch_px=64, seed=seed, **SETTINGS) for seed in (0, 1))
+    assert np.array_equal(again.cloudy, examples.cloudy) and list(again.kind) == list(examples.kind)
+    assert list(other.kind) != list(examples.kind) and np.array_equal(other.clear, examples.clear)
+
+
+def test_skewing_agrees_with_scipy():
+    image = np.random.default_rng(0).random((20, 20, 2), dtype="float32")
+    for shear in (-0.3, 0.0, 0.15):
+        matrix, offset = [[1, 0], [shear, 1]], [0, -shear * 9.5]
+        right = [ndimage.affine_transform(image[..., b], matrix, offset, order=1, mode="reflect") for b in range(2)]
+        assert np.allclose(clouds.skewed(image, shear), np.stack(right, -1), atol=1e-4)
+    assert np.array_equal(clouds.skewed(image, 0.0), image)
+
+
+def test_cloudy_and_clear_share_place_turn_and_skew():
+    without = drawn(difficulty=0.0)
+    assert all(np.array_equal(cloudy, clear) for cloudy, clear in without)
+    # the ground is the same whatever the cloud, and other with another skew
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(without, drawn(difficulty=1.5), strict=True))
+    assert not any(np.array_equal(a[1], b[1]) for a, b in zip(without, drawn(skew=0.0), strict=True))
+
+
+def test_kinds_and_wholly_clear_patches_come_in_their_shares():
+    """Over black ground, a cloud's colour tells its depth, whatever its brightness: 0.8 or less where it is thin."""
+    black = [Scene(np.zeros((16, 16, 2), "float32"), ("blue", "swir22"))]
+    stream = {"patch_px": 16, "batch_size": 400, "steps": 1, "value_range": ((0, 1),) * 2}
+    cloudy = next(iter(clouds.dataset(black, light=(1, 1), **stream)))[0].numpy().reshape(400, -1, 2)
+    deepest = np.take_along_axis(cloudy, cloudy[..., :1].argmax(axis=1)[:, None], axis=1)[:, 0]
+    wholly_clear = deepest[:, 0] == 0
+    thin = ~wholly_clear & (deepest[:, 1] < 0.83 * deepest[:, 0])
+    assert wholly_clear.sum() == pytest.approx(25, abs=15) and thin.sum() == pytest.approx(125, abs=28)
+
+
+def test_the_stream_is_the_same_whatever_the_threads_and_the_start():
+    whole = drawn()
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    alone = clouds.dataset(ground(), patch_px=24, batch_size=4, steps=6, seed=3, **SETTINGS).with_options(options)
+    for a, b in zip(whole, alone, strict=True):
+        assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
+    late = drawn(first_step=4)
+    assert len(late) == 2 and all(np.array_equal(whole[4 + i], late[i]) for i in range(2))
+    assert not np.array_equal(whole[0][0], drawn(seed=4)[0][0])
+
+
+def test_copies_are_so_many_versions_and_no_more():
+    alike = ground(1) * 2  # each with versions of its own
+
+    def versions(**options):
+        batches = drawn(alike, steps=18, **options)
+        return {cloudy.tobytes() + clear.tobytes() for batch in batches for cloudy, clear in zip(*batch, strict=True)}
+
+    assert len(versions(copies=3)) == 2 * 3
+    assert len(versions()) == 18 * 4
+
+
+def test_the_baseline_takes_off_the_haze_and_adds_nothing():
+    clear = np.random.default_rng(0).random((2, 30, 30, 3), dtype="float32")
+    dark = np.percentile(clear[0], 1, axis=(0, 1))
+    hazy = clear[0] + np.float32([0.3, 0.2, 0.1])
+    assert np.allclose(clouds.dark_object(hazy, dark), clear[0], atol=1e-6)
+    assert np.array_equal(clouds.dark_object(clear[1] - 0.5, dark), clear[1] - 0.5)
+    both = clouds.dark_object(np.stack([hazy, clear[1] - 0.5]), dark)  # each patch by itself
+    assert np.allclose(both[0], clear[0], atol=1e-6) and np.array_equal(both[1], clear[1] - 0.5)
+
+
+@pytest.mark.parametrize("changed, message", [
+    ({"light": (1, 2)}, "light is for 2 bands, the scenes have 3: blue, green, red"),
+    ({"value_range": ((0, 1),)}, "value_range is for 1 bands, the scenes have 3"),
+    ({"difficulty": 2.1}, "difficulty is 2.1; expected 0"),
+    ({"difficulty": float("nan")}, "difficulty is nan"),
+    ({"copies": -1}, "copies is -1"),
+    ({"patch_px": 64}, "g0 has 40 x 40 pixels"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        drawn(**changed)
+
+
+def test_unknown_kinds_and_ground_without_patches_are_refused():
+    with pytest.raises(ValueError, match="'fog' is no kind of cloud; expected thin, broken, opaque"):
+        clouds.draw(16, "fog", 1.0, [0, 0])
+    with pytest.raises(ValueError, match="no patch of 64 x 64"):
+        clouds.examples(ground(), patch_px=64, **SETTINGS)
+    with pytest.raises(ValueError, match="light is for 1 bands"):
+        clouds.examples(ground(), patch_px=16, value_range=RANGE, light=(1,))

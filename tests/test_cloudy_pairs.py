@@ -1,0 +1,291 @@
+"""Real pairs of a cloudy and a clear day."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from helpers import scenes
+from helpers.acquire import packs
+from helpers.pairs import cloudy_pairs
+
+READ = {"block_px": 16, "guard_px": 4}
+EDGES = ("west", "south", "east", "north")
+ADDED = 0.5  # what the cloudy image of a test has more than the clear one, in every pixel
+
+
+@pytest.fixture
+def folder(tmp_path, make_scene):
+    """A folder of 12 x 2 pairs of tiles, 20 pixels wide, side by side."""
+    rows = []
+    for number, tile in enumerate(make_scene(40, 240, dtype="float32").patches(20)):
+        for role, more in (("cloudy", ADDED), ("clear", 0)):
+            path = f"{role}/{number:02}.tif"
+            (tmp_path / role).mkdir(exist_ok=True)
+            scenes.write(replace(tile, pixels=tile.pixels + np.float32(more)), tmp_path / path)
+            row = {"path": path, "role": role, "pair": f"{number:02}", "split": "", "credit": f"the {role} agency"}
+            rows.append(row | dict(zip(EDGES, tile.bounds, strict=True), crs="EPSG:32621"))
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    return tmp_path
+
+
+def table(folder, function):
+    """Change the manifest."""
+    rows = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    function(rows).to_csv(folder / "manifest.csv", index=False)
+
+
+def images(folder, path, function):
+    """Change one image."""
+    scenes.write(function(scenes.read(folder / path)), folder / path)
+
+
+def times(factor):
+    """Function for `images` that multiplies all pixels."""
+    return lambda scene: replace(scene, pixels=scene.pixels * np.float32(factor))
+
+
+def quietly(folder, **options):
+    """Read a folder; a warning fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return cloudy_pairs.read_pairs(folder, **READ | options)
+
+
+def names(ground):
+    return sorted(cloudy.name[:2] for pairs in ground.values() for cloudy, _ in pairs)
+
+
+def test_pairs_are_split_by_ground_and_stay_together(folder):
+    ground = quietly(folder)
+    assert set(ground) == set(scenes.SPLITS) and min(map(len, ground.values())) > 0
+    scenes.refuse_overlap({split: [cloudy for cloudy, _ in pairs] for split, pairs in ground.items()})
+    for cloudy, clear in sum(ground.values(), []):
+        assert np.allclose(cloudy.pixels - clear.pixels, ADDED, atol=1e-5) and cloudy.bounds == clear.bounds
+        assert cloudy.bands == clear.bands == ("red", "green", "blue")
+        assert cloudy.name[2:] == " cloudy" and clear.name[2:] == " clear"
+        assert cloudy.credit == clear.credit == "the cloudy agency; the clear agency"
+    alone = scenes.read_ground(folder, role="clear", **READ)
+    for split in scenes.SPLITS:  # as they are split without their partners
+        assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in alone[split]]
+
+
+def test_a_split_of_the_manifest_is_kept(folder):
+    scenes.split_manifest(folder)
+    expected, ground = scenes.read_ground(folder, role="clear", **READ), quietly(folder)
+    for split in scenes.SPLITS:
+        assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in expected[split]]
+    assert len(names(ground)) < 24  # what lies between the splits is left out
+    again = str(ground["test"][0][0].name[:2])
+    table(folder, lambda rows: pd.concat([rows, rows[rows.pair == again].assign(pair="copy", split="train")]))
+    with pytest.raises(ValueError, match="show the same ground"):
+        quietly(folder)
+    table(folder, lambda rows: rows.assign(split=rows.split.replace("test", "later")))
+    with pytest.raises(ValueError, match="the splits 'later', 'train', 'validation'; expected train, validation, test"):
+        quietly(folder)
+
+
+def test_two_folders_of_equal_names_need_no_manifest(folder):
+    expected = quietly(folder)
+    (folder / "manifest.csv").unlink()
+    (folder / "cloudy" / ".DS_Store").touch()
+    found = quietly(folder)
+    assert names(found) == names(expected)
+    assert np.array_equal(found["test"][0][0].pixels, expected["test"][0][0].pixels)
+
+
+def test_large_images_are_split_into_blocks_that_show_the_same_ground(tmp_path, make_scene):
+    clear = make_scene(90, 90, dtype="float32")
+    cloudy = replace(clear, pixels=clear.pixels + np.float32(ADDED))
+    cloudy.pixels[:30, :30], clear.pixels[70:, 70:] = np.nan, np.nan
+    for role, scene in (("cloudy", cloudy), ("clear", clear)):
+        (tmp_path / role).mkdir()
+        scenes.write(scene, tmp_path / role / "1.tif")
+    ground = quietly(tmp_path)
+    pairs = sum(ground.values(), [])
+    assert 8 <= len(pairs) < 16 and all(np.isfinite(cloudy.pixels).all() for cloudy, _ in pairs)
+    assert all(np.allclose(cloudy.pixels - clear.pixels, ADDED, atol=1e-5) for cloudy, clear in pairs)
+
+
+def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folder):
+    def with_gap(rows, columns):
+        def change(scene):
+            scene.pixels[rows, columns] = np.nan
+            return scene
+
+        return change
+
+    images(folder, "cloudy/00.tif", with_gap(slice(2, 5), slice(None)))
+    images(folder, "clear/00.tif", with_gap(slice(None), slice(0, 1)))
+    pair = next(pair for pairs in quietly(folder).values() for pair in pairs if pair[0].name == "00 cloudy")
+    gaps = np.zeros((20, 20), bool)
+    gaps[2:5], gaps[:, 0] = True, True
+    assert all(np.array_equal(~scene.valid, gaps) and np.isnan(scene.pixels[gaps]).all() for scene in pair)
+    full = cloudy_pairs.filled(pair[0])
+    assert np.array_equal(full.pixels[~gaps], pair[0].pixels[~gaps]) and full.valid.all()
+    assert np.array_equal(full.pixels[2, 1:], pair[0].pixels[1, 1:])  # the nearest with data
+    stream = cloudy_pairs.pair_dataset([pair], value_range=((0, 1),) * 3, patch_px=16, batch_size=4, steps=3)
+    for cloudy, clear in stream:
+        assert np.allclose(cloudy - clear, ADDED, atol=1e-5)  # NaN would fail; both are filled from the same place
+
+
+@pytest.mark.parametrize("function, message", [
+    (lambda s: s.cut(0, 0, 20, 19), "differ in size: cloudy 20 x 19 pixels, clear 20 x 20 pixels"),
+    (lambda s: s.select(["blue", "green", "red"]), "differ in bands: cloudy blue, green, red, clear red, green, blue"),
+    (lambda s: replace(s, crs=CRS.from_epsg(32622)), "differ in CRS: cloudy EPSG:32622, clear EPSG:32621"),
+    (lambda s: replace(s, transform=s.transform @ Affine.translation(0.5, 0)), "do not lie on one grid"),
+    (lambda s: replace(s, transform=s.transform @ Affine.scale(1.01)), "do not lie on one grid"),
+])  # fmt: skip
+def test_images_that_do_not_fit_are_refused(folder, function, message):
+    images(folder, "cloudy/03.tif", function)
+    with pytest.raises(ValueError, match=f"pair '03' {message}"):
+        quietly(folder)
+
+
+def test_the_manifest_places_an_image_that_does_not_say_where_it_lies(folder):
+    images(folder, "cloudy/03.tif", lambda scene: replace(scene, transform=None, crs=None))
+    assert "03" in names(quietly(folder))
+    (folder / "manifest.csv").unlink()
+    with pytest.raises(ValueError, match="pair '03' differ in CRS: cloudy None, clear EPSG:32621"):
+        quietly(folder)
+
+
+def test_what_is_of_no_use_is_left_out_and_said(folder):
+    def saturated(scene):  # but for a pixel that is broken
+        scene.pixels[:] = 1.6
+        scene.pixels[3, 3] = 0.2
+        return scene
+
+    images(folder, "cloudy/05.tif", saturated)
+    images(folder, "clear/06.tif", times(np.nan))
+    table(folder, lambda rows: rows[rows.path != "cloudy/07.tif"])
+    with pytest.warns(UserWarning) as said:
+        ground = cloudy_pairs.read_pairs(folder, **READ)
+    assert len(said) == 1
+    for words in ("05 (its cloudy image shows one value only)", "06 (no pixel with data", "07 (no cloudy image)"):
+        assert words in str(said[0].message)
+    assert not {"05", "06", "07"} & set(names(ground)) and len(names(ground)) > 15
+
+
+def test_a_split_without_a_pair_and_a_folder_without_any_are_refused(folder):
+    def by_hand(rows):
+        return rows.assign(split=rows.pair.map({"00": "test", "23": "validation"}).fillna("train"))
+
+    table(folder, by_hand)
+    images(folder, "cloudy/00.tif", times(0))
+    with pytest.raises(ValueError, match=r"no pair for test.*00 \(its cloudy image shows one value"):
+        quietly(folder)
+    table(folder, lambda rows: rows[rows.role == "clear"])
+    with pytest.raises(ValueError, match=r"holds no pair.*`pair`.*Left out: 00 \(no cloudy image\).* and 19 more"):
+        quietly(folder)
+    table(folder, lambda rows: rows.drop(columns="pair"))
+    with pytest.raises(ValueError, match="has no column pair"):
+        quietly(folder)
+    with pytest.raises(ValueError, match="holds no pair: expected a manifest.csv"):
+        quietly(folder / "clear")
+
+
+def test_two_images_of_one_role_are_refused(folder):
+    table(folder, lambda rows: rows.assign(pair=rows.pair.replace("01", "00")))
+    with pytest.raises(ValueError, match="pair '00' has two clear images: clear/00.tif and clear/01.tif"):
+        quietly(folder)
+
+
+@pytest.mark.parametrize("columns, days", [
+    ({"time": ("2020-05-18T13:30:00Z", "2020-07-18T13:31:00.5Z")}, 61),
+    ({"scene": ("S2B_33UUU_20170216_0_L1C", "S2A_33UUU_20160911_1_L1C")}, 158),
+    ({"scene": ("LC08_L1TP_224077_20200518_20201231_01_RT", "LC08_L1TP_224077_20200603_20200610_01_RT")}, 0),
+    ({"scene": ("LE70350322008118EDC00", "LT50350322009118EDC00")}, 366),
+    ({"scene": ("PRACTICE-2010-07-14", "PRACTICE-2011-07-14")}, 365),
+    ({"scene": ("T33UUU_20171399", "a tile")}, 0),
+    ({"time": ("2020-05-18", "")}, 0),
+    ({"time": ("2020-05-18T23:00:00Z", "2020-07-17T01:00:00Z")}, 0),
+    ({"time": ("2020-07-18T01:00:00Z", "2020-05-18T23:00:00Z")}, 61),
+])  # fmt: skip
+def test_days_that_lie_months_apart_are_told(folder, columns, days):
+    def with_days(rows):
+        for column, (cloudy, clear) in columns.items():
+            rows[column] = np.where(rows.pair != "04", "", np.where(rows.role == "cloudy", cloudy, clear))
+        return rows
+
+    table(folder, with_days)
+    if days:
+        with pytest.warns(UserWarning, match=rf"more than 60 days .* 04 \({days} days\)"):
+            cloudy_pairs.read_pairs(folder, **READ)
+    else:
+        quietly(folder)
+
+
+def test_streams_of_real_pairs_share_place_turn_and_skew_and_keep_what_lies_beyond_the_range(folder):
+    pairs = quietly(folder)["train"]
+    options = {"value_range": ((0.4, 0.6),) * 3, "patch_px": 16, "batch_size": 4, "steps": 5, "seed": 2}
+    whole = list(cloudy_pairs.pair_dataset(pairs, **options))
+    for cloudy, clear in whole:
+        assert cloudy.shape == clear.shape == (4, 16, 16, 3)
+        assert np.allclose(cloudy - clear, ADDED / 0.2, atol=1e-4)
+        assert clear.numpy().min() < -0.5 and cloudy.numpy().max() > 3
+    late = list(cloudy_pairs.pair_dataset(pairs, first_step=4, **options))
+    assert len(late) == 1 and np.array_equal(late[0][0], whole[4][0])
+    few = cloudy_pairs.pair_dataset(pairs[:1], copies=2, **options | {"steps": 6})
+    assert len({patch.numpy().tobytes() for cloudy, _ in few for patch in cloudy}) == 2
+
+
+@pytest.fixture(scope="module")
+def real():
+    return cloudy_pairs.landsat_pairs()
+
+
+def test_the_real_pairs_are_cloudy_and_clear_and_near_in_time(real):
+    assert len(real) == 10 and [pair.cloudy.name for pair in real] == sorted(pair.cloudy.name for pair in real)
+    for pair in real:
+        dates = [pd.Timestamp(scene.name.split()[-1]) for scene in (pair.cloudy, pair.clear)]
+        assert pair.days == abs(dates[1] - dates[0]).days <= 32
+        classes = [packs.open_scene("landsat_timeseries", str(day.date()), ["fmask"]).pixels[..., 0] for day in dates]
+        assert np.array_equal(pair.cloud, classes[0] == 4) and 0.05 <= pair.cloud.mean() <= 0.7
+        assert np.array_equal(pair.clear_sky, classes[0] < 2) and not (pair.clear_sky & pair.cloud).any()
+        assert (classes[1] < 2).mean() > 0.99 and not (classes[0] == 255).any()
+        assert pair.cloudy.bands == pair.clear.bands == ("red", "nir", "swir16")
+        assert pair.cloudy.valid.all() and pair.clear.valid.all() and np.isfinite(pair.composite).all()
+        added = pair.cloudy.pixels[..., 0] - pair.clear.pixels[..., 0]
+        assert not (pair.thin & ~pair.cloud).any() and (added[pair.thin] < 1500).all()
+        assert (added[pair.cloud & ~pair.thin] >= 1500).all()
+        there = ~pair.cloud & pair.clear_sky
+        if there.mean() > 0.1:  # the same ground, in the same unit
+            assert np.median(np.abs(added[there])) < 400
+
+
+def test_the_composite_is_near_the_ground_and_knows_nothing_of_the_date_to_restore(real, monkeypatch):
+    for pair in real:
+        errors = [(image - pair.clear.pixels)[pair.cloud] ** 2 for image in (pair.composite, pair.cloudy.pixels)]
+        assert errors[0].mean() < 0.4 * errors[1].mean()
+    # the clear dates next to 2008-06-06, but the one to restore, 06-22; the first and the last have gaps
+    nearest = ("2008-06-14", "2008-07-08", "2008-07-24", "2008-08-25", "2008-09-02")
+    pixels = np.array([packs.open_scene("landsat_timeseries", day).pixels for day in nearest])
+    pixels[pixels[..., 3] > 1] = np.nan
+    assert np.array_equal(real[0].composite, np.nanmedian(pixels[..., :3], axis=0)) and np.isnan(pixels).any()
+    original = packs.open_scenes("landsat_timeseries")
+    hidden = real[0].clear.name.split()[-1]
+
+    def spoilt(pack):
+        more = np.float32([500, 3000, 3000, 0])
+        return [replace(s, pixels=s.pixels + more) if s.name.endswith(hidden) else s for s in original]
+
+    monkeypatch.setattr(packs, "open_scenes", spoilt)
+    again = cloudy_pairs.landsat_pairs()
+    assert not np.array_equal(again[0].clear.pixels, real[0].clear.pixels)
+    assert np.array_equal(again[0].composite, real[0].composite)
+
+
+def test_snow_and_distant_dates_are_left_out_and_said(real, capsys):
+    dates = {scene.name.split()[-1] for pair in real for scene in (pair.cloudy, pair.clear)}
+    assert not dates & {"2011-04-28", "2011-05-14", "2008-05-21", "2008-04-19"}  # of the third Fmask knows nothing
+    near = cloudy_pairs.landsat_pairs(["nir", "red"], days=20)
+    said = capsys.readouterr().out
+    assert len(near) == 9 and all(pair.days == 16 for pair in near) and near[0].composite.shape == (61, 61, 2)
+    assert "9 real pairs; of 12 cloudy dates without gaps, 2 are left out for snow, 1 as no clear date lies" in said
+    assert np.array_equal(near[0].clear.pixels, real[0].clear.pixels[..., 1::-1])
+    assert np.array_equal(near[0].thin, real[0].thin)
