@@ -31,10 +31,12 @@ test: packs  ## run all tests
 lab: packs  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab $(ARGS) notebooks
 
-bench: packs  ## measure the speed of training, of downloads and of apply, as ratios
+bench: packs  ## measure speed as ratios, and whether adversarial training stays stable (an hour)
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 	.venv/bin/python -m tests.benchmarks.downloads
 	.venv/bin/python -m tests.benchmarks.apply
+	.venv/bin/python -m tests.benchmarks.clouds
+	.venv/bin/python -m tests.benchmarks.stability
 
 setup: .venv/.installed  ## only make .venv and install into it
 

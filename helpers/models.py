@@ -179,7 +179,7 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     image = keras.Input((None, None, bands), name="image")
     features = _unet_features(image, filters, depth)
     veil = ops.sigmoid(_full_size(features, bands, -2.0))  # 1 - t
-    shade = 1 - 0.7 * ops.sigmoid(_full_size(features, 1, -3.0))
+    shade = 1 - 0.85 * ops.sigmoid(_full_size(features, 1, -3.0))
     cleared = (image - veil * _full_size(features, bands, light)) / (ops.maximum(1 - veil, 0.1) * shade)
     unseen = ops.sigmoid(_full_size(features, 1))
     answer = cleared + unseen * (_full_size(features, bands, 0.5) - cleared)

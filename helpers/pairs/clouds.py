@@ -18,7 +18,8 @@ RISE, RIM = (1.0, 0.8, 0.6), (1.0, 0.3, 0.6)
 # exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice, 11/3 summed up
 # through a deep layer; cumulus, a shallow one, is ragged
 SPECTRUM = (11 / 3, 3.0, 11 / 3)
-SHADOW_SHIFT, SHADOW_DEPTH = (0.06, 0.24), (0.3, 0.6)  # in sides of a patch; share of light that an opaque cloud takes
+SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
+SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes: all but what the blue sky gives, or less
 WAVELENGTH_UM = {
     "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705, "rededge2": 0.74, "rededge3": 0.783,
     "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,

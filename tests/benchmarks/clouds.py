@@ -1,19 +1,19 @@
 """`python -m tests.benchmarks.clouds`: whether clouds are simulated faster than a network can be trained on them.
 
-A convolutional network of about the cost of the U-Net of the notebook is trained on the simulation, and on one batch
-in memory, taking turns. Rates depend on the machine, so only their ratio, measured in one process, is judged.
+The U-Net of the notebook is trained on the simulation, and on one batch in memory, taking turns. Rates depend on the
+machine, so their ratios are judged; those in processor seconds, which other programs do not count in.
 """
 
 import time
 
 import numpy as np
 
-from helpers import scenes, training
+from helpers import models, scenes, training
 from helpers.acquire import packs
-from helpers.backend import keras, tf
+from helpers.backend import tf
 from helpers.pairs import clouds, resolution
 
-PATCH_PX, BATCH_SIZE, ROUNDS, STEPS = 128, 8, 6, 4
+PATCH_PX, BATCH_SIZE, BANDS, ROUNDS, STEPS = 128, 8, 3, 10, 4
 
 
 def main():
@@ -26,20 +26,21 @@ def main():
         "batch_size": BATCH_SIZE,
         "steps": 10_000,
     }
-    simulated = clouds.dataset(ground, light=(25_000,) * 3, zero=5000, **stream)
+    simulated = clouds.dataset(ground, light=(25_000,) * BANDS, zero=5000, **stream)
     degraded = resolution.dataset(ground, scale=4, enlarged=True, **stream)
     print(f"patches of {PATCH_PX} px, 3 bands, one thread")
     alone = {name: per_processor_second(data) for name, data in (("clouds", simulated), ("super-resolution", degraded))}
     for name, rate in alone.items():
         print(f"  {name + ', patches per processor second':55} {rate:8.0f}")
     in_memory = tf.data.Dataset.from_tensors(next(iter(simulated))).repeat()
-    trained = rates({"simulated": simulated, "in memory": in_memory})
-    for name, rate in trained.items():
-        print(f"  {'training, ' + name + ', patches/s':55} {rate:8.1f}")
-    ratio, headroom = trained["simulated"] / trained["in memory"], alone["clouds"] / trained["in memory"]
+    trained = trainings({"simulated": simulated, "in memory": in_memory})
+    for name, (by_clock, by_processor) in trained.items():
+        print(f"  {'training, data ' + name + ', patches/s':55} {by_clock:8.1f}")
+        print(f"  {'training, data ' + name + ', patches per processor second':55} {by_processor:8.1f}")
+    share, headroom = trained["simulated"][1] / trained["in memory"][1], alone["clouds"] / trained["in memory"][0]
     bars = [
-        judge("training on the simulation / on data in memory", ratio, ratio >= 0.9, "at least 0.9"),
-        judge("one thread's patches / what training takes", headroom, headroom >= 2, "at least 2"),
+        judge("processor time, training alone / with the simulation", share, share >= 0.9, "at least 0.9"),
+        judge("patches that one thread makes / that training takes", headroom, headroom >= 2, "at least 2"),
         judge("patches per processor second", alone["clouds"], alone["clouds"] >= 150, "at least 150"),
     ]
     print(f"  {bars.count(False)} of {len(bars)} bars not reached")
@@ -65,33 +66,21 @@ def per_processor_second(data):
     return 12 * BATCH_SIZE / np.median(times)
 
 
-def rates(contenders):
-    """Patches per second of training on each, the best of rounds in which they take turns."""
-    runs, times = {name: (network(), iter(data)) for name, data in contenders.items()}, {}
-    for number in range(ROUNDS + 1):
+def trainings(contenders):
+    """Of each, the patches trained on per second, and per processor second: the best of rounds that take turns."""
+    runs, times = {}, {name: [] for name in contenders}
+    for name, data in contenders.items():
+        model = models.unet(BANDS)
+        model.compile("adam", "mae", jit_compile=False)
+        runs[name] = model, iter(data)
+        model.train_on_batch(*next(runs[name][1]))  # traces the step
+    for _ in range(ROUNDS):
         for name, (model, batches) in runs.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             for _ in range(STEPS):
                 model.train_on_batch(*next(batches))
-            if number:  # the first round traces the step
-                times.setdefault(name, []).append((time.perf_counter() - start) / STEPS)
-    return {name: BATCH_SIZE / min(each) for name, each in times.items()}
-
-
-def network(bands=3, filters=32):
-    """Down four times and up again, with twice the filters at half the size, as a U-Net."""
-    image = features = keras.Input((PATCH_PX, PATCH_PX, bands))
-    kept = []
-    for level in range(4):
-        features = keras.layers.Conv2D(filters * 2**level, 3, padding="same", activation="relu")(features)
-        kept.append(features)
-        features = keras.layers.Conv2D(filters * 2**level, 4, 2, padding="same", activation="relu")(features)
-    for level in reversed(range(4)):
-        features = keras.layers.Concatenate()([keras.layers.UpSampling2D()(features), kept[level]])
-        features = keras.layers.Conv2D(filters * 2**level, 3, padding="same", activation="relu")(features)
-    model = keras.Model(image, keras.layers.Conv2D(bands, 3, padding="same", dtype="float32")(features))
-    model.compile("adam", "mae", jit_compile=False)
-    return model
+            times[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return {name: STEPS * BATCH_SIZE / np.min(each, axis=0) for name, each in times.items()}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 
 from helpers import models, scenes, training
 from helpers.acquire import packs
-from helpers.backend import keras, tf
+from helpers.backend import keras
 from helpers.pairs import clouds
 from helpers.training import losses
 
