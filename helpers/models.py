@@ -153,7 +153,7 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
     Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
     """
     image = keras.Input((None, None, bands), name="image")
-    answer = _full_size(_unet_features(image, filters, depth, published), bands_out or bands, start="glorot_uniform")
+    answer = _full_size(unet_features(image, filters, depth, published), bands_out or bands, start="glorot_uniform")
     answer = ops.tanh(answer) / 2 if published else answer
     return keras.Model(image, layers.Rescaling(1.0, 0.5, dtype="float32")(answer), name="unet")
 
@@ -177,7 +177,7 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     Source: the formula of `pairs.clouds.cover_with`.
     """
     image = keras.Input((None, None, bands), name="image")
-    features = _unet_features(image, filters, depth)
+    features = unet_features(image, filters, depth)
     veil = ops.sigmoid(_full_size(features, bands, -2.0))  # 1 - t
     shade = 1 - 0.85 * ops.sigmoid(_full_size(features, 1, -3.0))
     cleared = (image - veil * _full_size(features, bands, light)) / (ops.maximum(1 - veil, 0.1) * shade)
@@ -191,8 +191,18 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     return keras.Model(image, layers.Add(dtype="float32")([image, gate * (answer - image)]), name="cloud_remover")
 
 
-def _unet_features(image, filters, depth, published=False):
-    """What a U-Net knows, at half the size of the image: full-size layers would cost more than all others together."""
+def unet_features(image, filters, depth, published=False):
+    """The U of a U-Net: what it knows of every place, at half the size of the image.
+
+    Layers at full size would cost more than all others together; what is fine is left to the last ones.
+
+    Args:
+        image: tensor (batch, height, width, bands), values 0 to 1.
+        filters, depth, published: as of `unet`.
+
+    Returns:
+        Tensor (batch, height / 2, width / 2, channels).
+    """
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features, passed = layers.LeakyReLU(0.2)(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
     for width in widths[1:]:

@@ -107,8 +107,12 @@ def _run_id(run_id, resume):
 
 
 def _execute_one(notebook, output, values):
+    import logging
+
     import papermill
 
+    # where Ctrl-C ends a kernel while papermill still asks it something, asyncio would print a traceback at exit
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     output.parent.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
         notebook, output, parameters=values, cwd=notebook.parent, kernel_name="python3",
