@@ -162,8 +162,8 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     """A U-Net that says what cloud there is; the physics of scattering, solved for the ground; and a gate.
 
     Cloudy = ground x shade x t + light x (1 - t). The network names the transmittance t, the shade and the light, and
-    what it would paint where nothing can be seen. A gate, which looks at single pixels, decides where any of this
-    replaces the input: where it is shut, the answer *is* the input, but for a hundredth that keeps it learning.
+    what it would paint where nothing can be seen. A gate at full size decides where any of this replaces the input:
+    where it is shut, the answer *is* the input, but for less than a hundredth that keeps it learning.
 
     Args:
         bands: number of bands in and out.

@@ -130,6 +130,11 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
 
 def has_pairs(folder):
     """Whether a folder holds cloudy and clear images, by its manifest or by the names of its folders."""
+    table = Path(folder) / "manifest.csv"
+    if table.exists():
+        import pandas
+
+        return set(ROLES) <= set(pandas.read_csv(table, dtype=str).get("role", ()))
     return all(any(role in by_role for by_role in _rows(Path(folder)).values()) for role in ROLES)
 
 

@@ -32,7 +32,12 @@ def main(side, kind):
     network, seconds = small["windows/s, predict in memory"], small["seconds, apply"]
     computing = small["windows"] / (seconds - small["seconds, final file"]) / network
     whole, growth = small["windows"] / seconds / network, large["peak GB"] / small["peak GB"]
+    both, difference = (small, large), max(image["difference"] for image in (small, large))
+    beside, optimised = max(image["beside"] for image in both), sum(image["is COG"] for image in both)
     bars = [
+        judge("largest difference to the whole at once, numbers", difference, difference <= 1, "at most 1"),
+        judge("corners beside their place, pixels", beside, beside < 0.01, "under 0.01"),
+        judge("outputs with the layout COG, tiles and overviews", optimised, optimised == len(both), "2"),
         judge("reading, computing, writing / predict in memory", computing, computing >= 0.85, "at least 0.85"),
         judge("the same with the final file / predict in memory", whole, whole >= 0.85, "at least 0.85"),
         judge("peak memory, GB", small["peak GB"], small["peak GB"] < 2, "under 2"),
@@ -80,16 +85,40 @@ def once(folder, kind, height, width):
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     alone()
     windows = -(-height // window_px) * -(-width // window_px)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
-        json.dumps({
+        json.dumps(checked(folder, alone.network, kind) | {
             "window_px": alone.images.shape[1], "windows": windows,
             "windows/s, predict in memory": alone.windows / alone.seconds,
             "processor seconds per window, predict": alone.processor / alone.windows,
             "processor seconds per window, apply": processor / windows,
             "seconds, apply": seconds, "seconds, final file": sum(delivering),
-            "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+            "peak GB": peak_gb,
         })
     )  # fmt: skip
+
+
+def checked(folder, network, kind, side=300, margin=40):
+    """The output against the network's answer to a part with a wide margin, its layout, and where its corners lie."""
+    import rasterio
+    from rasterio.windows import Window
+
+    from helpers.pairs.resolution import upsample
+
+    with rasterio.open(folder / "in.tif") as source, rasterio.open(folder / "out.tif") as made:
+        row, column = source.height // 3, source.width // 3  # windows meet in it
+        part = source.read(window=Window(column - margin, row - margin, side + 2 * margin, side + 2 * margin))
+        unit = (np.moveaxis(part, 0, -1)[None].astype("float32") - 500) / 5500
+        answer = network(upsample(unit, SCALE) if kind == "srcnn" else unit)[0].numpy() * 5500 + 500
+        inside = slice(margin * SCALE, -margin * SCALE)
+        written = made.read(window=Window(column * SCALE, row * SCALE, side * SCALE, side * SCALE))
+        difference = np.abs(np.moveaxis(written, 0, -1) - np.clip(np.rint(answer[inside, inside]), 0, 65535)).max()
+        ends = [image.transform @ (image.width, image.height) for image in (source, made)]
+        starts = [image.transform @ (0, 0) for image in (source, made)]
+        beside = max(np.abs(np.subtract(*pair)).max() for pair in (starts, ends)) / made.transform.a
+        layout = made.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+        is_cog = bool(layout and made.profile["tiled"] and made.overviews(1))
+    return {"difference": float(difference), "beside": float(beside), "is COG": is_cog}
 
 
 class Alone:
