@@ -108,7 +108,8 @@ def test_a_step_under_xla_gives_the_same(device, tmp_path):
     for xla in (False, True):
         chosen = replace(device, xla=xla)
         *_, history = trained(chosen, tmp_path / str(xla), steps=2, kind="wgan_gp", multi_scale=False)
-        found.append(history.drop(columns="seconds"))
+        # the discriminator's gradient is mostly that of the penalty, at places that XLA draws otherwise
+        found.append(history.drop(columns=["seconds", "discriminator_norm"]))
     sure = ["loss", "l1", "adversarial", "accuracy", "gradient_norm", "psnr_db"]
     np.testing.assert_allclose(*(history[sure].iloc[0] for history in found), rtol=1e-4)  # before any update
     np.testing.assert_allclose(*found, rtol=5e-3)  # XLA draws other places between real and generated
