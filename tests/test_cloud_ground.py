@@ -7,7 +7,7 @@ import pytest
 
 from helpers import scenes
 from helpers.acquire import packs
-from helpers.pairs import cloudy_pairs, clouds
+from helpers.pairs import clouds, cloudy_pairs
 from helpers.scenes import Scene
 
 
