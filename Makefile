@@ -31,7 +31,7 @@ test: packs  ## run all tests
 lab: packs  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab $(ARGS) notebooks
 
-bench: packs  ## measure speed as ratios, and whether adversarial training stays stable (an hour)
+bench: packs  ## measure speed as ratios, and whether adversarial training stays stable; takes long
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 	.venv/bin/python -m tests.benchmarks.downloads
 	.venv/bin/python -m tests.benchmarks.apply
