@@ -16,8 +16,9 @@ from rasterio.transform import Affine
 from helpers import paths
 from helpers.apply.clouded import largest_changes, leave_clear, summary, tolerance
 from helpers.apply.network import Predictor, load_model, model_path
-from helpers.apply.windows import Blend, Grid, filled, read, read_numbers
+from helpers.apply.windows import Blend, Grid, read, read_numbers
 from helpers.apply.working import Layer, Working, fingerprint
+from helpers.scenes import filled
 from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, unplaced_is_fine
 
 SAMPLE_PX = 1500  # "auto" value ranges are read from a scene thinned to this many pixels a side

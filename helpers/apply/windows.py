@@ -114,19 +114,6 @@ def read_numbers(image, bands, **options):
         ) from error
 
 
-def filled(pixels):
-    """Pixels without data replaced by the nearest one with data; zeros where there is none."""
-    missing = np.isnan(pixels).any(axis=-1)
-    if not missing.any():
-        return pixels
-    if missing.all():
-        return np.zeros_like(pixels)
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
-    return pixels[tuple(nearest)]
-
-
 class Blend:
     """Adds up the answers of windows that overlap by ramps; they must come in reading order.
 

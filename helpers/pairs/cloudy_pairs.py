@@ -168,9 +168,7 @@ def examples(pairs, *, value_range, patch_px):
 
 def filled(scene):
     """A scene that networks can be fed: pixels without data replaced by the nearest ones with data."""
-    from helpers.apply import windows  # the same filling as where a network is applied
-
-    return replace(scene, pixels=windows.filled(scene.pixels))
+    return replace(scene, pixels=scenes.filled(scene.pixels))
 
 
 def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MOST_DAYS):

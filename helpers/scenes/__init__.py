@@ -3,9 +3,9 @@
 from helpers.scenes.files import read, read_on_disk, to_file_values, write
 from helpers.scenes.folders import read_ground, split_manifest
 from helpers.scenes.ground import SPLITS, from_unit, refuse_overlap, split_ground, to_unit, value_range
-from helpers.scenes.scene import Scene
+from helpers.scenes.scene import Scene, filled
 
 __all__ = [
-    "SPLITS", "Scene", "from_unit", "read", "read_ground", "read_on_disk", "refuse_overlap", "split_ground",
+    "SPLITS", "Scene", "filled", "from_unit", "read", "read_ground", "read_on_disk", "refuse_overlap", "split_ground",
     "split_manifest", "to_file_values", "to_unit", "value_range", "write",
 ]  # fmt: skip

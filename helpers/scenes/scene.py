@@ -101,3 +101,23 @@ class Scene:
         columns = range(0, self.width - size + 1, stride)
         cuts = (self.cut(row, column, size, size) for row, column in itertools.product(rows, columns))
         return [cut for cut in cuts if cut.valid.all()]
+
+
+def filled(pixels):
+    """Pixels that networks can be fed: those without data replaced by the nearest ones with data.
+
+    Args:
+        pixels: float (height, width, bands); NaN = no data, in all bands where one has none.
+
+    Returns:
+        Array of the same shape; `pixels` itself where nothing is missing, zeros where everything is.
+    """
+    missing = np.isnan(pixels).any(axis=-1)
+    if not missing.any():
+        return pixels
+    if missing.all():
+        return np.zeros_like(pixels)
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return pixels[tuple(nearest)]
