@@ -355,3 +355,28 @@ def test_in_a_notebook(static, monkeypatch, tmp_path):
     assert len(outputs[3]) == 1
     assert ("image/png" if static else "application/vnd.jupyter.widget-view+json") in outputs[3][0]
     assert "text/html" in outputs[4][0]
+
+
+def generated(latents):
+    """Images whose three colours are the first three numbers of the latent, 0 as half bright."""
+    return np.broadcast_to(0.5 + latents[:, None, None, :3] / 8, (len(latents), 5, 6, 3))
+
+
+def test_sliders_redraw_what_belongs_to_where_they_stand():
+    widget = show.explore(generated, 4, static=False, credit="<rendered>")
+    image, sliders = widget.children[0], widget.children[1:5]
+    first = image.value
+    for number, (slider, value) in enumerate(zip(sliders, (2.0, -2.0, 1.0, 0.0), strict=True)):
+        before, slider.value = image.value, value
+        assert (image.value == before) == (number == 3)  # the fourth is not drawn
+    assert png(image)[0, 0].tolist() == [191, 64, 159] and image.value != first
+    assert "&lt;rendered&gt;" in widget.children[-1].value
+
+
+def test_where_nobody_moves_a_slider_every_number_gets_a_row():
+    figure = show.explore(generated, 4, reach=4, static=True)
+    panels = [drawn(figure, panel) for panel in range(28)]
+    assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
+    assert all((panel[..., 0] == 128).all() for panel in panels[7:])
+    with pytest.raises(ValueError, match="2 titles for a latent of 4"):
+        show.explore(generated, 4, titles=["a", "b"])

@@ -1,4 +1,4 @@
-"""Pictures to compare: grids with one shared stretch, error maps, before/after sliders, curves, blocks on the ground.
+"""Pictures to compare: grids with one shared stretch, error maps, curves, blocks on the ground, things to slide.
 
 Every function that draws returns a Matplotlib figure, or a widget, and shows nothing by itself: make it the last
 expression of a cell, or `display(...)` it. The figure is already closed for pyplot, so that it is not shown twice.
@@ -7,9 +7,11 @@ expression of a cell, or `display(...)` it. The figure is already closed for pyp
 from helpers.show.code import source
 from helpers.show.drawing import NO_DATA, PALETTE, stretch
 from helpers.show.images import error_map, grid
+from helpers.show.latent import explore
 from helpers.show.plots import curves, footprints
 from helpers.show.slider import before_after, is_static
 
 __all__ = [
-    "NO_DATA", "PALETTE", "before_after", "curves", "error_map", "footprints", "grid", "is_static", "source", "stretch",
+    "NO_DATA", "PALETTE", "before_after", "curves", "error_map", "explore", "footprints", "grid", "is_static", "source",
+    "stretch",
 ]  # fmt: skip

@@ -64,9 +64,9 @@ def _slider(halves, width, titles, credit):
     from ipywidgets import HTML, Image, IntSlider, Layout, VBox
 
     layout = Layout(width=f"{width}px", max_width="100%")
-    image = Image(value=_png(halves(width // 2)), format="png", layout=layout)
+    image = Image(value=png(halves(width // 2)), format="png", layout=layout)
     slider = IntSlider(width // 2, 0, width, readout=False, layout=layout, tooltip="drag to compare")
-    slider.observe(lambda change: setattr(image, "value", _png(halves(change["new"]))), "value")
+    slider.observe(lambda change: setattr(image, "value", png(halves(change["new"]))), "value")
     ends = "".join(f"<b>{escape(title)}</b>" for title in titles)
     above = HTML(f'<div style="display: flex; justify-content: space-between">{ends}</div>', layout=layout)
     return VBox([above, image, slider, HTML(f"<small>{escape(credit)}</small>", layout=layout)])
@@ -77,7 +77,8 @@ def _enlarged(picture, height, width):
     return picture[rows][:, columns]
 
 
-def _png(picture):
+def png(picture):
+    """The bytes of a picture, uint8 (height, width, 3), as a PNG."""
     from io import BytesIO
 
     from PIL import Image
