@@ -252,6 +252,20 @@ def test_tiles_that_do_not_fit_are_refused():
         maps.open_maps(tile_px=1024)
     with pytest.raises(ValueError, match="multiple of 8"):
         maps.open_maps(tile_px=100)
+    for two in ({"test": "atlantis"}, {"test": "eurasia", "validation": "eurasia"}, {"validation": "antarctica"}):
+        with pytest.raises(ValueError, match="expected two of africa, australia, eurasia"):
+            maps.open_maps(tile_px=128, **two)
+
+
+@needs_pack
+def test_other_continents_can_be_held_out():
+    ground = maps.open_maps(tile_px=128, test="australia", validation="africa")
+    found = {split: {tile.continent for tile in tiles} for split, tiles in ground.items()}
+    assert found["test"] == {"australia"} and found["validation"] == {"africa"}
+    assert found["train"] >= {"eurasia", "north_america", "south_america"} and not found["train"] & {
+        "australia",
+        "africa",
+    }
 
 
 # --- batches

@@ -41,8 +41,7 @@ MAJOR_RIVERS = 2426  # the lines come in four ranks, each from north to south; t
 DOUBLE_RIVERS = 55  # of these, the first so many are the outlines of water that is wide enough to have two banks
 RELIEF = 32  # most that light and shade add to a colour: below 137 / 2 / sqrt(3), so that the nearest colour stays
 
-# the two that are held out have all six classes; Australia has hardly any mountain
-HELD_OUT = {"africa": "test", "south_america": "validation"}
+INHABITED = ("africa", "australia", "eurasia", "north_america", "south_america")  # whose ground is not mostly ice
 LATITUDES_DEG = (-60, 75)  # beyond, plate carrée stretches the ground more than four times, and most of it is ice
 LAND_SHARE = 0.3  # of a tile, at least
 GUARD_PX = 16  # at least, between tiles of different splits
@@ -158,28 +157,34 @@ class MapTile:
     crs: object = None
 
 
-def open_maps(*, tile_px=256, stride_px=None, relief=False):
+def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", validation="south_america"):
     """Tiles of NASA's Blue Marble and of the map that is drawn at its position, split by continent.
 
-    Africa tests, South America validates; Eurasia, North America and Australia train, with the islands nearest to each.
-    All land of a tile is of its own split, and tiles of different splits have at least 16 px of sea or unused land
-    between them. Tiles with ice sheets are left out, as their relief is not known.
+    One continent tests, one validates; the others train, with the islands nearest to each. All land of a tile is of
+    its own split, and tiles of different splits have at least 16 px of sea or unused land between them. Tiles with ice
+    sheets are left out, as their relief is not known.
 
     Args:
         tile_px: side of a tile, a multiple of 8; a pixel is 1/15 degree, 7.4 km at the equator.
         stride_px: from one training tile to the next; default: half a tile, so that they overlap. Those for validation
             and test do not, so that no ground counts twice.
         relief: draw light and shade over the map. `metrics.decode` finds the same classes with it as without.
+        test, validation: continents, of INHABITED. Those of the default have all six classes; Australia has hardly any
+            mountain.
 
     Returns:
         dict from "train", "validation", "test" to a list of MapTile, from north to south; the legend is `LEGEND`.
 
     Raises:
-        ValueError: another size, or no tile of this size fits into a split.
+        ValueError: another size, an unknown continent or one that is asked for twice, or no tile of this size fits
+            into a split.
         FileNotFoundError: the pack `blue_marble` is not fetched (says the command).
     """
     if tile_px % 8:
         raise ValueError(f"tile_px is {tile_px}; expected a multiple of 8")
+    held_out = {test: "test", validation: "validation"}
+    if len(held_out) < 2 or not set(held_out) <= set(INHABITED):
+        raise ValueError(f"test is {test!r}, validation {validation!r}; expected two of {', '.join(INHABITED)}")
     drawn, satellite = world(), raster("bmng.jpg")
     shade = shading() if relief else None
     land, ground, taken = drawn.classes != OCEAN, {}, np.empty((0, 2), int)
@@ -206,7 +211,7 @@ def open_maps(*, tile_px=256, stride_px=None, relief=False):
         )  # fmt: skip
 
     for split in reversed(SPLITS):  # training tiles keep away from those that test, not the other way round
-        own = np.array([HELD_OUT.get(name, "train") == split for name in CONTINENTS])
+        own = np.array([held_out.get(name, "train") == split for name in CONTINENTS])
         wrong = (land & ~own[drawn.continents]) | (drawn.classes == NO_CLASS)
         apart_px = (stride_px or tile_px // 2) if split == "train" else tile_px
         chosen = np.empty((0, 2), int)
