@@ -153,8 +153,11 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
     Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
     """
     image = keras.Input((None, None, bands), name="image")
-    answer = _full_size(unet_features(image, filters, depth, published), bands_out or bands, start="glorot_uniform")
-    answer = ops.tanh(answer) / 2 if published else answer
+    features = unet_features(image, filters, depth, published)
+    if published:
+        answer = ops.tanh(_full_size(features, bands_out or bands, start="glorot_uniform")) / 2
+    else:  # channels unfolded into pixels would leave a pattern of squares
+        answer = layers.Conv2D(bands_out or bands, 3, padding="same", dtype="float32")(layers.UpSampling2D(2)(features))
     return keras.Model(image, layers.Rescaling(1.0, 0.5, dtype="float32")(answer), name="unet")
 
 
@@ -294,6 +297,96 @@ def multi_scale_discriminator(bands, *, sizes=3, filters=32):
     features = MinibatchDeviation()(features)
     features = layers.LeakyReLU(0.2)(layers.Conv2D(filters * 4, 3, padding="same")(features))
     return keras.Model(images, layers.Conv2D(1, 3, padding="same", dtype="float32")(features), name="discriminator")
+
+
+def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=False):
+    """Makes a landscape of a few numbers: from 4 x 4 pixels of many channels, each stage doubles the side.
+
+    Args:
+        latent_size: numbers that a landscape is made of, each from -1 to 1, so that sliders reach all of them.
+        image_px: side of the image: 8, 16, 32, 64 (four stages), 128 (five) and so on.
+        filters: of the last stage; doubled at each one before, up to eight times.
+        transposed: enlarge by transposed convolutions, as DCGAN does, instead of enlarging before convolving.
+
+    Returns:
+        keras.Model, (batch, latent_size) to (batch, image_px, image_px, 3), values 0 to 1. There is no normalisation,
+        whose statistics would differ between training and use.
+
+    Raises:
+        ValueError: no numbers to begin with, or a side that doubling 4 does not reach.
+
+    Source: Radford et al. 2015 (DCGAN), arXiv:1511.06434; without checkerboards: Odena et al. 2016,
+    doi:10.23915/distill.00003.
+    """
+    stages = _stages(latent_size, image_px)
+    latent = keras.Input((latent_size,), name="latent")
+    width = filters * min(2**stages, 8)
+    features = layers.Dense(64, activation="relu", kernel_initializer="he_normal")(latent)
+    features = layers.Dense(16 * width, activation="relu", kernel_initializer="he_normal")(features)
+    features = layers.Reshape((4, 4, width))(features)
+    for level in reversed(range(stages)):
+        width = filters * min(2**level, 8)
+        if transposed:
+            features = layers.Conv2DTranspose(width, 5, strides=2, padding="same")(features)
+        else:
+            features = _conv(width, 3, activation=None)(layers.UpSampling2D(2)(features))
+        features = layers.LeakyReLU(0.2)(features)
+    image = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(features)
+    return keras.Model(latent, image, name="landscape_generator")
+
+
+def landscape_discriminator(*, image_px=64, filters=16):
+    """Judges whole landscapes: the generator mirrored, each stage halves the side down to 4 x 4 pixels.
+
+    Args:
+        image_px: as of `landscape_generator`.
+        filters: of the first stage; doubled at each further one, up to eight times.
+
+    Returns:
+        keras.Model, list of one (batch, image_px, image_px, 3) to logits (batch, 1): positive where it looks real.
+
+    Raises:
+        ValueError: a side that doubling 4 does not reach.
+    """
+    image = keras.Input((image_px, image_px, 3), name="image")
+    features = layers.Rescaling(2.0, -1.0)(image)
+    for level in range(_stages(1, image_px)):
+        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
+    features = layers.LeakyReLU(0.2)(_conv(filters * 8, 3, activation=None)(MinibatchDeviation()(features)))
+    return keras.Model([image], layers.Dense(1, dtype="float32")(layers.Flatten()(features)), name="discriminator")
+
+
+def patch_encoder(latent_size=4, *, image_px=64, filters=16):
+    """From a satellite patch, turned to the viewing direction, to the numbers of the landscape to be seen there.
+
+    Args:
+        latent_size: as of `landscape_generator`; every answer is between -1 and 1, where the generator was trained.
+        image_px: side of the patch.
+        filters: of the first stage; doubled at each further one, up to eight times.
+
+    Returns:
+        keras.Model, (batch, image_px, image_px, 3), values 0 to 1, to (batch, latent_size): zeros at first.
+
+    Raises:
+        ValueError: no numbers to answer with, or a side that doubling 4 does not reach.
+    """
+    patch = keras.Input((image_px, image_px, 3), name="patch")
+    features = layers.Rescaling(2.0, -1.0)(patch)
+    for level in range(_stages(latent_size, image_px)):
+        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
+    features = layers.Dense(64, activation="relu", kernel_initializer="he_normal")(layers.Flatten()(features))
+    latent = layers.Dense(latent_size, activation="tanh", kernel_initializer="zeros", dtype="float32")(features)
+    return keras.Model(patch, latent, name="patch_encoder")
+
+
+def _stages(latent_size, image_px):
+    """How often 4 is doubled to reach the side of an image."""
+    if latent_size < 1:
+        raise ValueError(f"latent_size is {latent_size}; a landscape is made of one number or more, as of 4")
+    stages = int(image_px).bit_length() - 3
+    if stages < 1 or image_px != 4 * 2**stages:
+        raise ValueError(f"image_px is {image_px}; expected 4 doubled a few times: 8, 16, 32, 64, 128, 256 ...")
+    return stages
 
 
 @keras.saving.register_keras_serializable("helpers")
