@@ -31,6 +31,7 @@ with _held_back():
     import keras
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # it warns of retraced functions once a page has more than four networks
     tf.config.list_physical_devices()  # the first look for GPUs complains once more where there is none
 
 __all__ = ["keras", "tf"]
