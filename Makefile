@@ -26,7 +26,7 @@ run: packs  ## run the notebooks and write a report (ARGS="02" for one, ARGS="--
 	.venv/bin/python -m helpers run $(ARGS)
 
 test: packs  ## run all tests
-	.venv/bin/python -m pytest --durations=15 $(ARGS)
+	.venv/bin/python -m pytest --durations=15 -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: packs  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab $(ARGS) notebooks
@@ -36,6 +36,7 @@ bench: packs  ## measure speed as ratios, and whether adversarial training stays
 	.venv/bin/python -m tests.benchmarks.downloads
 	.venv/bin/python -m tests.benchmarks.apply
 	.venv/bin/python -m tests.benchmarks.clouds
+	.venv/bin/python -m tests.benchmarks.views
 	.venv/bin/python -m tests.benchmarks.stability
 
 setup: .venv/.installed  ## only make .venv and install into it

@@ -1,5 +1,7 @@
 """Views from the ground: what somebody who stands in a height field with an image draped on it would see."""
 
+import math
+from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy as np
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)  # a metre away to the power of 2, the ground sinks so far; with refraction
 LAYERS_M = 0.004, 0.05, 0.6, 8.0  # pixel sizes of the invented ground's layers, fine to coarse
 TREE_M, CLEARING_M = 10, 60  # height of the tallest tree; how near the nearest one stands
+
+Ground = namedtuple("Ground", "pixel_size_m shapes slopes image")
 
 
 def aligned(elevation, imagery, refine=4):
@@ -24,20 +28,48 @@ def aligned(elevation, imagery, refine=4):
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
     x, y = ~imagery.transform @ (transform @ (column, row))
-    image = _bilinear(np.nan_to_num(imagery.pixels, nan=255) / 255, x - 0.5, y - 0.5).astype("f")
+    planes = np.nan_to_num(np.moveaxis(imagery.pixels, -1, 0), nan=255) / 255
+    image = np.moveaxis(_bilinear(planes, x - 0.5, y - 0.5), 0, -1).astype("f")
     latitude, degree_m = transform.f + transform.e * len(heights) / 2, 111_195
     pixel_size_m = transform.a * degree_m * np.cos(np.radians(latitude)), -transform.e * degree_m
     return heights, image, pixel_size_m, transform
 
 
+def ground(heights, image, pixel_size_m):
+    """What all views of one ground share, so that those who make many compute it once.
+
+    Args:
+        heights, image, pixel_size_m: as of `view`.
+
+    Returns:
+        Ground, which `view` takes in place of the heights: pixel_size_m, and as planes of one grid shapes (heights, how
+        rough it is, how much it looks like forest), slopes (to the east and south) and image.
+
+    Raises:
+        ValueError: image and heights do not fit, or a height is not finite.
+    """
+    heights, image = np.asarray(heights, "f"), np.asarray(image, "f")
+    if image.shape != (*heights.shape, 3):
+        raise ValueError(f"the image has shape {image.shape}, expected {(*heights.shape, 3)} to fit the heights")
+    if not np.isfinite(heights).all():
+        raise ValueError(f"{(~np.isfinite(heights)).sum()} heights are not finite: fill them, or cut them away")
+    pixel_size_m = tuple(map(float, pixel_size_m))
+    slopes = [np.gradient(heights, pixel, axis=axis) for axis, pixel in zip((1, 0), pixel_size_m, strict=True)]
+    rough = np.clip(2.5 * np.hypot(*slopes), 0.2, 1.6)
+    forest = np.clip(8 * image[..., 1] - 7.5 * (image[..., 0] + image[..., 2]) + 2.2, 0, 1)
+    planes = np.stack([heights, rough, forest]), np.stack(slopes), np.ascontiguousarray(np.moveaxis(image, -1, 0))
+    return Ground(pixel_size_m, *planes)
+
+
 def view(
-    heights, image, *, pixel_size_m, column, row, heading_deg, size_px=(426, 640), field_of_view_deg=60, eye_m=2,
-    pitch_deg=0, sun_azimuth_deg=140, sun_elevation_deg=40, haze_km=25, detail=1, seed=0,
+    heights, image=None, *, pixel_size_m=None, column, row, heading_deg, size_px=(426, 640), field_of_view_deg=60,
+    eye_m=2, pitch_deg=0, sun_azimuth_deg=140, sun_elevation_deg=40, haze_km=25, detail=1, seed=0, cloud_seed=None,
 ):  # fmt: skip
     """What an eye sees that looks over a height field.
 
     Args:
-        heights: float32 (rows, columns), metres; the first row is the northernmost.
+        heights: float32 (rows, columns), metres; the first row is the northernmost. Or what `ground` made of it and the
+            next two, which then are not given.
         image: float32 (rows, columns, 3), 0 to 1, on the same grid: what is draped on it.
         pixel_size_m: (x, y) of the grid.
         column, row: where the eye is, as `~transform @ (x, y)` gives it (0.5 is the middle of the first pixel).
@@ -50,7 +82,8 @@ def view(
         haze_km: where the air leaves 37 % of the contrast. More haze, from half-way to it, hides the grid's end.
         detail: 0 shows the grid as it is; 1 adds what a coarse grid lacks: small relief and texture, trees where the
             image looks like forest (none within 60 m) and clouds.
-        seed: of what is invented.
+        seed: of what is invented; of the ground, views with the same seed see the same.
+        cloud_seed: of the clouds, if it is another.
 
     Returns:
         float32 (height, width, 3), 0 to 1.
@@ -58,63 +91,69 @@ def view(
     Raises:
         ValueError: image and heights do not fit, a height is not finite, or the eye is not over the grid.
     """
-    heights, image = np.asarray(heights, "f"), np.asarray(image, "f")
-    if image.shape != (*heights.shape, 3):
-        raise ValueError(f"the image has shape {image.shape}, expected {(*heights.shape, 3)} to fit the heights")
-    if not np.isfinite(heights).all():
-        raise ValueError(f"{(~np.isfinite(heights)).sum()} heights are not finite: fill them, or cut them away")
-    size_m = heights.shape[1] * pixel_size_m[0], heights.shape[0] * pixel_size_m[1]
+    land = heights if isinstance(heights, Ground) else ground(heights, image, pixel_size_m)
+    pixel_size_m, (_, rows, columns) = land.pixel_size_m, land.shapes.shape
+    size_m = columns * pixel_size_m[0], rows * pixel_size_m[1]
+    if not (0 < column < columns and 0 < row < rows):
+        raise ValueError(f"column {column}, row {row} is outside the grid of {columns} x {rows}")
+    # numbers of NumPy would make all arrays float64
+    column, row, sun_azimuth_deg, sun_elevation_deg = map(float, (column, row, sun_azimuth_deg, sun_elevation_deg))
     spot = column * pixel_size_m[0], row * pixel_size_m[1]
-    if not (0 < spot[0] < size_m[0] and 0 < spot[1] < size_m[1]):
-        raise ValueError(f"column {column}, row {row} is outside the grid of {heights.shape[1]} x {heights.shape[0]}")
-    slopes = [None, *(np.gradient(heights, pixel, axis=axis) for axis, pixel in zip((1, 0), pixel_size_m, strict=True))]
-    rough = np.clip(2.5 * np.hypot(*slopes[1:]), 0.2, 1.6) * detail
-    forest = np.clip(8 * image[..., 1] - 7.5 * (image[..., 0] + image[..., 2]) + 2.2, 0, 1)
-    noise, ridges, (cones, needed) = _noise(1.1), _with_slopes(0.8 - abs(_noise(1.6))), _trees()
-    chance = np.random.default_rng(seed).integers(0, 512, 2)
+    noise, ridges, (cones, needed) = _noise(1.1), _ridges(), _trees()
+    seeds = seed, seed if cloud_seed is None else cloud_seed
+    chance, of_clouds = (np.random.default_rng(one).integers(0, 512, 2).tolist() for one in seeds)
 
     # from here, x and y are metres to the east and south of the eye: near it, float32 resolves a millimetre
-    def on_grid(values, x, y):
-        return _bilinear(values, x / pixel_size_m[0] + (column - 0.5), y / pixel_size_m[1] + (row - 0.5))
+    def on_grid(planes, x, y):
+        return _bilinear(planes, x / pixel_size_m[0] + (column - 0.5), y / pixel_size_m[1] + (row - 0.5))
 
-    def texture(square, size, x, y, shift=0):
-        east, south = ((place / size + start + shift) % len(square) for place, start in zip(spot, chance, strict=True))
-        return _bilinear(square, x / size + east, y / size + south, wrap=True)
+    def texture(squares, size, x, y, shift=0):
+        width = squares.shape[-1]
+        east, south = ((part / size + start + shift) % width for part, start in zip(spot, chance, strict=True))
+        return _bilinear(squares, x / size + east, y / size + south, wrap=True)
 
-    def invented(x, y, distance, blur, kind=0):
-        """Height (kind 0) or slope to the east (1) or south (2) to add, and how much is tree; nothing below `blur`."""
-        ground, tree = np.zeros_like(x), np.zeros_like(x)
+    def invented(x, y, distance, blur, rough, forest, kinds=1):
+        """Planes to add - height, with 3 `kinds` also slopes to the east and south - and how much is tree.
+
+        Nothing is smaller than `blur`, which is that of the last axis.
+        """
+        added, tree = np.zeros((2, kinds, *x.shape), "f")
         for size in LAYERS_M if detail else ():
-            near = blur < 4 * size
-            part = np.clip(2 - blur[near] / (2 * size), 0, 1) * (0.5 * size**1.2) * on_grid(rough, x[near], y[near])
-            ground[near] += part * texture(ridges[kind], size, x[near], y[near]) / (size if kind else 1)
-        near = (blur < 8) & (distance > CLEARING_M) & (detail > 0)
-        room = on_grid(forest, x[near], y[near]) * np.clip(distance[near] / CLEARING_M - 1, 0, 1)
+            near = ..., blur < 4 * size
+            strength = np.clip(2 - blur[near[1]] / (2 * size), 0, 1) * (0.5 * detail * size**1.2) * rough[near]
+            added[near] += strength * texture(ridges[:kinds], size, x[near], y[near]) * per_metre(size, x)[:kinds]
+        near = ..., (blur < 8) & (np.atleast_2d(distance).max(axis=0) > CLEARING_M) & (detail > 0)
+        room = forest[near] * np.clip(distance[near] / CLEARING_M - 1, 0, 1)
         stands = np.clip((room - texture(needed, 0.5, x[near], y[near])) * 15, 0, 1)
-        tree[near] = texture(cones[kind], 0.5, x[near], y[near]) * stands * np.clip(2 - blur[near] / 4, 0, 1)
-        return ground + tree * (TREE_M / (0.5 if kind else 1)), tree
+        stands *= np.clip(2 - blur[near[1]] / 4, 0, 1)
+        tree[near] = texture(cones[:kinds], 0.5, x[near], y[near]) * stands
+        return added + TREE_M * tree * per_metre(0.5, x)[:kinds], tree[0]
+
+    def per_metre(size, like):
+        return np.array([1, 1 / size, 1 / size], "f").reshape(3, *[1] * like.ndim)
 
     # rays: for every metre ahead, how far each column goes aside and each row goes up; two rows a pixel, smooth edges
     wide = 2 if size_px[1] <= 256 else 1
-    focal = size_px[1] / 2 / np.tan(np.radians(field_of_view_deg / 2))
-    aside = ((np.arange(wide * size_px[1], dtype="f")[:, None] + 0.5) / wide - size_px[1] / 2) / np.float32(focal)
+    focal = size_px[1] / 2 / math.tan(math.radians(field_of_view_deg / 2))
+    aside = ((np.arange(wide * size_px[1], dtype="f")[:, None] + 0.5) / wide - size_px[1] / 2) / focal
     up = (size_px[0] / 2 - (np.arange(2 * size_px[0]) + 0.5) / 2) / focal + np.tan(np.radians(pitch_deg))
     up, longer = up.astype("f"), np.sqrt(1 + aside**2)
-    sine, cosine = np.sin(np.radians(heading_deg)), np.cos(np.radians(heading_deg))
-    way = (sine + aside * cosine).astype("f"), (aside * sine - cosine).astype("f")  # to east and south
+    sine, cosine = math.sin(math.radians(heading_deg)), math.cos(math.radians(heading_deg))
+    way = sine + aside * cosine, aside * sine - cosine  # to east and south
     with np.errstate(divide="ignore"):
         end = np.minimum(*(np.where(w > 0, e - s, s) / abs(w) for w, e, s in zip(way, size_m, spot, strict=True)))
 
     # the first place where the ground reaches each ray: march ahead in growing steps, remember the steepest so far
-    ahead, growth = [0.5], 1 + np.clip(2.5 / focal, 0.004, 0.012)
-    while ahead[-1] < end.max():
-        ahead.append(min(ahead[-1] * growth, ahead[-1] + max(pixel_size_m)))
+    ahead, growth, farthest = [0.5], 1 + min(max(2.5 / focal, 0.004), 0.03), float(end.max())
+    while ahead[-1] < farthest:  # by a pixel of the grid, or where that is wider half a pixel of the view
+        ahead.append(min(ahead[-1] * growth, ahead[-1] + max(*pixel_size_m, ahead[-1] * 0.5 / focal)))
     ahead = np.array(ahead, "f")
     step = np.diff(ahead, append=ahead[-1])
     x, y, distance = ahead * way[0], ahead * way[1], ahead * longer
     here = np.zeros((4, 1), "f")
-    eye = on_grid(heights, *here[:2]) + invented(*here)[0] + eye_m
-    height = on_grid(heights, x, y) + invented(x, y, distance, np.broadcast_to(step, x.shape))[0]
+    (level, *rest), (height, *others) = on_grid(land.shapes, *here[:2]), on_grid(land.shapes, x, y)
+    eye = level + invented(*here, *rest)[0][0] + eye_m
+    height += invented(x, y, distance, step, *others)[0][0]
     rise = (height - eye - CURVATURE * distance**2) / ahead
     hit = np.stack([np.searchsorted(line, up) for line in np.maximum.accumulate(rise, axis=1)])
     across, level = np.nonzero(hit < len(ahead))
@@ -128,26 +167,27 @@ def view(
     spread[across, level] = depth
     spread = abs(np.gradient(spread, axis=1))[across, level]
     blur = np.sqrt(depth / focal * np.maximum(spread, depth / focal))  # between the width and the depth of a pixel
-    tree = invented(x, y, distance, blur)[1]
-    to_east, to_south = (on_grid(slopes[kind], x, y) + invented(x, y, distance, blur, kind)[0] for kind in (1, 2))
+    _, rough, forest = on_grid(land.shapes, x, y)
+    added, tree = invented(x, y, distance, blur, rough, forest, kinds=3)
+    to_east, to_south = on_grid(land.slopes, x, y) + added[1:]
     moved = [25 * detail * texture(noise, 9, x, y, shift) for shift in (100, 300)]  # hides the pixels of the image
-    colour = 0.85 * np.maximum(on_grid(image, x + moved[0], y + moved[1]), np.array([0.1, 0.1, 0.08], "f"))
-    green = np.array([0.1, 0.15, 0.07], "f") * (0.4 + 1.5 * tree[:, None])
-    colour += (green - colour) * np.clip(8 * tree, 0, 0.9)[:, None]
+    colour = 0.85 * np.maximum(on_grid(land.image, x + moved[0], y + moved[1]), _rgb(0.1, 0.1, 0.08))
+    colour += (_rgb(0.1, 0.15, 0.07) * (0.4 + 1.5 * tree) - colour) * np.clip(8 * tree, 0, 0.9)
     for size in LAYERS_M if detail else ():
-        tint = detail * np.clip(2 - blur / (2 * size), 0, 1) * texture(noise, size, x, y, 200)
-        colour *= 1 + tint[:, None] * np.array([0.13, 0.11, 0.09], "f")
-    azimuth, elevation = np.radians(sun_azimuth_deg), np.radians(max(sun_elevation_deg, 3))
-    facing = np.sin(elevation) - np.cos(elevation) * (to_east * np.sin(azimuth) - to_south * np.cos(azimuth))
-    facing /= np.sqrt(1 + to_east**2 + to_south**2) * max(np.sin(elevation), 0.25)
+        near = blur < 4 * size
+        tint = detail * np.clip(2 - blur[near] / (2 * size), 0, 1) * texture(noise, size, x[near], y[near], 200)
+        colour[:, near] *= 1 + tint * _rgb(0.13, 0.11, 0.09)
+    azimuth, elevation = math.radians(sun_azimuth_deg), math.radians(max(sun_elevation_deg, 3))
+    facing = math.sin(elevation) - math.cos(elevation) * (to_east * math.sin(azimuth) - to_south * math.cos(azimuth))
+    facing /= np.sqrt(1 + to_east**2 + to_south**2) * max(math.sin(elevation), 0.25)
     day, warm = _daylight(sun_elevation_deg)
-    direct = np.array([1, 0.97 - 0.35 * warm, 0.92 - 0.6 * warm], "f") * np.clip((sun_elevation_deg + 3) / 12, 0, 1)
-    colour *= np.array([0.42, 0.45, 0.5]) * (0.06 + 0.94 * day) + 0.55 * direct * np.clip(facing, 0, 1.8)[:, None]
-    seen = _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, chance, detail)
+    direct = _rgb(1, 0.97 - 0.35 * warm, 0.92 - 0.6 * warm) * min(max((sun_elevation_deg + 3) / 12, 0), 1)
+    colour *= _rgb(0.42, 0.45, 0.5) * (0.06 + 0.94 * day) + 0.55 * direct * np.clip(facing, 0, 1.8)
+    seen = _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, of_clouds, detail)
     clear = np.exp(-distance / (1000 * haze_km)) * (1 - np.clip(2 * depth / end[across, 0] - 1, 0, 1) ** 2)
-    air = seen[across, level]
-    seen[across, level] = air + (1 - np.exp(-1.6 * colour) - air) * clear[:, None]
-    seen = np.clip(seen, 0, 1).transpose(1, 0, 2)
+    air = seen[:, across, level]
+    seen[:, across, level] = air + (1 - np.exp(-1.6 * colour) - air) * clear
+    seen = np.clip(seen, 0, 1).T
     return seen.reshape(size_px[0], 2, size_px[1], wide, 3).mean((1, 3), dtype="f")
 
 
@@ -161,21 +201,29 @@ def _refined(grid, refine):
 
 
 def _bilinear(grid, x, y, wrap=False):
-    """Values between pixels; beyond the grid those of its edge, or of its repetition (if a power of 2 wide)."""
-    height, width = grid.shape[:2]
+    """Values between pixels; beyond the grid those of its edge, or of its repetition (if a power of 2 wide).
+
+    The grid's planes, if it has several, are the first axis, and stay that.
+    """
+    height, width = grid.shape[-2:]
     if not wrap:
         x, y = np.clip(x, 0, width - 1.001), np.clip(y, 0, height - 1.001)
-    left, top = np.floor(x).astype("i4"), np.floor(y).astype("i4")
-    right, down = x - left, y - top
-    if grid.ndim == 3:
-        right, down = right[..., None], down[..., None]
+    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    right, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
     columns = (left & (width - 1), (left + 1) & (width - 1)) if wrap else (left, left + 1)
     rows = (top & (height - 1), (top + 1) & (height - 1)) if wrap else (top, top + 1)
-    flat = grid.reshape(-1, *grid.shape[2:])
-    upper, lower = (
-        (a := flat[row * width + columns[0]]) + (flat[row * width + columns[1]] - a) * right for row in rows
-    )
-    return upper + (lower - upper) * down
+    corners = [row * width + column for row in rows for column in columns]
+    found = []
+    for plane in grid.reshape(-1, height * width):
+        a, b, c, d = (plane.take(corner) for corner in corners)
+        upper = a + (b - a) * right
+        found.append(upper + (c + (d - c) * right - upper) * down)
+    return np.stack(found) if grid.ndim == 3 else found[0]
+
+
+def _rgb(red, green, blue):
+    """A colour beside planes of two axes."""
+    return np.array([[red], [green], [blue]], "f")
 
 
 @lru_cache
@@ -189,8 +237,14 @@ def _noise(steepness, size=512):
 
 
 @lru_cache
+def _ridges():
+    """A seamless square of ridges, and how much a pixel rises to the east and to the south."""
+    return np.stack(_with_slopes(0.8 - abs(_noise(1.6))))
+
+
+@lru_cache
 def _trees(size=1024, cells=113):
-    """A seamless square of cones with slopes, 0 to 1, and one of how much forest it takes for each to stand there."""
+    """Such squares of cones, 0 to 1, and one of how much forest it takes for each to stand there."""
     east, south, tall, needed = np.random.default_rng(0).uniform(0.05, 0.95, (4, cells, cells))
     y, x = np.indices((size, size), "f") * (cells / size)
     best, need = np.zeros((2, size, size), "f")
@@ -199,7 +253,7 @@ def _trees(size=1024, cells=113):
         at = row % cells, column % cells
         cone = (0.5 + 0.5 * tall[at]) * (1 - np.hypot(column + east[at] - x, row + south[at] - y) / 0.42)
         best, need = np.maximum(best, cone), np.where(cone > best, needed[at], need)
-    return _with_slopes(best.astype("f")), need.astype("f")
+    return np.stack(_with_slopes(best.astype("f"))), need.astype("f")
 
 
 def _with_slopes(square):
@@ -209,27 +263,28 @@ def _with_slopes(square):
 
 def _daylight(sun_elevation_deg):
     """How light, and how warm the light, 0 to 1."""
-    return np.clip((sun_elevation_deg + 12) / 16, 0, 1) ** 2, np.exp(-(((sun_elevation_deg - 2) / 8) ** 2))
+    return min(max((sun_elevation_deg + 12) / 16, 0), 1) ** 2, math.exp(-(((sun_elevation_deg - 2) / 8) ** 2))
 
 
 def _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, chance, detail):
-    """Colour of the sky behind each ray."""
-    (day, warm), (azimuth, elevation) = _daylight(sun_elevation_deg), np.radians((sun_azimuth_deg, sun_elevation_deg))
+    """Colour of the sky behind each ray, (3, columns, rows)."""
+    day, warm = _daylight(sun_elevation_deg)
+    azimuth, elevation = math.radians(sun_azimuth_deg), math.radians(sun_elevation_deg)
     flat = np.hypot(*way)
     long = np.hypot(flat, up)
-    to_sun = (way[0] * np.sin(azimuth) - way[1] * np.cos(azimuth)) * np.cos(elevation) + up * np.sin(elevation)
-    near, low = np.clip(to_sun / long, 0, 1)[..., None], np.exp(-5 * np.clip(up / long, 0, 1))[..., None]
-    colour = [0.01, 0.02, 0.04] + day * np.array([0.2, 0.4, 0.72]) * (1 - low) + day * np.array([0.75, 0.82, 0.9]) * low
-    colour = (colour * (1 - 0.18 * warm * (1 - near))).astype("f")
-    colour += np.array([0.5, 0.25, 0.07], "f") * (warm * day) * near**3 * low
-    colour += np.array([1, 0.9, 0.7], "f") * day * (0.35 * near**40 + 0.8 * near**1500)
+    to_sun = way[0] * math.sin(azimuth) - way[1] * math.cos(azimuth)
+    to_sun = to_sun * math.cos(elevation) + up * math.sin(elevation)
+    near, low = np.clip(to_sun / long, 0, 1).ravel(), np.exp(-5 * np.clip(up / long, 0, 1)).ravel()
+    colour = _rgb(0.01, 0.02, 0.04) + day * (_rgb(0.2, 0.4, 0.72) * (1 - low) + _rgb(0.75, 0.82, 0.9) * low)
+    colour *= 1 - 0.18 * warm * (1 - near)
+    colour += _rgb(0.5, 0.25, 0.07) * (warm * day * near**3 * low)
+    colour += _rgb(1, 0.9, 0.7) * (day * (0.35 * near**40 + 0.8 * near**1500))
     if detail:
         east, south = (30 / np.maximum(up, 0.02 * flat) * part for part in way)  # on a plane above
         cloud = _bilinear(noise, east / 5 + chance[0], south / 5 + chance[1], wrap=True)
         cloud += 0.35 * _bilinear(noise, east, south, wrap=True)
         cover = chance[0] * 1.4 / 512 - 1.3
         share = np.clip((cloud + cover) * 0.6, 0, 0.85) * np.clip(6 * up / long, 0, 1)
-        colour += (np.array([1, 1 - 0.2 * warm, 1 - 0.35 * warm], "f") * (0.04 + 0.92 * day) - colour) * share[
-            ..., None
-        ]
-    return colour
+        white = _rgb(1, 1 - 0.2 * warm, 1 - 0.35 * warm) * (0.04 + 0.92 * day)
+        colour += (white - colour) * share.ravel()
+    return colour.reshape(3, *long.shape)
