@@ -1,4 +1,4 @@
-"""The command line: `python -m helpers fetch | run | apply | compare`."""
+"""The command line: `python -m helpers fetch | run | apply | compare | student`."""
 
 import argparse
 import sys
@@ -55,6 +55,10 @@ def _parser():
     compare = commands.add_parser("compare", help="print the scores of runs side by side")
     compare.add_argument("runs", nargs="*", metavar="RUN", help="default: all")
     compare.set_defaults(command=_compare)
+
+    student = commands.add_parser("student", help="write the notebooks without their solutions")
+    student.add_argument("out", metavar="OUT", help="folder to write them to")
+    student.set_defaults(command=_student)
     return parser
 
 
@@ -140,6 +144,12 @@ def _apply(options):
 
 def _compare(options):
     _print_scores(options.runs or None)
+
+
+def _student(options):
+    from helpers import runs
+
+    print(f"{len(runs.student(options.out))} notebooks without their solutions: {options.out}")
 
 
 def _print_scores(run_ids):

@@ -1,8 +1,13 @@
-"""Runs: one folder each, strict parameters, the ledger of scores, the report."""
+"""Runs: one folder each, strict parameters, the ledger of scores, the report, sweeps, the notebooks for students."""
 
 from helpers.runs.execute import execute, notebooks
 from helpers.runs.parameters import check, declared
 from helpers.runs.report import score_table, write_report
 from helpers.runs.run import Run, ledger, start
+from helpers.runs.student import student
+from helpers.runs.sweep import sweep, sweep_table
 
-__all__ = ["Run", "check", "declared", "execute", "ledger", "notebooks", "score_table", "start", "write_report"]
+__all__ = [
+    "Run", "check", "declared", "execute", "ledger", "notebooks", "score_table", "start", "student", "sweep",
+    "sweep_table", "write_report",
+]  # fmt: skip

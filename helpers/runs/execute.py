@@ -48,7 +48,7 @@ def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=Fa
         RuntimeError: the kernel of a notebook died.
     """
     chosen = notebooks(names)
-    planned = _plan(chosen, profile, values or {})
+    planned = plan(chosen, profile, values or {})
     run_id = _run_id(run_id, resume)
     folder = paths.RUNS / run_id
     with _environment(RUN_ID=run_id, PROFILE=profile, STATIC="1", ROOT=paths.ROOT, DATA=paths.DATA, RUNS=paths.RUNS):
@@ -77,7 +77,8 @@ def _environment(**values):
                 os.environ[name] = value
 
 
-def _plan(chosen, profile, values):
+def plan(chosen, profile, values):
+    """The checked parameters for each of the chosen notebooks: dict from its name to a dict."""
     profiles = parameter_cells.read_yaml((paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
@@ -97,12 +98,17 @@ def _run_id(run_id, resume):
         if resume and latest.exists():
             return latest.read_text(encoding="utf-8").strip()
         return datetime.now().strftime("%Y%m%d-%H%M%S")
+    if (paths.RUNS / check_run_id(run_id)).exists() and not resume:
+        raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
+    return run_id
+
+
+def check_run_id(run_id):
+    """The id, where it can be the name of a folder; a ValueError says what it may hold."""
     if not run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() or run_id.startswith("."):
         raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
-    if run_id == latest.name:
+    if run_id == "latest":
         raise ValueError(f"run id {run_id!r} is the name of the file that holds the newest one: choose another")
-    if (paths.RUNS / run_id).exists() and not resume:
-        raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
     return run_id
 
 
