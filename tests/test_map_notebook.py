@@ -58,6 +58,7 @@ def test_a_data_set_of_pairs_becomes_classes(data_set, tmp_path):
     assert rows["classes"]["headline"] and set(rows) == {
         "colour_balanced",
         "colour",
+        "colour_weighted",
         "classes",
         "pixel_loss",
         "pix2pix",
