@@ -309,20 +309,22 @@ def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=Fa
         transposed: enlarge by transposed convolutions, as DCGAN does, instead of enlarging before convolving.
 
     Returns:
-        keras.Model, (batch, latent_size) to (batch, image_px, image_px, 3), values 0 to 1. There is no normalisation,
-        whose statistics would differ between training and use.
+        keras.Model, (batch, latent_size) to (batch, image_px, image_px, 3), values 0 to 1. The channels of each pixel
+        are normalised by themselves: nothing differs between training and use.
 
     Raises:
         ValueError: no numbers to begin with, or a side that doubling 4 does not reach.
 
     Source: Radford et al. 2015 (DCGAN), arXiv:1511.06434; without checkerboards: Odena et al. 2016,
-    doi:10.23915/distill.00003.
+    doi:10.23915/distill.00003; normalisation of pixels: Karras et al. 2018, arXiv:1710.10196.
     """
     stages = _stages(latent_size, image_px)
     latent = keras.Input((latent_size,), name="latent")
     width = filters * min(2**stages, 8)
-    features = layers.Dense(64, activation="relu", kernel_initializer="he_normal")(latent)
-    features = layers.Dense(16 * width, activation="relu", kernel_initializer="he_normal")(features)
+    # with biases of zero, all landscapes would begin as a grey one, drawn the more clearly the larger the numbers are
+    apart = keras.initializers.RandomNormal(stddev=1.0)
+    features = layers.Dense(64, "relu", kernel_initializer="he_normal", bias_initializer=apart)(latent)
+    features = layers.Dense(16 * width, "relu", kernel_initializer="he_normal")(features)
     features = layers.Reshape((4, 4, width))(features)
     for level in reversed(range(stages)):
         width = filters * min(2**level, 8)
@@ -330,6 +332,7 @@ def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=Fa
             features = layers.Conv2DTranspose(width, 5, strides=2, padding="same")(features)
         else:
             features = _conv(width, 3, activation=None)(layers.UpSampling2D(2)(features))
+        features *= ops.rsqrt(ops.mean(features**2, axis=-1, keepdims=True) + 1e-6)
         features = layers.LeakyReLU(0.2)(features)
     image = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(features)
     return keras.Model(latent, image, name="landscape_generator")
@@ -359,23 +362,37 @@ def landscape_discriminator(*, image_px=64, filters=16):
 def patch_encoder(latent_size=4, *, image_px=64, filters=16):
     """From a satellite patch, turned to the viewing direction, to the numbers of the landscape to be seen there.
 
+    What is near fills most of a view and little of a patch. So the patch is looked at three times, in as many pixels
+    each: all of it, its middle half, its middle quarter. Dropout, as pairs are few: without it, and with one look at
+    full size, the variance of unseen views that was explained fell from 0.33 to 0.25.
+
     Args:
         latent_size: as of `landscape_generator`; every answer is between -1 and 1, where the generator was trained.
-        image_px: side of the patch.
+        image_px: side of the patch; 32 or more.
         filters: of the first stage; doubled at each further one, up to eight times.
 
     Returns:
         keras.Model, (batch, image_px, image_px, 3), values 0 to 1, to (batch, latent_size): zeros at first.
 
     Raises:
-        ValueError: no numbers to answer with, or a side that doubling 4 does not reach.
+        ValueError: no numbers to answer with, or a side that doubling 16 does not reach.
     """
+    stages = _stages(latent_size, image_px) - 2
+    if stages < 1:
+        raise ValueError(f"image_px is {image_px}; expected 32 or more: a quarter of it is looked at by itself")
     patch = keras.Input((image_px, image_px, 3), name="patch")
-    features = layers.Rescaling(2.0, -1.0)(patch)
-    for level in range(_stages(latent_size, image_px)):
-        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
-    features = layers.Dense(64, activation="relu", kernel_initializer="he_normal")(layers.Flatten()(features))
-    latent = layers.Dense(latent_size, activation="tanh", kernel_initializer="zeros", dtype="float32")(features)
+    whole, looks = layers.Rescaling(2.0, -1.0)(patch), []
+    for zoom in (4, 2, 1):
+        features = layers.Cropping2D((4 - zoom) * image_px // 8)(whole)
+        features = layers.AveragePooling2D(zoom)(features)
+        for level in range(stages):
+            features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
+        looks.append(layers.Flatten()(features))
+    features = layers.Dropout(0.3)(layers.Concatenate()(looks))
+    features = layers.Dense(64, "relu", kernel_initializer="he_normal")(features)
+    latent = layers.Dense(latent_size, activation="tanh", kernel_initializer="zeros", dtype="float32")(
+        layers.Dropout(0.3)(features)
+    )
     return keras.Model(patch, latent, name="patch_encoder")
 
 

@@ -95,3 +95,75 @@ def test_a_conditional_discriminator_takes_the_input_first(image):
 def test_an_impossible_receptive_field_names_the_possible_ones():
     with pytest.raises(ValueError, match="50 pixels; expected 1, 16, 34, 70, 142, 286"):
         models.patch_discriminator(3, receptive_field_px=50)
+
+
+# --- landscapes
+
+
+def grid_strength(transposed):
+    """How much of a new generator's detail is a pattern of single pixels: the share of the highest frequencies."""
+    keras.utils.set_random_seed(0)
+    network = models.landscape_generator(filters=4, transposed=transposed)
+    images = np.asarray(network(np.random.default_rng(0).uniform(-1, 1, (32, 4)).astype("float32")))[:, 8:-8, 8:-8]
+    power = np.abs(np.fft.fft2(images - images.mean(axis=(1, 2), keepdims=True), axes=(1, 2))).mean(axis=(0, 3)) ** 2
+    half = len(power) // 2  # where every other pixel is brighter
+    return (power[half, :3].sum() + power[:3, half].sum()) / np.sort(power.ravel())[-100:].sum()
+
+
+def test_enlarging_before_convolving_leaves_no_checkerboard():
+    assert grid_strength(transposed=True) > 10 * grid_strength(transposed=False)
+
+
+@pytest.mark.parametrize("image_px, stages", [(16, 2), (64, 4), (128, 5)])
+def test_landscapes_come_in_doublings_of_four(image_px, stages):
+    generator = models.landscape_generator(3, image_px=image_px, filters=4)
+    answer = np.asarray(generator(np.random.default_rng(0).uniform(-1, 1, (2, 3)).astype("float32")))
+    assert answer.shape == (2, image_px, image_px, 3) and answer.min() >= 0 and answer.max() <= 1
+    assert sum(isinstance(layer, keras.layers.UpSampling2D) for layer in generator.layers) == stages
+    transposed = models.landscape_generator(3, image_px=image_px, filters=4, transposed=True)
+    assert sum(isinstance(layer, keras.layers.Conv2DTranspose) for layer in transposed.layers) == stages
+    discriminator = models.landscape_discriminator(image_px=image_px, filters=4)
+    assert discriminator([answer]).shape == (2, 1)
+    assert sum(layer.strides == (2, 2) for layer in discriminator.layers if hasattr(layer, "strides")) == stages
+
+
+def test_every_number_changes_a_landscape_from_the_beginning():
+    """Even where all numbers are 0, the landscape is not plain grey."""
+    keras.utils.set_random_seed(0)
+    generator = models.landscape_generator(filters=4)
+    numbers = np.concatenate([np.zeros((1, 4)), 0.5 * np.eye(4)]).astype("float32")
+    zero, *others = np.asarray(generator(numbers))
+    assert zero.std() > 0.02 and all(np.abs(zero - other).mean() > 0.01 for other in others)
+
+
+def test_the_encoder_stays_where_the_generator_was_trained_and_looks_at_the_middle():
+    keras.utils.set_random_seed(0)
+    encoder = models.patch_encoder(4, image_px=64, filters=4)
+    patches = np.random.default_rng(0).random((2, 64, 64, 3)).astype("float32")
+    assert (np.asarray(encoder(patches)) == 0).all()  # the middle of the latents, at first
+    weights = [np.random.default_rng(n).normal(0, 0.5, w.shape) for n, w in enumerate(encoder.get_weights())]
+    encoder.set_weights([w if w.shape else 0 for w in weights] if False else weights)
+    latent = np.asarray(encoder(patches))
+    assert latent.shape == (2, 4) and np.abs(latent).max() <= 1 and np.abs(latent).max() > 0.5
+
+
+@pytest.mark.parametrize("build, message", [
+    (lambda: models.landscape_generator(0), "latent_size is 0"),
+    (lambda: models.patch_encoder(-1), "latent_size is -1"),
+    (lambda: models.landscape_generator(image_px=96), "image_px is 96; expected 4 doubled"),
+    (lambda: models.landscape_discriminator(image_px=4), "image_px is 4"),
+    (lambda: models.patch_encoder(image_px=16), "image_px is 16; expected 32"),
+])  # fmt: skip
+def test_impossible_landscapes_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_landscape_networks_can_be_saved(tmp_path):
+    numbers = np.random.default_rng(0).uniform(-1, 1, (2, 4)).astype("float32")
+    encoder, generator = models.patch_encoder(filters=4), models.landscape_generator(filters=4)
+    for network, given in ((generator, numbers), (keras.Model(encoder.input, generator(encoder.output)), None)):
+        given = np.random.default_rng(1).random((2, 64, 64, 3)).astype("float32") if given is None else given
+        network.save(tmp_path / "model.keras")
+        again = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_allclose(network(given), again(given), atol=1e-6)

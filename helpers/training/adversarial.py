@@ -4,7 +4,7 @@ import pandas as pd
 
 from helpers.backend import keras, tf
 from helpers.training.fit import State, train
-from helpers.training.losses import ADVERSARIES, gradient_penalty
+from helpers.training.losses import ADVERSARIES, gradient_penalty, slope_penalty
 
 ops = keras.ops
 
@@ -22,9 +22,15 @@ class Adversarial(keras.Model):
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential average of the generator's weights.
         penalty: weight of the gradient penalty of "wgan_gp".
+        change: what becomes of images before they are judged, function of (image, two whole numbers to draw by), or
+            None.
+        steepness: weight of `losses.slope_penalty`, which is computed at every eighth step, as it is slow; 0 = never.
     """
 
-    def __init__(self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, penalty=10.0):
+    def __init__(
+        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, penalty=10.0,
+        change=None, steepness=0.0,
+    ):  # fmt: skip
         super().__init__(name=f"{generator.name}_adversarial")
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
@@ -34,6 +40,7 @@ class Adversarial(keras.Model):
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional, self.penalty = weight, kind, conditional, penalty
         self.ramp_steps, self.decay = ramp_steps, decay
+        self.change, self.steepness = change or (lambda image, key: image), steepness
         names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm", "discriminator_norm"]
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
@@ -61,11 +68,18 @@ class Adversarial(keras.Model):
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
             targets = [_shrunk(target, estimate) for estimate in estimates]
-            real = self.discriminator([*condition, *targets], training=True)
-            fake = self.discriminator([*condition, *estimates], training=True)
+            number = ops.cast(step, "int32")
+            shown = [self.change(image, [2 * number, n]) for n, image in enumerate(targets)]
+            made = [self.change(image, [2 * number + 1, n]) for n, image in enumerate(estimates)]
+            real = self.discriminator([*condition, *shown], training=True)
+            fake = self.discriminator([*condition, *made], training=True)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
                 against += self.penalty * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
+            if self.steepness:
+                against += tf.cond(
+                    number % 8 == 0, lambda: 8 * self.steepness * slope_penalty(self.discriminator, shown), lambda: 0.0
+                )
             pairs = list(zip(targets, estimates, strict=True))
             if counts:
                 shares = [_shrunk(counts[0][..., None], estimate) for estimate in estimates]
@@ -113,18 +127,19 @@ def _shrunk(image, like):
 def fit_adversarial(
     generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, validation, checkpoint,
     kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, betas=(0.5, 0.999), baseline=None, reports=20,
-    settings=None, board=None, keep_best=False, watch=None,
+    settings=None, board=None, keep_best=False, watch=None, change=None, steepness=0.0,
 ):  # fmt: skip
     """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
 
     Args:
-        generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay: as of `Adversarial`.
+        generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay, change, steepness: as of
+            `Adversarial`.
         make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on; a
             third member, (batch, height, width), is how much each pixel counts in `terms` that are sums over pixels.
         steps: optimiser steps in all.
-        learning_rate: of both optimizers, constant.
+        learning_rate: of both optimizers; a number or a schedule of Keras.
         device: Device.
-        validation: (inputs, targets) arrays, scored at every report in PSNR.
+        validation: (inputs, targets) arrays, scored at every report in PSNR; None leaves the scores to `watch`.
         checkpoint: file that holds the state between reports.
         betas: of Adam.
         baseline, reports, settings, board, keep_best, watch: as of `fit`; scored is the averaged generator.
@@ -132,7 +147,7 @@ def fit_adversarial(
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame with the columns step, seconds,
         loss, one for each term, adversarial, discriminator (losses), accuracy, gradient_norm, discriminator_norm,
-        psnr_db, and what `watch` adds.
+        psnr_db unless `validation` is None, and what `watch` adds.
 
     Raises:
         ValueError: unknown kind, or the checkpoint belongs to other settings.
@@ -140,13 +155,14 @@ def fit_adversarial(
     with device.scope():
         model = Adversarial(
             generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional, ramp_steps=ramp_steps,
-            decay=decay,
+            decay=decay, change=change, steepness=steepness,
         )  # fmt: skip
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         if device.precision == "mixed_float16":
             optimizers = [keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers]
         model.compile(*optimizers, jit_compile=device.xla)
-    shaped = {"steps": steps, "learning_rate": learning_rate, "kind": kind, "weight": weight, "decay": decay}
+    rate = getattr(learning_rate, "get_config", lambda: learning_rate)()
+    shaped = {"steps": steps, "learning_rate": rate, "kind": kind, "weight": weight, "decay": decay}
     shaped |= {"ramp_steps": ramp_steps, "terms": {name: share for name, (share, _) in terms.items()}}
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
     history = train(model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,

@@ -30,13 +30,13 @@ def fit(
         steps: optimiser steps in all.
         learning_rate: the highest.
         device: Device.
-        validation: (inputs, targets) arrays, scored at every report in PSNR.
+        validation: (inputs, targets) arrays, scored at every report in PSNR; None leaves the scores to `watch`.
         checkpoint: file that holds the state between reports.
         loss: Keras loss.
         baseline: PSNR in dB of the method to beat on the same validation patches, to be drawn beside.
         ema: decay of an exponential average of the weights that replaces them at the end, or None.
-        keep_best: end with the weights of the report that scored best, instead of the last; with `ema`, these are not
-            averaged.
+        keep_best: end with the weights of the report that scored best, instead of the last: True for the highest PSNR,
+            or the name of one of the scores of `watch`, lowest best; with `ema`, these are not averaged.
         reports: how often to report, score and save.
         settings: dict of what else shaped the training; a checkpoint of other settings is refused.
         board: folder for TensorBoard's scalars and preview images, or None.
@@ -80,9 +80,12 @@ def train(model, make_dataset, state, *, steps, validation, baseline, reports, k
     history = state.restore()
     first = history[-1]["step"] if history else 0
     if first < steps:
-        monitor = Monitor(model.name, steps=steps, score="psnr_db", baseline=baseline)
+        lowest = keep_best if isinstance(keep_best, str) else None
+        monitor = Monitor(model.name, steps=steps, score=lowest or "psnr_db", baseline=baseline)
         every = max(1, steps // reports)
-        reporter = Reporter(state, history, monitor, validation, every=every, steps=steps, board=board, watch=watch)
+        reporter = Reporter(
+            state, history, monitor, validation, every=every, steps=steps, board=board, watch=watch, lowest=lowest
+        )
         model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
     if keep_best:
@@ -139,8 +142,9 @@ class State:
 class Reporter(keras.callbacks.Callback):
     """Every few steps: score the validation patches, add a row to the history, save the state, show it."""
 
-    def __init__(self, state, history, monitor, validation, *, every, steps, board=None, watch=None):
+    def __init__(self, state, history, monitor, validation, *, every, steps, board=None, watch=None, lowest=None):
         super().__init__()
+        self.score, self.sign = (lowest, -1) if lowest else ("psnr_db", 1)
         self.board = board and tf.summary.create_file_writer(str(board))
         self.state, self.history, self.monitor, self.validation = state, history, monitor, validation
         self.every, self.steps, self.watch = every, steps, watch or (lambda model: {})
@@ -159,29 +163,34 @@ class Reporter(keras.callbacks.Callback):
         if self.at % self.every and self.at != self.steps:
             return
         self.seconds += time.perf_counter() - self.started
-        inputs, targets = self.validation
-        estimates = predict(self.model, inputs)
-        psnr_db = metrics.psnr(np.clip(targets, 0, 1), estimates, data_range=1).mean()
-        losses = {name: float(value) for name, value in logs.items()}
-        row = {"step": self.at, "seconds": self.seconds, **losses, "psnr_db": float(psnr_db)}
+        row = {"step": self.at, "seconds": self.seconds, **{name: float(value) for name, value in logs.items()}}
+        pictures = ()
+        if self.validation:
+            inputs, targets = self.validation
+            estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
+            row["psnr_db"] = float(metrics.psnr(targets, estimates, data_range=1).mean())
+            pictures = estimates[:3], targets[:3]
         row |= {name: float(value) for name, value in self.watch(self.model).items()}
-        if psnr_db >= max((before["psnr_db"] for before in self.history), default=psnr_db):
+        if self.sign < 0 and self.score not in row:
+            scores = ", ".join(name for name in row if name not in ("step", "seconds"))
+            raise ValueError(f"keep_best is {self.score!r}; the scores are {scores}")
+        if self.score in row and all(self.sign * (row[self.score] - old[self.score]) >= 0 for old in self.history):
             self.state.save_best()
         self.history.append(row)
         self.state.save(self.history)
         if self.board:
-            self._draw_on_board(row, estimates[:3], targets[:3])
+            self._draw_on_board(row, pictures)
         self.monitor.report(self.history)
         self.model.reset_metrics()
         self.started = time.perf_counter()
 
-    def _draw_on_board(self, row, estimates, targets):
+    def _draw_on_board(self, row, pictures):
         with self.board.as_default(step=self.at):
             for name in set(row) - {"step", "seconds"}:
                 tf.summary.scalar(name, row[name])
-            bands = slice(0, 3) if targets.shape[-1] > 2 else slice(0, 1)
-            pictures = np.concatenate([estimates, np.clip(targets, 0, 1)], axis=2)[..., bands]
-            tf.summary.image("estimate and target", pictures[..., ::-1])
+            if pictures:
+                bands = slice(0, 3) if pictures[0].shape[-1] > 2 else slice(0, 1)
+                tf.summary.image("estimate and target", np.concatenate(pictures, axis=2)[..., bands][..., ::-1])
         self.board.flush()
 
     def on_train_end(self, logs=None):

@@ -1,0 +1,100 @@
+"""Scores of predicted views against ranks, pairs and distances worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+from helpers import metrics
+
+LINE = np.arange(6.0)[:, None]  # features of six spots, one number each: 0 to 5
+FAR = np.array([[2000.0 * n, 0] for n in range(6)])  # every spot 2 km from the next
+
+
+def test_ranks_by_hand():
+    """Spot 0 is predicted as 0 exactly; spot 1 as 3.9, which 4, 3, 5, 2 are nearer to than 1; 0 is not."""
+    predicted = LINE.copy()
+    predicted[1] = 3.9
+    ranks = metrics.retrieval(predicted, LINE, FAR, among=6, draws=3)
+    assert ranks.shape == (6, 3) and (ranks[1] == 5).all() and (np.delete(ranks, 1, axis=0) == 1).all()
+
+
+def test_a_tie_counts_against_the_prediction():
+    """The mean view of all spots, and a view that is the same everywhere, are not told from any other."""
+    same = np.full((6, 1), 2.5)
+    assert (metrics.retrieval(same, same, FAR, among=4) == 4).all()
+
+
+def test_by_chance_one_of_sixteen():
+    random = np.random.default_rng(0)
+    positions = random.permutation(400)[:, None] * [3000.0, 0]
+    ranks = metrics.retrieval(random.normal(size=(400, 5)), random.normal(size=(400, 5)), positions, among=16, draws=20)
+    assert (ranks == 1).mean() == pytest.approx(1 / 16, abs=0.03) and set(np.unique(ranks)) == set(range(1, 17))
+    assert (ranks <= 5).mean() == pytest.approx(5 / 16, abs=0.05)
+
+
+def test_only_spots_far_apart_are_ranked_together():
+    """Spots 0 to 3 lie within 300 m; of them, at most one is ranked beside 4 and 5, whichever is looked at."""
+    positions = np.array([[0, 0], [100, 0], [200, 0], [300, 0], [9000, 0], [18000, 0]])
+    predicted = np.full((6, 1), -1.0)  # 0 is nearest to it, then 1, ...
+    ranks = metrics.retrieval(predicted, LINE, positions, among=3, draws=40)
+    assert (ranks[:4] == 1).all()  # only beside 4 and 5
+    assert (ranks[4] == 2).all() and (ranks[5] == 3).all()
+    with pytest.raises(ValueError, match="only 3 spots are 1000 m from spot 0 and from each other, expected 4"):
+        metrics.retrieval(predicted, LINE, positions, among=4)
+    assert (metrics.retrieval(predicted, LINE, positions, among=6, apart_m=50)[:, 0] == np.arange(1, 7)).all()
+
+
+def test_draws_depend_on_the_seed_alone():
+    one, two = (metrics.retrieval(LINE + shift, LINE[::-1], FAR, among=3, draws=30) for shift in (0, 0))
+    assert np.array_equal(one, two)
+    other = metrics.retrieval(LINE, LINE[::-1], FAR, among=3, draws=30, seed=1)
+    assert not np.array_equal(one, other)
+
+
+def test_retrieval_says_which_shapes_it_expects():
+    with pytest.raises(ValueError, match=r"\(6, 1\) and \(5, 1\)"):
+        metrics.retrieval(LINE, LINE[:5], FAR, among=2)
+
+
+def test_identification_by_hand():
+    """Row 0: its own is least. Row 1: that of 2 is. Row 2: a tie with that of 0."""
+    table = [[1, 2, 3], [5, 4, 3], [2, 9, 2]]
+    assert metrics.identification(table).tolist() == [True, False, False]
+    with pytest.raises(ValueError, match=r"\(1, 3\)"):
+        metrics.identification(table[:1])
+    with pytest.raises(ValueError, match="1 distances are NaN"):
+        metrics.identification([[1, np.nan], [2, 3]])
+
+
+def test_diversity_by_hand_and_by_scipy():
+    """Pixels of 0 and 1 differ by 1; by half as much, 0.5. Three images, 0, 0 and 1: pairs differ by 0, 1, 1."""
+    black, white = np.zeros((1, 2, 2, 3)), np.ones((1, 2, 2, 3))
+    real = np.concatenate([black, white])
+    assert metrics.diversity(real / 2, real) == pytest.approx(0.5)
+    assert metrics.diversity(np.concatenate([black, black, white]), real) == pytest.approx(2 / 3)
+    one, other = (np.random.default_rng(n).random((8, 4, 4, 3)) for n in (1, 2))
+    expected = pdist(one.reshape(8, -1)).mean() / pdist(other.reshape(8, -1)).mean()
+    assert metrics.diversity(one, other) == pytest.approx(expected)
+
+
+def test_diversity_needs_images_that_differ():
+    with pytest.raises(ValueError, match="1 image has nothing"):
+        metrics.diversity(np.zeros((1, 2, 2, 3)), np.zeros((2, 2, 2, 3)))
+    with pytest.raises(ValueError, match="real images are all the same"):
+        metrics.diversity(np.random.default_rng(0).random((3, 2, 2, 3)), np.zeros((2, 2, 2, 3)))
+
+
+def test_features_tell_colour_and_outline_apart():
+    """A change of either moves the features; bytes and floats of the same picture give the same."""
+    views = np.zeros((3, 32, 32, 3), np.uint8)
+    views[:, :16] = (60, 110, 200)  # sky over ground
+    views[:, 16:] = (120, 100, 80)
+    views[1, 16:] = (30, 60, 20)  # forest
+    views[2, 8:16, 16:] = (120, 100, 80)  # a cliff
+    plain, forest, cliff = metrics.view_features(views)
+    assert np.linalg.norm(plain - forest) > 0.2 and np.linalg.norm(plain - cliff) > 0.2
+    np.testing.assert_allclose(metrics.view_features(views / 255), [plain, forest, cliff])
+    colours = 2 * 12**3
+    np.testing.assert_allclose([np.linalg.norm(part) for part in np.split(cliff, [-colours])], 1)  # equal halves
+    with pytest.raises(ValueError, match=r"\(3, 8, 8, 3\)"):
+        metrics.view_features(views[:, :8, :8])
