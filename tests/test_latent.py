@@ -161,6 +161,26 @@ def test_the_custom_loss_sees_ground_and_not_weather():
     assert max(other_sky, turned) < min(green, lower, sloping, far_turned) / 2
 
 
+def test_matching_by_hand(monkeypatch):
+    """The first estimate is 1 from its own view and 3 from the other, the second 2 from both: the mean distance is 1.5,
+    the surprise that the own view is the nearest log(1 + exp(1 - 3)) and log 2."""
+    monkeypatch.setattr(losses, "LANDSCAPE_PARTS", {"hue": 1.0})
+    monkeypatch.setattr(losses, "_outlook", lambda image: [tf.convert_to_tensor(image)])
+    views = np.array([0.0, 4.0], "float32").reshape(2, 1, 1, 1)
+    found = losses.matching(views, np.array([1.0, 2.0], "float32").reshape(2, 1, 1, 1), sharpness=1.0)
+    expected = 0.5 * 1.5 + 2 * (np.log1p(np.exp(-2)) + np.log(2)) / 2
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_matching_prefers_views_that_differ_as_their_places_do():
+    """What is common to all places is no answer for any of them."""
+    places = np.concatenate([drawn(slope=slope, ground=ground) for slope, ground in (
+        (0.0, (0.5, 0.45, 0.35)), (0.3, (0.3, 0.4, 0.2)), (-0.3, (0.8, 0.8, 0.8)))])  # fmt: skip
+    common = np.repeat(places.mean(axis=0, keepdims=True), 3, axis=0)
+    own, swapped = float(losses.matching(places, places)), float(losses.matching(places, places[[1, 2, 0]]))
+    assert own < 0.1 and own + 2 * np.log(3) < float(losses.matching(places, common)) < swapped
+
+
 def test_views_of_twice_the_size_are_as_far_apart():
     one, other = drawn(), drawn(slope=0.3)
     twice = (np.repeat(np.repeat(image, 2, axis=1), 2, axis=2) for image in (one, other))

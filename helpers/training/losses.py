@@ -88,9 +88,10 @@ def ssim_loss(target, estimate):
     return 1 - tf.image.ssim(target, estimate, max_val=1.0)
 
 
-# what counts as one: half of what views of different places differ by in brightness, all of it in hue, twice in skyline,
-# four times in edges (medians over training ground). Measured on 300 training spots rendered twice: the other half of
-# a view is found among all of them by brightness or hue alone at a rate of 0.98, skyline 0.96, edges 0.94; by all together 1.00
+# what counts as one: half of what views of different places differ by in brightness, all of it in hue, twice in
+# skyline, four times in edges (medians over training ground). Measured on 300 training spots rendered twice: the other
+# half of a view is found among all of them at a rate of 0.98 by brightness or hue alone, 0.96 by the skyline, 0.94 by
+# edges, 1.00 by all together
 LANDSCAPE_PARTS = {"skyline": 0.006, "hue": 0.028, "edges": 0.0053, "brightness": 0.056}
 LANDSCAPE_PX, LANDSCAPE_SHIFTS = 64, (-2, 0, 2)  # a compass is some degrees off; two pixels of 64 for each shift
 
