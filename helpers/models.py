@@ -372,7 +372,7 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
         filters: of the first stage; doubled at each further one, up to eight times.
 
     Returns:
-        keras.Model, (batch, image_px, image_px, 3), values 0 to 1, to (batch, latent_size): zeros at first.
+        keras.Model, (batch, image_px, image_px, 3), values 0 to 1, to (batch, latent_size), near zero at first.
 
     Raises:
         ValueError: no numbers to answer with, or a side that doubling 16 does not reach.
@@ -390,7 +390,9 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
         looks.append(layers.Flatten()(features))
     features = layers.Dropout(0.3)(layers.Concatenate()(looks))
     features = layers.Dense(64, "relu", kernel_initializer="he_normal")(features)
-    latent = layers.Dense(latent_size, activation="tanh", kernel_initializer="zeros", dtype="float32")(
+    # tanh, and zeros to begin with, let all patches run into one corner of the latents, from where no slope led back
+    start = keras.initializers.RandomNormal(stddev=0.05)
+    latent = layers.Dense(latent_size, "softsign", kernel_initializer=start, dtype="float32")(
         layers.Dropout(0.3)(features)
     )
     return keras.Model(patch, latent, name="patch_encoder")
