@@ -40,9 +40,13 @@ def trained(device, folder, *, steps=4, stop_at=None, make=views, **options):
     return averaged, discriminator, history
 
 
-def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path):
+@pytest.fixture(scope="module")
+def whole(device, tmp_path_factory):
+    return trained(device, tmp_path_factory.mktemp("whole"))
+
+
+def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path, whole):
     """What landscapes are made of, augmentation, the falling rate and the best weights go on where they were."""
-    whole = trained(device, tmp_path / "whole")
     with pytest.raises(tf.errors.InvalidArgumentError, match="the power went"):
         trained(device, tmp_path / "cut", stop_at=3)
     resumed = trained(device, tmp_path / "cut")
@@ -52,9 +56,9 @@ def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path
     assert whole[2].drop(columns="seconds").equals(resumed[2].drop(columns="seconds"))
 
 
-def test_the_history_says_how_it_goes_and_the_best_is_kept(device, tmp_path):
-    averaged, _, history = trained(device, tmp_path, steps=8)
-    assert list(history.step) == [2, 4, 6, 8] and np.isfinite(history).all(axis=None)
+def test_the_history_says_how_it_goes_and_the_best_is_kept(whole):
+    averaged, _, history = whole
+    assert list(history.step) == [1, 2, 3, 4] and np.isfinite(history).all(axis=None)
     assert {"spread", "adversarial", "discriminator", "kid_random", "diversity"} <= set(history)
     assert "psnr_db" not in history  # there is no view that a landscape should equal
     made = averaged.predict(training.draw_latents(len(VALIDATION), 3, [0, -1]), verbose=0)
@@ -62,11 +66,13 @@ def test_the_history_says_how_it_goes_and_the_best_is_kept(device, tmp_path):
     assert metrics.kid(*features) == pytest.approx(history.kid_random.min(), rel=1e-4)
 
 
-def test_another_seed_or_steepness_is_refused_in_an_old_state(device, tmp_path):
-    trained(device, tmp_path, steps=1)
+def test_the_slope_penalty_counts_and_other_settings_are_refused(device, tmp_path, whole):
+    *_, history = trained(device, tmp_path, steps=1, steepness=0.0)
+    assert history.loss[0] == pytest.approx(whole[2].loss[0], rel=1e-5)  # that of the generator, before any step
+    assert history.discriminator[0] < whole[2].discriminator[0]
     for other in ({"seed": 1}, {"steepness": 2.0}, {"spread": 3.0}):
         with pytest.raises(ValueError, match="other settings"):
-            trained(device, tmp_path, steps=1, **other)
+            trained(device, tmp_path, steps=1, **{"steepness": 0.0} | other)
 
 
 def test_latents_are_even_between_minus_one_and_one():
@@ -191,14 +197,14 @@ def test_the_custom_loss_can_be_learned_from():
     """Gradient descent on the pixels of a grey image comes nearer to a view."""
     view, image = drawn(slope=0.2), tf.Variable(tf.fill((1, 64, 64, 3), 0.5))
     found = []
-    for _ in range(20):
+    for _ in range(10):
         with tf.GradientTape() as tape:
             apart = losses.landscape(view, image)
         slope = tape.gradient(apart, image)
         assert np.isfinite(slope).all()
         found.append(float(apart[0]))
         image.assign_sub(0.01 * tf.sign(slope))
-    assert found[-1] < 0.8 * found[0]
+    assert found[-1] < 0.9 * found[0]
 
 
 def test_ssim_loss_against_skimage():
@@ -240,9 +246,3 @@ def test_the_slope_penalty_of_a_plane_is_known():
     plane = keras.Model([image], 8 * keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(image)))
     real = [np.random.default_rng(0).random((3, 2, 2, 1)).astype("float32")]
     assert float(losses.slope_penalty(plane, [tf.constant(real[0])])) == pytest.approx(16, rel=1e-5)
-
-
-def test_the_slope_penalty_holds_the_discriminator_back(device, tmp_path):
-    steep = [trained(device, tmp_path / str(weight), steps=24, steepness=weight)[1] for weight in (0.0, 100.0)]
-    found = [float(losses.slope_penalty(each, [tf.constant(VALIDATION)])) for each in steep]
-    assert found[1] < 0.75 * found[0]
