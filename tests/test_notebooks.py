@@ -341,10 +341,18 @@ def test_profiles_are_complete_and_allowed():
 
 
 def shown(cell):
-    """What a cell shows, as nbval compares it: without execution counts, and names of widgets, which are random."""
-    kept = [{key: value for key, value in output.items() if key != "execution_count"} for output in cell.outputs]
-    for output in kept:
+    """What a cell shows, as nbval compares it: without execution counts, and names of widgets, which are random.
+
+    Printed text comes in as many pieces as the kernel happened to send: pieces that follow each other are joined.
+    """
+    kept = []
+    for output in cell.outputs:
+        output = {key: value for key, value in output.items() if key != "execution_count"}
         output.get("data", {}).pop(WIDGET, None)
+        if kept and output["output_type"] == "stream" and kept[-1].get("name") == output["name"]:
+            kept[-1]["text"] += output["text"]
+        else:
+            kept.append(output)
     return kept
 
 
