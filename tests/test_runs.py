@@ -1,13 +1,11 @@
-"""Runs: strict parameters, one folder each, the ledger, the report, and going on after a failure."""
+"""Runs: strict parameters, one folder each, the ledger, and going on after a failure."""
 
-import base64
 import json
 import math
 import os
 import re
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -209,38 +207,6 @@ def test_ledger(project, two_notebooks, monkeypatch):
     assert set(runs.ledger(["run1"]).run) == {"run1"} and len(runs.ledger(["unfinished"])) == 0
     with pytest.raises(ValueError, match="there is no run run7; the newest are run0, run1, unfinished"):
         runs.ledger(["run1", "run7"])
-
-
-def test_score_table():
-    columns, rows = runs.score_table([BASELINE | {"parameters": 10}, HEADLINE | {"psnr_db": 25.0304, "mae": 0.0}])
-    assert columns == ["method", "role", "split", "psnr_db", "ssim", "parameters", "mae", "gain_psnr_db"]
-    assert rows == [
-        (["bicubic", "baseline", "test", "24.24", "0.678", "10", "", ""], False),
-        (["srcnn", "model", "test", "25.03", "0.728", "", "0", "+0.790 [+0.700, +0.880] over bicubic"], True),
-    ]
-
-
-def test_a_report_is_one_page_that_needs_nothing_else(run):
-    figure, axes = plt.subplots(figsize=(2, 1))
-    axes.plot([1, 2])
-    assert run.figure("01_split", figure) is figure
-    plt.close(figure)
-    run.parameters["note"] = "<script>alert(1)</script>"
-    record(run, BASELINE, HEADLINE, credits=["© A & B"])
-    page = runs.write_report("mine").read_text(encoding="utf-8")
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 1 and sources[0].startswith("data:image/png;base64,")
-    assert not re.search(r"//\w|<script|<link|@import|url\(", page.replace(sources[0], ""))
-    png = base64.b64decode(sources[0].split(",")[1])
-    assert png == (run.folder / "figures" / "01_split.png").read_bytes() and png.startswith(b"\x89PNG")
-    for text in ("bicubic", "24.24", "+0.790 [+0.700, +0.880] over bicubic", "© A &amp; B", "&lt;script&gt;alert"):
-        assert text in page
-    assert re.search(r'<tr class="headline"><td>srcnn</td>', page)
-
-
-def test_no_report_of_nothing(run):
-    with pytest.raises(ValueError, match="no notebook of run mine is finished"):
-        runs.write_report("mine")
 
 
 # --- execution

@@ -36,7 +36,8 @@ def start(notebook, values):
     if (folder / "metrics.json").exists():
         raise ValueError(f"{folder} already holds a finished run: choose another run id, or delete that folder")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    paths.write_text(paths.RUNS / "latest", run_id + "\n")
+    if "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ:  # `--resume` goes on with a run that somebody began
+        paths.write_text(paths.RUNS / "latest", run_id + "\n")
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
     return Run(run_id, notebook, profile, chosen, folder)
 
@@ -146,26 +147,45 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+def finished(run_ids=None):
+    """Where the scores of runs are.
+
+    Args:
+        run_ids: names of runs, or of sweeps, which stand for their cells; default: all runs.
+
+    Returns:
+        dict from run id to the list of `metrics.json` of its finished notebooks, in the order given.
+
+    Raises:
+        ValueError: a name that is neither a run nor a sweep (names the newest runs).
+    """
+    folders = [path for path in paths.RUNS.glob("*") if path.is_dir()]
+    known = [path.name for path in sorted(folders, key=lambda path: (path.stat().st_mtime, path.name))]
+    chosen = []
+    for name in run_ids or sorted(known):
+        sweep = paths.RUNS / f"{name}.sweep.json"
+        if name not in known and not sweep.exists():
+            raise ValueError(f"there is no run {name}; the newest are {', '.join(known[-5:]) or 'none'}")
+        chosen += [name] if name in known else paths.read_json(sweep)["cells"]
+    return {run_id: sorted((paths.RUNS / run_id).glob("*/metrics.json")) for run_id in chosen}
+
+
 def ledger(run_ids=None):
     """The scores of finished runs, one row each.
 
     Args:
-        run_ids: which runs; default: all.
+        run_ids: which runs or sweeps; default: all.
 
     Returns:
         pandas.DataFrame with run, notebook, profile, seed, device, training_seconds and the columns of the scores.
 
     Raises:
-        ValueError: a run id that does not exist (names the newest ones).
+        ValueError: a name that is neither a run nor a sweep (names the newest runs).
     """
     import pandas as pd
 
-    known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
-    for run_id in run_ids or []:
-        if run_id not in known:
-            raise ValueError(f"there is no run {run_id}; the newest are {', '.join(known[-5:]) or 'none'}")
     rows = []
-    for path in sorted(p for run_id in run_ids or known for p in (paths.RUNS / run_id).glob("*/metrics.json")):
+    for path in (path for found in finished(run_ids).values() for path in found):
         entry = paths.read_json(path)
         about = {
             "run": path.parent.parent.name, "notebook": entry["notebook"], "profile": entry["profile"],

@@ -171,6 +171,7 @@ def _run_cell(run_id, notebook, profile, values, folders):
     (folder / "error.txt").unlink(missing_ok=True)
     task = json.dumps({"names": [notebook], "profile": profile, "values": values, "run_id": run_id})
     environment = os.environ | {f"SATELLITE_NOTEBOOKS_{name}": value for name, value in folders.items()}
+    environment["SATELLITE_NOTEBOOKS_SWEEP"] = "1"
     with (
         open(folder / "log.txt", "ab") as log,
         subprocess.Popen(

@@ -1,0 +1,369 @@
+"""The page of a run, the page that puts runs side by side, and the scores in the terminal."""
+
+import base64
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import runs
+from helpers.__main__ import main
+
+PARAMETERS = (
+    "steps: int = 600  # optimiser steps [1..1000]\nnote: str = ''  # what was tried\nrate: float = 1  # [0..9]"
+)
+DEVICE = {"kind": "cpu", "precision": "float32", "tensorflow": "2", "keras": "3"}
+BASELINE = {"method": "bicubic", "role": "baseline", "split": "test", "psnr_db": 24.24, "ssim": 0.678}
+HEADLINE = {
+    "method": "srcnn", "role": "model", "headline": True, "split": "test", "psnr_db": 25.03, "ssim": 0.728,
+    "gain_over": "bicubic", "gain_psnr_db": 0.79, "gain_psnr_db_low": 0.7, "gain_psnr_db_high": 0.88,
+}  # fmt: skip
+EMPTY = {"meta", "img", "br", "circle", "line"}
+
+
+class Page(HTMLParser):
+    """A page, as a browser reads it: every element, the rows of tables as texts, which of them stand in `details`."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.rows, self.open, self.text = [], [], [], ""
+        self.feed(text)
+        assert self.open in ([], ["html"]), "elements that are not closed"
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        if tag == "tr":
+            self.rows.append({"cells": [], "folded": "details" in self.open, "class": attributes.get("class")})
+        elif tag in ("td", "th"):
+            self.rows[-1]["cells"].append("")
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    handle_startendtag = handle_starttag
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1]["cells"][-1] += data if "small" not in self.open else f" | {data}"
+
+    def row(self, name):
+        (found,) = [row for row in self.rows if row["cells"][0].split(" | ")[0] == name and not row["folded"]]
+        return found
+
+    def all(self, tag, kind=None):
+        return [
+            attributes for name, attributes in self.elements if name == tag and kind in (None, attributes.get("class"))
+        ]
+
+
+@pytest.fixture
+def make(write_notebook, monkeypatch):
+    """Function that records a run of 02; returns its folder."""
+    write_notebook("02_srcnn", parameters=PARAMETERS)
+
+    def make(run_id, *scores, credits=("USGS",), notebook="02_srcnn", **values):
+        monkeypatch.setenv("SATELLITE_NOTEBOOKS_RUN_ID", run_id)
+        run = runs.start(notebook, values)
+        run.record(scores or [BASELINE, HEADLINE], device=DEVICE, training_seconds=1.25, credits=list(credits))
+        return run.folder
+
+    return make
+
+
+def page(run_id="mine"):
+    return Page(runs.write_report(run_id).read_text(encoding="utf-8"))
+
+
+def beside(out, *run_ids):
+    return Page(runs.write_comparison(list(run_ids), out).read_text(encoding="utf-8"))
+
+
+def draw(folder, name, pixels):
+    Image.fromarray(np.asarray(pixels, "uint8")).save(folder / "figures" / f"{name}.png")
+
+
+# --- the table
+
+
+def test_score_table():
+    rows = [
+        BASELINE | {"city_psnr_db": 20, "psnr_db_low": 24.0, "psnr_db_high": 24.5},
+        HEADLINE | {"psnr_db": 25.0304, "mae": 0.0},
+    ]
+    columns, cells = runs.score_table(rows)
+    assert columns == ["method", "role", "split", "psnr_db", "gain_psnr_db", "ssim", "mae", "city_psnr_db"]
+    assert cells == [
+        (["bicubic", "baseline", "test", "24.24 [24, 24.5]", "", "0.678", "", "20"], False),
+        (["srcnn", "model", "test", "25.03", "+0.790 [+0.700, +0.880] over bicubic", "0.728", "0", ""], True),
+    ]
+    assert runs.score_table([]) == (["method", "role", "split"], [])
+
+
+def test_a_small_number_is_not_rounded_to_zero():
+    _, [(cells, _)] = runs.score_table(
+        [HEADLINE | {"ssim": 0.00012, "gain_psnr_db": 0.0004, "gain_psnr_db_low": -2e-7}]
+    )
+    assert cells[4:] == ["+4e-04 [-2e-07, +0.880] over bicubic", "1e-04"]
+
+
+# --- the page of a run
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(make):
+    folder = make(
+        "mine", note="<script>alert(1)</script>", credits=["© A & B <img src=http://b.org/x>", "https://c.org"]
+    )
+    draw(folder, '01_"><b>', np.zeros((4, 4, 3)))
+    read = page()
+    assert {"script", "link", "iframe", "object", "b"}.isdisjoint(tag for tag, _ in read.elements)
+    for _, attributes in read.elements:
+        assert not attributes.keys() & {"srcset", "action", "poster", "data", "background", "onload", "onerror"}
+        assert all(attributes.get(key, "#").startswith(("#", "data:image/")) for key in ("src", "href", "xlink:href"))
+    assert len(read.all("img")) == 1
+    assert not re.search(r"@import|url\(", read.text)
+    assert "default-src 'none'" in str(read.all("meta"))
+    for text in ("© A & B <img src=http://b.org/x>", "https://c.org", '"<script>alert(1)</script>"', '"><b>'):
+        assert text in read.text
+
+
+def test_scores_beside_the_baseline(make):
+    make("mine")
+    read = page()
+    assert read.row("02 srcnn")["cells"][1:4] == ["srcnn", "PSNR (dB) 25.03", "+0.790 [+0.700, +0.880] | over bicubic"]
+    assert read.row("method")["cells"] == ["method", "PSNR (dB)", "gain PSNR (dB)", "SSIM"]
+    assert read.row("bicubic") == {
+        "cells": ["bicubic | baseline · test", "24.24", "", "0.678"],
+        "folded": False,
+        "class": None,
+    }
+    assert read.row("srcnn")["class"] == "headline"
+    assert read.row("srcnn")["cells"][2] == "+0.790 [+0.700, +0.880] | over bicubic"
+    assert "1.2 s of training" in read.text and "tensorflow 2" in read.text and "USGS" in read.text
+
+
+@pytest.mark.parametrize("low, high, words", [
+    (0.7, 0.88, "lies above zero."),
+    (-0.1, 0.88, "includes zero, so that the two cannot be told apart here."),
+    (0, 0.88, "includes zero,"),
+    (-0.9, -0.1, "lies below zero, so that it is worse."),
+])  # fmt: skip
+def test_the_sentence_says_what_the_interval_means(make, low, high, words):
+    make(
+        "mine",
+        BASELINE,
+        HEADLINE | {"gain_psnr_db": (low + high) / 2, "gain_psnr_db_low": low, "gain_psnr_db_high": high},
+    )
+    text = " ".join(page().text.split())
+    assert f"the 95 % interval {words}" in text and text.count("the 95 % interval ") == 1
+
+
+def test_a_gain_without_an_interval_is_told_without_one(make):
+    make("mine", BASELINE, {key: value for key, value in HEADLINE.items() if not key.endswith(("_low", "_high"))})
+    text = " ".join(page().text.split())
+    assert "a gain of +0.790 over bicubic." in text and "the 95 % interval " not in text
+
+
+def test_scores_that_only_some_rows_or_parts_have_are_folded(make):
+    parts = {f"iou_{name}": 0.5 for name in "abcdefgh"} | {"pearson_red": 0.1, "city_psnr_db": 20}
+    make("mine", BASELINE | parts, HEADLINE | parts | {"omission": 0.5})
+    read = page()
+    assert read.row("method")["cells"] == ["method", "PSNR (dB)", "gain PSNR (dB)", "SSIM"]
+    (folded,) = [row["cells"] for row in read.rows if row["folded"] and row["cells"][0] == "method"]
+    assert folded == ["method", "omission", *(f"IoU {name}" for name in "abcdefgh"), "pearson red", "city PSNR (dB)"]
+    assert len(read.all("div", "scroll")) == len(read.all("table"))
+
+
+def test_gains_are_drawn_to_scale(make):
+    """Axis from -0.4 to 0.88 with 0.08 of 1.28 added on both sides, over 344 units that begin at 8."""
+    worse = HEADLINE | {"method": "plain", "headline": False, "gain_psnr_db": -0.3}
+    worse |= {"gain_psnr_db_low": -0.4, "gain_psnr_db_high": -0.2}
+    other = BASELINE | {"method": "guided", "gain_over": "nearest", "gain_psnr_db": 5}
+    make("mine", BASELINE, HEADLINE, worse, other)
+    read = page()
+
+    def place(value):
+        return pytest.approx(8 + 344 * (value + 0.4 + 0.1024) / 1.4848, abs=0.01)
+
+    assert [float(circle["cx"]) for circle in read.all("circle")[:2]] == [place(0.79), place(-0.3)]
+    assert [(float(bar["x1"]), float(bar["x2"])) for bar in read.all("line", "bar")[:2]] == [
+        (place(0.7), place(0.88)), (place(-0.4), place(-0.2)),
+    ]  # fmt: skip
+    assert [float(line["x1"]) for line in read.all("line", "zero")[:2]] == [place(0), place(0)]
+    assert (
+        len(read.all("svg")) == 2 and "Gain in PSNR (dB) over nearest" in read.text
+    )  # what is over another has its own
+    assert "worse than the baseline" in read.text and "better →" in read.text
+
+
+def test_parameters_that_differ_are_marked(make, project):
+    make("mine", steps=6, rate=1.0)
+    rows = {row["cells"][0]: row for row in page().rows if row["folded"]}
+    assert rows["steps"]["cells"] == ["steps", "6", "600"] and rows["steps"]["class"] == "differs"
+    assert rows["rate"]["cells"] == ["rate", "1.0", "1"] and rows["rate"]["class"] is None
+    assert "notebook's own: steps 6 (600)." in " ".join(page().text.split())
+    (project / "notebooks" / "02_srcnn.ipynb").unlink()
+    (steps,) = [row for row in page().rows if row["cells"][0] == "steps"]
+    assert steps["cells"] == ["steps", "6", "not known"] and steps["class"] is None
+
+
+def test_photographs_become_jpeg_and_charts_stay_as_they_are(make):
+    folder = make("mine")
+    y, x = np.mgrid[:200, :300]
+    photo = np.stack([x / 2 + 50, y, x / 4 + y / 2], -1) + np.random.default_rng(0).normal(0, 3, (200, 300, 3))
+    draw(folder, "01_photo", photo.clip(0, 255))
+    draw(folder, "02_chart", np.where((x // 50 % 2 == 0)[..., None], [0, 114, 178], 255))
+    images = {image["alt"]: image["src"].split(",") for image in page().all("img")}
+    assert {name: kind for name, (kind, _) in images.items()} == {
+        "photo": "data:image/jpeg;base64", "chart": "data:image/png;base64",
+    }  # fmt: skip
+    assert base64.b64decode(images["chart"][1]) == (folder / "figures" / "02_chart.png").read_bytes()
+    data = base64.b64decode(images["photo"][1])
+    assert len(data) < (folder / "figures" / "01_photo.png").stat().st_size / 2
+    assert np.abs(np.asarray(Image.open(io.BytesIO(data)), float) - photo.clip(0, 255)).mean() < 4
+
+
+def test_key_figures_stand_open_and_the_rest_is_folded(make):
+    folder = make("mine")
+    for name in ("01_split", "02_training", "03_side_by_side", "04_failures", "05_scene"):
+        draw(folder, name, np.zeros((4, 4, 3)))
+    text = runs.write_report("mine").read_text(encoding="utf-8")
+    before, folded = text.split("3 further figures")
+    assert re.findall('alt="(.*?)"', before) == ["side by side", "failures"]
+    assert re.findall('alt="(.*?)"', folded.split("</details>")[0]) == ["split", "training", "scene"]
+
+
+def test_what_is_not_finished_is_told(make, project):
+    make("mine")
+    (project / "runs" / "mine" / "03_later").mkdir()
+    assert "Not finished: 03_later." in page().text
+    with pytest.raises(ValueError, match="no notebook of run other is finished"):
+        runs.write_report("other")
+
+
+def test_a_notebook_without_scores_has_a_section(make, write_notebook):
+    write_notebook("00_start", parameters=PARAMETERS)
+    folder = make("mine", notebook="00_start")
+    entry = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(entry | {"scores": []}))
+    read = page()
+    assert (
+        {"id": "00_start"} in read.all("h2") and not read.all("svg") and "scores " not in read.text.split("00 start")[2]
+    )
+
+
+# --- side by side
+
+
+def test_two_runs_side_by_side(make, tmp_path):
+    better = {"psnr_db": 25.53, "gain_psnr_db": 1.29, "gain_psnr_db_low": 1.1, "gain_psnr_db_high": 1.5}
+    a, b = make("a", steps=6), make("b", BASELINE, HEADLINE | better)
+    c = make("c", BASELINE | {"psnr_db": 20}, HEADLINE | {"gain_psnr_db_low": 0.1})
+    for folder, name in ((a, "04_side_by_side"), (b, "05_side_by_side"), (c, "05_other"), (c, "06_failures")):
+        draw(folder, name, np.zeros((4, 4, 3)))
+    read = beside(tmp_path / "page.html", "a", "b", "c")
+    assert read.row("PSNR (dB)")["cells"] == ["PSNR (dB)", "25.03", "25.53 | +0.500", "25.03 | same"]
+    assert read.row("gain PSNR (dB)")["cells"][1:] == [
+        "+0.790 [+0.700, +0.880] | over bicubic",
+        "+1.290 [+1.100, +1.500] | over bicubic | +0.500, intervals lie apart",
+        "+0.790 [+0.100, +0.880] | over bicubic | same, intervals overlap; the baseline differs, too",
+    ]  # fmt: skip
+    assert read.row("baseline's score")["cells"][1:] == ["24.24", "24.24", "20"]
+    assert read.row("baseline's score")["class"] == "differs" and read.row("profile")["class"] is None
+    assert read.row("steps")["class"] == "differs"
+    assert [row["folded"] for row in read.rows if row["cells"][0] in ("note", "rate")] == []  # these runs left them out
+    assert [image["alt"] for image in read.all("img")] == ["a", "b", "c"]  # one name, whatever its number
+    assert "c: no such figure" in read.text and "a: no such figure" in read.text
+    assert len(read.all("circle")) == 3
+
+
+def test_eight_runs_and_a_sweep(make, write_notebook, project, tmp_path):
+    for number in range(8):
+        make(f"rates-{number}", rate=float(number))
+    write_notebook("03_other", parameters=PARAMETERS)
+    make("rates-0", notebook="03_other")
+    cells = {f"rates-{number}": {"rate": number} for number in range(9)}
+    (project / "runs" / "rates.sweep.json").write_text(json.dumps({"notebook": "02_srcnn", "cells": cells}))
+    read = beside(tmp_path / "new" / "page.html", "rates")
+    assert read.row("rate")["cells"] == ["rate", *(f"{number}.0" for number in range(8))]
+    assert "Not finished: rates-8." in read.text and "Finished in one run only: 03 other (rates-0)." in " ".join(
+        read.text.split()
+    )
+    assert len(read.all("div", "scroll")) == len(read.all("table"))
+    assert set(runs.ledger(["rates"]).run) == set(cells) - {"rates-8"}
+    assert beside(tmp_path / "new" / "page.html", "rates-3", "rates-1").row("rate")["cells"][1:] == ["3.0", "1.0"]
+
+
+@pytest.mark.parametrize("names, out, message", [
+    (["a", "b"], "folder", "folder is a folder; name the page to write, such as .*comparison.html"),
+    (["a", "b"], "mine.txt", "mine.txt exists, and is no page of `compare`: choose another name"),
+    (["a", "b"], "runs/a/report.html", "report.html exists, and is no page of `compare`"),
+    (["a", "z"], "page.html", "there is no run z; the newest are begun, a, b, other"),
+    (["a", "begun"], "page.html", "run begun has no finished notebook: leave it out"),
+    (["a"], "page.html", "finished in two of the runs; there is 02_srcnn in a"),
+    (["a", "a"], "page.html", "finished in two of the runs; there is 02_srcnn in a"),
+    (["a", "other"], "page.html", "there is 02_srcnn in a, 03_other in other"),
+])  # fmt: skip
+def test_what_cannot_be_put_side_by_side(make, write_notebook, project, capsys, names, out, message):
+    make("a"), make("b")
+    (project / "runs" / "begun" / "02_srcnn").mkdir(parents=True)
+    write_notebook("03_other", parameters=PARAMETERS)
+    make("other", notebook="03_other")
+    runs.write_report("a")
+    for changed, name in enumerate(("begun", "a", "b", "other"), start=1_000_000_000):
+        os.utime(project / "runs" / name, (changed, changed))
+    (project / "folder").mkdir()
+    (project / "mine.txt").write_text("mine")
+    files = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert main(["compare", *names, "--html", str(project / out)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == files
+
+
+# --- the terminal
+
+
+def test_the_terminal_shows_what_fits_and_says_what_does_not(make, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    many = {f"iou_{name}": 0.5 for name in ("ocean", "lake", "river", "lowland", "upland", "mountain", "coast")}
+    make("a", BASELINE | many, HEADLINE | many)
+    capsys.readouterr()
+    assert main(["compare", "a"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 100
+    table, dropped = said.split("no room for ")
+    head = table.splitlines()[2].split()
+    assert head[:5] == ["method", "role", "split", "psnr_db", "gain_psnr_db"] and "iou_coast" not in head
+    assert [*head[5:], *dropped.replace(",", "").split()] == ["ssim", *many]
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["compare", "a"]) == 0
+    assert "no room for" not in capsys.readouterr().out
+
+
+def test_the_gain_goes_before_what_describes_the_row(make, capsys):
+    """Method 25, score 9, gain 58 and split 7 wide are 99 of 100: no room for the role, 10 wide, nor ssim."""
+    names = {"method": "landsat_conditional_gan", "gain_over": "landsat_cloudy_and_shadowed"}
+    make("a", BASELINE, HEADLINE | names)
+    capsys.readouterr()
+    assert main(["compare", "a"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  method                   split  psnr_db  gain_psnr_db",
+        "  bicubic                  test   24.24",
+        "  landsat_conditional_gan  test   25.03    +0.790 [+0.700, +0.880] over landsat_cloudy_and_shadowed",
+        "  no room for role, ssim",
+    ]
+
+
+def test_side_by_side_from_the_command_line(make, tmp_path, capsys):
+    make("a"), make("b")
+    assert main(["compare", "--html", str(tmp_path / "page.html")]) == 0
+    assert str(tmp_path / "page.html") in capsys.readouterr().out
+    assert "Runs side by side" in (tmp_path / "page.html").read_text(encoding="utf-8")
