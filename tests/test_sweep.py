@@ -155,6 +155,17 @@ def test_a_cell_that_fails_is_kept_and_tried_again(project, write_notebook, caps
     assert (project / "runs" / "rough-scale-2" / "02_toy" / "metrics.json").read_bytes() == before
 
 
+def test_a_local_cluster_of_dask_runs_a_sweep(toy):
+    """Started as in the notebook about experiments; the workers are processes of their own."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[dask]'")
+    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        table = runs.sweep("spread", "02", {"seed": [0, 1], "scale": [2]}, executor=client.get_executor())
+    assert table.state.tolist() == ["finished"] * 4
+    np.testing.assert_allclose(table.psnr_db, [20, 22.5, 20, 22.51])
+    assert sorted(noted(toy, "ended")) == ["spread-scale-2-seed-0", "spread-scale-2-seed-1"]
+    assert not (toy / "runs" / "latest").exists()  # that is for runs that somebody began
+
+
 def test_an_executor_that_fails_leaves_its_error_in_the_table(toy):
     table = runs.sweep("lost", "02", {"seed": [0, 1]}, executor=Broken())
     assert table.state.tolist() == ["failed"] * 2 and all("OSError: the worker is gone" in e for e in table.error)

@@ -1,0 +1,172 @@
+"""JupyterLab, opened by a browser: notebooks run from the menu, bars and figures move, sliders answer."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from helpers import runs
+from helpers.acquire import packs
+from tests import browser
+
+pytestmark = pytest.mark.skipif(
+    any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
+)
+SHOWN = {"02": "04_side_by_side", "05": "06_side_by_side", "06": "09_predicted"}
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """One server and one browser for all the tests below."""
+    with browser.jupyterlab(tmp_path_factory.mktemp("jupyterlab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def page(lab, request):
+    """The notebook of this number in profile smoke, after Run All Cells; closed before the next one is opened."""
+    (path,) = (path for path in runs.notebooks() if path.stem.startswith(request.param))
+    with lab.notebook(path) as page:
+        page.run_all(seconds=600)
+        yield page
+
+
+def notebooks(*numbers):
+    return pytest.mark.parametrize("page", numbers, indirect=True)
+
+
+@notebooks(*SHOWN)
+def test_run_all_cells_runs_them_all(page, request):
+    code = [cell for cell in page.saved if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    script = "return document.body.innerText.match(/(Error|Loading|Failed).{0,20}(widget|view)/)"
+    assert not page.driver.execute_script(script)
+    at = find_cell(page, SHOWN[request.node.callspec.params["page"]])
+    page.screenshot(page.all(".jp-Notebook .jp-Cell")[at].find_element(By.CSS_SELECTOR, "img"), page.file.stem)
+
+
+def find_cell(page, figure):
+    (at,) = (at for at, cell in enumerate(page.cells) if f'run.figure("{figure}"' in cell.source)
+    return at
+
+
+@notebooks(*SHOWN)
+def test_every_figure_that_is_saved_is_seen(page):
+    """In a block or before the last line, a figure is saved, and stays unseen: it needs `display`."""
+    files = (page.file.parents[1] / "runs").glob(f"*/{page.file.stem}/figures/*.png")
+    figures = sorted({file.stem for file in files})
+    assert len(figures) >= 5
+    assert not [figure for figure in figures if not page.states[find_cell(page, figure)][-1]["pictures"]]
+    assert all(min(page.picture(image).size) >= 20 for image in page.all(".jp-OutputArea img"))
+
+
+@pytest.fixture
+def training(page):
+    """What was seen of the cell that trains the headline model of 02, from its first progress bar on."""
+    cells = [[state for state in states if state["bars"]] for states in page.states]
+    (seen,) = (states for states in cells if states and states[-1]["bars"][0]["text"].startswith("srcnn_residual:"))
+    return seen
+
+
+@notebooks("02")
+def test_the_progress_bar_moves_and_ends_complete(training):
+    bars = [bar for state in training for bar in state["bars"]]
+    assert len(bars) == len(training), "more than one bar in the cell"
+    widths = [float(bar["width"].removesuffix("%")) for bar in bars]
+    assert widths == sorted(widths) and widths[0] == 0 and widths[-1] == 100
+    counts = [int(found[1]) for bar in bars if (found := re.search(r" (\d+)/6 ", bar["text"]))]
+    assert counts == sorted(counts) and {0, 6} < set(counts), "no step between the first and the last was shown"
+    assert bars[-1]["done"] and "100%" in bars[-1]["text"] and not training[-1]["running"]
+
+
+@notebooks("02")
+def test_the_monitor_redraws_one_figure_in_place(training):
+    drawn = [state for state in training if state["pictures"]]
+    assert {state["areas"] for state in drawn} == {2}, "the bar and the figure, and nothing more"
+    assert {len(state["pictures"]) for state in drawn} == {1} and len({state["pictures"][0][0] for state in drawn}) == 1
+    assert len({state["pictures"][0][1] for state in drawn if state["running"]}) >= 2
+
+
+def sliders(page):
+    """Handles of the sliders of the page's one picture to play with, and that picture."""
+    (image,) = page.all(".widget-vbox img")
+    handles = page.all(".widget-vbox .widget-slider .noUi-handle")
+    page.show(handles[-1])
+    return handles, image
+
+
+def border(picture):
+    """Column of the white line between before and after."""
+    (white,) = np.nonzero((np.asarray(picture) == 255).all(axis=(0, 2)))
+    assert 1 <= len(white) <= 2, f"white columns: {white}"
+    return int(white.max())
+
+
+@notebooks("02")
+def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
+    (handle,), image = sliders(page)
+    track_px = handle.find_element(By.XPATH, "ancestor::*[contains(@class, 'noUi-target')]").rect["width"]
+    first = np.asarray(page.picture(image))
+    start, width = border(first), first.shape[1]
+    page.screenshot(handle, "02_slider")
+    ActionChains(page.driver).drag_and_drop_by_offset(handle, 120, 0).perform()
+    aim = start + 120 * width / track_px
+    page.wait(lambda: abs(border(page.picture(image)) - aim) <= 4, f"border near column {aim:.0f}")
+    second = np.asarray(page.picture(image))
+    end = border(second)
+    assert (first[:, : start - 1] == second[:, : start - 1]).all() and (
+        first[:, end + 1 :] == second[:, end + 1 :]
+    ).all()
+    assert (first[:, start + 1 : end - 1] != second[:, start + 1 : end - 1]).any(axis=2).mean() > 0.5
+    ActionChains(page.driver).send_keys(Keys.ARROW_RIGHT * 3).perform()
+    page.wait(lambda: border(page.picture(image)) == end + 3, "border three columns further right")
+    ActionChains(page.driver).send_keys(Keys.ARROW_LEFT * 5).perform()
+    page.wait(lambda: border(page.picture(image)) == end - 2, "border five columns further left")
+
+
+@notebooks("06")
+def test_each_latent_slider_redraws_the_landscape(page):
+    handles, image = sliders(page)
+    assert len(handles) == 4
+    seen = [page.picture(image).tobytes()]
+    for handle in handles:
+        handle.send_keys(Keys.END)  # all the way at once: one change, one picture
+        page.wait(lambda: page.picture(image).tobytes() not in seen, f"new picture after slider {len(seen)}")
+        seen.append(page.picture(image).tobytes())
+    page.screenshot(image, "06_sliders")
+    ActionChains(page.driver).drag_and_drop_by_offset(handles[0], -80, 0).perform()
+    page.wait(lambda: page.picture(image).tobytes() not in seen, "new picture after dragging")
+
+
+def test_without_a_browser_the_reason_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SATELLITE_NOTEBOOKS_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="install chromium and chromium-driver"):
+        browser.find()
+    monkeypatch.setenv("SATELLITE_NOTEBOOKS_BROWSER", "required")
+    with pytest.raises(pytest.fail.Exception, match="install chromium and chromium-driver"):
+        browser.find()
+
+
+def test_nothing_is_left_running_after_a_failure():
+    """Not even what does not belong to the same session, as kernels do not, and would outlive its parent."""
+    parent = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(parent.stdout.readline()))
+    with pytest.raises(ZeroDivisionError), browser.ended(parent.pid, patience_s=1):
+        _ = 1 / 0
+    assert not child.is_running() and not psutil.pid_exists(parent.pid)
