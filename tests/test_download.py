@@ -260,6 +260,14 @@ def test_parameters_headers_and_bodies_arrive(server):
         client.get_json(server.url)
 
 
+def test_no_proxy_is_asked_for_what_is_on_this_computer(folders, server, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert download.fetch(tiles(server, 3), folders / "set", Client(QUICK)).fetched == 3
+
+
 def test_a_summary_is_short(folders, server):
     summary = download.fetch(tiles(server, 3), folders / "set", Client(QUICK), total=3)
     for number in range(2000):

@@ -167,24 +167,25 @@ def test_the_custom_loss_sees_ground_and_not_weather():
     assert max(other_sky, turned) < min(green, lower, sloping, far_turned) / 2
 
 
-def test_matching_by_hand(monkeypatch):
-    """The first estimate is 1 from its own view and 3 from the other, the second 2 from both: the mean distance is 1.5,
-    the surprise that the own view is the nearest log(1 + exp(1 - 3)) and log 2."""
+def test_exaggerated_by_hand(monkeypatch):
+    """Usual is 2, so that a view of 3 becomes an aim of 4: an estimate of 5 is 1 from it, and 2 from the view."""
     monkeypatch.setattr(losses, "LANDSCAPE_PARTS", {"hue": 1.0})
     monkeypatch.setattr(losses, "_outlook", lambda image: [tf.convert_to_tensor(image)])
-    views = np.array([0.0, 4.0], "float32").reshape(2, 1, 1, 1)
-    found = losses.matching(views, np.array([1.0, 2.0], "float32").reshape(2, 1, 1, 1), sharpness=1.0)
-    expected = 0.5 * 1.5 + 2 * (np.log1p(np.exp(-2)) + np.log(2)) / 2
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+    usual, view, estimate = (np.full((2, 16, 16, 3), value, "float32") for value in (2, 3, 5))
+    found = {by: float(losses.exaggerated(usual, by)(view, estimate)) for by in (1.0, 2.0)}
+    assert found == pytest.approx({1.0: 2 + 100 * 2**2, 2.0: 1 + 100 * 1**2}, rel=1e-5)
 
 
-def test_matching_prefers_views_that_differ_as_their_places_do():
-    """What is common to all places is no answer for any of them."""
-    places = np.concatenate([drawn(slope=slope, ground=ground) for slope, ground in (
-        (0.0, (0.5, 0.45, 0.35)), (0.3, (0.3, 0.4, 0.2)), (-0.3, (0.8, 0.8, 0.8)))])  # fmt: skip
-    common = np.repeat(places.mean(axis=0, keepdims=True), 3, axis=0)
-    own, swapped = float(losses.matching(places, places)), float(losses.matching(places, places[[1, 2, 0]]))
-    assert own < 0.1 and own + 2 * np.log(3) < float(losses.matching(places, common)) < swapped
+def test_the_best_answer_lies_farther_from_the_usual_view_than_the_mean_of_what_may_be_seen():
+    """Three places of the training ground; at the last, one of two views is seen, nobody knows which."""
+    views = [drawn(ground=ground) for ground in ((0.3, 0.4, 0.2), (0.8, 0.8, 0.8), (0.5, 0.3, 0.2), (0.6, 0.4, 0.3))]
+    views = np.concatenate(views)
+    usual, mean = views.mean(axis=0, keepdims=True), views[2:].mean(axis=0, keepdims=True)
+    answers = {by: (usual + by * (mean - usual)).repeat(2, axis=0) for by in (0.0, 1.0, 2.0)}
+    for by in (1.0, 2.0):
+        loss = losses.exaggerated(views, by)
+        found = {answer: float(loss(views[2:], made)) for answer, made in answers.items()}
+        assert min(found, key=found.get) == by, found
 
 
 def test_views_of_twice_the_size_are_as_far_apart():

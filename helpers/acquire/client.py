@@ -228,6 +228,8 @@ class _Host:
         import requests
 
         self.settings = requests.Session().merge_environment_settings(url, {}, True, None, None)
+        if urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost"):  # no proxy reaches the practice server
+            self.settings["proxies"] = {}
         self.slots, self.lock = threading.Semaphore(policy.connections), threading.Lock()
         self.interval_s = 1 / policy.requests_per_s if policy.requests_per_s else 0
         self.next_start = self.held_until = 0.0

@@ -24,6 +24,7 @@ from helpers.pairs.photo_views import Views, as_bytes, cut, read_views
 STRIPES_M = {"test": (0, 9_000), "validation": (18_000, 20_500), "train": (29_500, math.inf)}
 APART_M = {"test": 1000}  # least distance between two spots, so that each can be told from all others
 CLIMB_M, AHEAD_M = 400, 8000  # how far people climb to see something; relief that every column of a view has ahead
+EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: views then show more of what a patch shows
 TURN_DEG = 5  # most between the headings of two renderings of one spot
 PATIENCE = 3000  # places tried in vain, one after the other, until the ground counts as full
 
@@ -34,7 +35,8 @@ def render(split, count, *, image_size=64, seed=0, again=False, workers=None):
     """Pairs of satellite patch and rendered view over the Rocky Mountains; never show them without saying "rendered".
 
     The relief (about 230 m a pixel) and the image (about 127 x 167 m) are real; small relief, texture, trees, clouds,
-    sun and haze are invented. People climb to where they see something, and look down rather than up.
+    sun and haze are invented. The observer stands on a lookout tower of 20 m at a high place nearby, and looks down
+    rather than up.
 
     Patches of different splits share no pixel: those of train and test are at least 12 km apart, those of validation
     0.5 km from either. But mountains farther than 3 km away may be seen from several splits, as in reality.
@@ -187,8 +189,8 @@ def _seen(land, row, image_size, seed):
     wide, high = land.ground.pixel_size_m
     drawn = ("heading_deg", "sun_azimuth_deg", "sun_elevation_deg", "haze_km", "cloud_seed")
     return relief.view(
-        land.ground, column=row["x_m"] / wide, row=row["y_m"] / high, size_px=(image_size, image_size), pitch_deg=-5,
-        seed=seed, **{name: row[name] for name in drawn},
+        land.ground, column=row["x_m"] / wide, row=row["y_m"] / high, size_px=(image_size, image_size), eye_m=EYE_M,
+        pitch_deg=PITCH_DEG, seed=seed, **{name: row[name] for name in drawn},
     )  # fmt: skip
 
 

@@ -115,26 +115,38 @@ def landscape(target, estimate):
     return ops.min(ops.stack([_apart(one, other, shift) for shift in LANDSCAPE_SHIFTS]), axis=0)
 
 
-def matching(target, estimate, sharpness=3.0):
-    """`landscape`, and how well each view can be told from the others of its batch: what the encoder is trained with.
+def exaggerated(views, by=2.0):
+    """The loss that the encoder of notebook 06 is trained with: what sets a view apart counts `by` times.
 
-    Whoever only keeps the distance small predicts what is common to many places: blurred, and of little use to find a
-    place again. Here each estimate must also be nearer to its own view than to the others. Measured on validation
-    ground, a place is then found among 16 at a rate of 0.19 instead of 0.11.
+    A network that cannot know what will be seen answers with the mean of what may be seen, and these means resemble
+    each other: few of them are nearest to their own view. So each target is moved away from the usual view, to usual +
+    `by` * (view - usual), and with it the mean that is the best answer. Compared are the parts of `landscape`, and the
+    layout of colours on 16 x 16 squares. Measured on validation ground, a place is found among 16 at a rate of 0.25;
+    with a contrastive loss on `landscape` at 0.18, and predicted views were 0.7 times as diverse as real ones, not 0.8.
 
     Args:
-        target, estimate: as of `landscape`, two or more different places.
-        sharpness: by how much a distance of one is noticed, as the logit of a softmax.
+        views: float32 (count, side, side, 3), 0 to 1, of training ground: the first 1,000 and their mirror images say
+            what is usual.
+        by: 1 exaggerates nothing.
 
     Returns:
-        Number: half of the mean distance to the own view, plus twice the cross-entropy.
-
-    Source: van den Oord et al. 2018 (InfoNCE), arXiv:1807.03748.
+        Function of (target, estimate), both float32 (batch, side, side, 3), to a number, as Keras takes it for a loss.
     """
-    one, other = ([part[:, None] for part in _outlook(target)], [part[None] for part in _outlook(estimate)])
-    table = _apart(one, other)  # a row for each view, a column for each estimate
-    surprise = ops.logsumexp(-sharpness * table, axis=0) + sharpness * ops.diagonal(table)
-    return 0.5 * ops.mean(ops.diagonal(table)) + 2 * ops.mean(surprise)
+    views = ops.convert_to_tensor(views[:1000])
+    usual = [ops.mean(part, axis=0) for part in _parts(ops.concatenate([views, views[:, :, ::-1]]))]
+
+    def loss(target, estimate):
+        (*aims, layout), (*made, made_layout) = (
+            [mean + by * (part - mean) for mean, part in zip(usual, _parts(target), strict=True)], _parts(estimate)
+        )  # fmt: skip
+        return ops.mean(_apart(aims, made)) + 100 * ops.mean(ops.square(layout - made_layout))
+
+    loss.__name__ = f"exaggerated_{by:g}"
+    return loss
+
+
+def _parts(image):
+    return *_outlook(image), ops.average_pool(image, image.shape[1] // 16)
 
 
 def _apart(one, other, shift=0):
