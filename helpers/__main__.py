@@ -1,7 +1,9 @@
-"""The command line: `python -m helpers fetch | run | apply | compare | student`."""
+"""The command line: `python -m helpers fetch | run | apply | compare | publish | student`."""
 
 import argparse
+import shutil
 import sys
+import textwrap
 import warnings
 
 
@@ -52,9 +54,17 @@ def _parser():
     apply.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
     apply.set_defaults(command=_apply)
 
-    compare = commands.add_parser("compare", help="print the scores of runs side by side")
-    compare.add_argument("runs", nargs="*", metavar="RUN", help="default: all")
+    compare = commands.add_parser("compare", help="print the scores of runs, or put runs side by side on a page")
+    compare.add_argument("runs", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all")
+    compare.add_argument("--html", metavar="OUT", help="write one page that puts the runs side by side")
     compare.set_defaults(command=_compare)
+
+    publish = commands.add_parser("publish", help="keep a trained network in data/weights, to start from or apply")
+    publish.add_argument("run", metavar="RUN", help="a finished run")
+    publish.add_argument("notebook", metavar="NOTEBOOK", help="beginning of a name, such as 02")
+    publish.add_argument("name", metavar="NAME", help="of the weights")
+    publish.add_argument("--method", help="a model in the run's folder `models`; default: the headline")
+    publish.set_defaults(command=_publish)
 
     student = commands.add_parser("student", help="write the notebooks without their solutions")
     student.add_argument("out", metavar="OUT", help="folder to write them to")
@@ -143,7 +153,19 @@ def _apply(options):
 
 
 def _compare(options):
-    _print_scores(options.runs or None)
+    from helpers import runs
+
+    if options.html is None:
+        _print_scores(options.runs or None)
+    else:
+        print(f"side by side: {runs.write_comparison(options.runs or None, options.html)}")
+
+
+def _publish(options):
+    from helpers import runs
+
+    path = runs.publish(options.run, options.notebook, options.name, method=options.method)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB. What halving did to its score: pytest tests/test_weights.py")
 
 
 def _student(options):
@@ -157,14 +179,23 @@ def _print_scores(run_ids):
 
     table = runs.ledger(run_ids)
     if not len(table):
-        print("no notebook of these runs is finished" if run_ids else "there is no finished run yet")
-    for (run, notebook), rows in table.groupby(["run", "notebook"], sort=True) if len(table) else ():
+        print("no notebook of these runs has scores yet" if run_ids else "there is no finished run yet")
+    for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False) if len(table) else ():
         columns, cells = runs.score_table([row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()])
         lines = [columns, *(line for line, _ in cells)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(columns))]
+        shown, room = set(), max(100, shutil.get_terminal_size().columns)
+        for i in sorted(
+            range(len(columns)), key=lambda i: (i > 4, i in (1, 2), i)
+        ):  # method, main score and gain first
+            if widths[i] <= room:
+                shown.add(i)
+                room -= widths[i]
         print(f"\n{run} · {notebook}")
         for line in lines:
-            print("  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            print("".join("  " + line[i].ljust(widths[i] - 2) for i in sorted(shown)).rstrip())
+        if dropped := [name for i, name in enumerate(columns) if i not in shown]:
+            print(textwrap.fill(f"no room for {', '.join(dropped)}", 98, initial_indent="  ", subsequent_indent="  "))
 
 
 if __name__ == "__main__":

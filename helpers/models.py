@@ -5,6 +5,7 @@ import numpy as np
 from helpers.backend import keras, tf
 
 layers, ops = keras.layers, keras.ops
+EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -331,10 +332,12 @@ def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=Fa
         if transposed:
             features = layers.Conv2DTranspose(width, 5, strides=2, padding="same")(features)
         else:
-            features = _conv(width, 3, activation=None)(layers.UpSampling2D(2)(features))
+            features = layers.UpSampling2D(2)(features)
+            features = layers.Conv2D(width, 3, kernel_initializer="he_normal")(ops.pad(features, EDGES, "symmetric"))
         features *= ops.rsqrt(ops.mean(features**2, axis=-1, keepdims=True) + 1e-6)
         features = layers.LeakyReLU(0.2)(features)
-    image = layers.Conv2D(3, 3, padding="same", activation="sigmoid", dtype="float32")(features)
+    features = ops.pad(features, EDGES, "symmetric")  # zeros would draw a frame around all landscapes
+    image = layers.Conv2D(3, 3, activation="sigmoid", dtype="float32")(features)
     return keras.Model(latent, image, name="landscape_generator")
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from helpers import paths, scenes
 from helpers.acquire import packs
-from tests.test_notebooks import run_apart
+from tests.notebook_runs import run_apart
 
 pytestmark = pytest.mark.skipif(
     bool(packs.missing("rocky_mountain")), reason="the pack rocky_mountain is not fetched: python -m helpers fetch"

@@ -7,7 +7,7 @@ from PIL import Image
 from helpers import paths, scenes
 from helpers.acquire import download, packs
 from helpers.pairs import maps
-from tests.test_notebooks import run_apart
+from tests.notebook_runs import run_apart
 
 pytestmark = pytest.mark.skipif(bool(packs.missing("blue_marble")), reason="the pack blue_marble is not fetched")
 SMALL = ("tile_px=64", "patch_px=64", "steps=2", "pixel_steps=2", "adversarial_steps=2")

@@ -9,8 +9,6 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 import nbformat
@@ -19,10 +17,10 @@ import psutil
 import pytest
 import rasterio
 import yaml
-from PIL import Image
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
+from tests.notebook_runs import PLANTED, environment, run_apart
 
 NOTEBOOKS = runs.notebooks()
 SCORED = [path for path in NOTEBOOKS if path.stem.startswith(("02", "03", "04", "05", "06"))]
@@ -36,7 +34,6 @@ inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 
 model = tf.saved_model.load(sys.argv[1])
 print(json.dumps(model.serve(inputs).numpy().ravel().tolist()))
 """
-PLANTED = "planted-Secret+4711/key"
 
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
@@ -51,18 +48,6 @@ def code_cells(path):
     return [cell for cell in cells(path) if cell.cell_type == "code"]
 
 
-def environment(folder):
-    """Runs and all that is acquired go into a folder of their own; the packs are the project's; keys are planted."""
-    data = folder / "data"
-    if not data.exists():
-        data.mkdir(parents=True)
-        (data / "packs").symlink_to(paths.DATA / "packs", target_is_directory=True)
-    return os.environ | dict.fromkeys(("TELLUS_TOKEN", "YANDEX_MAPS_KEY", "VK_TOKEN"), PLANTED) | {
-        "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(data),
-        "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),
-    }  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """The whole series, run once from the command line; the folder of the run."""
@@ -73,32 +58,6 @@ def smoke_run(tmp_path_factory):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "report.html" in done.stdout
     return folder / "smoke"
-
-
-def run_apart(notebook, folder, *values):
-    """Run one notebook with these parameters, without its study, in profile smoke; its part of the run."""
-    command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
-    command += [word for value in (*values, "study=false") for word in ("-p", value)]
-    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (metrics,) = folder.glob("apart/*/metrics.json")
-    return metrics.parent
-
-
-@pytest.fixture(scope="session")
-def on_folders(tmp_path_factory):
-    """Runs on folders of other kinds: name -> Future of the folder. Two at a time: one alone hardly uses two cores."""
-    folder = tmp_path_factory.mktemp("on_folders")
-    jobs = {
-        "two sensors": ("03", f"source={two_sensors(folder / 'sensors')}", "scale=2"),
-        "two days": ("04", f"source={two_days(folder / 'days')}"),
-        "1 band": ("02", f"source={pictures(folder / 'grey', 1)}", "block_px=128"),
-        "3 bands": ("02", f"source={pictures(folder / 'colour', 3)}", "block_px=128"),
-    }
-    with ThreadPoolExecutor(2) as pool:
-        return {
-            name: pool.submit(run_apart, notebook, folder / name, *values) for name, (notebook, *values) in jobs.items()
-        }
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -195,22 +154,6 @@ def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path
         assert digests[0] == digests[1], model
 
 
-def pictures(folder, bands):
-    """A folder of pictures without places or a manifest."""
-    image = packs.open_scene("blue_marble", "image").cut(500, 2600, 256, 512).pixels.astype("uint8")
-    folder.mkdir()
-    for number in range(8):
-        tile = image[number // 4 * 128 :, number % 4 * 128 :][:128, :128]
-        Image.fromarray(tile if bands == 3 else tile[..., 0]).save(folder / f"{number}.png")
-    return folder
-
-
-@pytest.mark.parametrize("name", ["1 band", "3 bands"])
-def test_super_resolution_learns_from_a_folder_of_pictures(on_folders, name):
-    scores = paths.read_json(on_folders[name].result() / "metrics.json")["scores"]
-    assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
-
-
 @pytest.fixture(scope="session")
 def acquired(smoke_run):
     """Folder of the data sets that notebook 01 acquired in the smoke run."""
@@ -231,25 +174,6 @@ def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
 def test_super_resolution_trains_on_the_tiles_that_were_acquired(acquired, tmp_path):
     scores = paths.read_json(run_apart("02", tmp_path, f"source={acquired / 'tiles'}") / "metrics.json")["scores"]
     assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
-
-
-def two_days(folder):
-    """A folder of cloudy and clear images: every third row of ground under a veil that is brighter than it."""
-    ground = packs.open_scene("sentinel2_brandenburg", "10m", ["nir", "red", "green"]).cut(368, 0, 384, 384)
-    for number, clear in enumerate(ground.patches(64, stride=80)):
-        veiled = np.where(np.arange(64)[:, None, None] % 3 == 0, clear.pixels * 0.5 + 2000, clear.pixels)
-        for role, scene in (("clear", clear), ("cloudy", replace(clear, pixels=veiled))):
-            scenes.write(scene, folder / role / f"{number}.tif")
-    return folder
-
-
-def test_cloud_removal_learns_from_a_folder_of_two_days(on_folders):
-    """All scores but those of thin and opaque pixels, which nobody knows; the veil counts in the baseline's."""
-    rows = paths.read_json(on_folders["two days"].result() / "metrics.json")["scores"]
-    rows = {row["method"]: row for row in rows if row["split"] == "test"}
-    assert set(rows) == {"cloudy", "dark_object", "mean_ground", "pixel_loss", "conditional_gan"}
-    assert 0 < rows["cloudy"]["psnr_db"] < 25 and "gain_psnr_db_low" in rows["conditional_gan"]
-    assert not any("thin" in name or "opaque" in name for row in rows.values() for name in row)
 
 
 def test_the_exported_model_answers_the_same(smoke_run):
@@ -279,28 +203,6 @@ def test_every_data_set_has_its_manifest_and_its_split(acquired):
         assert (table[["credit", "licence", "sha256", "source"]] != "").all(axis=None)
         for path, sha256 in zip(table.path, table.sha256, strict=True):
             assert hashlib.sha256((folder / path).read_bytes()).hexdigest() == sha256
-
-
-def two_sensors(folder):
-    """A folder with the roles low and high; the coarse images in another unit than the fine ones."""
-    from helpers.pairs import resolution
-
-    rows, fine = [], packs.open_scene("sentinel2_brandenburg").cut(400, 0, 256, 512)
-    for number, tile in enumerate(fine.patches(64)):
-        coarse = resolution.shrink_scene(tile, 2)
-        for role, scene in (("high", tile), ("low", replace(coarse, pixels=coarse.pixels * 0.5 + 100))):
-            scenes.write(scene, folder / f"{role}_{number:02}.tif")
-            row = {"path": f"{role}_{number:02}.tif", "pair": f"{number:02}", "role": role, "crs": str(scene.crs)}
-            rows.append(row | dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)))
-    download.write_manifest(folder, rows)
-    scenes.split_manifest(folder)
-    return folder
-
-
-def test_multispectral_super_resolution_learns_from_two_sensors(on_folders):
-    (executed,) = on_folders["two sensors"].result().glob("03*.ipynb")
-    gain = re.search(r"gain \[([-. 0-9]*)\]", executed.read_text())
-    assert [float(value) for value in gain[1].split()] == pytest.approx([2] * 4, abs=0.02)
 
 
 def test_the_report_shows_every_notebook(smoke_run):

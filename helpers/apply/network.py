@@ -10,10 +10,13 @@ DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "receptive_field_px
 
 
 def model_path(model):
-    """The `.keras` file of a model, given as a path or as a name in `data/weights`; a ValueError if there is none."""
+    """The `.keras` file of a model: a name in `data/weights`, or a path, from here or from the project's root.
+
+    A ValueError if there is none, or no description beside it.
+    """
     named = paths.ROOT / "data" / "weights" / f"{model}.keras"
-    path = named if named.exists() else Path(model)
-    if not path.is_file():
+    path = next((place for place in (named, Path(model), paths.ROOT / model) if place.is_file()), None)
+    if path is None:
         known = ", ".join(sorted(p.stem for p in named.parent.glob("*.keras"))) or "none yet"
         raise ValueError(
             f"there is no model {model}: give the path of a .keras file, or a name in data/weights ({known})"
@@ -21,6 +24,18 @@ def model_path(model):
     if not path.with_suffix(".json").exists():
         raise ValueError(f"{path.with_suffix('.json')} is missing: it says which bands and values {path.name} expects")
     return path
+
+
+def read_network(path):
+    """The keras.Model in a `.keras` file; a ValueError if it cannot be read."""
+    from helpers import models  # noqa: F401 - the layers of our own that a network may contain
+    from helpers.backend import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise ValueError(f"{path} cannot be loaded ({reason})") from error
 
 
 def load_model(model):
@@ -45,14 +60,7 @@ def load_model(model):
         raise ValueError(
             f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
         )
-    from helpers import models  # noqa: F401 - the layers of our own that a network may contain
-    from helpers.backend import keras
-
-    try:
-        network = keras.models.load_model(path, compile=False)
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise ValueError(f"{path} cannot be loaded ({reason})") from error
+    network = read_network(path)
     bands, bands_out = len(about["bands"]), len(about["bands_out"])
     expected = [(None, None, None, bands), (None, None, None, bands_out)]
     if [network.input_shape, network.output_shape] != expected:

@@ -1,0 +1,31 @@
+"""Running notebooks from the command line, as their tests do: in profile smoke, into a folder of their own."""
+
+import os
+import subprocess
+import sys
+
+from helpers import paths
+
+PLANTED = "planted-Secret+4711/key"
+
+
+def environment(folder):
+    """Runs and all that is acquired go into a folder of their own; the packs are the project's; keys are planted."""
+    data = folder / "data"
+    if not data.exists():
+        data.mkdir(parents=True)
+        (data / "packs").symlink_to(paths.DATA / "packs", target_is_directory=True)
+    return os.environ | dict.fromkeys(("TELLUS_TOKEN", "YANDEX_MAPS_KEY", "VK_TOKEN"), PLANTED) | {
+        "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(data),
+        "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),
+    }  # fmt: skip
+
+
+def run_apart(notebook, folder, *values):
+    """Run one notebook with these parameters, without its study, in profile smoke; its part of the run."""
+    command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
+    command += [word for value in (*values, "study=false") for word in ("-p", value)]
+    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (metrics,) = folder.glob("apart/*/metrics.json")
+    return metrics.parent

@@ -1,0 +1,90 @@
+"""Notebooks on folders of images of other kinds, run end to end by papermill in profile smoke."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import paths, scenes
+from helpers.acquire import download, packs
+from tests.notebook_runs import run_apart
+
+pytestmark = pytest.mark.skipif(
+    any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
+)
+
+
+@pytest.fixture(scope="session")
+def on_folders(tmp_path_factory):
+    """Runs on folders of other kinds: name -> Future of the folder. Two at a time: one alone hardly uses two cores."""
+    folder = tmp_path_factory.mktemp("on_folders")
+    jobs = {
+        "two sensors": ("03", f"source={two_sensors(folder / 'sensors')}", "scale=2"),
+        "two days": ("04", f"source={two_days(folder / 'days')}"),
+        "1 band": ("02", f"source={pictures(folder / 'grey', 1)}", "block_px=128"),
+        "3 bands": ("02", f"source={pictures(folder / 'colour', 3)}", "block_px=128"),
+    }
+    with ThreadPoolExecutor(2) as pool:
+        return {
+            name: pool.submit(run_apart, notebook, folder / name, *values) for name, (notebook, *values) in jobs.items()
+        }
+
+
+def pictures(folder, bands):
+    """A folder of pictures without places or a manifest."""
+    image = packs.open_scene("blue_marble", "image").cut(500, 2600, 256, 512).pixels.astype("uint8")
+    folder.mkdir()
+    for number in range(8):
+        tile = image[number // 4 * 128 :, number % 4 * 128 :][:128, :128]
+        Image.fromarray(tile if bands == 3 else tile[..., 0]).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["1 band", "3 bands"])
+def test_super_resolution_learns_from_a_folder_of_pictures(on_folders, name):
+    scores = paths.read_json(on_folders[name].result() / "metrics.json")["scores"]
+    assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
+
+
+def two_days(folder):
+    """A folder of cloudy and clear images: every third row of ground under a veil that is brighter than it."""
+    ground = packs.open_scene("sentinel2_brandenburg", "10m", ["nir", "red", "green"]).cut(368, 0, 384, 384)
+    for number, clear in enumerate(ground.patches(64, stride=80)):
+        veiled = np.where(np.arange(64)[:, None, None] % 3 == 0, clear.pixels * 0.5 + 2000, clear.pixels)
+        for role, scene in (("clear", clear), ("cloudy", replace(clear, pixels=veiled))):
+            scenes.write(scene, folder / role / f"{number}.tif")
+    return folder
+
+
+def test_cloud_removal_learns_from_a_folder_of_two_days(on_folders):
+    """All scores but those of thin and opaque pixels, which nobody knows; the veil counts in the baseline's."""
+    rows = paths.read_json(on_folders["two days"].result() / "metrics.json")["scores"]
+    rows = {row["method"]: row for row in rows if row["split"] == "test"}
+    assert set(rows) == {"cloudy", "dark_object", "mean_ground", "pixel_loss", "conditional_gan"}
+    assert 0 < rows["cloudy"]["psnr_db"] < 25 and "gain_psnr_db_low" in rows["conditional_gan"]
+    assert not any("thin" in name or "opaque" in name for row in rows.values() for name in row)
+
+
+def two_sensors(folder):
+    """A folder with the roles low and high; the coarse images in another unit than the fine ones."""
+    from helpers.pairs import resolution
+
+    rows, fine = [], packs.open_scene("sentinel2_brandenburg").cut(400, 0, 256, 512)
+    for number, tile in enumerate(fine.patches(64)):
+        coarse = resolution.shrink_scene(tile, 2)
+        for role, scene in (("high", tile), ("low", replace(coarse, pixels=coarse.pixels * 0.5 + 100))):
+            scenes.write(scene, folder / f"{role}_{number:02}.tif")
+            row = {"path": f"{role}_{number:02}.tif", "pair": f"{number:02}", "role": role, "crs": str(scene.crs)}
+            rows.append(row | dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)))
+    download.write_manifest(folder, rows)
+    scenes.split_manifest(folder)
+    return folder
+
+
+def test_multispectral_super_resolution_learns_from_two_sensors(on_folders):
+    (executed,) = on_folders["two sensors"].result().glob("03*.ipynb")
+    gain = re.search(r"gain \[([-. 0-9]*)\]", executed.read_text())
+    assert [float(value) for value in gain[1].split()] == pytest.approx([2] * 4, abs=0.02)

@@ -1,0 +1,407 @@
+"""Weights of data/weights: complete, small, as good as they say, of use to `apply` and notebooks; how they are made."""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from io import BytesIO
+
+import h5py
+import numpy as np
+import pytest
+
+from helpers import metrics, models, paths, runs, scenes
+from helpers.__main__ import _parser, main
+from helpers.acquire import packs, sources
+from helpers.apply.network import read_network
+from helpers.backend import keras
+from helpers.pairs import clouds, maps, resolution
+from helpers.runs import weights
+from helpers.runs.execute import plan
+from helpers.training import predict
+
+PUBLISHED = sorted((paths.ROOT / "data" / "weights").glob("*.keras"))
+START = {
+    "02": "srcnn_landsat8_x4",
+    "03": "upsampler_sentinel2_x4",
+    "04": "cloud_remover_sentinel2",
+    "05": "map_blue_marble",
+}
+BANDS = ["red", "green", "blue"]
+NOTEBOOK = "02_srcnn_super_resolution"
+USUAL = {"source": "landsat8_itaipu", "scale": 4, "block_px": 256, "steps": 1000, "seed": 0}
+CELL = "\n".join(f"{name}: {type(value).__name__} = {value!r}  # of this" for name, value in USUAL.items())
+SCORES = [
+    {"method": "bicubic", "role": "baseline", "split": "test", "psnr_db": 24.0},
+    {"method": "srcnn_residual", "role": "model", "headline": True, "split": "test", "psnr_db": 25.0,
+     "gain_over": "bicubic", "gain_psnr_db": 1.0, "gain_psnr_db_low": 0.9, "gain_psnr_db_high": 1.1},
+    {"method": "plain", "role": "model", "split": "test", "psnr_db": 24.5, "gain_over": "bicubic"},
+]  # fmt: skip
+
+needs_packs = pytest.mark.skipif(
+    any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
+)
+
+
+def described(path):
+    return paths.read_json(path.with_suffix(".json"))
+
+
+# --- what is in data/weights
+
+
+def test_there_are_weights_for_every_notebook():
+    assert {described(path)["provenance"]["notebook"][:2] for path in PUBLISHED} >= {"02", "03", "04", "05"}
+    assert set(START.values()) <= {path.stem for path in PUBLISHED}
+    for notebook in runs.notebooks(START):
+        assert runs.declared(notebook)["start_from"].default == "", "a notebook trains from the beginning unless asked"
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_weights_are_small_and_say_where_they_come_from(path):
+    about = described(path)
+    made, content = about["provenance"], path.read_bytes()
+    assert len(content) <= 2_000_000
+    assert made["sha256"] == hashlib.sha256(content).hexdigest()
+    named = tomllib.loads((paths.ROOT / "data" / "packs.toml").read_text())["packs"][made["parameters"]["source"]]
+    assert made["licence"] == named["licence"] and about["credit"] == named["credit"]
+    assert named["credit"] in made["credits"] or set(named["credit"].split(" · ")) <= set(made["credits"])
+    gains = [key for key in made["scores"] if key.startswith("gain_") and f"{key}_low" in made["scores"]]
+    assert gains and made["scores"]["method"] == made["method"]
+    assert made["device"]["machine"] and made["device"]["tensorflow"] and made["seconds"]["training"] > 0
+    assert made["seed"] == made["parameters"]["seed"] and made["profile"] == "workshop"
+    with h5py.File(BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))) as file:
+        found = []
+        file.visititems(lambda name, item: found.append(item.dtype) if isinstance(item, h5py.Dataset) else None)
+    assert set(found) == {np.dtype("float16")}
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_recorded_command_gives_the_recorded_parameters(path):
+    made = described(path)["provenance"]
+    python, *arguments = shlex.split(made["command"])
+    options = _parser().parse_args(arguments[2:])
+    assert [python, *arguments[:2]] == ["python", "-m", "helpers"]
+    (notebook,) = runs.notebooks(options.notebooks)
+    declared = {name: each.default for name, each in runs.declared(notebook).items()}
+    planned = declared | plan([notebook], options.profile, dict(options.values))[notebook.stem]
+    assert planned | made["parameters"] == planned  # a parameter that came later has its default
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_file_holds_the_weights_that_were_hashed(path):
+    network = read_network(path)
+    content = b"".join(np.ascontiguousarray(values).tobytes() for values in network.get_weights())
+    assert described(path)["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    assert all(weight.dtype == "float32" and np.isfinite(weight).all() for weight in network.weights)
+
+
+# --- as good as they say, on test ground
+
+
+def super_resolution(network, given):
+    """Mean PSNR on the test ground of notebooks 02 and 03, and the value range of their training ground."""
+    if given["source"] == "landsat8_itaipu":
+        ground = sources.open_ground(given["source"], block_px=given["block_px"], guard_px=16, seed=given["seed"])
+    else:
+        clear = clear_brandenburg(["blue", "green", "red", "nir"], given["cloud_level"])[1]
+        ground = scenes.split_ground([clear], **{key: given[key] for key in ("block_px", "guard_px", "seed")})
+    settings = {"value_range": scenes.value_range(ground["train"]), "scale": given["scale"]}
+    low, high = resolution.arrays(ground["test"], patch_px=given.get("tile_px", given["block_px"]), **settings)
+    enlarged = resolution.upsample(low, given["scale"]).numpy()
+    enlarges = network.compute_output_shape((1, 16, 16, low.shape[-1]))[1] > 16
+    estimate = predict(network, low if enlarges else enlarged)
+    scores = [metrics.psnr(np.clip(high, 0, 1), np.clip(each, 0, 1), data_range=1) for each in (estimate, enlarged)]
+    return {"psnr_db": scores[0].mean(), "gain_psnr_db": (scores[0] - scores[1]).mean()}, settings["value_range"]
+
+
+def clear_brandenburg(bands, level=2000):
+    """The scene of Brandenburg, and the same without its clouded ground."""
+    whole = packs.open_scene("sentinel2_brandenburg", "10m", bands)
+    return whole, clouds.without_cloud(whole, packs.open_scene("sentinel2_brandenburg", "60m", ["coastal"]), level)
+
+
+def cloud_removal(network, given):
+    """Mean PSNR on the simulated clouds over the test ground of notebook 04."""
+    whole, clear = clear_brandenburg(["nir", "red", "green"])
+    ground = scenes.split_ground([clear], **{key: given[key] for key in ("block_px", "guard_px", "seed")})
+    found = {"value_range": scenes.value_range(ground["train"]), "difficulty": given["difficulty"]}
+    light = np.percentile(whole.pixels[~clear.valid], 99.5, axis=0)
+    test = clouds.examples(ground["test"], light=light, patch_px=given["block_px"], seed=given["seed"], **found)
+    truth = np.clip(test.clear, 0, 1)
+    scores = [
+        metrics.psnr(truth, np.clip(each, 0, 1), data_range=1) for each in (predict(network, test.cloudy), test.cloudy)
+    ]
+    return {"psnr_db": scores[0].mean(), "gain_psnr_db": (scores[0] - scores[1]).mean()}, found["value_range"]
+
+
+def satellite_to_map(network, given):
+    """Mean IoU on the continent that notebook 05 holds out."""
+    assert given["tile_px"] == given["patch_px"]
+    tiles = maps.open_maps(tile_px=given["tile_px"], test=given["test_on"], validation=given["validate_on"])["test"]
+    picture = predict(network, np.stack([tile.satellite for tile in tiles]) / np.float32(255))
+    classes, guess = np.stack([tile.classes for tile in tiles]), metrics.decode(picture, maps.LEGEND)
+    pooled = metrics.confusion(classes, guess, len(maps.LEGEND)).sum(axis=0)
+    return {"mean_iou": metrics.mean_iou(pooled), "pixel_accuracy": metrics.pixel_accuracy(pooled)}, [[0, 255]] * 3
+
+
+SCORED = {"02": super_resolution, "03": super_resolution, "04": cloud_removal, "05": satellite_to_map}
+TOLERANCE = {"psnr_db": 0.02, "gain_psnr_db": 0.02, "mean_iou": 0.002, "pixel_accuracy": 0.002}
+
+
+@needs_packs
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_recorded_score_is_reached_on_test_ground(path):
+    keras.config.set_dtype_policy("float32")
+    about = described(path)
+    made = about["provenance"]
+    scores, value_range = SCORED[made["notebook"][:2]](read_network(path), made["parameters"])
+    np.testing.assert_allclose(about["value_range"], value_range)
+    for name, value in scores.items():
+        assert value == pytest.approx(made["scores"][name], abs=TOLERANCE[name]), name
+
+
+# --- of use
+
+
+@needs_packs
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_apply_takes_the_name(path, tmp_path):
+    about = described(path)
+    scene = packs.open_scene(
+        "sentinel2_brandenburg" if "nir" in about["bands"] else "landsat8_itaipu", None, about["bands"]
+    )
+    scenes.write(scene.cut(100, 800, 40, 50), tmp_path / "in.tif")
+    command = ["apply", path.stem, str(tmp_path / "in.tif"), str(tmp_path / "out.tif")]
+    if path.stem.startswith("map"):
+        command += ["--value-range", "auto"]
+    assert main(command) == 0
+    answer, given = (scenes.read(tmp_path / f"{name}.tif") for name in ("out", "in"))
+    assert answer.pixels.shape == (40 * about["scale"], 50 * about["scale"], len(about["bands_out"]))
+    assert answer.bounds == pytest.approx(given.bounds)
+    enlarged = (
+        resolution.upsample(given.pixels[None], about["scale"]).numpy()[0] if about["scale"] > 1 else given.pixels
+    )
+    assert np.isfinite(answer.pixels).all() and np.abs(answer.pixels - enlarged).mean() > 1
+
+
+def run_notebook(number, folder, *values):
+    """Run a notebook in profile smoke with these parameters; the finished process."""
+    command = [sys.executable, "-m", "helpers", "run", number, "--profile", "smoke", "--run-id", "started"]
+    command += [word for value in (*values, "study=false") for word in ("-p", value)]
+    environment = os.environ | {
+        "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(paths.DATA),
+        "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),
+    }  # fmt: skip
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
+
+
+@needs_packs
+def test_a_notebook_that_starts_from_them_is_good_at_once(tmp_path):
+    """Two steps from nothing gain nothing; two steps from the weights keep what they gain, here on smaller tiles."""
+    done = run_notebook("02", tmp_path, f"start_from={START['02']}", "steps=2", "plain_steps=1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    entry = paths.read_json(tmp_path / "started" / NOTEBOOK / "metrics.json")
+    (headline,) = [row for row in entry["scores"] if row.get("headline")]
+    known = described(paths.ROOT / "data" / "weights" / f"{START['02']}.keras")["provenance"]["scores"]
+    assert entry["parameters"]["start_from"] == START["02"]
+    assert headline["gain_psnr_db"] == pytest.approx(known["gain_psnr_db"], abs=0.2)
+
+
+@needs_packs
+def test_a_notebook_with_a_smaller_network_says_which_parameter_is_in_the_way(tmp_path):
+    done = run_notebook("03", tmp_path, f"start_from={START['03']}")
+    assert done.returncode == 1 and "made with filters 32, here 8; blocks 4, here 1: give the same value" in done.stderr
+
+
+# --- how they are made
+
+
+@pytest.fixture
+def finished(project, write_notebook):
+    """Function that makes a finished run of notebook 02 with a small network in a project of its own; its Run."""
+    keras.config.set_dtype_policy("float32")
+    (project / "data").mkdir(exist_ok=True)
+    shutil.copy(packs.__file__.replace("helpers/acquire/packs.py", "data/packs.toml"), project / "data" / "packs.toml")
+    write_notebook(NOTEBOOK, parameters=CELL)
+    write_notebook("03_other", parameters=CELL)
+
+    def make(run_id="r1", *, filters=(8, 4), notebook=NOTEBOOK, record=True, model=None, **changes):
+        folder = paths.RUNS / run_id / notebook
+        run = runs.Run(run_id, notebook, "workshop", USUAL | changes, folder)
+        model = model or with_random_weights(models.srcnn(3, filters=filters))
+        about = {
+            "task": "super-resolution", "bands": BANDS, "bands_out": BANDS, "scale": 4, "value_range": [[0, 1]] * 3,
+            "size_multiple": 1, "receptive_field_px": 13, "credit": "USGS",
+        }  # fmt: skip
+        run.save_model(model, **about)
+        run.save_model(with_random_weights(models.srcnn(3, filters=(4, 4))), method="plain", **about)
+        if record:
+            run.record(SCORES, device={"kind": "cpu", "machine": "x86_64"}, training_seconds=1, credits=["USGS"])
+        return run
+
+    return make
+
+
+def with_random_weights(model, seed=5):
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.normal(0, 0.1, values.shape) for values in model.get_weights()])
+    return model
+
+
+def test_weights_are_rounded_to_eight_bits_to_the_nearest():
+    # 1 to 2 in steps of 1/128; 0.1 lies between 204/2048 and 205/2048, nearer to the second
+    given = np.array([1.0, 1.003, 1.005, -1.01, 0.1, 0.0, 300.0], "float32")
+    assert weights._rounded(given).tolist() == [1.0, 1.0, 1.0078125, -1.0078125, 205 / 2048, 0.0, 300.0]
+    drawn = np.random.default_rng(0).normal(0, 0.1, 10_000).astype("float32")
+    np.testing.assert_allclose(weights._rounded(drawn), drawn, rtol=1 / 256, atol=2**-25)  # float16 ends at 2**-24
+    assert weights._rounded(drawn).dtype == np.float32
+
+
+def test_published_weights_answer_nearly_as_the_run_did_and_tell_how_it_was_made(finished):
+    run = finished(steps=6)
+    path = runs.publish("r1", "02", "sharp")
+    assert path == paths.ROOT / "data" / "weights" / "sharp.keras"
+    assert path.stat().st_size < 0.7 * (run.folder / "model.keras").stat().st_size
+    image = np.random.default_rng(1).random((1, 20, 24, 3)).astype("float32")
+    before, after = (read_network(each).predict(image, verbose=0) for each in (run.folder / "model.keras", path))
+    assert 0 < np.abs(before - after).max() < 0.01 * np.abs(before).max()
+    about = described(path)
+    made = about["provenance"]
+    assert made["command"] == "python -m helpers run 02 --profile workshop -p steps=6"
+    assert made["scores"] == SCORES[1] and made["parameters"]["steps"] == 6 and made["credits"] == ["USGS"]
+    assert made["licence"].startswith("Landsat: public domain") and made["device"]["machine"] == "x86_64"
+    assert about["weights_sha256"] != described(run.folder / "model.keras")["weights_sha256"]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_half_precision_is_in_the_file_only(finished, policy):
+    """Where a notebook computes in mixed precision, too, the weights themselves are float32, and those of the file."""
+    finished()
+    path = runs.publish("r1", "02", "sharp")
+    before = read_network(path).get_weights()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = models.srcnn(3, filters=(8, 4))
+        runs.start_from(model, "sharp", finished("r2", record=False), BANDS)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    for mine, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_method_of_the_run_can_be_published(finished):
+    finished()
+    path = runs.publish("r1", "02", "plain_one", method="plain")
+    assert described(path)["provenance"]["method"] == "plain" and described(path)["provenance"]["scores"] == SCORES[2]
+    assert read_network(path).count_params() == 9 * 9 * 3 * 4 + 4 + 4 * 4 + 4 + 5 * 5 * 4 * 3 + 3
+    with pytest.raises(ValueError, match="esrgan.keras is no model .* of a finished run; .*beside the headline: plain"):
+        runs.publish("r1", "02", "other", method="esrgan")
+
+
+def test_publishing_refuses_what_nobody_could_use(finished, capsys):
+    finished("half", record=False)
+    with pytest.raises(ValueError, match="no model with scores of a finished run"):
+        runs.publish("half", "02", "sharp")
+    finished("own", source="my/pictures")
+    with pytest.raises(ValueError, match="my/pictures, which is no pack"):
+        runs.publish("own", "02", "sharp")
+    with pytest.raises(ValueError, match="use letters, digits"):
+        runs.publish("own", "02", "../sharp")
+    finished("large", filters=(1500, 900))
+    with pytest.raises(ValueError, match=r"has [2-3],\d{3},\d{3} bytes after halving; at most 2,000,000"):
+        runs.publish("large", "02", "sharp")
+    assert not list((paths.ROOT / "data").glob("weights/*"))
+    finished()
+    assert main(["publish", "r1", "02", "sharp"]) == 0
+    assert "sharp.keras: 0.0" in capsys.readouterr().out
+    assert main(["publish", "r1", "02", "sharp"]) == 0, "the same notebook may replace its weights"
+    finished("third", notebook="03_other")
+    assert main(["publish", "third", "03", "sharp"]) == 2
+    assert f"in use by {NOTEBOOK}: choose another name" in capsys.readouterr().err
+
+
+# --- what a notebook starts from
+
+
+def test_starting_from_a_name_or_a_run_gives_the_same_answers(finished, capsys, monkeypatch):
+    monkeypatch.chdir(paths.ROOT / "notebooks")  # where notebooks are run
+    run = finished()
+    path, image = runs.publish("r1", "02", "sharp"), np.random.default_rng(1).random((1, 9, 9, 3)).astype("float32")
+    of_run = run.folder / "model.keras"
+    for name, file in (("sharp", path), (of_run, of_run), (of_run.relative_to(paths.ROOT), of_run)):
+        model = models.srcnn(3, filters=(8, 4))
+        runs.start_from(model, str(name), finished("now", record=False, steps=20, source="landsat8_itaipu"), BANDS)
+        np.testing.assert_array_equal(model.predict(image, verbose=0), read_network(file).predict(image, verbose=0))
+    assert "starting from sharp, trained on landsat8_itaipu" in capsys.readouterr().out
+
+
+def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
+    """So are the averaged generator of notebook 04, and the painter of notebook 05, when they are saved."""
+    inner = with_random_weights(models.srcnn(3, filters=(8, 4)))
+    painter = keras.Model(inner.input, keras.layers.Conv2D(3, 1, name="paint")(inner.output))
+    painter.trainable = False
+    finished(model=painter)
+    read = read_network(runs.publish("r1", "02", "sharp")).get_weights()
+    model = models.srcnn(3, filters=(8, 4))
+    runs.start_from(model, "sharp", finished("now", record=False), BANDS)
+    assert len(read) == 8 and len(model.get_weights()) == 6 and len(model.trainable_weights) == 6
+    for mine, theirs, exact in zip(model.get_weights(), read[:6], inner.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_allclose(mine, exact, rtol=1 / 256, atol=2**-25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "bands", "filters", "message"),
+    [
+        ({"notebook": "03_other"}, BANDS, (8, 4), f"sharp is of {NOTEBOOK} .* this is 03_other .*choose other weights"),
+        ({}, ["red", "nir"], (8, 4), "for the bands red, green, blue; .* with the bands red, nir"),
+        ({}, BANDS, (4, 4), "sharp has 2,291 weights, this network 1,299, and no parameter tells why, or choose"),
+        ({"scale": 2}, BANDS, (8, 4), "as it was made with scale 4, here 2: give the same value, or choose"),
+        ({"seed": 3}, BANDS, (8, 4), "learned on what is test ground here, as it was made with seed 0, here 3"),
+        ({"seed": 3, "block_px": 128}, BANDS, (8, 4), "with seed 0, here 3; block_px 256, here 128"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_changed(finished, changes, bands, filters, message):
+    finished()
+    runs.publish("r1", "02", "sharp")
+    model = models.srcnn(3, filters=filters)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        runs.start_from(model, "sharp", finished("now", record=False, **changes), bands)
+    for mine, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, old)
+
+
+def test_weights_of_unknown_ground_are_refused(finished):
+    run = finished(record=False)
+    with pytest.raises(ValueError, match="nothing says on which ground .*model.keras was trained"):
+        runs.start_from(models.srcnn(3, filters=(8, 4)), run.folder / "model.keras", run, BANDS)
+    with pytest.raises(ValueError, match=r"there is no model nowhere: .* a name in data/weights \(none yet\)"):
+        runs.start_from(models.srcnn(3, filters=(8, 4)), "nowhere", run, BANDS)
+
+
+def test_other_imagery_may_be_split_as_it_likes_and_keeps_its_own_table(finished):
+    """A fixed layer belongs to the ground; statistics of a normalisation were learned."""
+
+    def network(table, seed):
+        image = keras.Input((None, None, 3))
+        fixed = keras.layers.Conv2D(3, 1, trainable=False, name="table")
+        model = keras.Model(image, keras.layers.BatchNormalization()(keras.layers.Conv2D(3, 1)(fixed(image))))
+        with_random_weights(model, seed)
+        fixed.set_weights([np.full((1, 1, 3, 3), table), np.zeros(3)])
+        return model
+
+    finished(model=network(1.0, 6))
+    path = runs.publish("r1", "02", "sharp")
+    model = network(2.0, 7)
+    runs.start_from(model, "sharp", finished("now", record=False, source="my/pictures", seed=3), BANDS)
+    of = {weight.path.split("/")[-1]: weight.numpy() for weight in read_network(path).layers[-1].weights}
+    assert (model.get_layer("table").get_weights()[0] == 2.0).all()
+    for weight in model.layers[-1].weights:
+        np.testing.assert_array_equal(weight, of[weight.path.split("/")[-1]])
