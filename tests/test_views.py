@@ -77,9 +77,9 @@ def is_green(image):
 def test_the_horizon_of_a_plain_lies_where_geometry_puts_it(on_land):
     on_land()
     pair = views.render("train", 4)
-    dip = math.sqrt(2 * 2 * (1 - 0.13) / 6_371_000)  # from 2 m above the plain, radians
-    expected = 32 + FOCAL * (dip - math.tan(math.radians(5)))  # the view's middle looks 5 degrees down
-    assert expected == pytest.approx(27.2, abs=0.1)
+    dip = math.sqrt(2 * 20 * (1 - 0.13) / 6_371_000)  # from 20 m above the plain, radians
+    expected = 32 + FOCAL * (dip - math.tan(math.radians(10)))  # the view's middle looks 10 degrees down
+    assert expected == pytest.approx(22.4, abs=0.1)
     sky = (~is_red(pair.views.astype(float))).sum(axis=1)
     assert abs(sky - expected).max() < 0.8
 
@@ -93,9 +93,9 @@ def test_a_mountain_appears_in_view_and_patch_where_its_bearing_and_distance_put
         aside, forward = distance * math.sin(angle), distance * math.cos(angle)
         if 2000 < forward < 4500 and abs(aside / forward) < 0.4:
             view = views._seen(land, row._asdict(), 64, 0)
-            rows, columns = np.nonzero(is_green(view)[: 32 - 5])  # what rises above the horizon
+            rows, columns = np.nonzero(is_green(view)[: 32 - 10])  # what rises above the horizon
             assert abs(columns.mean() + 0.5 - (32 + FOCAL * aside / forward)) < 1
-            assert abs(rows.min() - (32 - FOCAL * (math.tan(math.radians(5)) + (900 - 2) / forward))) < 2
+            assert abs(rows.min() - (32 - FOCAL * (math.tan(math.radians(10)) + (900 - 20) / forward))) < 2
             seen += 1
         if max(abs(aside), abs(forward)) < 2000:
             patch = views.cut(land.image, row.lon, row.lat, row.heading_deg, size_px=64)
@@ -150,12 +150,18 @@ def test_fine_imagery_is_averaged_not_picked():
 
 
 @needs_pack
-def test_small_views_show_what_large_ones_do(kept_apart):
+@pytest.mark.parametrize(("eye_m", "pitch_deg", "mean", "most"), [
+    (2, -5, 0.01, 0.013),  # measured: 0.0085 and 0.0094
+    (20, -10, 0.016, 0.027),  # measured: 0.0142 and 0.0239, most over forest: more single trees are in view
+])  # fmt: skip
+def test_small_views_show_what_large_ones_do(kept_apart, monkeypatch, eye_m, pitch_deg, mean, most):
     land, losses = views._land(), []
+    monkeypatch.setattr(views, "EYE_M", eye_m)
+    monkeypatch.setattr(views, "PITCH_DEG", pitch_deg)
     for row in views.spots("train", 6, seed=3).to_dict("records"):
         large, small = (views._seen(land, row, size, 0) for size in (256, 64))
         losses.append(abs(large.reshape(64, 4, 64, 4, 3).mean((1, 3)) - small).mean())
-    assert np.mean(losses) < 0.01 and max(losses) < 0.013  # measured: 0.0085 and 0.0094
+    assert np.mean(losses) < mean and max(losses) < most
 
 
 # --- spots
