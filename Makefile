@@ -148,7 +148,7 @@ endef
 export install_text
 
 clean:  ## remove .venv, caches, fetched imagery and the folder usb; keep runs, acquired data sets and your own files
-	rm -rf .venv usb build *.egg-info .pytest_cache .ruff_cache data/packs data/practice data/downloads
+	rm -rf .venv usb build *.egg-info .pytest_cache .ruff_cache data/packs data/practice data/downloads data/maps data/views
 	@find . -name __pycache__ -prune -exec rm -rf {} + ; find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 	@[ ! -e runs ] || echo "Kept: the folder runs, with the results. To remove it too: make clean-all"
 
