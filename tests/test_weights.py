@@ -183,9 +183,7 @@ def test_the_recorded_score_is_reached_on_test_ground(path):
 
 
 @needs_packs
-@pytest.mark.parametrize(
-    "path", IMAGES, ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
 def test_apply_takes_the_name(path, tmp_path):
     about = described(path)
     scene = packs.open_scene(
