@@ -14,6 +14,17 @@ from helpers import paths
 from helpers.scenes import Scene
 
 
+LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
+    "test_notebooks", "test_jupyterlab", "test_notebook_folders", "test_weights", "test_map_notebook",
+    "test_landscape_notebook", "test_sweep", "test_adversarial", "test_latent", "test_apply_resume",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; within a file, and among the others, as they stand."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def make_scene():
     """Function that makes a scene of random numbers, each pixel different, with its place on the ground."""
