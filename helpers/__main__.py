@@ -185,9 +185,8 @@ def _print_scores(run_ids):
         lines = [columns, *(line for line, _ in cells)]
         widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(columns))]
         shown, room = set(), max(100, shutil.get_terminal_size().columns)
-        for i in sorted(
-            range(len(columns)), key=lambda i: (i > 4, i in (1, 2), i)
-        ):  # method, main score and gain first
+        method_score_gain_first = sorted(range(len(columns)), key=lambda i: (i > 4, i in (1, 2), i))
+        for i in method_score_gain_first:
             if widths[i] <= room:
                 shown.add(i)
                 room -= widths[i]

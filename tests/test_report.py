@@ -13,16 +13,11 @@ from PIL import Image
 
 from helpers import runs
 from helpers.__main__ import main
+from tests.test_runs import BASELINE, DEVICE, HEADLINE
 
 PARAMETERS = (
     "steps: int = 600  # optimiser steps [1..1000]\nnote: str = ''  # what was tried\nrate: float = 1  # [0..9]"
 )
-DEVICE = {"kind": "cpu", "precision": "float32", "tensorflow": "2", "keras": "3"}
-BASELINE = {"method": "bicubic", "role": "baseline", "split": "test", "psnr_db": 24.24, "ssim": 0.678}
-HEADLINE = {
-    "method": "srcnn", "role": "model", "headline": True, "split": "test", "psnr_db": 25.03, "ssim": 0.728,
-    "gain_over": "bicubic", "gain_psnr_db": 0.79, "gain_psnr_db_low": 0.7, "gain_psnr_db_high": 0.88,
-}  # fmt: skip
 EMPTY = {"meta", "img", "br", "circle", "line"}
 
 
