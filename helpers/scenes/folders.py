@@ -11,7 +11,7 @@ from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read
-from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
+from helpers.scenes.ground import SPLITS, held_out, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
 # in place of a split: too near to the ground of another, ground that another row shows, a partner that is missing
@@ -179,15 +179,10 @@ def _split_boxes(boxes, guards, seed):
 def _deal(cells):
     """Numbers of the members of the first 70 % of cells, of the next 10 %, and of the last 20 %; at least one cell."""
     count = cells.max() + 1
-    validation, test = _held_out(count)
+    validation, test = held_out(count)
     order = np.argsort(cells, kind="stable")
     ends = np.searchsorted(cells[order], [count - validation - test, count - test])
     return np.split(order, ends)
-
-
-def _held_out(count):
-    """How many of so many cells validate, and how many test."""
-    return max(1, round(0.1 * count)), max(1, round(0.2 * count))
 
 
 def _cells(boxes, seed):
@@ -208,7 +203,7 @@ def _cells(boxes, seed):
         )
     if seed % 2:
         cells = len(places) - 1 - cells
-    validation, test = _held_out(len(places))
+    validation, test = held_out(len(places))
     order = np.r_[validation : len(places) - test, :validation, len(places) - test : len(places)]
     return np.argsort(order)[cells]
 
