@@ -263,9 +263,9 @@ def read_json(data):
 
 
 def shown(url):
-    """The address without user, password and query, which may be secrets."""
+    """The address without user, password and query, which may be secrets; a path as it is."""
     parts = urlsplit(url)
-    return mask(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return mask(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url)
 
 
 def mask(text):
