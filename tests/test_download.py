@@ -120,7 +120,7 @@ def test_a_file_can_be_made_of_several_answers(folders, server):
         download.fetch([Item("bug.png", make=lambda client, path: 1 / 0)], folders / "set", Client(QUICK))
 
 
-def test_json_and_images_that_only_rasterio_reads_are_checked(folders):
+def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypatch):
     buffer = io.BytesIO()
     profile = {"driver": "GTiff", "width": 70, "height": 50, "count": 5, "dtype": "uint16", "compress": "deflate"}
     with rasterio.MemoryFile() as memory:
@@ -137,9 +137,8 @@ def test_json_and_images_that_only_rasterio_reads_are_checked(folders):
             for name in bodies
         ]
         summary = download.fetch(items, folders / "set", Client(QUICK))
-        large = download.fetch(
-            [Item("l.tif", f"{server.url}/whole.tif", max_pixels=3000)], folders / "b", Client(QUICK)
-        )
+        monkeypatch.setattr(download, "MAX_PIXELS", 3000)
+        large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
     assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
     reasons = {names[0]: reason for reason, names in summary.skipped.items()}
     assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "GeoTIFF" in reasons["short.tif"]

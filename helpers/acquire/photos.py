@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from helpers import paths
-from helpers.acquire import download, pictures
+from helpers.acquire import download, pictures, progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
@@ -60,7 +60,7 @@ def read_folder(folder):
 
 def judge(
     table, folder, *, least_side_px=256, least_sharpness=15, least_brightness=50, most_alike_bits=24, most_faces=0,
-    most_people=0, classify=None, scenes=(), progress=True,
+    most_people=0, classify=None, scenes=(),
 ):  # fmt: skip
     """Say of each photo what speaks against it as a picture of a landscape, with the numbers behind it.
 
@@ -77,7 +77,6 @@ def judge(
         most_faces, most_people: in one photo; None: not looked for, and OpenCV is not needed.
         classify: function from uint8 (height, width, 3), at most 640 px wide, to the name of the scene.
         scenes: the names that are wanted; default: all.
-        progress: show a progress bar where there is a screen.
 
     Returns:
         A copy with the columns sharpness, brightness, faces, people, scene_class, duplicate_of, note, and reason: ""
@@ -88,14 +87,13 @@ def judge(
         ValueError: `scenes` without `classify`.
     """
     import pandas
-    from tqdm.auto import tqdm
 
     if scenes and not classify:
         raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: give the function that names a scene")
     scenes = (scenes,) if isinstance(scenes, str) else tuple(scenes)
     count = pictures.people_counter(most_faces is not None, most_people is not None)
     photos, hashes = table.to_dict("records"), {}
-    for photo in tqdm(photos, desc="photos", unit="photo", disable=None if progress else True):
+    for photo in progress.bar(photos, desc="photos", unit="photo"):
         photo |= UNJUDGED
         try:
             picture = pictures.small_copy(Path(folder) / photo["path"])
@@ -205,7 +203,7 @@ def contact_sheet(table, folder, *, columns=4, most=48):
     return figure
 
 
-def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, size_px=128, progress=True):
+def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, size_px=128):
     """Make a data set folder of the photos that are kept, each with the satellite patch around its position.
 
     The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`. `photos.csv` beside it
@@ -220,7 +218,6 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
         photos: folder that the table's paths are relative to, if it is another; its photos are copied.
         width_m: ground that a patch shows, metres.
         size_px: side of a patch, pixels.
-        progress: show a progress bar where there is a screen.
 
     Returns:
         Summary, whose `skipped` also names, by reason, the photos that were not paired.
@@ -243,7 +240,7 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
             patch = provider.patch(lon, lat, width_m=width_m, size_px=size_px)
             path = _place(source / photo["path"], folder, pair)
         except (OSError, ValueError) as error:
-            failed.setdefault(str(error), []).append(photo["path"])
+            failed[photo["path"]] = str(error)
             continue
         name = f"satellite/{pair.removeprefix('photo/')}{PurePosixPath(patch.name).suffix}"
         items[name] = replace(patch, name=name, row=patch.row | {"pair": pair, "role": "satellite"})
@@ -251,13 +248,13 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
         known = {column: photo[column] for column in (*FROM_MANIFEST, "time")}
         rows[name] = {"path": path, "pair": pair, "role": "photo"} | known | place
     try:
-        summary = download.fetch(items.values(), folder, provider.client, total=len(items), progress=progress)
+        summary = download.fetch(items.values(), folder, provider.client, total=len(items))
     finally:  # also where it was stopped: no patch stays without its photo
         paired = _join(folder, items, rows, set(pairs.values()))
         joined = table.assign(pair=[pairs[path] if pairs[path] in paired else "" for path in table["path"]])
         paths.write_text(folder / "photos.csv", joined.to_csv(index=False, lineterminator="\n"))
-    for reason, names in failed.items():
-        summary.skipped.setdefault(reason, []).extend(names)
+    for path, reason in failed.items():
+        summary.skip(path, reason)
     return summary
 
 
