@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from helpers import paths
-from helpers.acquire import download
+from helpers.acquire import checks, download
 from helpers.acquire.download import Client, Item, Policy
 from helpers.acquire.practice.server import Response, as_json, serve
 from tests.test_download_faults import ROUTES, assert_whole, contents, png, tiles
@@ -137,7 +137,7 @@ def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypat
             for name in bodies
         ]
         summary = download.fetch(items, folders / "set", Client(QUICK))
-        monkeypatch.setattr(download, "MAX_PIXELS", 3000)
+        monkeypatch.setattr(checks, "MAX_PIXELS", 3000)
         large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
     assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
     reasons = {names[0]: reason for reason, names in summary.skipped.items()}

@@ -5,8 +5,6 @@
 
 import contextlib
 import errno
-import functools
-import io
 import json
 import os
 import queue
@@ -19,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from helpers import paths
-from helpers.acquire import manifest, progress, store
-from helpers.acquire.client import Client, Policy, Refused, Unreachable, end_with, mask, read_json
+from helpers.acquire import checks, manifest, progress, store
+from helpers.acquire.client import Client, Policy, Refused, Unreachable, end_with, mask
 from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest
 
 __all__ = [
@@ -29,9 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 JOURNAL = ".download.jsonl"
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000")  # Pillow would start other programs for some
-MAX_PIXELS = 50_000_000  # of an image, by the size that it declares; checked before it is decoded
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 
 
@@ -56,6 +51,10 @@ class Item:
     size_px: tuple | None = None
     make: Callable | None = None
     accept: Callable | None = None
+
+    def check(self, data):
+        """The bytes of the file; a ValueError where they are not of the kind that is wanted."""
+        return checks.check(data, self.kind, self.size_px)
 
 
 @dataclass
@@ -314,9 +313,9 @@ def _made(item, client, part):
     """Write what an item is to `part`, keep it in the store, and return its SHA-256."""
     if item.make:
         item.make(client, part)
-        _check(item, part.read_bytes())
+        item.check(part.read_bytes())
     else:
-        part.write_bytes(client.get_bytes(item.url, check=functools.partial(_check, item)))
+        part.write_bytes(client.get_bytes(item.url, check=item.check))
     sha256 = store.sha256_of(part)
     if item.url:
         store.put(item.url, part, sha256)
@@ -326,53 +325,8 @@ def _made(item, client, part):
 def _is_right(item, part):
     """Whether what another job fetched is of the right kind for this one; else it is taken away."""
     try:
-        _check(item, part.read_bytes())
+        item.check(part.read_bytes())
     except ValueError:
         part.unlink()  # a new file takes its place: this one shares its content with the store
         return False
     return True
-
-
-def _check(item, data):
-    """The bytes of a file; a ValueError where they are not of the kind that was asked for."""
-    if not data or (item.kind != "json" and re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE)):
-        raise ValueError("an HTML page in place of the file" if data else "an empty file")
-    if item.kind == "json":
-        read_json(data)
-    elif item.kind == "image":
-        _check_image(item, data)
-    return data
-
-
-def _check_image(item, data):
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(item, *image.size)
-            image.verify()  # the checksum of a PNG; `load` has all rows before it meets that
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-        return
-    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        damaged = f"a damaged image, or none ({type(error).__name__})"
-    if not data.startswith(TIFF_STARTS):
-        raise ValueError(damaged)
-    import rasterio
-
-    try:
-        with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
-            _check_size(item, image.width, image.height)  # of bands or a type that Pillow does not know
-            for band in image.indexes:
-                image.read(band)
-        return
-    except rasterio.errors.RasterioError as error:
-        damaged = f"a damaged GeoTIFF ({type(error).__name__})"
-    raise ValueError(damaged)
-
-
-def _check_size(item, width, height):
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"an image that declares more than {MAX_PIXELS} pixels")
-    if item.size_px and (width, height) != tuple(item.size_px):
-        raise ValueError(f"an image of {width} x {height} px, expected {item.size_px[0]} x {item.size_px[1]}")

@@ -5,7 +5,6 @@ are counted, not recognised. Only positions leave the computer, where a provider
 """
 
 import difflib
-import hashlib
 import math
 import shutil
 import textwrap
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from helpers import paths
-from helpers.acquire import download, pictures, progress
+from helpers.acquire import download, pictures, progress, store
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
@@ -48,8 +47,7 @@ def read_folder(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; expected one with photos")
-    manifest = (folder / "manifest.csv").exists()
-    listed = {row["path"]: row for row in download.read_manifest(folder).to_dict("records")} if manifest else {}
+    listed = _listed(folder) if (folder / "manifest.csv").exists() else {}
     there = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     there = {path.as_posix() for path in there if not any(part.startswith(".") for part in path.parts)}
     names = there - set(listed) | {path for path, row in listed.items() if row["role"] == "photo"}
@@ -175,9 +173,8 @@ def contact_sheet(table, folder, *, columns=4, most=48):
     shown, rejected = table[:most], int((table["reason"] != "").sum())
     rows, size_in = max(1, -(-len(shown) // columns)), 10 / columns
     letters = int(size_in * 72 / 4.6)  # a letter is about 0.58 of its 8 points wide
-    credit = " · ".join(text for text in dict.fromkeys(shown["credit"]) if text)
-    credit = textwrap.shorten(credit, 600, placeholder=" … and others, see the column credit")
-    credit = textwrap.fill(credit, 150)
+    credit = " · ".join(filter(None, dict.fromkeys(shown["credit"])))
+    credit = textwrap.fill(textwrap.shorten(credit, 600, placeholder=" … and others, see the column credit"), 150)
     height = rows * (0.75 * size_in + 0.6) + 0.4 + 0.15 * len(credit.splitlines())
     figure, axes = plt.subplots(rows, columns, figsize=(10, height), squeeze=False, layout="constrained")
     plt.close(figure)
@@ -258,6 +255,11 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
     return summary
 
 
+def _listed(folder):
+    """The manifest: dict from path to row."""
+    return {row["path"]: row for row in download.read_manifest(folder).to_dict("records")}
+
+
 def _described(folder, path, listed):
     """A row of the table: what the file says, completed by its row in the manifest."""
     row = {"path": path} | UNKNOWN | {name: listed.get(name, "") for name in FROM_MANIFEST} | {"reason": ""}
@@ -292,12 +294,10 @@ def _place(source, folder, pair):
 
 def _join(folder, items, rows, pairs):
     """Write the rows of photos whose patches are there, and take others of `pairs` apart. Returns those joined."""
-    listed = {row["path"]: row for row in download.read_manifest(folder).to_dict("records")}
+    listed = _listed(folder)
     there = [name for name, item in items.items() if name in listed and listed[name]["url"] == item.url]
     new = [listed[name] | {"pair": rows[name]["pair"]} for name in there]
-    for name in there:
-        content = (folder / rows[name]["path"]).read_bytes()
-        new.append(rows[name] | {"sha256": hashlib.sha256(content).hexdigest()})
+    new += [rows[name] | {"sha256": store.sha256_of(folder / rows[name]["path"])} for name in there]
     joined = {row["pair"] for row in new}
     apart = [row | {"pair": ""} for row in listed.values() if row["pair"] in pairs - joined]
     download.write_manifest(folder, new + apart)
