@@ -107,41 +107,29 @@ def fetch(items, folder, client, *, total=None):
         ValueError: an item's row has columns that no manifest has.
         OSError: the disk is full.
     """
-    folder = Path(folder)
-    parts = folder / f"{JOURNAL}.parts"
-    shutil.rmtree(parts, ignore_errors=True)  # of a process that was killed
-    parts.mkdir(parents=True, exist_ok=True)
-    summary, journal = Summary(folder, folder / manifest.NAME, requests=-client.requests), _Journal(folder)
-    bar, busy = progress.bar(total=total, unit="file", desc=folder.name), [threading.Lock() for _ in range(4096)]
+    folder, busy = Path(folder), [threading.Lock() for _ in range(4096)]
+    summary = Summary(folder, folder / manifest.NAME, requests=-client.requests)
+    with _Journal(folder) as journal, progress.bar(total=total, unit="file", desc=folder.name) as bar:
 
-    def obtain(job):
-        item, known = job
-        part = parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
-        with busy[hash(item.url) % len(busy)] if item.url else contextlib.nullcontext():  # one asks, its twin shares
-            return item, part, *_obtain(item, known, folder / item.name, part, client, journal.refused)
+        def obtain(job):
+            item, known = job
+            part = journal.parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
+            alone = busy[hash(item.url) % len(busy)] if item.url else contextlib.nullcontext()
+            with alone:  # one asks, its twin shares
+                return item, part, *_obtain(item, known, folder / item.name, part, client, journal.refused)
 
-    # twice as many threads as connections: some decode and write while others wait for the network
-    results = _in_threads(obtain, _named_well(items, journal, summary, bar), 2 * client.policy.connections)
-    try:
-        for item, part, state, detail in results:
-            if state in ("fetched", "shared", "kept"):
-                journal.take_in(_row(item, detail), None if state == "kept" else part)
-                setattr(summary, state, getattr(summary, state) + 1)
-            else:
-                summary.skip(item.name, detail)
-                if state == "refused":
-                    journal.refuse(item, detail)
-            bar.update()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        message = f"the disk of {folder} or {paths.DATA} is full. What is done is kept: make room, run again"
-        raise OSError(errno.ENOSPC, message) from None
-    finally:
-        results.close()
-        bar.close()
-        journal.into_manifest()
-        shutil.rmtree(parts, ignore_errors=True)
+        jobs = _named_well(items, journal, summary, bar)
+        # twice as many threads as connections: some decode and write while others wait for the network
+        with contextlib.closing(_in_threads(obtain, jobs, 2 * client.policy.connections)) as results:
+            for item, part, state, detail in results:
+                if state in ("fetched", "shared", "kept"):
+                    journal.take_in(_row(item, detail), None if state == "kept" else part)
+                    setattr(summary, state, getattr(summary, state) + 1)
+                else:
+                    summary.skip(item.name, detail)
+                    if state == "refused":
+                        journal.refuse(item, detail)
+                bar.update()
     summary.requests += client.requests
     return summary
 
@@ -171,8 +159,11 @@ class _Journal:
     """
 
     def __init__(self, folder):
-        self.folder, self.places, self.refused, self.new = folder, {}, {}, set()
-        self.handle = open(folder / JOURNAL, "a+b")  # noqa: SIM115 closed by into_manifest
+        self.folder, self.parts = folder, folder / f"{JOURNAL}.parts"
+        self.places, self.refused, self.new = {}, {}, set()
+        shutil.rmtree(self.parts, ignore_errors=True)  # of a process that was killed
+        self.parts.mkdir(parents=True, exist_ok=True)
+        self.handle = open(folder / JOURNAL, "a+b")  # noqa: SIM115 closed by __exit__
         self.handle.seek(0)
         place, line = 0, b"\n"
         for line in self.handle:
@@ -221,13 +212,20 @@ class _Journal:
         self.handle.write(line)
         self.handle.flush()  # enough for a kill; what a power cut damages, its SHA-256 tells
 
-    def into_manifest(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _, error, __):
         """Merge the rows that are new into the manifest, and close."""
         new = [path for path in sorted(self.new) if (self.folder / path).exists()]
         if new or not (self.folder / manifest.NAME).exists():
             manifest.merge(self.folder, map(self.row, new))
             self._append({"manifest": len(new)})
         self.handle.close()
+        shutil.rmtree(self.parts, ignore_errors=True)
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            places = f"the disk of {self.folder} or {paths.DATA}"
+            raise OSError(errno.ENOSPC, f"{places} is full. What is done is kept: make room, run again") from None
 
 
 def _in_threads(function, jobs, count):

@@ -190,25 +190,23 @@ def to_file_values(pixels, dtype, nodata):
     return values
 
 
-def write(scene, path, *, dtype=None):
-    """Write a scene as a tiled, compressed GeoTIFF with its CRS, transform, band names and no-data value.
+def write(scene, path):
+    """Write a scene as a tiled, compressed GeoTIFF with its CRS, transform, band names, data type and no-data value.
 
     Args:
         scene: Scene.
         path: final name; replaced only once the new file is whole.
-        dtype: data type to store; default: that of the file the scene came from.
 
     Raises:
         OSError: not enough room, before anything is written.
     """
-    dtype = dtype or scene.dtype
-    require_space(Path(path).parent, scene.pixels.size * np.dtype(dtype).itemsize)
-    nodata = file_nodata(scene.nodata, dtype, needed=bool(np.isnan(scene.pixels).any()))
+    require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
+    nodata = file_nodata(scene.nodata, scene.dtype, needed=bool(np.isnan(scene.pixels).any()))
     profile = geotiff_profile(
-        scene.height, scene.width, scene.bands, dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
+        scene.height, scene.width, scene.bands, scene.dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
     )
     with atomic(path) as temporary, unplaced_is_fine(), rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(np.moveaxis(to_file_values(scene.pixels, dtype, nodata), -1, 0))
+        dataset.write(np.moveaxis(to_file_values(scene.pixels, scene.dtype, nodata), -1, 0))
         dataset.descriptions = scene.bands
         if scene.credit:
             dataset.update_tags(credit=scene.credit)
