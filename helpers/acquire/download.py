@@ -89,9 +89,8 @@ def fetch(items, folder, client, *, total=None):
     """Get what a folder still lacks of the items, and write its manifest.
 
     A file has its name only when it is whole and checked. What an earlier run or another job has is not requested
-    again, so a job that was killed goes on where it stopped, and a finished one makes no request. What a server does
-    not have (404) is noted in the folder's journal `.download.jsonl`, and not asked for again until that is deleted;
-    what failed after all tries is asked for again. One job at a time may fill a folder.
+    again, so a job that was killed goes on where it stopped. What a server does not have (404) is noted in the folder's
+    journal `.download.jsonl`, and not asked for until that is deleted. One job at a time may fill a folder.
 
     Args:
         items: of Item; may be a generator of any length.

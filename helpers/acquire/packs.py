@@ -74,30 +74,21 @@ def catalogue():
 
 
 def missing(name, *, verify=False):
-    """Members of a pack that are absent, or differ from what packs.toml lists.
-
-    Args:
-        name: of the pack.
-        verify: compare the SHA-256 of every file, not only its size.
-
-    Returns:
-        List of member names, empty where the pack is complete.
-    """
+    """List of members of a pack that are absent, or differ from packs.toml in size or, to `verify`, in SHA-256."""
     pack = _pack(name)
     return [member for member in pack.members if not _is_whole(pack, member, verify)]
 
 
 def fetch(names=None, from_folder=None, verify=False):
-    """Make packs complete; what is complete already makes no request.
+    """Make packs complete; what is complete makes no request, and what was interrupted goes on where it stopped.
 
     The package file is looked for in `from_folder`, then in the folder that SATELLITE_NOTEBOOKS_CACHE names, then, but
-    not if `from_folder` is given, on the package index that pip is configured for. Nothing is built or installed. An
-    interrupted call leaves nothing half-written under a final name; the next one goes on where it stopped.
+    not if `from_folder` is given, on the package index that pip is configured for. Nothing is built or installed.
 
     Args:
         names: of the packs; default: all.
         from_folder: folder that holds the package files, for a classroom without internet.
-        verify: compare the SHA-256 of files that are there already, too, and replace what is damaged.
+        verify: also of files that are there compare the SHA-256, and replace what is damaged.
 
     Raises:
         ValueError: an unknown pack, or a file that is not the pinned one (says what was expected and found).
@@ -157,7 +148,7 @@ def open_scenes(pack, bands=None):
 
 
 def member_path(pack, file):
-    """Path of a fetched file, such as "gshhs_i.dat", by its name in packs.toml or the end of that name.
+    """Path of a fetched file by its name in packs.toml or the end of that name, such as "gshhs_i.dat".
 
     Raises:
         ValueError: no file of the pack, or more than one, has that name.

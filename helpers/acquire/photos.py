@@ -203,10 +203,9 @@ def contact_sheet(table, folder, *, columns=4, most=48):
 def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, size_px=128):
     """Make a data set folder of the photos that are kept, each with the satellite patch around its position.
 
-    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`. `photos.csv` beside it
-    holds the whole table with its headings, measurements and reasons, for which the manifest has no columns; its `pair`
-    joins the two. What is not an upright JPEG, PNG or TIFF in colour is stored as such, as no reader of images turns
-    it. Run again, it fetches what is missing, and takes the pairs of photos apart that are rejected by now.
+    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`; `photos.csv` beside it
+    gets the whole table, and joins it by `pair`. What is not an upright JPEG, PNG or TIFF in colour is stored as such,
+    as no reader of images turns it. Run again, it fetches what is missing, and takes apart what is rejected by now.
 
     Args:
         table: from `judge` or `overrule`.

@@ -122,14 +122,7 @@ def unplaced_is_fine():
 
 
 def image_bands(dataset):
-    """The bands of an open file that are measurements; an alpha channel only says where there is data.
-
-    Args:
-        dataset: open rasterio dataset.
-
-    Returns:
-        indices: list of int, from 1; names: list of str.
-    """
+    """Numbers, from 1, and names of an open file's bands that are measurements; alpha only says where there is data."""
     every = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True)
     kept = [(index, own, colour.name) for index, own, colour in every if own or colour != ColorInterp.alpha]
     has_colours = {colour for _, _, colour in kept} == {"red", "green", "blue"}
@@ -158,9 +151,7 @@ def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
 
 
 def to_file_values(pixels, dtype, nodata):
-    """Float pixels as a file stores them: rounded and clipped to `dtype`, NaN as `nodata`.
-
-    A valid value that would be read back as "no data" moves to the neighbouring number.
+    """Float pixels as a file stores them; a valid value that would be read back as no data moves to its neighbour.
 
     Args:
         pixels: float32, NaN = no data.
@@ -168,7 +159,7 @@ def to_file_values(pixels, dtype, nodata):
         nodata: the file's no-data value; None only where there is no NaN, or for floats.
 
     Returns:
-        Array of `dtype`.
+        Array of `dtype`, rounded and clipped, with `nodata` for NaN.
     """
     missing = np.isnan(pixels)
     if np.issubdtype(np.dtype(dtype), np.floating):

@@ -21,11 +21,10 @@ LEFT_OUT = ("guard", "copy", "unpaired")
 def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     """Read a folder of images, split by ground.
 
-    With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`) its rows of `role` are
-    read, sorted by `pair`, and its split is kept where it has one (`split_manifest` writes it). Without, all images of
-    the folder are read in the order of their names. Images so large that each holds a block of the grid wherever it
-    lies are split by `split_ground`; smaller tiles whole, by place where it is known, by name where not (and that is
-    said).
+    Of a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`) the rows of `role` are read,
+    sorted by `pair`, and the split is kept (`split_manifest` writes one); else all images, sorted by name. Images so
+    large that each holds a block of the grid wherever it lies are split by `split_ground`; smaller tiles whole, by
+    place where it is known, by name where not (and that is said).
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.

@@ -84,13 +84,9 @@ def refuse_overlap(ground):
 
 
 def outlines(scenes):
-    """Points along the edges of scenes, in the coordinates of the first.
+    """Points along the edges of scenes, x and y in the coordinates of the first: float64 (scenes, 16, 2).
 
-    Args:
-        scenes: list of Scene with a transform, and all or none with a CRS.
-
-    Returns:
-        float64 (scenes, 16, 2), x and y; in between, what is straight in one CRS is bent in another.
+    All have a transform, and all or none a CRS. Not only the corners: what is straight in one CRS is bent in another.
     """
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
     ring = np.concatenate([np.linspace(a, b, 4, endpoint=False) for a, b in zip(corners, corners[1:], strict=False)])
