@@ -92,45 +92,12 @@ def view(
         ValueError: image and heights do not fit, a height is not finite, or the eye is not over the grid.
     """
     land = heights if isinstance(heights, Ground) else ground(heights, image, pixel_size_m)
-    pixel_size_m, (_, rows, columns) = land.pixel_size_m, land.shapes.shape
-    size_m = columns * pixel_size_m[0], rows * pixel_size_m[1]
+    _, rows, columns = land.shapes.shape
     if not (0 < column < columns and 0 < row < rows):
         raise ValueError(f"column {column}, row {row} is outside the grid of {columns} x {rows}")
     # numbers of NumPy would make all arrays float64
     column, row, sun_azimuth_deg, sun_elevation_deg = map(float, (column, row, sun_azimuth_deg, sun_elevation_deg))
-    spot = column * pixel_size_m[0], row * pixel_size_m[1]
-    noise, ridges, (cones, needed) = _noise(1.1), _ridges(), _trees()
-    seeds = seed, seed if cloud_seed is None else cloud_seed
-    chance, of_clouds = (np.random.default_rng(one).integers(0, 512, 2).tolist() for one in seeds)
-
-    # from here, x and y are metres to the east and south of the eye: near it, float32 resolves a millimetre
-    def on_grid(planes, x, y):
-        return _bilinear(planes, x / pixel_size_m[0] + (column - 0.5), y / pixel_size_m[1] + (row - 0.5))
-
-    def texture(squares, size, x, y, shift=0):
-        width = squares.shape[-1]
-        east, south = ((part / size + start + shift) % width for part, start in zip(spot, chance, strict=True))
-        return _bilinear(squares, x / size + east, y / size + south, wrap=True)
-
-    def invented(x, y, distance, blur, rough, forest, kinds=1):
-        """Planes to add - height, with 3 `kinds` also slopes to the east and south - and how much is tree.
-
-        Nothing is smaller than `blur`, which is that of the last axis.
-        """
-        added, tree = np.zeros((2, kinds, *x.shape), "f")
-        for size in LAYERS_M if detail else ():
-            near = ..., blur < 4 * size
-            strength = np.clip(2 - blur[near[1]] / (2 * size), 0, 1) * (0.5 * detail * size**1.2) * rough[near]
-            added[near] += strength * texture(ridges[:kinds], size, x[near], y[near]) * per_metre(size, x)[:kinds]
-        near = ..., (blur < 8) & (np.atleast_2d(distance).max(axis=0) > CLEARING_M) & (detail > 0)
-        room = forest[near] * np.clip(distance[near] / CLEARING_M - 1, 0, 1)
-        stands = np.clip((room - texture(needed, 0.5, x[near], y[near])) * 15, 0, 1)
-        stands *= np.clip(2 - blur[near[1]] / 4, 0, 1)
-        tree[near] = texture(cones[:kinds], 0.5, x[near], y[near]) * stands
-        return added + TREE_M * tree * per_metre(0.5, x)[:kinds], tree[0]
-
-    def per_metre(size, like):
-        return np.array([1, 1 / size, 1 / size], "f").reshape(3, *[1] * like.ndim)
+    around = _Surroundings(land, column, row, detail, seed)
 
     # rays: for every metre ahead, how far each column goes aside and each row goes up; two rows a pixel, smooth edges
     wide = 2 if size_px[1] <= 256 else 1
@@ -140,55 +107,125 @@ def view(
     up, longer = up.astype("f"), np.sqrt(1 + aside**2)
     sine, cosine = math.sin(math.radians(heading_deg)), math.cos(math.radians(heading_deg))
     way = sine + aside * cosine, aside * sine - cosine  # to east and south
+    size_m = columns * land.pixel_size_m[0], rows * land.pixel_size_m[1]
+    sides = zip(way, size_m, around.spot, strict=True)
     with np.errstate(divide="ignore"):
-        end = np.minimum(*(np.where(w > 0, e - s, s) / abs(w) for w, e, s in zip(way, size_m, spot, strict=True)))
+        end = np.minimum(*(np.where(part > 0, size - spot, spot) / abs(part) for part, size, spot in sides))
 
-    # the first place where the ground reaches each ray: march ahead in growing steps, remember the steepest so far
-    ahead, growth, farthest = [0.5], 1 + min(max(2.5 / focal, 0.004), 0.03), float(end.max())
-    while ahead[-1] < farthest:  # by a pixel of the grid, or where that is wider half a pixel of the view
-        ahead.append(min(ahead[-1] * growth, ahead[-1] + max(*pixel_size_m, ahead[-1] * 0.5 / focal)))
-    ahead = np.array(ahead, "f")
-    step = np.diff(ahead, append=ahead[-1])
-    x, y, distance = ahead * way[0], ahead * way[1], ahead * longer
-    here = np.zeros((4, 1), "f")
-    (level, *rest), (height, *others) = on_grid(land.shapes, *here[:2]), on_grid(land.shapes, x, y)
-    eye = level + invented(*here, *rest)[0][0] + eye_m
-    height += invented(x, y, distance, step, *others)[0][0]
-    rise = (height - eye - CURVATURE * distance**2) / ahead
-    hit = np.stack([np.searchsorted(line, up) for line in np.maximum.accumulate(rise, axis=1)])
-    across, level = np.nonzero(hit < len(ahead))
-    after = np.maximum(hit[across, level], 1)
-    low, high = rise[across, after - 1], rise[across, after]
-    depth = ahead[after - 1] + step[after - 1] * np.clip((up[level] - low) / np.maximum(high - low, 1e-9), 0, 1)
-
-    # its colour: image, invented texture and trees, light, air
-    x, y, distance = depth * way[0][across, 0], depth * way[1][across, 0], depth * longer[across, 0]
-    spread = np.zeros(hit.shape, "f")
-    spread[across, level] = depth
-    spread = abs(np.gradient(spread, axis=1))[across, level]
-    blur = np.sqrt(depth / focal * np.maximum(spread, depth / focal))  # between the width and the depth of a pixel
-    _, rough, forest = on_grid(land.shapes, x, y)
-    added, tree = invented(x, y, distance, blur, rough, forest, kinds=3)
-    to_east, to_south = on_grid(land.slopes, x, y) + added[1:]
-    moved = [25 * detail * texture(noise, 9, x, y, shift) for shift in (100, 300)]  # hides the pixels of the image
-    colour = 0.85 * np.maximum(on_grid(land.image, x + moved[0], y + moved[1]), _rgb(0.1, 0.1, 0.08))
-    colour += (_rgb(0.1, 0.15, 0.07) * (0.4 + 1.5 * tree) - colour) * np.clip(8 * tree, 0, 0.9)
-    for size in LAYERS_M if detail else ():
-        near = blur < 4 * size
-        tint = detail * np.clip(2 - blur[near] / (2 * size), 0, 1) * texture(noise, size, x[near], y[near], 200)
-        colour[:, near] *= 1 + tint * _rgb(0.13, 0.11, 0.09)
+    across, level, ahead, blur = around.first_seen(way, up, longer, focal, eye_m, float(end.max()))
+    x, y, distance = ahead * way[0][across, 0], ahead * way[1][across, 0], ahead * longer[across, 0]
+    colour, to_east, to_south = around.surface(x, y, distance, blur)
     azimuth, elevation = math.radians(sun_azimuth_deg), math.radians(max(sun_elevation_deg, 3))
     facing = math.sin(elevation) - math.cos(elevation) * (to_east * math.sin(azimuth) - to_south * math.cos(azimuth))
     facing /= np.sqrt(1 + to_east**2 + to_south**2) * max(math.sin(elevation), 0.25)
     day, warm = _daylight(sun_elevation_deg)
     direct = _rgb(1, 0.97 - 0.35 * warm, 0.92 - 0.6 * warm) * min(max((sun_elevation_deg + 3) / 12, 0), 1)
     colour *= _rgb(0.42, 0.45, 0.5) * (0.06 + 0.94 * day) + 0.55 * direct * np.clip(facing, 0, 1.8)
-    seen = _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, of_clouds, detail)
-    clear = np.exp(-distance / (1000 * haze_km)) * (1 - np.clip(2 * depth / end[across, 0] - 1, 0, 1) ** 2)
+    of_clouds = _drawn(seed if cloud_seed is None else cloud_seed)
+    seen = _sky(way, up, sun_azimuth_deg, sun_elevation_deg, of_clouds, detail)
+    clear = np.exp(-distance / (1000 * haze_km)) * (1 - np.clip(2 * ahead / end[across, 0] - 1, 0, 1) ** 2)
     air = seen[:, across, level]
     seen[:, across, level] = air + (1 - np.exp(-1.6 * colour) - air) * clear
     seen = np.clip(seen, 0, 1).T
     return seen.reshape(size_px[0], 2, size_px[1], wide, 3).mean((1, 3), dtype="f")
+
+
+class _Surroundings:
+    """The ground around an eye, and what is invented there.
+
+    x and y are metres to the east and south of the eye: near it, float32 resolves a millimetre.
+    """
+
+    def __init__(self, land, column, row, detail, seed):
+        self.land, self.detail, self.place = land, detail, (column - 0.5, row - 0.5)
+        self.spot = column * land.pixel_size_m[0], row * land.pixel_size_m[1]
+        self.start = _drawn(seed)
+
+    def on_grid(self, planes, x, y):
+        """What the grid holds at a place."""
+        parts = zip((x, y), self.land.pixel_size_m, self.place, strict=True)
+        return _bilinear(planes, *(part / pixel + start for part, pixel, start in parts))
+
+    def texture(self, squares, size, x, y, shift=0):
+        """What a seamless square with pixels of `size` metres holds at a place."""
+        width = squares.shape[-1]
+        east, south = ((part / size + start + shift) % width for part, start in zip(self.spot, self.start, strict=True))
+        return _bilinear(squares, x / size + east, y / size + south, wrap=True)
+
+    def invented(self, x, y, distance, blur, rough, forest, kinds=1):
+        """Planes to add - height, with 3 `kinds` also slopes to the east and south - and how much is tree.
+
+        Nothing is smaller than `blur`, which is that of the last axis.
+        """
+        ridges, (cones, needed) = _ridges(), _trees()
+        added, tree = np.zeros((2, kinds, *x.shape), "f")
+        for size, near, strength in self.layers(blur):
+            strength = strength * (0.5 * self.detail * size**1.2) * rough[near]
+            rises = self.texture(ridges[:kinds], size, x[near], y[near])
+            added[near] += strength * rises * _per_metre(size, x)[:kinds]
+        near = ..., (blur < 8) & (np.atleast_2d(distance).max(axis=0) > CLEARING_M) & (self.detail > 0)
+        room = forest[near] * np.clip(distance[near] / CLEARING_M - 1, 0, 1)
+        stands = np.clip((room - self.texture(needed, 0.5, x[near], y[near])) * 15, 0, 1)
+        stands *= np.clip(2 - blur[near[1]] / 4, 0, 1)
+        tree[near] = self.texture(cones[:kinds], 0.5, x[near], y[near]) * stands
+        return added + TREE_M * tree * _per_metre(0.5, x)[:kinds], tree[0]
+
+    def layers(self, blur):
+        """Pixel size of each layer, where it is not too small to be seen, and how much of it is seen there."""
+        for size in LAYERS_M if self.detail else ():
+            near = ..., blur < 4 * size
+            yield size, near, np.clip(2 - blur[near[1]] / (2 * size), 0, 1)
+
+    def first_seen(self, way, up, longer, focal, eye_m, farthest):
+        """Where each ray first meets the ground: march ahead in growing steps, remember the steepest so far.
+
+        Returns:
+            Of the rays that do: column, row, metres ahead, metres of ground in a pixel.
+        """
+        ahead, growth = [0.5], 1 + min(max(2.5 / focal, 0.004), 0.03)
+        while ahead[-1] < farthest:  # by a pixel of the grid, or where that is wider half a pixel of the view
+            ahead.append(min(ahead[-1] * growth, ahead[-1] + max(*self.land.pixel_size_m, ahead[-1] * 0.5 / focal)))
+        ahead = np.array(ahead, "f")
+        step = np.diff(ahead, append=ahead[-1])
+        x, y, distance = ahead * way[0], ahead * way[1], ahead * longer
+        here = np.zeros((4, 1), "f")
+        (level, *rest), (height, *others) = (self.on_grid(self.land.shapes, *at) for at in (here[:2], (x, y)))
+        eye = level + self.invented(*here, *rest)[0][0] + eye_m
+        height += self.invented(x, y, distance, step, *others)[0][0]
+        rise = (height - eye - CURVATURE * distance**2) / ahead
+        hit = np.stack([np.searchsorted(line, up) for line in np.maximum.accumulate(rise, axis=1)])
+        across, level = np.nonzero(hit < len(ahead))
+        after = np.maximum(hit[across, level], 1)
+        low, high = rise[across, after - 1], rise[across, after]
+        depth = ahead[after - 1] + step[after - 1] * np.clip((up[level] - low) / np.maximum(high - low, 1e-9), 0, 1)
+        spread = np.zeros(hit.shape, "f")
+        spread[across, level] = depth
+        spread = abs(np.gradient(spread, axis=1))[across, level]
+        blur = np.sqrt(depth / focal * np.maximum(spread, depth / focal))  # between a pixel's width and its depth
+        return across, level, depth, blur
+
+    def surface(self, x, y, distance, blur):
+        """Colour before light falls on it, and slopes to the east and south: image, invented texture and trees."""
+        _, rough, forest = self.on_grid(self.land.shapes, x, y)
+        added, tree = self.invented(x, y, distance, blur, rough, forest, kinds=3)
+        noise, slopes = _noise(1.1), self.on_grid(self.land.slopes, x, y) + added[1:]
+        moved = [25 * self.detail * self.texture(noise, 9, x, y, shift) for shift in (100, 300)]  # hides the pixels
+        colour = 0.85 * np.maximum(self.on_grid(self.land.image, x + moved[0], y + moved[1]), _rgb(0.1, 0.1, 0.08))
+        colour += (_rgb(0.1, 0.15, 0.07) * (0.4 + 1.5 * tree) - colour) * np.clip(8 * tree, 0, 0.9)
+        for size, near, strength in self.layers(blur):
+            tint = self.detail * strength * self.texture(noise, size, x[near], y[near], 200)
+            colour[near] *= 1 + tint * _rgb(0.13, 0.11, 0.09)
+        return colour, *slopes
+
+
+def _drawn(seed):
+    """Where in the seamless squares, in pixels, a view's place lies."""
+    return np.random.default_rng(seed).integers(0, 512, 2).tolist()
+
+
+def _per_metre(size, like):
+    """What turns the rise of a pixel of `size` metres into a slope; the height before it stays."""
+    return np.array([1, 1 / size, 1 / size], "f").reshape(3, *[1] * like.ndim)
 
 
 def _refined(grid, refine):
@@ -266,7 +303,7 @@ def _daylight(sun_elevation_deg):
     return min(max((sun_elevation_deg + 12) / 16, 0), 1) ** 2, math.exp(-(((sun_elevation_deg - 2) / 8) ** 2))
 
 
-def _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, chance, detail):
+def _sky(way, up, sun_azimuth_deg, sun_elevation_deg, chance, detail):
     """Colour of the sky behind each ray, (3, columns, rows)."""
     day, warm = _daylight(sun_elevation_deg)
     azimuth, elevation = math.radians(sun_azimuth_deg), math.radians(sun_elevation_deg)
@@ -280,6 +317,7 @@ def _sky(way, up, sun_azimuth_deg, sun_elevation_deg, noise, chance, detail):
     colour += _rgb(0.5, 0.25, 0.07) * (warm * day * near**3 * low)
     colour += _rgb(1, 0.9, 0.7) * (day * (0.35 * near**40 + 0.8 * near**1500))
     if detail:
+        noise = _noise(1.1)
         east, south = (30 / np.maximum(up, 0.02 * flat) * part for part in way)  # on a plane above
         cloud = _bilinear(noise, east / 5 + chance[0], south / 5 + chance[1], wrap=True)
         cloud += 0.35 * _bilinear(noise, east, south, wrap=True)

@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from helpers import paths
-from helpers.acquire import download
+from helpers.acquire import checks, download
 from helpers.acquire.download import Client, Item, Policy
 from helpers.acquire.practice.server import Response, as_json, serve
 from tests.test_download_faults import ROUTES, assert_whole, contents, png, tiles
@@ -120,7 +120,7 @@ def test_a_file_can_be_made_of_several_answers(folders, server):
         download.fetch([Item("bug.png", make=lambda client, path: 1 / 0)], folders / "set", Client(QUICK))
 
 
-def test_json_and_images_that_only_rasterio_reads_are_checked(folders):
+def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypatch):
     buffer = io.BytesIO()
     profile = {"driver": "GTiff", "width": 70, "height": 50, "count": 5, "dtype": "uint16", "compress": "deflate"}
     with rasterio.MemoryFile() as memory:
@@ -137,9 +137,8 @@ def test_json_and_images_that_only_rasterio_reads_are_checked(folders):
             for name in bodies
         ]
         summary = download.fetch(items, folders / "set", Client(QUICK))
-        large = download.fetch(
-            [Item("l.tif", f"{server.url}/whole.tif", max_pixels=3000)], folders / "b", Client(QUICK)
-        )
+        monkeypatch.setattr(checks, "MAX_PIXELS", 3000)
+        large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
     assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
     reasons = {names[0]: reason for reason, names in summary.skipped.items()}
     assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "GeoTIFF" in reasons["short.tif"]
@@ -245,11 +244,11 @@ def test_the_rate_limit_holds_for_all_threads_together():
 
 
 def test_parameters_headers_and_bodies_arrive(server):
-    told = ("GET", "/told", lambda request: as_json({**request.query, "mood": request.headers["X-Mood"]}))
+    told = ("GET", "/told", lambda request: as_json({**request.query, "by": request.headers["User-Agent"][:19]}))
     packed = Response(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"})
     with serve([told, ("GET", "/packed", lambda request: packed), *ROUTES]) as server:
-        client = Client(QUICK, headers={"X-Mood": "calm"})
-        assert client.get_json(f"{server.url}/told", {"a b": "ü&="}) == {"a b": "ü&=", "mood": "calm"}
+        client = Client(QUICK)
+        assert client.get_json(f"{server.url}/told", {"a b": "ü&="}) == {"a b": "ü&=", "by": "satellite-notebooks"}
         assert client.get_json(f"{server.url}/packed") == [1, 2]
         assert client.post_json(f"{server.url}/search", {"limit": 3}) == {"limit": 3}
         with pytest.raises(download.Refused, match=r"/told: sends more than 5 bytes"):

@@ -85,7 +85,6 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(package_index, "PAUSES_S", (0, 0, 0))
-    monkeypatch.setattr(package_index, "CHUNK_BYTES", 1000)
     write_catalogue(tmp_path)
     yield tmp_path
     packs._read_catalogue.cache_clear()
@@ -433,7 +432,7 @@ def fetch_elsewhere(root, index):
 
 
 def test_killed_while_downloading(root, index):
-    members = MEMBERS | {"red.bin": RANDOM.bytes(2_000_000)}  # the process reads pieces of 256 KiB
+    members = MEMBERS | {"red.bin": RANDOM.bytes(2_000_000)}
     index.content, index.faults = wheel_of(members), ["slow"]
     write_catalogue(root, index.content, members=members)
     process = fetch_elsewhere(root, index)

@@ -70,7 +70,7 @@ def only(folder):
 
 
 def judged(folder, **rules):
-    return photos.judge(photos.read_folder(folder), folder, progress=False, **rules)
+    return photos.judge(photos.read_folder(folder), folder, **rules)
 
 
 def reasons(folder, **rules):
@@ -316,8 +316,8 @@ def test_people_are_not_looked_for_where_opencv_is_missing_only_if_that_is_said(
         monkeypatch.setitem(sys.modules, "cv2", module)
         for wanted in ({}, {"most_faces": None}, {"most_people": None}):
             with pytest.raises(ImportError, match=f"{words}.*pip install 'opencv-python-headless<5'"):
-                photos.judge(table, tmp_path, progress=False, **wanted)
-        row = photos.judge(table, tmp_path, progress=False, most_faces=None, most_people=None).iloc[0]
+                photos.judge(table, tmp_path, **wanted)
+        row = photos.judge(table, tmp_path, most_faces=None, most_people=None).iloc[0]
         assert row.reason == "" and np.isnan(row.faces) and np.isnan(row.people)
 
 
@@ -342,7 +342,7 @@ def test_all_reasons_of_a_photo_are_kept_and_judging_again_forgets_them(tmp_path
     save(tmp_path / "a.jpg", landscape(0, (300, 200)).point(lambda value: value // 8), position=NOWHERE)
     table = judged(tmp_path)
     assert [reason.split(":")[0] for reason in table.reason[0].split("; ")] == ["no position", "too small", "night"]
-    pandas.testing.assert_frame_equal(photos.judge(table, tmp_path, progress=False), table)
+    pandas.testing.assert_frame_equal(photos.judge(table, tmp_path), table)
 
 
 def test_tiny_and_flat_pictures_are_measured(tmp_path):
@@ -452,7 +452,7 @@ def test_each_photo_that_is_kept_is_paired_with_the_patch_around_it(tmp_path, im
     save(mine / "d.jpg", landscape(3), {"lon": 0, "lat": 89})
     save(mine / "e.webp", landscape(4), {"lon": 10, "lat": 47})
     table = photos.overrule(judged(mine), keep="c.jpg")
-    summary = photos.pair_with_patches(table, imagery, data_set, photos=mine, width_m=3000, size_px=64, progress=False)
+    summary = photos.pair_with_patches(table, imagery, data_set, photos=mine, width_m=3000, size_px=64)
     photo, satellite = manifest(data_set)[2:]
     assert photo["pair"] == satellite["pair"] == "photo/trip/a.jpg" == photo["path"]
     assert (photo["role"], satellite["role"]) == ("photo", "satellite")
@@ -474,7 +474,7 @@ def test_each_photo_that_is_kept_is_paired_with_the_patch_around_it(tmp_path, im
 
 def test_a_turned_photo_is_stored_upright(tmp_path, imagery):
     save(tmp_path / "a.jpg", landscape(0), ESTES_PARK | {"heading": 45}, orientation=6)
-    photos.pair_with_patches(judged(tmp_path), imagery, tmp_path, progress=False)
+    photos.pair_with_patches(judged(tmp_path), imagery, tmp_path)
     stored = tmp_path / manifest(tmp_path)[0]["path"]
     assert stored.name == "a.jpg.upright.jpg"
     upright = Image.open(stored)
@@ -487,21 +487,21 @@ def test_pairing_again_asks_for_nothing_and_follows_what_was_overruled(tmp_path,
     for number, name in enumerate(("a.jpg", "b.jpg")):
         save(tmp_path / name, landscape(number), {"lon": 7 + number, "lat": 46})
     table = judged(tmp_path)
-    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path)
     first = manifest(tmp_path)
     assert imagery.made == 2 and [row["pair"] for row in first] == ["a.jpg", "a.jpg", "b.jpg", "b.jpg"]
-    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and manifest(tmp_path) == first
-    photos.pair_with_patches(photos.overrule(table, reject="a.jpg"), imagery, tmp_path, progress=False)
+    photos.pair_with_patches(photos.overrule(table, reject="a.jpg"), imagery, tmp_path)
     assert [row["pair"] for row in manifest(tmp_path)] == ["", "", "b.jpg", "b.jpg"]
     assert list(photos.read_folder(tmp_path).path) == ["a.jpg", "b.jpg"]
-    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and manifest(tmp_path) == first
     with pytest.raises(ValueError, match="none of the 2 photos is kept"):
         photos.pair_with_patches(photos.overrule(table, reject=["a.jpg", "b.jpg"]), imagery, tmp_path)
-    photos.pair_with_patches(table, imagery, tmp_path, width_m=9000, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path, width_m=9000)
     assert imagery.made == 4 and manifest(tmp_path)[1]["east"] == 4500
-    photos.pair_with_patches(table, imagery, tmp_path, width_m=90_000, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path, width_m=90_000)
     assert {row["pair"] for row in manifest(tmp_path)} == {""}  # not with the patches of another width
     with pytest.raises(ValueError, match="no imagery to cut patches from"):
         photos.pair_with_patches(table, object(), tmp_path)
@@ -518,8 +518,8 @@ def test_a_job_that_is_stopped_leaves_no_patch_without_its_photo(tmp_path, image
 
     monkeypatch.setattr(download, "fetch", stopped)
     with pytest.raises(KeyboardInterrupt):
-        photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+        photos.pair_with_patches(table, imagery, tmp_path)
     assert [(row["pair"], row["role"]) for row in manifest(tmp_path)] == [("a.jpg", "photo"), ("a.jpg", "satellite")]
     monkeypatch.setattr(download, "fetch", fetch)
-    photos.pair_with_patches(table, imagery, tmp_path, progress=False)
+    photos.pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and len(manifest(tmp_path)) == 4

@@ -462,7 +462,7 @@ def test_the_rules_for_photos_find_each_defect_and_nothing_else(server, tmp_path
     defects = {photo.number: photo.defect for photo in views.photos() if photo.defect}
     for number in (views.COPIED, 20, 40, *defects):
         (tmp_path / f"{number:02}.jpg").write_bytes(views.photo_file(number).read_bytes())
-    judged = photos.judge(photos.read_folder(tmp_path), tmp_path, progress=False)
+    judged = photos.judge(photos.read_folder(tmp_path), tmp_path)
     reasons = {int(path[:2]): reason for path, reason in zip(judged.path, judged.reason, strict=True) if reason}
     words = {"night": "night", "blurred": "blurred", "tiny": "too small", "copy": "duplicate of 03.jpg",
              "unplaced": "no position", "face": "faces"}  # fmt: skip

@@ -212,7 +212,7 @@ def test_a_no_data_value_that_the_type_cannot_hold_is_replaced(tmp_path, make_sc
     scene = make_scene(dtype="float32", nodata=nodata)
     scene.pixels[:] = np.rint(scene.pixels * 200 + 1)
     scene.pixels[3, 4] = np.nan
-    scenes.write(scene, tmp_path / "a.tif", dtype="uint8")
+    scenes.write(replace(scene, dtype="uint8"), tmp_path / "a.tif")
     back = scenes.read(tmp_path / "a.tif")
     assert back.dtype == "uint8" and np.array_equal(back.pixels, scene.pixels, equal_nan=True)
 
@@ -338,8 +338,6 @@ def test_shares_and_seeds(make_scene):
     counts = [len(ground[name]) for name in scenes.SPLITS]
     assert list(ground) == ["train", "validation", "test"] and sum(counts) >= 81
     assert np.allclose(np.array(counts) / sum(counts), (0.7, 0.1, 0.2), atol=1 / sum(counts))
-    halves = [len(blocks) for blocks in split(shares=(0.5, 0.25, 0.25)).values()]
-    assert np.allclose(np.array(halves) / sum(halves), (0.5, 0.25, 0.25), atol=1 / sum(halves))
     assert places(ground) == places(split(seed=3)) != places(split(seed=4))
 
 
@@ -438,7 +436,6 @@ def test_value_range(make_scene):
     expected = [np.percentile(np.delete(counted[..., i], 70), (0.5, 99.5)) for i in range(2)]
     assert np.allclose(scenes.value_range([scene]), expected)
     assert np.allclose(scenes.value_range([scene.cut(0, 0, 40, 13), scene.cut(40, 0, 37, 13)]), expected)
-    assert np.allclose(scenes.value_range([Scene(counted[:1], ("a", "b"))], percentiles=(0, 100)), [(0, 12), (-24, 0)])
     with pytest.raises(ValueError, match="band b is 7 everywhere.*leave it out"):
         scenes.value_range([Scene(np.stack([counted[..., 0], np.full((77, 13), 7)], axis=-1), ("a", "b"))])
 

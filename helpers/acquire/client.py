@@ -11,6 +11,7 @@ from functools import cached_property
 from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 AGENT = "satellite-notebooks/0.1 (notebooks for learning and teaching; python-requests)"
+HEADERS = {"User-Agent": AGENT, "Accept-Encoding": "gzip"}
 REDIRECTS = 5
 CHUNK_BYTES = 256 * 1024
 BUSY = {408, 425, 429}  # besides all from 500 on: asking again can help
@@ -72,9 +73,8 @@ class Policy:
 class Client:
     """HTTP for one provider, for any number of threads; connections are kept open, limits are kept for each host.
 
-    The key is sent to the host of the address that was asked for, never to another after a redirect; where addresses
-    come out of a server's answer, `key_origin` or `send_key=False` keeps it away from hosts that the answer names.
-    It is in no attribute, message or log.
+    The key is sent to the host of the address that was asked for, never to another after a redirect, and is in no
+    attribute, message or log.
 
     Args:
         policy: Policy.
@@ -82,23 +82,17 @@ class Client:
         key_header: how it is sent, such as "Authorization: Bearer {}"; or
         key_parameter: name of the query parameter that it is sent as.
         key_name: environment variable that holds it, for messages.
-        key_origin: such as "https://api.example.org": the only place that it is ever sent to.
-        headers: dict of further headers of every request; not for secrets.
+        key_origin: such as "https://api.example.org": the only place that it is ever sent to, whatever addresses a
+            server answers with.
 
     Raises:
         ValueError: the key holds blanks or other characters that no key has (does not show it).
     """
 
-    def __init__(
-        self, policy=Policy(), *, key=None, key_header="", key_parameter="", key_name="", key_origin="", headers=None,
-    ):  # fmt: skip
+    def __init__(self, policy=Policy(), *, key=None, key_header="", key_parameter="", key_name="", key_origin=""):
         self.policy, self.key_name, self.requests = policy, key_name, 0
-        self._headers = {"User-Agent": AGENT, "Accept-Encoding": "gzip", **(headers or {})}
         self._key_origin, self._hosts, self._lock = key_origin, {}, threading.Lock()
         self._sign = _signer(key.strip(), key_name, key_header, key_parameter) if key and key.strip() else None
-
-    def __repr__(self):
-        return f"Client({self.policy}, key: {'given' if self._sign else 'none'})"
 
     def get_bytes(self, url, parameters=None, *, send_key=True, check=None):
         """What lies at an address.
@@ -119,13 +113,13 @@ class Client:
         """
         return self._ask("GET", url, send_key, check, params=parameters)
 
-    def get_json(self, url, parameters=None, *, send_key=True):
+    def get_json(self, url, parameters=None):
         """The JSON value at an address; raises what `get_bytes` raises."""
-        return self._ask("GET", url, send_key, read_json, params=parameters)
+        return self.get_bytes(url, parameters, check=read_json)
 
-    def post_json(self, url, body, *, send_key=True):
+    def post_json(self, url, body):
         """The JSON answer to a JSON body; only for requests that may be repeated. Raises what `get_bytes` raises."""
-        return self._ask("POST", url, send_key, read_json, json=body)
+        return self._ask("POST", url, True, read_json, json=body)
 
     @cached_property
     def _adapter(self):
@@ -143,20 +137,20 @@ class Client:
     def _ask(self, method, url, send_key, check, **options):
         """One loop for all that can fail: urllib3's Retry does not see a body that breaks, nor waits for a turn."""
         for number in range(self.policy.tries):
-            busy, wait_s = False, random.uniform(0.25, 0.5) * 2**number
             try:
                 data = self._try(method, url, send_key, options)
                 return check(data) if check else data
-            except _Again as again:
-                failed, busy, wait_s = str(again), again.busy, wait_s if again.wait_s is None else again.wait_s
+            except _Again as error:
+                again = error
             except ValueError as error:
-                failed = mask(error)
+                again = _Again(mask(error))
+            wait_s = random.uniform(0.25, 0.5) * 2**number if again.wait_s is None else again.wait_s
             wait_s = min(wait_s, self.policy.longest_wait_s)
-            if busy:  # all threads wait, not only this one
+            if again.busy:  # all threads wait, not only this one
                 self._host(url).hold(wait_s)
             elif number + 1 < self.policy.tries:
                 pause(wait_s)
-        raise Unreachable(f"{failed} (tried {self.policy.tries} times)", url)
+        raise Unreachable(f"{again} (tried {self.policy.tries} times)", url)
 
     def _try(self, method, url, send_key, options):
         """One request, and the redirects that it leads to. Errors of the libraries stay here: they show the query."""
@@ -173,7 +167,7 @@ class Client:
                 with self._lock:
                     self.requests += 1
                 try:
-                    request = requests.Request(method, url, self._headers, auth=signed or None, **options).prepare()
+                    request = requests.Request(method, url, HEADERS, auth=signed or None, **options).prepare()
                     with self._adapter.send(request, timeout=self.policy.timeout_s, **host.settings) as answer:
                         location = answer.is_redirect and answer.headers["Location"]
                         if not location:
@@ -263,9 +257,9 @@ def read_json(data):
 
 
 def shown(url):
-    """The address without user, password and query, which may be secrets."""
+    """The address without user, password and query, which may be secrets; a path as it is."""
     parts = urlsplit(url)
-    return mask(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return mask(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url)
 
 
 def mask(text):

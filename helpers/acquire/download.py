@@ -5,15 +5,11 @@
 
 import contextlib
 import errno
-import functools
-import hashlib
-import io
 import json
 import os
 import queue
 import re
 import shutil
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -21,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from helpers import paths
-from helpers.acquire import manifest, store
-from helpers.acquire.client import Client, Policy, Refused, Unreachable, end_with, mask, read_json
+from helpers.acquire import checks, manifest, progress, store
+from helpers.acquire.client import Client, Policy, Refused, Unreachable, end_with, mask
 from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest
 
 __all__ = [
@@ -31,8 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 JOURNAL = ".download.jsonl"
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000")  # Pillow would start other programs for some
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 
 
@@ -46,7 +40,6 @@ class Item:
         row: dict of columns of the manifest that are known before.
         kind: "image", "json" or "file": what came back is checked to be that.
         size_px: (width, height) that an image must have; None: any.
-        max_pixels: of an image, by the size that it declares; checked before it is decoded.
         make: make(client, temporary_path) writes the file, in place of the body of `url`.
         accept: accept(path) returns "" or why the file is not wanted; it is then left out.
     """
@@ -56,9 +49,12 @@ class Item:
     row: dict = field(default_factory=dict)
     kind: str = "image"
     size_px: tuple | None = None
-    max_pixels: int = 50_000_000
     make: Callable | None = None
     accept: Callable | None = None
+
+    def check(self, data):
+        """The bytes of the file; a ValueError where they are not of the kind that is wanted."""
+        return checks.check(data, self.kind, self.size_px)
 
 
 @dataclass
@@ -89,20 +85,18 @@ class Summary:
         return read_manifest(self.folder)
 
 
-def fetch(items, folder, client, *, total=None, progress=True):
+def fetch(items, folder, client, *, total=None):
     """Get what a folder still lacks of the items, and write its manifest.
 
     A file has its name only when it is whole and checked. What an earlier run or another job has is not requested
-    again, so a job that was killed goes on where it stopped, and a finished one makes no request. What a server does
-    not have (404) is noted in the folder's journal `.download.jsonl`, and not asked for again until that is deleted;
-    what failed after all tries is asked for again. One job at a time may fill a folder.
+    again, so a job that was killed goes on where it stopped. What a server does not have (404) is noted in the folder's
+    journal `.download.jsonl`, and not asked for until that is deleted. One job at a time may fill a folder.
 
     Args:
         items: of Item; may be a generator of any length.
         folder: is made; rows and files of earlier jobs stay.
         client: Client of the provider.
         total: number of items, for the progress bar.
-        progress: show a bar where there is a screen.
 
     Returns:
         Summary.
@@ -112,52 +106,29 @@ def fetch(items, folder, client, *, total=None, progress=True):
         ValueError: an item's row has columns that no manifest has.
         OSError: the disk is full.
     """
-    from tqdm.auto import tqdm
+    folder, busy = Path(folder), [threading.Lock() for _ in range(4096)]
+    summary = Summary(folder, folder / manifest.NAME, requests=-client.requests)
+    with _Journal(folder) as journal, progress.bar(total=total, unit="file", desc=folder.name) as bar:
 
-    folder = Path(folder)
-    for leftover in folder.glob(f"{JOURNAL}.*.parts"):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    parts = folder / f"{JOURNAL}.{uuid.uuid4().hex}.parts"
-    parts.mkdir(parents=True)
-    summary, journal = Summary(folder, folder / manifest.NAME, requests=-client.requests), _Journal(folder)
-    screen, busy = sys.stderr.isatty() or "ipykernel" in sys.modules, [threading.Lock() for _ in range(4096)]
-    bar = tqdm(total=total, unit="file", desc=folder.name, disable=not (progress and screen))
+        def obtain(job):
+            item, known = job
+            part = journal.parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
+            alone = busy[hash(item.url) % len(busy)] if item.url else contextlib.nullcontext()
+            with alone:  # one asks, its twin shares
+                return item, part, *_obtain(item, known, folder / item.name, part, client, journal.refused)
 
-    def obtain(job):
-        item, known = job
-        part = parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
-        with busy[hash(item.url) % len(busy)] if item.url else contextlib.nullcontext():  # one asks, its twin shares
-            if reason := journal.refused.get(item.url or item.name):
-                return item, "refused", reason, None
-            return item, *_obtain(item, known, folder, part, client, journal.refused)
-
-    jobs = _named_well(items, journal, summary, bar)
-    # twice as many threads as connections: some decode and write while others wait for the network
-    results = _in_threads(obtain, jobs, 2 * client.policy.connections)
-    try:
-        for item, state, detail, part in results:
-            if state in ("refused", "failed", "unwanted"):
-                summary.skip(item.name, detail)
-                if state == "refused":
-                    journal.refuse(item, detail)
-            else:
-                if part:
-                    store.with_folder(folder / item.name, os.replace, part, folder / item.name)
-                row = _row(item, detail)
-                if part or journal.row(item.name) != row:
-                    journal.add(row)
-                setattr(summary, state, getattr(summary, state) + 1)
-            bar.update()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        message = f"the disk of {folder} or {paths.DATA} is full. What is done is kept: make room, run again"
-        raise OSError(errno.ENOSPC, message) from None
-    finally:
-        results.close()
-        bar.close()
-        journal.into_manifest()
-        shutil.rmtree(parts, ignore_errors=True)
+        jobs = _named_well(items, journal, summary, bar)
+        # twice as many threads as connections: some decode and write while others wait for the network
+        with contextlib.closing(_in_threads(obtain, jobs, 2 * client.policy.connections)) as results:
+            for item, part, state, detail in results:
+                if state in ("fetched", "shared", "kept"):
+                    journal.take_in(_row(item, detail), None if state == "kept" else part)
+                    setattr(summary, state, getattr(summary, state) + 1)
+                else:
+                    summary.skip(item.name, detail)
+                    if state == "refused":
+                        journal.refuse(item, detail)
+                bar.update()
     summary.requests += client.requests
     return summary
 
@@ -187,8 +158,11 @@ class _Journal:
     """
 
     def __init__(self, folder):
-        self.folder, self.places, self.refused, self.new = folder, {}, {}, set()
-        self.handle = open(folder / JOURNAL, "a+b")  # noqa: SIM115 closed by into_manifest
+        self.folder, self.parts = folder, folder / f"{JOURNAL}.parts"
+        self.places, self.refused, self.new = {}, {}, set()
+        shutil.rmtree(self.parts, ignore_errors=True)  # of a process that was killed
+        self.parts.mkdir(parents=True, exist_ok=True)
+        self.handle = open(folder / JOURNAL, "a+b")  # noqa: SIM115 closed by __exit__
         self.handle.seek(0)
         place, line = 0, b"\n"
         for line in self.handle:
@@ -219,9 +193,13 @@ class _Journal:
         self.handle.seek(self.places[path])
         return manifest.whole_row(json.loads(self.handle.readline()))
 
-    def add(self, row):
-        """Note a file that has its name now."""
-        self._append({column: text for column, text in row.items() if text})
+    def take_in(self, row, part):
+        """Give a file its name, unless it has that already (`part` is None), and note its row."""
+        target = self.folder / row["path"]
+        if part:
+            store.with_folder(target, os.replace, part, target)
+        if part or self.row(row["path"]) != row:
+            self._append({column: text for column, text in row.items() if text})
 
     def refuse(self, item, reason):
         """Note that asking again is of no use."""
@@ -233,13 +211,20 @@ class _Journal:
         self.handle.write(line)
         self.handle.flush()  # enough for a kill; what a power cut damages, its SHA-256 tells
 
-    def into_manifest(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _, error, __):
         """Merge the rows that are new into the manifest, and close."""
         new = [path for path in sorted(self.new) if (self.folder / path).exists()]
         if new or not (self.folder / manifest.NAME).exists():
             manifest.merge(self.folder, map(self.row, new))
             self._append({"manifest": len(new)})
         self.handle.close()
+        shutil.rmtree(self.parts, ignore_errors=True)
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            places = f"the disk of {self.folder} or {paths.DATA}"
+            raise OSError(errno.ENOSPC, f"{places} is full. What is done is kept: make room, run again") from None
 
 
 def _in_threads(function, jobs, count):
@@ -299,86 +284,46 @@ def _row(item, sha256):
     return manifest.whole_row({**item.row, "path": item.name, "url": item.url, "sha256": sha256})
 
 
-def _obtain(item, known, folder, part, client, refused):
-    """(state, SHA-256 or reason, path of the part if there is one) of an item."""
-    target = folder / item.name
+def _obtain(item, known, target, part, client, refused):
+    """(state, its SHA-256 or why it is missing) of an item; where it is fetched or shared it is at `part` now."""
+    if reason := refused.get(item.url or item.name):
+        return "skipped", reason
     if known and known["url"] == item.url and target.is_file() and store.sha256_of(target) == known["sha256"]:
-        return "kept", known["sha256"], None
+        return "kept", known["sha256"]
     try:
         state, sha256 = "shared", item.url and store.take(item.url, part)
-        if not sha256 or not _is_right(item, part):  # it was another kind of file to the other job
-            state = "fetched"
-            if item.make:
-                item.make(client, part)
-                _check(item, part.read_bytes())
-                sha256 = store.sha256_of(part)
-            else:
-                data = client.get_bytes(item.url, check=functools.partial(_check, item))
-                part.write_bytes(data)
-                sha256 = hashlib.sha256(data).hexdigest()
-            if item.url:
-                store.put(item.url, part, sha256)
+        if not sha256 or not _is_right(item, part):
+            state, sha256 = "fetched", _made(item, client, part)
         reason = item.accept(part) if item.accept else ""
-        return ("unwanted", reason, None) if reason else (state, sha256, part)
+        return ("skipped", reason) if reason else (state, sha256)
     except Refused as error:
         refused[item.url or item.name] = error.reason  # at once, for a twin that waits
-        return "refused", error.reason, None
+        return "refused", error.reason
     except (ValueError, OSError) as error:
         network = isinstance(error, ConnectionError | TimeoutError) or not getattr(error, "errno", None)
         if isinstance(error, PermissionError) or not network:
             raise
-        return "failed", mask(getattr(error, "reason", error)), None
+        return "skipped", mask(getattr(error, "reason", error))
 
 
-def _is_right(item, path):
+def _made(item, client, part):
+    """Write what an item is to `part`, keep it in the store, and return its SHA-256."""
+    if item.make:
+        item.make(client, part)
+        item.check(part.read_bytes())
+    else:
+        part.write_bytes(client.get_bytes(item.url, check=item.check))
+    sha256 = store.sha256_of(part)
+    if item.url:
+        store.put(item.url, part, sha256)
+    return sha256
+
+
+def _is_right(item, part):
+    """Whether what another job fetched is of the right kind for this one; else it is taken away."""
     try:
-        _check(item, path.read_bytes())
+        item.check(part.read_bytes())
     except ValueError:
-        path.unlink()  # a new file takes its place: this one shares its content with the store
+        part.unlink()  # a new file takes its place: this one shares its content with the store
         return False
     return True
-
-
-def _check(item, data):
-    """The bytes of a file; a ValueError where they are not of the kind that was asked for."""
-    if not data or (item.kind != "json" and re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE)):
-        raise ValueError("an HTML page in place of the file" if data else "an empty file")
-    if item.kind == "json":
-        read_json(data)
-    elif item.kind == "image":
-        _check_image(item, data)
-    return data
-
-
-def _check_image(item, data):
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(item, *image.size)
-            image.verify()  # the checksum of a PNG; `load` has all rows before it meets that
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-        return
-    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        damaged = f"a damaged image, or none ({type(error).__name__})"
-    if not data.startswith(TIFF_STARTS):
-        raise ValueError(damaged)
-    import rasterio
-
-    try:
-        with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
-            _check_size(item, image.width, image.height)  # of bands or a type that Pillow does not know
-            for band in image.indexes:
-                image.read(band)
-        return
-    except rasterio.errors.RasterioError as error:
-        damaged = f"a damaged GeoTIFF ({type(error).__name__})"
-    raise ValueError(damaged)
-
-
-def _check_size(item, width, height):
-    if width * height > item.max_pixels:
-        raise ValueError(f"an image that declares more than {item.max_pixels} pixels")
-    if item.size_px and (width, height) != tuple(item.size_px):
-        raise ValueError(f"an image of {width} x {height} px, expected {item.size_px[0]} x {item.size_px[1]}")

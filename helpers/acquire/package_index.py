@@ -13,20 +13,20 @@ import subprocess
 import sys
 import time
 from logging.handlers import BufferingHandler
-from urllib.parse import urlsplit
+
+from helpers.acquire import progress
+from helpers.acquire.client import shown
 
 PAUSES_S = (1, 2, 4, 8)  # before each further try, where a connection broke or a server was busy
-TIMEOUT_S = (10, 60)  # to connect, and to wait for the next bytes
-CHUNK_BYTES = 256 * 1024
+TIMEOUT_S = (10, 60, 60, 10)  # to connect, to read, to write, to get a connection
 
 
-def download(archive, part, progress=True):
+def download(archive, part):
     """Find a package file as pip would, and receive what is still lacking of it.
 
     Args:
         archive: what is wanted, with `requirement` ("name==version"), `file` (its exact name) and `bytes`.
         part: Path of the partial file; what it holds already is not requested again.
-        progress: show a progress bar where there is a screen.
 
     Returns:
         `part`, whole but not verified; or the path of the file itself, where pip's configuration leads to a folder.
@@ -41,10 +41,11 @@ def download(archive, part, progress=True):
     while (before := part.stat().st_size if part.exists() else 0) != archive.bytes:
         pip = pip or _pip_settings()
         try:
-            link = _find(archive, pip)
-            if link.is_file:
-                return link.file_path
-            _receive(archive, link.url_without_fragment, pip, part, progress)
+            with _session(pip) as session:
+                link = _find(archive, _sources(pip), session)
+                if link.is_file:
+                    return link.file_path
+                _receive(archive, link.url_without_fragment, part, session)
         except ConnectionError as error:
             if part.exists() and part.stat().st_size > before:
                 pauses = iter(PAUSES_S)  # it got further
@@ -85,83 +86,77 @@ def _sources(pip):
     return sources
 
 
-def _find(archive, pip):
-    """unearth's Link to the archive on the first source that has it; a source that fails does not hide the others."""
-    from unearth import PackageFinder
+def _session(pip):
+    """unearth's connections, with the log-ins, certificates and proxy of pip."""
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers import PyPIClient
 
-    sources, unreachable, log, notes = _sources(pip), [], logging.getLogger("unearth"), BufferingHandler(1000)
     trust = ssl.create_default_context(cafile=pip["cert"]) if "cert" in pip else True
-    options = {"trusted_hosts": pip.get("trusted-host", "").split(), "verify": trust, "proxy": pip.get("proxy")}
+    return PyPIClient(
+        auth=MultiDomainBasicAuth(prompting=False, index_urls=[url for _, url in _sources(pip)]),
+        trusted_hosts=pip.get("trusted-host", "").split(), verify=trust, proxy=pip.get("proxy"), timeout=TIMEOUT_S,
+        follow_redirects=True,
+    )  # fmt: skip
+
+
+def _find(archive, sources, session):
+    """unearth's Link to the archive on the first source that has it; a source that fails does not hide the others."""
+    from unearth import PackageFinder
+
+    unreachable, log, notes = [], logging.getLogger("unearth"), BufferingHandler(1000)
     log.addHandler(notes)  # unearth only logs that a page cannot be had
     try:
-        with PyPIClient(follow_redirects=True, **options) as client:
-            client.auth = MultiDomainBasicAuth(prompting=False, index_urls=[url for _, url in sources])
-            for kind, url in sources:
-                try:
-                    finder = PackageFinder(session=client, ignore_compatibility=True, **{kind: [url]})
-                    for match in finder.find_matches(archive.requirement):
-                        if match.link.filename == archive.file:
-                            return match.link
-                except Exception as error:  # of the HTTP library below unearth, which differs by version
-                    if url.startswith("http"):  # a folder that is not there is passed over, as pip does
-                        unreachable.append(f"{_shown(url)} cannot be reached ({type(error).__name__}: {error})")
+        for kind, url in sources:
+            try:
+                finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [url]})
+                for match in finder.find_matches(archive.requirement):
+                    if match.link.filename == archive.file:
+                        return match.link
+            except Exception as error:  # of the HTTP library below unearth, which differs by version
+                if url.startswith("http"):  # a folder that is not there is passed over, as pip does
+                    unreachable.append(f"{shown(url)} cannot be reached ({type(error).__name__}: {error})")
     finally:
         log.removeHandler(notes)
     said = "; ".join(dict.fromkeys([*(record.getMessage() for record in notes.buffer), *unreachable]))
     if unreachable or "Server Error" in said:
         raise ConnectionError(f"{archive.file} was not found: {said}")
-    tried = ", ".join(_shown(url) for _, url in sources) or "none"
+    tried = ", ".join(shown(url) for _, url in sources) or "none"
     raise FileNotFoundError(
         f"none of the sources that pip is configured for ({tried}) has {archive.file}: {said or 'not listed there'}. "
         "Check `python -m pip config list`, or get the file elsewhere and use --from-folder"
     )
 
 
-def _receive(archive, url, pip, part, progress):
+def _receive(archive, url, part, session):
     """Append to `part` what it still lacks; a broken connection is a ConnectionError, and loses nothing."""
-    import requests
-    from tqdm.auto import tqdm
-    from unearth.auth import MultiDomainBasicAuth
-    from urllib3.exceptions import HTTPError
-
     part.touch()
-    done, parts = part.stat().st_size, urlsplit(url)
+    done = part.stat().st_size
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if 0 < done < archive.bytes else {})
-    trusted = {parts.hostname, parts.netloc.rpartition("@")[2]} & set(pip.get("trusted-host", "").split())
-    login = MultiDomainBasicAuth(prompting=False, index_urls=[source for _, source in _sources(pip)])
-    trust = False if trusted else pip.get("cert", True)
-    options = {"headers": headers, "auth": login, "verify": trust, "timeout": TIMEOUT_S, "stream": True}
-    if "proxy" in pip:
-        options["proxies"] = dict.fromkeys(("http", "https"), pip["proxy"])
-    screen = sys.stderr.isatty() or "ipykernel" in sys.modules
     try:
-        with requests.get(url, **options) as answer, open(part, "r+b") as handle:
+        with session.get_stream(url, headers=headers) as answer, open(part, "r+b") as handle:
             if answer.status_code == 416:  # the server's file is shorter than our part: begin again
                 handle.truncate(0)
-            start = _first_byte(archive, answer)
+            start = _first_byte(archive, url, answer)
             handle.seek(start)
             handle.truncate()
-            with tqdm(
-                desc=archive.file, total=archive.bytes, initial=start, unit="B", unit_scale=True,
-                disable=not (progress and screen),
-            ) as bar:  # fmt: skip
-                for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):
+            with progress.bar(desc=archive.file, total=archive.bytes, initial=start, unit="B", unit_scale=True) as bar:
+                for chunk in answer.iter_bytes():
                     if handle.tell() + len(chunk) > archive.bytes:
                         handle.truncate(0)
-                        raise ValueError(f"{_shown(url)} sends more than the {archive.bytes} bytes of {archive.file}")
+                        raise ValueError(f"{shown(url)} sends more than the {archive.bytes} bytes of {archive.file}")
                     handle.write(chunk)
                     bar.update(len(chunk))
             if handle.tell() != archive.bytes:
-                raise ConnectionError(f"{_shown(url)} ended after {handle.tell()} of {archive.bytes} bytes")
-    except (requests.RequestException, HTTPError) as error:
-        raise ConnectionError(f"the connection to {_shown(url)} broke ({type(error).__name__})") from error
+                raise ConnectionError(f"{shown(url)} ended after {handle.tell()} of {archive.bytes} bytes")
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of the HTTP library below unearth, which differs by version
+        raise ConnectionError(f"the connection to {shown(url)} broke ({type(error).__name__})") from error
 
 
-def _first_byte(archive, answer):
+def _first_byte(archive, url, answer):
     """Where in the archive the body of the answer begins; an error where it is not of the pinned archive."""
-    said = f"{_shown(answer.url)} answered {answer.status_code} {answer.reason}"
+    said = f"{shown(url)} answered {answer.status_code} {answer.reason_phrase}"
     if answer.status_code in (408, 416, 429) or answer.status_code >= 500:
         raise ConnectionError(said)
     if answer.status_code >= 400:
@@ -175,9 +170,3 @@ def _first_byte(archive, answer):
             "network wants a log-in, open any page in a browser first; then run again, or use --from-folder"
         )
     return int(span[1]) if span else 0
-
-
-def _shown(url):
-    """The URL without user, password and query, which may be secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url

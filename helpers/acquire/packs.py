@@ -24,7 +24,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 
 from helpers import paths, scenes
-from helpers.acquire import package_index
+from helpers.acquire import store
 
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
@@ -74,31 +74,21 @@ def catalogue():
 
 
 def missing(name, *, verify=False):
-    """Members of a pack that are absent, or differ from what packs.toml lists.
-
-    Args:
-        name: of the pack.
-        verify: compare the SHA-256 of every file, not only its size.
-
-    Returns:
-        List of member names, empty where the pack is complete.
-    """
+    """List of members of a pack that are absent, or differ from packs.toml in size or, to `verify`, in SHA-256."""
     pack = _pack(name)
     return [member for member in pack.members if not _is_whole(pack, member, verify)]
 
 
-def fetch(names=None, from_folder=None, progress=True, verify=False):
-    """Make packs complete; what is complete already makes no request.
+def fetch(names=None, from_folder=None, verify=False):
+    """Make packs complete; what is complete makes no request, and what was interrupted goes on where it stopped.
 
     The package file is looked for in `from_folder`, then in the folder that SATELLITE_NOTEBOOKS_CACHE names, then, but
-    not if `from_folder` is given, on the package index that pip is configured for. Nothing is built or installed. An
-    interrupted call leaves nothing half-written under a final name; the next one goes on where it stopped.
+    not if `from_folder` is given, on the package index that pip is configured for. Nothing is built or installed.
 
     Args:
         names: of the packs; default: all.
         from_folder: folder that holds the package files, for a classroom without internet.
-        progress: show a progress bar where there is a screen.
-        verify: compare the SHA-256 of files that are there already, too, and replace what is damaged.
+        verify: also of files that are there compare the SHA-256, and replace what is damaged.
 
     Raises:
         ValueError: an unknown pack, or a file that is not the pinned one (says what was expected and found).
@@ -114,7 +104,7 @@ def fetch(names=None, from_folder=None, progress=True, verify=False):
             with _alone(archive):
                 absent = {pack: missing(pack.name, verify=verify) for pack in group}  # another process may have done it
                 if any(absent.values()):
-                    _restore(archive, absent, from_folder, progress)
+                    _restore(archive, absent, from_folder)
         for pack in group:
             size = f"{len(pack.members)} files, {sum(size for size, _ in pack.members.values()) / 1e6:.1f} MB"
             done = f"unpacked {len(absent[pack])} of {size}" if absent[pack] else f"complete ({size})"
@@ -158,7 +148,7 @@ def open_scenes(pack, bands=None):
 
 
 def member_path(pack, file):
-    """Path of a fetched file, such as "gshhs_i.dat", by its name in packs.toml or the end of that name.
+    """Path of a fetched file by its name in packs.toml or the end of that name, such as "gshhs_i.dat".
 
     Raises:
         ValueError: no file of the pack, or more than one, has that name.
@@ -221,12 +211,7 @@ def _some(names):
 
 def _is_whole(pack, member, verify=False):
     path, (size, sha256) = pack.folder / member, pack.members[member]
-    return path.is_file() and path.stat().st_size == size and (not verify or _sha256(path) == sha256)
-
-
-def _sha256(path):
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return path.is_file() and path.stat().st_size == size and (not verify or store.sha256_of(path) == sha256)
 
 
 @contextmanager
@@ -253,7 +238,7 @@ def _alone(archive):
         yield
 
 
-def _restore(archive, absent, from_folder, progress):
+def _restore(archive, absent, from_folder):
     """Unpack the absent members; `absent`: dict from Pack to member names."""
     wanted = {}
     for pack, members in absent.items():
@@ -262,12 +247,15 @@ def _restore(archive, absent, from_folder, progress):
             leftover.unlink()
     part = paths.DATA / "packs" / f"{archive.file}.part"
     paths.require_space(part.parent, archive.bytes + sum(size for _, size, _ in wanted.values()))
-    path = _in_folder(archive, from_folder) or package_index.download(archive, part, progress)
-    try:
-        _refuse_other(archive, path)
-    except ValueError:
+    path = _received(archive, part, from_folder)
+    if (found := store.sha256_of(path)) != archive.sha256:
+        size = path.stat().st_size
         part.unlink(missing_ok=True)
-        raise
+        raise ValueError(
+            f"{path} is not the pinned {archive.file}: SHA-256 expected {archive.sha256}, found {found} ("
+            f"{archive.bytes} bytes expected, found {size}). Nothing was unpacked. A download is deleted now: run "
+            "again. A file in a folder of yours: replace it by a whole copy"
+        )
     _unpack(path, wanted)
     cache = os.environ.get(CACHE)
     if cache and not from_folder and path.parent != _folder(cache):
@@ -280,8 +268,8 @@ def _folder(text):
     return Path(text).expanduser().resolve()
 
 
-def _in_folder(archive, from_folder):
-    """Path of the archive in the folder given, else in the cache folder, else None: then the index has to be asked."""
+def _received(archive, part, from_folder):
+    """Path of the archive in the folder given, else in the cache folder, else from the index."""
     for folder in filter(None, (from_folder, os.environ.get(CACHE))):
         if (_folder(folder) / archive.file).is_file():
             return _folder(folder) / archive.file
@@ -290,17 +278,9 @@ def _in_folder(archive, from_folder):
             f"{archive.file} is not in {from_folder}. Copy it there ({archive.bytes / 1e6:.0f} MB), or fetch without a "
             "folder on a computer with internet"
         )
-    return None
+    from helpers.acquire import package_index
 
-
-def _refuse_other(archive, path):
-    found = _sha256(path)
-    if found != archive.sha256:
-        raise ValueError(
-            f"{path} is not the pinned {archive.file}: SHA-256 expected {archive.sha256}, found {found} ("
-            f"{archive.bytes} bytes expected, found {path.stat().st_size}). Nothing was unpacked. A download "
-            "is deleted now: run again. A file in a folder of yours: replace it by a whole copy"
-        )
+    return package_index.download(archive, part)
 
 
 def _unpack(archive, wanted):

@@ -5,7 +5,6 @@ are counted, not recognised. Only positions leave the computer, where a provider
 """
 
 import difflib
-import hashlib
 import math
 import shutil
 import textwrap
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from helpers import paths
-from helpers.acquire import download, pictures
+from helpers.acquire import download, pictures, progress, store
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
@@ -48,8 +47,7 @@ def read_folder(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; expected one with photos")
-    manifest = (folder / "manifest.csv").exists()
-    listed = {row["path"]: row for row in download.read_manifest(folder).to_dict("records")} if manifest else {}
+    listed = _listed(folder) if (folder / "manifest.csv").exists() else {}
     there = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     there = {path.as_posix() for path in there if not any(part.startswith(".") for part in path.parts)}
     names = there - set(listed) | {path for path, row in listed.items() if row["role"] == "photo"}
@@ -60,7 +58,7 @@ def read_folder(folder):
 
 def judge(
     table, folder, *, least_side_px=256, least_sharpness=15, least_brightness=50, most_alike_bits=24, most_faces=0,
-    most_people=0, classify=None, scenes=(), progress=True,
+    most_people=0, classify=None, scenes=(),
 ):  # fmt: skip
     """Say of each photo what speaks against it as a picture of a landscape, with the numbers behind it.
 
@@ -77,7 +75,6 @@ def judge(
         most_faces, most_people: in one photo; None: not looked for, and OpenCV is not needed.
         classify: function from uint8 (height, width, 3), at most 640 px wide, to the name of the scene.
         scenes: the names that are wanted; default: all.
-        progress: show a progress bar where there is a screen.
 
     Returns:
         A copy with the columns sharpness, brightness, faces, people, scene_class, duplicate_of, note, and reason: ""
@@ -88,14 +85,13 @@ def judge(
         ValueError: `scenes` without `classify`.
     """
     import pandas
-    from tqdm.auto import tqdm
 
     if scenes and not classify:
         raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: give the function that names a scene")
     scenes = (scenes,) if isinstance(scenes, str) else tuple(scenes)
     count = pictures.people_counter(most_faces is not None, most_people is not None)
     photos, hashes = table.to_dict("records"), {}
-    for photo in tqdm(photos, desc="photos", unit="photo", disable=None if progress else True):
+    for photo in progress.bar(photos, desc="photos", unit="photo"):
         photo |= UNJUDGED
         try:
             picture = pictures.small_copy(Path(folder) / photo["path"])
@@ -177,9 +173,8 @@ def contact_sheet(table, folder, *, columns=4, most=48):
     shown, rejected = table[:most], int((table["reason"] != "").sum())
     rows, size_in = max(1, -(-len(shown) // columns)), 10 / columns
     letters = int(size_in * 72 / 4.6)  # a letter is about 0.58 of its 8 points wide
-    credit = " · ".join(text for text in dict.fromkeys(shown["credit"]) if text)
-    credit = textwrap.shorten(credit, 600, placeholder=" … and others, see the column credit")
-    credit = textwrap.fill(credit, 150)
+    credit = " · ".join(filter(None, dict.fromkeys(shown["credit"])))
+    credit = textwrap.fill(textwrap.shorten(credit, 600, placeholder=" … and others, see the column credit"), 150)
     height = rows * (0.75 * size_in + 0.6) + 0.4 + 0.15 * len(credit.splitlines())
     figure, axes = plt.subplots(rows, columns, figsize=(10, height), squeeze=False, layout="constrained")
     plt.close(figure)
@@ -205,13 +200,12 @@ def contact_sheet(table, folder, *, columns=4, most=48):
     return figure
 
 
-def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, size_px=128, progress=True):
+def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, size_px=128):
     """Make a data set folder of the photos that are kept, each with the satellite patch around its position.
 
-    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`. `photos.csv` beside it
-    holds the whole table with its headings, measurements and reasons, for which the manifest has no columns; its `pair`
-    joins the two. What is not an upright JPEG, PNG or TIFF in colour is stored as such, as no reader of images turns
-    it. Run again, it fetches what is missing, and takes the pairs of photos apart that are rejected by now.
+    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`; `photos.csv` beside it
+    gets the whole table, and joins it by `pair`. What is not an upright JPEG, PNG or TIFF in colour is stored as such,
+    as no reader of images turns it. Run again, it fetches what is missing, and takes apart what is rejected by now.
 
     Args:
         table: from `judge` or `overrule`.
@@ -220,7 +214,6 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
         photos: folder that the table's paths are relative to, if it is another; its photos are copied.
         width_m: ground that a patch shows, metres.
         size_px: side of a patch, pixels.
-        progress: show a progress bar where there is a screen.
 
     Returns:
         Summary, whose `skipped` also names, by reason, the photos that were not paired.
@@ -243,7 +236,7 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
             patch = provider.patch(lon, lat, width_m=width_m, size_px=size_px)
             path = _place(source / photo["path"], folder, pair)
         except (OSError, ValueError) as error:
-            failed.setdefault(str(error), []).append(photo["path"])
+            failed[photo["path"]] = str(error)
             continue
         name = f"satellite/{pair.removeprefix('photo/')}{PurePosixPath(patch.name).suffix}"
         items[name] = replace(patch, name=name, row=patch.row | {"pair": pair, "role": "satellite"})
@@ -251,14 +244,19 @@ def pair_with_patches(table, provider, folder, *, photos=None, width_m=6000, siz
         known = {column: photo[column] for column in (*FROM_MANIFEST, "time")}
         rows[name] = {"path": path, "pair": pair, "role": "photo"} | known | place
     try:
-        summary = download.fetch(items.values(), folder, provider.client, total=len(items), progress=progress)
+        summary = download.fetch(items.values(), folder, provider.client, total=len(items))
     finally:  # also where it was stopped: no patch stays without its photo
         paired = _join(folder, items, rows, set(pairs.values()))
         joined = table.assign(pair=[pairs[path] if pairs[path] in paired else "" for path in table["path"]])
         paths.write_text(folder / "photos.csv", joined.to_csv(index=False, lineterminator="\n"))
-    for reason, names in failed.items():
-        summary.skipped.setdefault(reason, []).extend(names)
+    for path, reason in failed.items():
+        summary.skip(path, reason)
     return summary
+
+
+def _listed(folder):
+    """The manifest: dict from path to row."""
+    return {row["path"]: row for row in download.read_manifest(folder).to_dict("records")}
 
 
 def _described(folder, path, listed):
@@ -295,12 +293,10 @@ def _place(source, folder, pair):
 
 def _join(folder, items, rows, pairs):
     """Write the rows of photos whose patches are there, and take others of `pairs` apart. Returns those joined."""
-    listed = {row["path"]: row for row in download.read_manifest(folder).to_dict("records")}
+    listed = _listed(folder)
     there = [name for name, item in items.items() if name in listed and listed[name]["url"] == item.url]
     new = [listed[name] | {"pair": rows[name]["pair"]} for name in there]
-    for name in there:
-        content = (folder / rows[name]["path"]).read_bytes()
-        new.append(rows[name] | {"sha256": hashlib.sha256(content).hexdigest()})
+    new += [rows[name] | {"sha256": store.sha256_of(folder / rows[name]["path"])} for name in there]
     joined = {row["pair"] for row in new}
     apart = [row | {"pair": ""} for row in listed.values() if row["pair"] in pairs - joined]
     download.write_manifest(folder, new + apart)

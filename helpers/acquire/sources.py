@@ -6,7 +6,7 @@ from helpers import paths, scenes
 from helpers.acquire import packs
 
 
-def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed=0, on_disk=None):
+def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=None):
     """Open imagery, split by ground.
 
     Args:
@@ -14,7 +14,6 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed
             folder, the data folder or the project's root.
         block_px, guard_px: side of a block of ground, and width of the band left out between blocks, pixels.
         bands: which bands, in which order; default: all.
-        role: which images of a folder with a manifest.
         seed: of the split.
         on_disk: folder for the pixels of a single image that memory does not hold; see `scenes.read_on_disk`.
 
@@ -24,15 +23,16 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, role="image", seed
     Raises:
         ValueError: neither a pack nor a path, or too little ground.
     """
+    split = {"block_px": block_px, "guard_px": guard_px, "seed": seed}
     if source in packs.catalogue():
-        return scenes.split_ground(packs.open_scenes(source, bands), block_px=block_px, guard_px=guard_px, seed=seed)
+        return scenes.split_ground(packs.open_scenes(source, bands), **split)
     path = locate(source)
     if path.is_file():
         image = scenes.read_on_disk(path, on_disk) if on_disk else scenes.read(path)
-        ground = scenes.split_ground([image], block_px=block_px, guard_px=guard_px, seed=seed)
+        ground = scenes.split_ground([image], **split)
     else:
-        ground = scenes.read_ground(path, role=role, block_px=block_px, guard_px=guard_px, seed=seed)
-    return {split: [scene.select(bands or scene.bands) for scene in found] for split, found in ground.items()}
+        ground = scenes.read_ground(path, **split)
+    return {name: [scene.select(bands or scene.bands) for scene in found] for name, found in ground.items()}
 
 
 def locate(source):

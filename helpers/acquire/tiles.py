@@ -46,9 +46,9 @@ def mercator_bounds(tile):
     return tile[0] * width - half, half - (tile[1] + 1) * width, (tile[0] + 1) * width - half, half - tile[1] * width
 
 
-def ground_resolution_m(lat, zoom, tile_px=256):
-    """Metres on the ground that one pixel of a tile of `tile_px` pixels covers at a latitude."""
-    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / (tile_px * _across(zoom))
+def ground_resolution_m(lat, zoom):
+    """Metres on the ground that one pixel of a tile of 256 pixels covers at a latitude."""
+    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / (256 * _across(zoom))
 
 
 def check_bounds(bounds):

@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,7 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
     Raises:
         ValueError: not an image, too large for memory, grids that differ, or a wrong number of band names.
     """
-    paths = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])]
-    parts, found = [], []
+    paths, parts = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])], []
     for path in paths:
         with _opened(path) as dataset:
             size = dataset.width * dataset.height * dataset.count * 4 * len(paths)
@@ -44,40 +44,30 @@ def read(files, *, bands=None, nodata=None, credit="", name=None):
                     f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: {size / 1e9:.1f} GB in "
                     "memory. Cut it first; `read_on_disk` and `python -m helpers apply` work on images of any size"
                 )
-            indices, names = image_bands(dataset)
-            pixels = dataset.read(indices, out_dtype="float32", masked=True)
-            grid = (dataset.height, dataset.width, dataset.transform, dataset.crs)
-            parts.append((grid, dataset.dtypes[0], dataset.nodata))
-            found += [f"{path.stem}_{name}" for name in names] if len(paths) > 1 else names
-            credit = credit or dataset.tags().get("credit", "")
-        values = np.moveaxis(pixels.filled(np.nan), 0, -1)
-        if nodata is not None:
-            values[values == nodata] = np.nan
-        parts[-1] += (values,)
-    if any(part[0] != parts[0][0] for part in parts):
+            parts.append(_scene(path, dataset, _values(dataset)))
+    first = parts[0]
+    grids = [(part.height, part.width, part.transform, part.crs) for part in parts]
+    if any(grid != grids[0] for grid in grids):
         raise ValueError(f"{', '.join(path.name for path in paths)} lie on different grids: resample them to one first")
+    found = [f"{part.name}_{band}" if len(paths) > 1 else band for part in parts for band in part.bands]
     if bands is not None and len(bands) != len(found):
         raise ValueError(f"{paths[0].name}: {len(bands)} band names given for {len(found)} bands")
-    (_, _, transform, crs), dtype, own_nodata, _ = parts[0]
-    return Scene(
-        pixels=np.concatenate([part[-1] for part in parts], axis=-1) if len(parts) > 1 else parts[0][-1],
-        bands=tuple(bands or found),
-        transform=None if transform == Affine.identity() else transform,
-        crs=crs,
-        credit=credit,
-        name=name or paths[0].stem,
-        dtype=dtype,
-        nodata=own_nodata if nodata is None else nodata,
-    )
+    pixels = np.concatenate([part.pixels for part in parts], axis=-1) if len(parts) > 1 else first.pixels
+    if nodata is not None:
+        pixels[pixels == nodata] = np.nan
+    return replace(
+        first, pixels=pixels, bands=tuple(bands or found), name=name or first.name,
+        credit=next(filter(None, [credit, *(part.credit for part in parts)]), ""),
+        nodata=first.nodata if nodata is None else nodata,
+    )  # fmt: skip
 
 
-def read_on_disk(path, folder, *, bands=None, rows=512):
+def read_on_disk(path, folder, *, rows=512):
     """Open an image of any size: its pixels go, some rows at a time, into a file that is read where it is needed.
 
     Args:
         path: of one image, as `read` takes it.
         folder: where the file of pixels goes, 4 bytes each; an existing one of the same name is replaced.
-        bands: names for the bands; default: as of `read`.
         rows: to copy at a time.
 
     Returns:
@@ -86,24 +76,33 @@ def read_on_disk(path, folder, *, bands=None, rows=512):
     Raises:
         ValueError: no image. OSError: not enough room.
     """
-    path, folder = Path(path), Path(folder)
+    path, file = Path(path), Path(folder) / f"{Path(path).stem}.npy"
     with _opened(path) as dataset:
-        indices, names = image_bands(dataset)
-        shape = (dataset.height, dataset.width, len(indices))
+        shape = (dataset.height, dataset.width, len(image_bands(dataset)[0]))
         require_space(folder, 4 * np.prod(shape, dtype=float))
-        with atomic(folder / f"{path.stem}.npy") as temporary:
+        with atomic(file) as temporary:
             pixels = np.lib.format.open_memmap(temporary, "w+", "float32", shape)
             for row in range(0, shape[0], rows):
                 window = Window(0, row, shape[1], min(rows, shape[0] - row))
-                strip = dataset.read(indices, out_dtype="float32", masked=True, window=window).filled(np.nan)
-                pixels[row : row + rows] = np.moveaxis(strip, 0, -1)
+                pixels[row : row + rows] = _values(dataset, window=window)
             pixels.flush()
             del pixels
-        transform = None if dataset.transform == Affine.identity() else dataset.transform
-        return Scene(
-            np.load(folder / f"{path.stem}.npy", mmap_mode="r"), tuple(bands or names), transform, dataset.crs,
-            dataset.tags().get("credit", ""), path.stem, dataset.dtypes[0], dataset.nodata,
-        )  # fmt: skip
+        return _scene(path, dataset, np.load(file, mmap_mode="r"))
+
+
+def _values(dataset, **options):
+    """float32 (height, width, bands) of an open file, NaN where it has no data."""
+    pixels = dataset.read(image_bands(dataset)[0], out_dtype="float32", masked=True, **options)
+    return np.moveaxis(pixels.filled(np.nan), 0, -1)
+
+
+def _scene(path, dataset, pixels):
+    """Scene of the pixels of an open file."""
+    transform = None if dataset.transform == Affine.identity() else dataset.transform
+    return Scene(
+        pixels, tuple(image_bands(dataset)[1]), transform, dataset.crs, dataset.tags().get("credit", ""), path.stem,
+        dataset.dtypes[0], dataset.nodata,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -123,14 +122,7 @@ def unplaced_is_fine():
 
 
 def image_bands(dataset):
-    """The bands of an open file that are measurements; an alpha channel only says where there is data.
-
-    Args:
-        dataset: open rasterio dataset.
-
-    Returns:
-        indices: list of int, from 1; names: list of str.
-    """
+    """Numbers, from 1, and names of an open file's bands that are measurements; alpha only says where there is data."""
     every = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True)
     kept = [(index, own, colour.name) for index, own, colour in every if own or colour != ColorInterp.alpha]
     has_colours = {colour for _, _, colour in kept} == {"red", "green", "blue"}
@@ -159,9 +151,7 @@ def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
 
 
 def to_file_values(pixels, dtype, nodata):
-    """Float pixels as a file stores them: rounded and clipped to `dtype`, NaN as `nodata`.
-
-    A valid value that would be read back as "no data" moves to the neighbouring number.
+    """Float pixels as a file stores them; a valid value that would be read back as no data moves to its neighbour.
 
     Args:
         pixels: float32, NaN = no data.
@@ -169,7 +159,7 @@ def to_file_values(pixels, dtype, nodata):
         nodata: the file's no-data value; None only where there is no NaN, or for floats.
 
     Returns:
-        Array of `dtype`.
+        Array of `dtype`, rounded and clipped, with `nodata` for NaN.
     """
     missing = np.isnan(pixels)
     if np.issubdtype(np.dtype(dtype), np.floating):
@@ -191,25 +181,23 @@ def to_file_values(pixels, dtype, nodata):
     return values
 
 
-def write(scene, path, *, dtype=None):
-    """Write a scene as a tiled, compressed GeoTIFF with its CRS, transform, band names and no-data value.
+def write(scene, path):
+    """Write a scene as a tiled, compressed GeoTIFF with its CRS, transform, band names, data type and no-data value.
 
     Args:
         scene: Scene.
         path: final name; replaced only once the new file is whole.
-        dtype: data type to store; default: that of the file the scene came from.
 
     Raises:
         OSError: not enough room, before anything is written.
     """
-    dtype = dtype or scene.dtype
-    require_space(Path(path).parent, scene.pixels.size * np.dtype(dtype).itemsize)
-    nodata = file_nodata(scene.nodata, dtype, needed=bool(np.isnan(scene.pixels).any()))
+    require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
+    nodata = file_nodata(scene.nodata, scene.dtype, needed=bool(np.isnan(scene.pixels).any()))
     profile = geotiff_profile(
-        scene.height, scene.width, scene.bands, dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
+        scene.height, scene.width, scene.bands, scene.dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
     )
     with atomic(path) as temporary, unplaced_is_fine(), rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(np.moveaxis(to_file_values(scene.pixels, dtype, nodata), -1, 0))
+        dataset.write(np.moveaxis(to_file_values(scene.pixels, scene.dtype, nodata), -1, 0))
         dataset.descriptions = scene.bands
         if scene.credit:
             dataset.update_tags(credit=scene.credit)

@@ -11,9 +11,10 @@ from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read
-from helpers.scenes.ground import SPLITS, outlines, refuse_overlap, split_ground
+from helpers.scenes.ground import SPLITS, held_out, outlines, refuse_overlap, split_ground
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+EDGES = ["west", "south", "east", "north"]
 # in place of a split: too near to the ground of another, ground that another row shows, a partner that is missing
 LEFT_OUT = ("guard", "copy", "unpaired")
 
@@ -21,11 +22,10 @@ LEFT_OUT = ("guard", "copy", "unpaired")
 def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     """Read a folder of images, split by ground.
 
-    With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`) its rows of `role` are
-    read, sorted by `pair`, and its split is kept where it has one (`split_manifest` writes it). Without, all images of
-    the folder are read in the order of their names. Images so large that each holds a block of the grid wherever it
-    lies are split by `split_ground`; smaller tiles whole, by place where it is known, by name where not (and that is
-    said).
+    Of a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`) the rows of `role` are read,
+    sorted by `pair`, and the split is kept (`split_manifest` writes one); else all images, sorted by name. Images so
+    large that each holds a block of the grid wherever it lies are split by `split_ground`; smaller tiles whole, by
+    place where it is known, by name where not (and that is said).
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
@@ -92,7 +92,7 @@ def _read_manifest(table, role):
 
 def _placed(scene, row):
     """The place that the manifest gives, for a picture that cannot hold one itself."""
-    edges = [row.get(edge, "") for edge in ("west", "south", "east", "north")]
+    edges = [row.get(edge, "") for edge in EDGES]
     if scene.transform is not None or not all(edges) or not row.get("crs") or edges[0] == edges[2]:  # a point: a photo
         return scene
     try:
@@ -125,30 +125,28 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     import pandas
 
     table = Path(folder) / "manifest.csv"
-    rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
-    roles = rows[rows.pair != ""].groupby("pair").role.agg(set)
+    everything = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    roles = everything[everything.pair != ""].groupby("pair").role.agg(set)
     every = set().union(*roles) if len(roles) else set()
-    whole = rows.pair.isin(roles.index[[found == every for found in roles]]) if len(every) > 1 else rows.path != ""
-    everything, rows = rows.assign(split="unpaired"), rows[whole].reset_index(drop=True)
-    lacking = rows.path[(rows[["west", "south", "east", "north", "crs"]] == "").any(axis=1)]
+    partners = roles.index[[found == every for found in roles]]
+    whole = everything.pair.isin(partners) if len(every) > 1 else everything.path != ""
+    rows = everything[whole]
+    lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
         raise ValueError(f"{table} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
-    crs = next((crs for crs in rows.crs if not CRS.from_user_input(crs).is_geographic), rows.crs[0])
-    edges = rows[["west", "south", "east", "north"]].astype(float).to_numpy()
-    placed = np.array([transform_bounds(own, crs, *box) for own, box in zip(rows.crs, edges, strict=True)])
+    crs = next((crs for crs in rows.crs if not CRS.from_user_input(crs).is_geographic), rows.crs.iloc[0])
+    placed = [
+        transform_bounds(own, crs, *map(float, box)) for own, *box in rows[["crs", *EDGES]].itertuples(index=False)
+    ]
+    placed = pandas.DataFrame(placed, rows.index, EDGES)
+    width = (placed.east - placed.west).max()
+    first = ~(placed / (width or 1)).round(6).assign(role=rows.role).duplicated()
     groups = rows.pair.where(rows.pair != "", rows.path)
-    width = (placed[:, 2] - placed[:, 0]).max()
-    place = pandas.DataFrame(np.round(placed / (width or 1), 6)).assign(role=rows.role)
-    first = ~place.duplicated().to_numpy()
-    names, group = np.unique(groups[first], return_inverse=True)
-    parts = (placed[first][group == number] for number in range(len(names)))
-    boxes = np.array([np.append(part[:, :2].min(axis=0), part[:, 2:].max(axis=0)) for part in parts])
-    split = np.full(len(names), "guard", dtype=object)
-    for name, members in zip(SPLITS, _split_boxes(boxes, guard * (boxes[:, 2] - boxes[:, 0]), seed), strict=True):
-        split[members] = name
-    rows["split"] = "copy"
-    rows.loc[first, "split"] = split[group]
-    everything.loc[whole.to_numpy(), "split"] = rows.split.to_numpy()
+    boxes = placed[first].groupby(groups[first]).agg({"west": "min", "south": "min", "east": "max", "north": "max"})
+    guards, split = guard * (boxes.east - boxes.west), pandas.Series("guard", boxes.index)
+    for name, members in zip(SPLITS, _split_boxes(boxes.to_numpy(), guards.to_numpy(), seed), strict=True):
+        split.iloc[members] = name
+    everything["split"] = groups.map(split).where(first, "copy").reindex(everything.index, fill_value="unpaired")
     write_text(table, everything.to_csv(index=False, lineterminator="\n"))
     counts = {name: int((split == name).sum()) for name in (*SPLITS, "guard")}
     return counts | {"copy": int((~first).sum()), "unpaired": int((~whole).sum())}
@@ -179,15 +177,10 @@ def _split_boxes(boxes, guards, seed):
 def _deal(cells):
     """Numbers of the members of the first 70 % of cells, of the next 10 %, and of the last 20 %; at least one cell."""
     count = cells.max() + 1
-    validation, test = _held_out(count)
+    validation, test = held_out(count)
     order = np.argsort(cells, kind="stable")
     ends = np.searchsorted(cells[order], [count - validation - test, count - test])
     return np.split(order, ends)
-
-
-def _held_out(count):
-    """How many of so many cells validate, and how many test."""
-    return max(1, round(0.1 * count)), max(1, round(0.2 * count))
 
 
 def _cells(boxes, seed):
@@ -208,7 +201,7 @@ def _cells(boxes, seed):
         )
     if seed % 2:
         cells = len(places) - 1 - cells
-    validation, test = _held_out(len(places))
+    validation, test = held_out(len(places))
     order = np.r_[validation : len(places) - test, :validation, len(places) - test : len(places)]
     return np.argsort(order)[cells]
 

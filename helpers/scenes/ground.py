@@ -6,8 +6,8 @@ from rasterio.warp import transform
 SPLITS = ("train", "validation", "test")
 
 
-def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
-    """Split ground, not pictures: blocks of a grid fixed to the map go to train, validation or test.
+def split_ground(scenes, *, block_px, guard_px, seed=0):
+    """Split ground, not pictures: blocks of a grid fixed to the map, 70 % train, 10 % validation, 20 % test.
 
     Where scenes overlap, a block is taken from the first scene that covers it, so that no ground counts twice. A
     band of `guard_px` is left out between neighbouring blocks. Scenes without a place are split each on a grid of its
@@ -17,7 +17,6 @@ def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
         scenes: list of Scene of one ground sample distance.
         block_px: side of a usable block, pixels.
         guard_px: width of the band left out between blocks, pixels.
-        shares: of train, validation and test, summing to 1.
         seed: of the assignment; the same seed gives the same split.
 
     Returns:
@@ -49,14 +48,16 @@ def split_ground(scenes, *, block_px, guard_px, shares=(0.7, 0.1, 0.2), seed=0):
         )
     keys = sorted(found)
     order = np.random.default_rng(seed).permutation(len(keys))
-    held_out = [max(1, round(share * len(keys))) for share in shares[1:]]
-    ends = np.cumsum([len(keys) - sum(held_out), *held_out])
-    ground = {
-        split: [found[keys[i]] for i in sorted(order[start:end])]
-        for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False)
-    }
+    validation, test = held_out(len(keys))
+    parts = np.split(order, [len(keys) - validation - test, len(keys) - test])
+    ground = {split: [found[keys[i]] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
     refuse_overlap(ground)
     return ground
+
+
+def held_out(count):
+    """How many of so many blocks or cells validate, and how many test: 10 % and 20 %, at least one."""
+    return max(1, round(0.1 * count)), max(1, round(0.2 * count))
 
 
 def refuse_overlap(ground):
@@ -83,13 +84,9 @@ def refuse_overlap(ground):
 
 
 def outlines(scenes):
-    """Points along the edges of scenes, in the coordinates of the first.
+    """Points along the edges of scenes, x and y in the coordinates of the first: float64 (scenes, 16, 2).
 
-    Args:
-        scenes: list of Scene with a transform, and all or none with a CRS.
-
-    Returns:
-        float64 (scenes, 16, 2), x and y; in between, what is straight in one CRS is bent in another.
+    All have a transform, and all or none a CRS. Not only the corners: what is straight in one CRS is bent in another.
     """
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
     ring = np.concatenate([np.linspace(a, b, 4, endpoint=False) for a, b in zip(corners, corners[1:], strict=False)])
@@ -110,12 +107,11 @@ def _share_ground(outline, other, slack):
     return bool(((a.min(axis=0) < b.max(axis=0) - slack) & (b.min(axis=0) < a.max(axis=0) - slack)).all())
 
 
-def value_range(scenes, percentiles=(0.5, 99.5)):
-    """The range of each band that a network sees as 0 to 1: robust to a few extreme pixels.
+def value_range(scenes):
+    """The range of each band that a network sees as 0 to 1: the percentiles 0.5 and 99.5, robust to extreme pixels.
 
     Args:
         scenes: list of Scene with equal bands; pass *training* ground only, or the test leaks into the model.
-        percentiles: of the lower and the upper end.
 
     Returns:
         tuple of (low, high) per band, in the unit of the pixels.
@@ -125,7 +121,7 @@ def value_range(scenes, percentiles=(0.5, 99.5)):
     """
     step = max(1, int(np.sqrt(sum(scene.height * scene.width for scene in scenes) / 5e6)))
     values = np.concatenate([scene.pixels[::step, ::step].reshape(-1, len(scene.bands)) for scene in scenes])
-    ranges = np.nanpercentile(values, percentiles, axis=0).T
+    ranges = np.nanpercentile(values, (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not high > low:
             raise ValueError(f"band {band} is {low:g} everywhere on the training ground: leave it out of `bands`")

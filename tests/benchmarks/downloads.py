@@ -47,9 +47,9 @@ def main():
             f"+{lots - few:.1f} MB", "< 20 MB", lots - few < 20,
         )  # fmt: skip
         with data_elsewhere() as folder:
-            fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+            fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)))
             start = time.perf_counter()
-            again = fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+            again = fetch(tiles(url, 1000), folder, Client(Policy(CONNECTIONS, None)))
             took = time.perf_counter() - start
         report(
             f"a finished job of 1,000 tiles, again ({took:.1f} s)",
@@ -84,7 +84,7 @@ def tiles_per_s(url, count, connections):
 
     with data_elsewhere() as folder:
         items = (Item(item.name, item.url, item.row, size_px=item.size_px, accept=note) for item in tiles(url, count))
-        summary = fetch(items, folder, Client(Policy(connections, None)), progress=False)
+        summary = fetch(items, folder, Client(Policy(connections, None)))
     assert summary.fetched == count, summary
     return (count - 1) / (max(moments) - min(moments))
 
@@ -147,7 +147,7 @@ def fetch_and_weigh(url, count):
     import resource  # of Linux and macOS; Windows has no such count
 
     with data_elsewhere() as folder:
-        fetch(tiles(url, count), folder, Client(Policy(CONNECTIONS, None)), progress=False)
+        fetch(tiles(url, count), folder, Client(Policy(CONNECTIONS, None)))
     unit = 1e6 if sys.platform == "darwin" else 1e3
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 

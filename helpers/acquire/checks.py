@@ -1,0 +1,62 @@
+"""Whether what came from the network is what was asked for: a server may send a page of HTML, or half an image."""
+
+import io
+import re
+
+from helpers.acquire.client import read_json
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000")  # Pillow would start other programs for some
+MAX_PIXELS = 50_000_000  # of an image, by the size that it declares; checked before it is decoded
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def check(data, kind, size_px=None):
+    """The bytes of a file; a ValueError says what they are instead.
+
+    Args:
+        data: bytes.
+        kind: "image", "json" or "file", which is anything but a page of HTML.
+        size_px: (width, height) that an image must have; None: any.
+    """
+    if not data or (kind != "json" and re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE)):
+        raise ValueError("an HTML page in place of the file" if data else "an empty file")
+    if kind == "json":
+        read_json(data)
+    elif kind == "image":
+        _check_image(data, size_px)
+    return data
+
+
+def _check_image(data, size_px):
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(*image.size, size_px)
+            image.verify()  # the checksum of a PNG; `load` has all rows before it meets that
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
+        if not data.startswith(TIFF_STARTS):
+            raise ValueError(f"a damaged image, or none ({type(error).__name__})") from None
+        _check_geotiff(data, size_px)
+
+
+def _check_geotiff(data, size_px):
+    """A TIFF of bands or a type that Pillow does not know."""
+    import rasterio
+
+    try:
+        with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as image:
+            _check_size(image.width, image.height, size_px)
+            for band in image.indexes:
+                image.read(band)
+    except rasterio.errors.RasterioError as error:
+        raise ValueError(f"a damaged GeoTIFF ({type(error).__name__})") from None
+
+
+def _check_size(width, height, size_px):
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"an image that declares more than {MAX_PIXELS} pixels")
+    if size_px and (width, height) != tuple(size_px):
+        raise ValueError(f"an image of {width} x {height} px, expected {size_px[0]} x {size_px[1]}")
