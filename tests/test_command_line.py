@@ -35,7 +35,7 @@ def environment(project):
     return os.environ | {f"SATELLITE_NOTEBOOKS_{name}": str(folder) for name, folder in folders.items()}
 
 
-# --- what is loaded, and how long it takes
+# --- what is loaded
 
 
 def test_help_loads_nothing_heavy():
@@ -49,16 +49,15 @@ def test_help_loads_nothing_heavy():
         assert last == "0" and text[0].startswith("usage: python -m helpers")
 
 
-def test_the_data_side_loads_in_under_half_a_second():
-    """Processor time, so that what else the machine does has no part in it; the best of three."""
+def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
+    """What is loaded decides how long it takes, on any machine; `make bench` has the time, over that of these two."""
     code = (
-        "import sys, time\nbegin = time.process_time()\n"
+        "import sys, numpy, rasterio\nbefore = set(sys.modules)\n"
         "import helpers, helpers.scenes, helpers.acquire.packs, helpers.metrics, helpers.show, helpers.runs\n"
-        "print(time.process_time() - begin, *({'tensorflow', 'keras'} & set(sys.modules)))"
+        "more = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
+        "print(*(name for name in more if not name.startswith('_')))"
     )
-    answers = [python(code).split() for _ in range(3)]
-    assert all(len(answer) == 1 for answer in answers), f"{answers[0][1:]} was loaded"
-    assert min(float(answer[0]) for answer in answers) < 0.5
+    assert set(python(code).split()) <= {"helpers", "rasterio", "yaml"}
 
 
 # --- bad input

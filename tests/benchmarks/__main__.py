@@ -41,6 +41,9 @@ def main():
     command = [sys.executable, "-m", "tests.benchmarks", "article"]
     done = subprocess.run(command, cwd=paths.ROOT, env=bare_environment(), capture_output=True, text=True, check=True)
     rates["the article's pipeline (images/s)"] = json.loads(done.stdout.splitlines()[-1])
+    rates["loading NumPy and rasterio (1/s)"] = loading("numpy, rasterio")
+    data_side = "helpers.scenes, helpers.acquire.packs, helpers.metrics, helpers.show, helpers.runs"
+    rates["loading the data side of helpers, with them (1/s)"] = loading(data_side)
     report(rates, chosen, batch[0].shape[-1])
 
 
@@ -52,6 +55,13 @@ def article():
         lambda: article_batches(ground, value_range), output_signature=(tf.TensorSpec(shape), tf.TensorSpec(shape))
     )
     print(json.dumps(measured({"article": Training(batches, "float32")})["article"]))
+
+
+def loading(modules):
+    """How often a second modules could be imported: processor time in a process of its own, the best of five."""
+    code = f"import time; begin = time.process_time(); import {modules}; print(time.process_time() - begin)"
+    command = [sys.executable, "-c", code]
+    return 1 / min(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(5))
 
 
 def bare_environment():
@@ -163,6 +173,9 @@ def report(rates, precision, bands):
     ratios = {
         "real pipeline / data in memory": (real / memory, 0.95),
         "real pipeline / the article's pipeline": (real / rates["the article's pipeline (images/s)"], 1.5),
+        "loading the data side / NumPy and rasterio alone": (
+            rates["loading the data side of helpers, with them (1/s)"] / rates["loading NumPy and rasterio (1/s)"], 0.5,
+        ),
         f"training arithmetic ({precision}) / float32 matrix product": (
             memory * training_gflop(bands) / rates["matrix product, float32 (GFLOP/s)"], 0.85,
         ),
