@@ -288,7 +288,6 @@ def test_what_many_ask_for_at_once_is_drawn_once(server, monkeypatch):
 
 def test_pystac_client_finds_items_by_place_time_and_cloud(server):
     client = pystac_client.Client.open(f"{server.url}/earth_search/v1")
-    assert {one.id for one in client.get_collections()} == {"sentinel-2-l2a", "landsat-c2-l2"}
     search = client.search(collections=["landsat-c2-l2"], bbox=(-107, 40, -106, 41), limit=1, max_items=9)
     found = list(search.items())
     assert len(found) == search.matched() == len({item.id for item in found}) == 4  # four pages
@@ -299,7 +298,7 @@ def test_pystac_client_finds_items_by_place_time_and_cloud(server):
     (item,) = client.search(intersects=point).items()
     assert item.collection_id == "sentinel-2-l2a" and item.datetime.date().isoformat() == "2017-02-16"
     assert item.properties["earthsearch:boa_offset_applied"] is False and len(item.assets) == 13
-    assert client.get_collection("sentinel-2-l2a").get_item(item.id).id == item.id
+    assert requests.get(item.get_self_href(), timeout=60).json()["id"] == item.id
     assert not list(client.search(bbox=(0, 0, 1, 1)).items())
     bad = requests.post(f"{server.url}/earth_search/v1/search", json={"limit": 0}, timeout=60)
     assert bad.status_code == 400

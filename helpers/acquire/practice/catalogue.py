@@ -26,8 +26,7 @@ def items():
     """Dict from id to Item: what the catalogue holds, latest first."""
     sentinel, series = packs.catalogue()["sentinel2_brandenburg"], packs.catalogue()["landsat_timeseries"]
     facts = {
-        "platform": "sentinel-2a", "constellation": "sentinel-2", "instruments": ["msi"], "grid:code": "MGRS-33UUU",
-        "processing:level": "L1C", "s2:processing_baseline": "02.04", "earthsearch:boa_offset_applied": False,
+        "platform": "sentinel-2a", "s2:processing_baseline": "02.04", "earthsearch:boa_offset_applied": False,
         "description": "Level 1C, reflectance at the top of the atmosphere, though the collection is one of level 2A",
     }  # fmt: skip
     name, scenes = "S2A_33UUU_20170216_0_L1C", sentinel.scenes.values()
@@ -35,7 +34,7 @@ def items():
     for day in reversed(SERIES):
         name = series.scenes[day]["files"][0].split("/")[0]
         facts = {
-            "platform": f"landsat-{name[2]}", "instruments": ["tm" if name[1] == "T" else "etm+"],
+            "platform": f"landsat-{name[2]}",
             "description": "Reflectance x 10000; cloud cover by Fmask; the time of day is not known",
         }  # fmt: skip
         found[name] = _item(name, "landsat-c2-l2", series, [series.scenes[day]], f"{day}T00:00:00Z", facts)
@@ -52,8 +51,7 @@ def _item(name, collection, pack, scenes, time, facts):
             files[key], dtype, nodata = packs.member_path(pack.name, listed), *_stored(key)
             with rasterio.open(files[key]) as file:
                 assets[key] = {
-                    "type": TIFF, "title": f"{band} of {pack.name}", "gsd": file.res[0],
-                    "roles": ["cloud" if key == "fmask" else "reflectance"],
+                    "type": TIFF, "title": f"{band} of {pack.name}",
                     "proj:shape": file.shape, "proj:transform": list(file.transform),
                     "raster:bands": [{"data_type": dtype, "nodata": nodata}],
                 }  # fmt: skip
@@ -62,10 +60,9 @@ def _item(name, collection, pack, scenes, time, facts):
                     # what Fmask calls cloud; else what is bright in the band for haze, as what looks like cloud is
                     clouded = pixels[pixels != FILL] == CLOUD if key == "fmask" else pixels > 2000
                     cover, crs = round(100 * float(clouded.mean()), 1), file.crs
-                    box, geometry, _ = outlined(file.bounds, crs)
+                    box, geometry = outlined(file.bounds, crs)
     facts = facts | {
-        "datetime": time, "gsd": min(asset["gsd"] for asset in assets.values()), "eo:cloud_cover": cover,
-        "proj:epsg": crs.to_epsg(), "proj:code": crs.to_string(), "credit": pack.credit,
+        "datetime": time, "eo:cloud_cover": cover, "proj:epsg": crs.to_epsg(), "credit": pack.credit,
     }  # fmt: skip
     extensions = [f"https://stac-extensions.github.io/{part}/v1.1.0/schema.json" for part in ("eo", "projection")]
     feature = {
@@ -107,9 +104,8 @@ def _link(request, rel, path="", kind="application/json", **others):
 def _feature(request, name):
     """The Item as GeoJSON, with addresses."""
     feature = items()[name].feature
-    here = f"/collections/{feature['collection']}"
-    files = f"{request.base}/files/stac/{name}"
-    links = [_link(request, "self", f"{here}/items/{name}"), _link(request, "collection", here), _link(request, "root")]
+    files, here = f"{request.base}/files/stac/{name}", f"/collections/{feature['collection']}/items/{name}"
+    links = [_link(request, "self", here), _link(request, "root")]
     assets = {key: asset | {"href": f"{files}/{key}.tif"} for key, asset in feature["assets"].items()}
     return feature | {"links": links, "assets": assets}
 
@@ -117,34 +113,14 @@ def _feature(request, name):
 @route("GET", rf"{STAC}/?")
 def landing(request):
     """The catalogue."""
-    classes = ("core", "collections", "ogcapi-features", "item-search", "item-search#query")
-    links = [_link(request, "self"), _link(request, "root"), _link(request, "data", "/collections"),
-             _link(request, "search", "/search", GEOJSON, method="POST")]  # fmt: skip
+    classes = ("core", "item-search", "item-search#query")
+    search = _link(request, "search", "/search", GEOJSON, method="POST")
     return as_json({
-        "stac_version": "1.0.0", "type": "Catalog", "id": "practice", "title": "Practice", "links": links,
+        "stac_version": "1.0.0", "type": "Catalog", "id": "practice", "title": "Practice",
+        "links": [_link(request, "self"), _link(request, "root"), search],
         "description": "Scenes of the sample packs",
         "conformsTo": [f"https://api.stacspec.org/v1.0.0/{part}" for part in classes],
     })  # fmt: skip
-
-
-@route("GET", rf"{STAC}/collections(/(?P<collection>[\w-]+))?")
-def collections(request):
-    """All collections, or one."""
-    made = {}
-    for name in dict.fromkeys(item.collection for item in items().values()):
-        members = [item for item in items().values() if item.collection == name]
-        west, south, east, north = zip(*(item.feature["bbox"] for item in members), strict=True)
-        box, days = [min(west), min(south), max(east), max(north)], [item.day for item in members]
-        made[name] = {
-            "stac_version": "1.0.0", "type": "Collection", "id": name, "license": "proprietary",
-            "description": f"Practice: {packs.catalogue()[members[0].pack].description}",
-            "links": [_link(request, "self", f"/collections/{name}"), _link(request, "root"),
-                      _link(request, "items", f"/collections/{name}/items", GEOJSON)],
-            "extent": {"spatial": {"bbox": [box]}, "temporal": {"interval": [[min(days), max(days)]]}},
-        }  # fmt: skip
-    if name := request.groups["collection"]:
-        return as_json(made[name]) if name in made else missing("collection")
-    return as_json({"collections": list(made.values()), "links": [_link(request, "root")]})
 
 
 @route("GET", rf"{STAC}/collections/[\w-]+/items/(?P<item>\w+)")

@@ -23,7 +23,7 @@ SUBSCENE_PX, ROWS, COLUMNS = 1000, 3, 6  # of each Landsat scene: 30 km wide, 6 
 WORLD = {"seamlessphoto": "bmng.jpg", "std": "etopo1.jpg", "pale": "shadedrelief.jpg"}
 
 Source = namedtuple("Source", "pixels crs transform zooms")  # uint8 (3, height, width), 0 = no data
-Subscene = namedtuple("Subscene", "scene row column bounds geometry outline")
+Subscene = namedtuple("Subscene", "scene row column bounds geometry")
 
 
 def once(size=None):
@@ -44,7 +44,7 @@ def once(size=None):
 
 @once()
 def source(name):
-    """Source of a Landsat scene, "rocky_mountain", or a layer of the world, which is in plate carrée."""
+    """Source of a Landsat scene, of a sub-scene, of "rocky_mountain", or of a layer of the world."""
     if name in WORLD:
         from PIL import Image
         from rasterio.transform import from_bounds
@@ -57,6 +57,11 @@ def source(name):
         scene = packs.open_scene("rocky_mountain", "image")
         crs, transform, zooms = scene.crs, scene.transform, ROCKY_ZOOMS
         pixels = np.clip(np.nan_to_num(scene.pixels, nan=255), 1, 255)  # what is taken for no data is white snow
+    elif one := subscenes().get(name):
+        whole, size = source(one.scene), SUBSCENE_PX
+        pixels = whole.pixels[:, one.row : one.row + size, one.column : one.column + size]
+        corner = whole.transform @ whole.transform.translation(one.column, one.row)
+        return Source(np.ascontiguousarray(pixels), whole.crs, corner, whole.zooms)
     else:
         scene = packs.open_scene("landsat8_itaipu", name, list(STRETCH))
         crs, transform, zooms = scene.crs, scene.transform, LANDSAT_ZOOMS
@@ -120,32 +125,23 @@ def subscenes():
 
 
 def outlined(bounds, crs):
-    """(west, south, east, north) in degrees, and the outline as GeoJSON in degrees and in metres of EPSG:3857."""
-    from rasterio.warp import transform_geom
+    """(west, south, east, north) in degrees, and the corners as a GeoJSON polygon."""
+    from rasterio.warp import transform_bounds, transform_geom
 
     west, south, east, north = bounds
-    corners = np.array([(west, north), (west, south), (east, south), (east, north), (west, north)])
-    # straight edges are slightly bent in another projection
-    ring = np.concatenate([np.linspace(*ends, 8, endpoint=False) for ends in itertools.pairwise(corners)])
-    polygon = {"type": "Polygon", "coordinates": [[*ring.tolist(), ring[0].tolist()]]}
-    geometry, outline = (transform_geom(crs, other, polygon) for other in ("EPSG:4326", "EPSG:3857"))
-    lons, lats = zip(*geometry["coordinates"][0], strict=True)
-    return (min(lons), min(lats), max(lons), max(lats)), geometry, outline
+    ring = [(west, north), (west, south), (east, south), (east, north), (west, north)]
+    geometry = transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]})
+    return transform_bounds(crs, "EPSG:4326", *bounds), geometry
 
 
 @once(256)
 def subscene_tile(name, zoom, x, y):
     """PNG of a tile of a sub-scene, transparent where that has no data; None where there is no such tile."""
-    from rasterio.features import geometry_mask
-    from rasterio.transform import from_bounds
-
     one, (lowest, native) = subscenes().get(name), LANDSAT_ZOOMS
     if not one or not lowest <= zoom <= native or (x, y, zoom) not in tiles.within(one.bounds, zoom):
         return None
-    colours, size = tile(one.scene, zoom, x, y), (TILE_PX, TILE_PX)
-    grid = from_bounds(*tiles.mercator_bounds((x, y, zoom)), *size)
-    inside = colours.any(-1, keepdims=True) & geometry_mask([one.outline], size, grid, invert=True)[..., None]
-    return encoded(np.concatenate([colours * inside, inside * np.uint8(255)], axis=-1), "PNG")
+    colours = tile(name, zoom, x, y)
+    return encoded(np.concatenate([colours, colours.any(-1, keepdims=True) * np.uint8(255)], axis=-1), "PNG")
 
 
 @once(256)
