@@ -16,13 +16,8 @@ def refused(detail):
     return as_json({"code": "invalid", "detail": detail}, 400)
 
 
-def missing(what):
-    """The same for what there is not."""
-    return as_json({"code": "not_found", "detail": f"no such {what}"}, 404)
-
-
 def route(method, pattern, *, bearer=False, refuse=refused):
-    """Decorator: the function of a Request answers at that path.
+    """Decorator: the function of a Request answers at that path, with None where there is nothing.
 
     Args:
         method, pattern: "GET" or "POST", and a regular expression of the whole path.

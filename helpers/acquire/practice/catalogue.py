@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from helpers import paths
 from helpers.acquire import packs
-from helpers.acquire.practice.answers import extent, fits, missing, overlap, require, route
+from helpers.acquire.practice.answers import extent, fits, overlap, require, route
 from helpers.acquire.practice.imagery import once, outlined
 from helpers.acquire.practice.server import Response, as_json
 
@@ -127,7 +127,7 @@ def landing(request):
 def item(request):
     """One item."""
     name = request.groups["item"]
-    return as_json(_feature(request, name)) if name in items() else missing("item")
+    return as_json(_feature(request, name)) if name in items() else None
 
 
 @route("POST", rf"{STAC}/search")
@@ -157,4 +157,4 @@ def search(request):
 def file(request):
     """File of an item."""
     name, key = request.groups["item"], request.groups["asset"]
-    return Response(cog(name, key), TIFF) if name in items() and key in items()[name].files else missing("asset")
+    return Response(cog(name, key), TIFF) if name in items() and key in items()[name].files else None

@@ -78,7 +78,8 @@ def serve(routes, *, latency_s=0.0, faults=None, seed=0, port=0):
     """Start a server on 127.0.0.1, in threads that end with the program.
 
     Args:
-        routes: list of (method, pattern of the whole path, function of a Request that returns a Response).
+        routes: list of (method, pattern of the whole path, function of a Request that returns a Response, or None:
+            404).
         latency_s: wait before each answer.
         faults: dict from kind (`FAULTS`) to the share of addresses that suffer it at their first request, or to
             (share, number of requests that suffer, None for all).
@@ -203,12 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
                 request.groups = match.groupdict()
                 try:
                     response = function(request)
-                    if isinstance(response.body, Path) and not response.body.is_file():
-                        break
-                    return response
                 except Exception as error:
-                    return as_json({"detail": f"{type(error).__name__}: {error}"}, 500)
-        return as_json({"detail": f"nothing lies at {request.path}"}, 404)
+                    response = as_json({"detail": f"{type(error).__name__}: {error}"}, 500)
+                if response and (not isinstance(response.body, Path) or response.body.is_file()):
+                    return response
+        return as_json({"code": "not_found", "detail": f"nothing lies at {request.path}"}, 404)
 
     def send(self, response, fault=None):
         """Write a Response, spoilt by the fault."""

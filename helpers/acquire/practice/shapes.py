@@ -8,11 +8,11 @@ import hashlib
 import json
 import time
 import uuid
-from math import asin, cos, radians, sin, sqrt
+from math import cos, hypot, radians
 
 from helpers.acquire import packs, tiles
 from helpers.acquire.practice import imagery, views
-from helpers.acquire.practice.answers import extent, fits, missing, overlap, require, route
+from helpers.acquire.practice.answers import extent, fits, overlap, require, route
 from helpers.acquire.practice.server import Response, as_json
 
 TAKEN = "2020-05-18T00:00:00Z"  # of the Landsat scenes; their files do not say the time of day
@@ -30,7 +30,7 @@ def _tile(request, draw, *names):
     """Answer with a tile, which `draw` makes from groups of the path, zoom, x and y."""
     zoom, x, y = (int(request.groups[name]) for name in "zxy")
     data = draw(*(request.groups[name] for name in names), zoom, x, y) if max(x, y) < 2**zoom else None
-    return Response(data, "image/png" if data[:1] == b"\x89" else "image/jpeg") if data else missing("tile")
+    return Response(data, "image/png" if data[:1] == b"\x89" else "image/jpeg") if data else None
 
 
 @route("GET", rf"/tellus_legacy/ASNARO-1/(?P<scene>[\w-]+)/{TILE}\.png", bearer=True)
@@ -107,7 +107,7 @@ def data_search(request):
 def scene_files(request):
     """The one file of a scene."""
     if (name := request.groups["scene"]) not in imagery.subscenes():
-        return missing("scene")
+        return None
     size = imagery.subscene_file(name).stat().st_size
     one = {"id": 1, "name": f"{name}.tif", "size_bytes": size, "mime_type": "image/tiff", "status": "available"}
     return as_json({"results": [one | {"is_downloadable": True}]})
@@ -120,9 +120,7 @@ def _signature(name, until):
 @route("POST", rf"{FILES}1/download-url/", bearer=True)
 def download_url(request):
     """An address that works without a key for some minutes."""
-    if (name := request.groups["scene"]) not in imagery.subscenes():
-        return missing("scene")
-    until = int(time.time()) + DOWNLOAD_S
+    name, until = request.groups["scene"], int(time.time()) + DOWNLOAD_S
     query = f"expires={until}&signature={_signature(name, until)}"
     return as_json({"download_url": f"{request.base}/files/tellus/{name}.tif?{query}"})
 
@@ -151,9 +149,7 @@ def static_map(request):
     x, y = tiles.fractional(lon, lat, zoom := int(asked["z"]))
     left, top = x * imagery.TILE_PX - width / 2, y * imagery.TILE_PX - height / 2
     colours = imagery.mosaic(imagery.part, zoom, left, top, width, height)
-    if not colours.any(-1).all():
-        return missing("imagery")
-    return Response(imagery.encoded(colours, "JPEG"), "image/jpeg")
+    return Response(imagery.encoded(colours, "JPEG"), "image/jpeg") if colours.any(-1).all() else None
 
 
 # --- photos: https://dev.vk.com/method/photos.search and https://commons.wikimedia.org/w/api.php
@@ -163,9 +159,7 @@ def _near(lon, lat, radius_m):
     """Photos within a circle, nearest first."""
 
     def distance_m(one):
-        half = sin(radians(one.lat - lat) / 2) ** 2
-        half += cos(radians(lat)) * cos(radians(one.lat)) * sin(radians(one.lon - lon) / 2) ** 2
-        return 2 * 6_371_000 * asin(sqrt(half))
+        return 111_195 * hypot(one.lat - lat, (one.lon - lon) * cos(radians((one.lat + lat) / 2)))
 
     return sorted((one for one in views.photos() if distance_m(one) <= radius_m), key=distance_m)
 
@@ -182,7 +176,7 @@ def photo(request):
     """A photo, or a smaller one made from it."""
     number, width = int(request.groups["number"]), int(request.groups["width"] or 0)
     if not 1 <= number <= len(views.photos()):
-        return missing("photo")
+        return None
     return Response(views.smaller_photo(number, width) if width else views.photo_file(number), "image/jpeg")
 
 
@@ -213,11 +207,7 @@ def _vk_item(request, one):
             "text": f"{one.title}. {views.described(one)}", "has_tags": False, "sizes": sizes, **place}  # fmt: skip
 
 
-def _commons_error(words):
-    return as_json({"error": {"code": "badvalue", "info": words}})
-
-
-@route("GET", r"/commons/w/api\.php", refuse=_commons_error)
+@route("GET", r"/commons/w/api\.php", refuse=lambda words: as_json({"error": {"code": "badvalue", "info": words}}))
 def commons_query(request):
     """Files within a circle; coordinates come in several answers where `colimit` is small."""
     asked, agent = {"ggslimit": "10", "colimit": "10", **request.query}, request.headers.get("User-Agent", "")
@@ -239,10 +229,10 @@ def commons_query(request):
             page["imageinfo"] = [_image_info(request, one, int(asked.get("iiurlwidth", 0)))]
         pages[str(page["pageid"])] = page
     answer = {"query": {"pages": pages}} if pages else {}
-    if "coordinates" in wanted and start + part < len(found):
-        more = {"cocontinue": f"{start + part}|{90_000_000 + found[start + part].number}", "continue": "||imageinfo"}
-        return as_json({"continue": more} | answer)
-    return as_json({"batchcomplete": ""} | answer)
+    if "coordinates" not in wanted or start + part >= len(found):
+        return as_json({"batchcomplete": ""} | answer)
+    more = {"cocontinue": f"{start + part}|{90_000_000 + found[start + part].number}", "continue": "||imageinfo"}
+    return as_json({"continue": more} | answer)
 
 
 def _image_info(request, one, width):
