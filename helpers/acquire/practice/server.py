@@ -80,10 +80,7 @@ def serve(routes, *, latency_s=0.0, faults=None, seed=0, port=0):
     Args:
         routes: list of (method, pattern of the whole path, function of a Request that returns a Response, or None:
             404).
-        latency_s: wait before each answer.
-        faults: dict from kind (`FAULTS`) to the share of addresses that suffer it at their first request, or to
-            (share, number of requests that suffer, None for all).
-        seed: of the choice of addresses.
+        latency_s, faults, seed: as of `practice.start`.
         port: to listen on, if it is free; 0, or where it is not: any.
 
     Returns:
