@@ -22,7 +22,6 @@ STRETCH = {"red": (5950, 9050), "green": (6640, 8700), "blue": (7380, 8900)}
 SUBSCENE_PX, ROWS, COLUMNS = 1000, 3, 6  # of each Landsat scene: 30 km wide, 6 km or more from one to the next
 WORLD = {"seamlessphoto": "bmng.jpg", "std": "etopo1.jpg", "pale": "shadedrelief.jpg"}
 
-Source = namedtuple("Source", "pixels crs transform zooms")  # uint8 (3, height, width), 0 = no data
 Subscene = namedtuple("Subscene", "scene row column bounds geometry")
 
 
@@ -42,33 +41,39 @@ def once(size=None):
     return decorate
 
 
-@once()
+@once(12)
 def source(name):
-    """Source of a Landsat scene, of a sub-scene, of "rocky_mountain", or of a layer of the world."""
+    """(MemoryFile, lowest zoom, native zoom) of a Landsat scene, a sub-scene, "rocky_mountain", or a world layer.
+
+    The file is a GeoTIFF of red, green, blue, uint8, 0 = no data; every thread opens it for itself.
+    """
+    from rasterio import MemoryFile
+    from rasterio.transform import from_bounds
+
     if name in WORLD:
         from PIL import Image
-        from rasterio.transform import from_bounds
 
         with Image.open(packs.member_path("blue_marble", WORLD[name])) as picture:
             picture.draft("RGB", (5400, 2700))  # reads a larger JPEG at half its size, which is four times faster
             pixels = np.maximum(np.asarray(picture.convert("RGB")), 1)
         crs, transform, zooms = "EPSG:4326", from_bounds(-180, -90, 180, 90, *pixels.shape[1::-1]), WORLD_ZOOMS
     elif name == "rocky_mountain":
-        scene = packs.open_scene("rocky_mountain", "image")
-        crs, transform, zooms = scene.crs, scene.transform, ROCKY_ZOOMS
+        scene, zooms = packs.open_scene("rocky_mountain", "image"), ROCKY_ZOOMS
         pixels = np.clip(np.nan_to_num(scene.pixels, nan=255), 1, 255)  # what is taken for no data is white snow
-    elif one := subscenes().get(name):
-        whole, size = source(one.scene), SUBSCENE_PX
-        pixels = whole.pixels[:, one.row : one.row + size, one.column : one.column + size]
-        corner = whole.transform @ whole.transform.translation(one.column, one.row)
-        return Source(np.ascontiguousarray(pixels), whole.crs, corner, whole.zooms)
+        crs, transform = scene.crs, scene.transform
     else:
-        scene = packs.open_scene("landsat8_itaipu", name, list(STRETCH))
-        crs, transform, zooms = scene.crs, scene.transform, LANDSAT_ZOOMS
+        one, zooms = subscenes().get(name), LANDSAT_ZOOMS
+        scene = packs.open_scene("landsat8_itaipu", one.scene if one else name, list(STRETCH))
+        scene = scene.cut(one.row, one.column, SUBSCENE_PX, SUBSCENE_PX) if one else scene
         low, high = np.array(list(STRETCH.values()), "float32").T
         pixels = np.clip(np.rint((scene.pixels - low) / (high - low) * 254 + 1), 1, 255)
         pixels = np.where(scene.valid[..., None], pixels, 0)
-    return Source(np.ascontiguousarray(np.moveaxis(pixels.astype("uint8"), -1, 0)), crs, transform, zooms)
+        crs, transform = scene.crs, scene.transform
+    memory, (height, width, count) = MemoryFile(), pixels.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": "uint8", "nodata": 0}
+    with memory.open(**profile, crs=crs, transform=transform, tiled=True) as file:
+        file.write(np.moveaxis(pixels.astype("uint8"), -1, 0))
+    return memory, *zooms
 
 
 def part(name, zoom, left, top, width, height):
@@ -77,18 +82,17 @@ def part(name, zoom, left, top, width, height):
     `left`, `top` count pixels of that zoom (floats) from the north-west corner of the whole map.
     """
     from rasterio.transform import from_origin
-    from rasterio.warp import Resampling, reproject
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import Resampling
 
-    pixels, crs, transform, (lowest, native) = source(name)
-    result = np.zeros((3, height, width), "uint8")
-    if lowest <= zoom <= native:
-        pixel, half = tiles.CIRCUMFERENCE_M / TILE_PX / 2**zoom, tiles.CIRCUMFERENCE_M / 2
-        reproject(
-            pixels, result, src_crs=crs, src_transform=transform, src_nodata=0, dst_crs="EPSG:3857",
-            dst_transform=from_origin(left * pixel - half, half - top * pixel, pixel, pixel),
-            resampling=Resampling.bilinear if zoom == native else Resampling.average,
-        )  # fmt: skip
-    return np.moveaxis(result, 0, -1)
+    memory, lowest, native = source(name)
+    if not lowest <= zoom <= native:
+        return np.zeros((height, width, 3), "uint8")
+    pixel, half = tiles.CIRCUMFERENCE_M / TILE_PX / 2**zoom, tiles.CIRCUMFERENCE_M / 2
+    grid = {"transform": from_origin(left * pixel - half, half - top * pixel, pixel, pixel), "crs": "EPSG:3857"}
+    how = Resampling.bilinear if zoom == native else Resampling.average
+    with memory.open() as file, WarpedVRT(file, **grid, width=width, height=height, resampling=how) as on_grid:
+        return np.moveaxis(on_grid.read(), 0, -1)
 
 
 @once(256)
