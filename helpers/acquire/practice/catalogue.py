@@ -33,10 +33,8 @@ def items():
     found = {name: _item(name, "sentinel-2-l2a", sentinel, scenes, "2017-02-16T10:21:01Z", facts)}
     for day in reversed(SERIES):
         name = series.scenes[day]["files"][0].split("/")[0]
-        facts = {
-            "platform": f"landsat-{name[2]}",
-            "description": "Reflectance x 10000; cloud cover by Fmask; the time of day is not known",
-        }  # fmt: skip
+        known = "Reflectance x 10000; cloud cover by Fmask; the time of day is not known"
+        facts = {"platform": f"landsat-{name[2]}", "description": known}
         found[name] = _item(name, "landsat-c2-l2", series, [series.scenes[day]], f"{day}T00:00:00Z", facts)
     return found
 
@@ -61,9 +59,7 @@ def _item(name, collection, pack, scenes, time, facts):
                     clouded = pixels[pixels != FILL] == CLOUD if key == "fmask" else pixels > 2000
                     cover, crs = round(100 * float(clouded.mean()), 1), file.crs
                     box, geometry = outlined(file.bounds, crs)
-    facts = facts | {
-        "datetime": time, "eo:cloud_cover": cover, "proj:epsg": crs.to_epsg(), "credit": pack.credit,
-    }  # fmt: skip
+    facts |= {"datetime": time, "eo:cloud_cover": cover, "proj:epsg": crs.to_epsg(), "credit": pack.credit}
     extensions = [f"https://stac-extensions.github.io/{part}/v1.1.0/schema.json" for part in ("eo", "projection")]
     feature = {
         "type": "Feature", "stac_version": "1.0.0", "stac_extensions": extensions, "id": name, "properties": facts,

@@ -233,25 +233,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        if fault in ("reset", "stall", "truncated"):
+            body = body[: len(body) // 2]
+        step = 1 if fault == "drip" else max(1, len(body))
         try:
-            if fault == "drip":
-                for place in range(len(body)):
-                    self.write(body[place : place + 1])
-                    if self.server.stopping.wait(0.02):
-                        return
-            elif fault in ("reset", "stall", "truncated"):
-                self.write(body[: len(body) // 2])
-                if fault == "stall":
-                    self.server.stopping.wait(60)
-            else:
-                self.write(body)
+            for place in range(0, len(body), step):
+                self.wfile.write(body[place : place + step])
+                self.wfile.flush()
+                self.server.stopping.wait({"drip": 0.02, "stall": 60}.get(fault, 0))
         except OSError:  # the client has gone
             self.close_connection = True
-
-    def write(self, data):
-        """Send at once."""
-        self.wfile.write(data)
-        self.wfile.flush()
 
     def part_of(self, path, headers):
         """(status, body, headers) of a file, or of the range of it that is asked for."""
