@@ -1,5 +1,6 @@
 """An HTTP server on this machine that can misbehave as real ones do, for practice and for tests."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -119,7 +120,7 @@ class Server(ThreadingHTTPServer):
         self.latency_s, self.faults, self.seed = latency_s, faults, seed
         self.requests, self.connections, self.keys_seen, self.headers_seen = 0, 0, set(), set()
         self.lock, self.stopping, self.suffered = threading.Lock(), threading.Event(), Counter()
-        self.handed_over, self.elsewhere = {}, None
+        self.sockets, self.handed_over, self.elsewhere = set(), {}, None
         if "redirect" in faults:
             self.elsewhere = serve([("GET", r"/(?P<name>\w+)", lambda to: self.handed_over[to.groups["name"]])])
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -132,10 +133,13 @@ class Server(ThreadingHTTPServer):
         self.stop()
 
     def stop(self):
-        """End it; connections that are still open get no answer any more."""
+        """End it, with all its connections."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
+        for connection in list(self.sockets):
+            with contextlib.suppress(OSError):  # it has gone already
+                connection.shutdown(socket.SHUT_RDWR)
         if self.elsewhere:
             self.elsewhere.stop()
 
@@ -150,12 +154,14 @@ class Server(ThreadingHTTPServer):
         return None
 
     def process_request(self, request, client_address):
-        """Count a connection, and hand it to a thread."""
+        """Hand a new connection to a thread."""
         self.connections += 1
+        self.sockets.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request):
         """Close without a farewell, so that a fault can be a reset."""
+        self.sockets.discard(request)
         self.close_request(request)
 
     def handle_error(self, request, client_address):
@@ -176,9 +182,6 @@ class _Handler(BaseHTTPRequestHandler):
         address = f"{parts.path}?{urlencode({name: query[name] for name in query if name not in KEY_PARAMETERS})}"
         keys = [query[name] for name in query if name in KEY_PARAMETERS]
         keys += self.headers.get("Authorization", "").split()[-1:]
-        if server.stopping.is_set():
-            self.close_connection = True
-            return
         with server.lock:
             server.requests += 1
             server.keys_seen |= {hashlib.sha256(key.encode()).hexdigest() for key in keys}
