@@ -1,10 +1,10 @@
 """What all the providers' shapes on the practice server share: their routes, refusals, and comparisons."""
 
-import json
 import operator
 import re
 
 from helpers.acquire.practice.server import as_json
+from helpers.acquire.providers.provider import geometry_bounds
 
 ROUTES = []  # (method, pattern of the whole path, function), as `server.serve` takes them
 COMPARE = {"eq": operator.eq, "neq": operator.ne, "lt": operator.lt, "lte": operator.le, "gt": operator.gt,
@@ -48,14 +48,11 @@ def require(holds, words):
 
 
 def overlap(one, other):
-    """Whether two boxes touch."""
+    """Whether two boxes touch; a GeoJSON geometry counts as its box, None as the whole Earth."""
+    if not other:
+        return True
+    other = geometry_bounds(other, "the request") if isinstance(other, dict) else other
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
-
-
-def extent(geometry):
-    """(west, south, east, north) of a GeoJSON geometry of any depth."""
-    numbers = [float(number) for number in re.findall(r"-?\d[\d.e+-]*", json.dumps(geometry["coordinates"]))]
-    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
 def fits(facts, query):

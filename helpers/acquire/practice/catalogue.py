@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from helpers import paths
 from helpers.acquire import packs
-from helpers.acquire.practice.answers import extent, fits, overlap, require, route
+from helpers.acquire.practice.answers import fits, overlap, require, route
 from helpers.acquire.practice.imagery import once, outlined
 from helpers.acquire.practice.server import Response, as_json
 
@@ -128,19 +128,18 @@ def item(request):
 
 @route("POST", rf"{STAC}/search")
 def search(request):
-    """Items, latest first; a link leads to the next page. A polygon counts as its bounding box."""
+    """Items, latest first; a link leads to the next page."""
     asked = json.loads(request.body or b"{}")
     limit, start, box = asked.get("limit", 10), asked.get("start", 0), asked.get("bbox")
     require(1 <= limit <= 10_000, f"limit {limit}: expected 1 to 10000")
     require(not box or len(box) == 4 and box[1] <= box[3], f"bbox {box}: expected west, south, east, north")
-    box = box or asked.get("intersects") and extent(asked["intersects"])
     first, _, last = (asked.get("datetime") or "../..").partition("/")
-    last = last or first
+    times = {how: time for how, time in (("gte", first), ("lte", last or first)) if time != ".."}
+    query = {**(asked.get("query") or {}), "datetime": times}
     found = [
         _feature(request, name) for name, item in items().items()
         if item.collection in (asked.get("collections") or [item.collection])
-        and (not box or overlap(item.feature["bbox"], box)) and fits(item.feature["properties"], asked.get("query"))
-        and (first == ".." or item.day >= first) and (last == ".." or item.day <= last)
+        and overlap(item.feature["bbox"], box or asked.get("intersects")) and fits(item.feature["properties"], query)
     ]  # fmt: skip
     page, links = found[start : start + limit], []
     if start + limit < len(found):

@@ -1,6 +1,6 @@
 """The addresses and answers of Tellus, of the sources of tiles and of photos, over the imagery of the sample packs.
 
-A polygon in a search counts as its bounding box. Sources: the providers' public documentation; see each section.
+Sources: the providers' public documentation; see each section.
 """
 
 import functools
@@ -12,7 +12,7 @@ from math import cos, hypot, radians
 
 from helpers.acquire import packs, tiles
 from helpers.acquire.practice import imagery, views
-from helpers.acquire.practice.answers import extent, fits, overlap, require, route
+from helpers.acquire.practice.answers import fits, overlap, require, route
 from helpers.acquire.practice.server import Response, as_json
 
 TAKEN = "2020-05-18T00:00:00Z"  # of the Landsat scenes; their files do not say the time of day
@@ -91,7 +91,7 @@ def data_search(request):
         {"type": "Feature", "id": name, "dataset_id": DATASET, "geometry": one.geometry, "properties": known}
         for name, one in imagery.subscenes().items()
         if DATASET in (asked.get("datasets") or [DATASET])
-        and (not asked.get("intersects") or overlap(one.bounds, extent(asked["intersects"])))
+        and overlap(one.bounds, asked.get("intersects"))
         and fits(known := facts | {"tellus:name": name}, asked.get("query"))
     ]  # fmt: skip
     for order in reversed(asked.get("sortby", [])):
