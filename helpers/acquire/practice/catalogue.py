@@ -18,7 +18,7 @@ TIFF, GEOJSON = "image/tiff; application=geotiff; profile=cloud-optimized", "app
 SERIES = ("2010-07-14", "2010-07-30", "2011-08-02", "2011-08-18")  # clear, cloudy; cloudy, clear: 16 days apart
 CLOUD, FILL = 4, 255  # of Fmask, which has 0 land, 1 water, 2 shadow, 3 snow besides
 
-Item = namedtuple("Item", "collection pack day cloud_cover files feature")  # `files`: dict from asset to path
+Item = namedtuple("Item", "feature files")  # GeoJSON without addresses, and a dict from asset to path
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def _item(name, collection, pack, scenes, time, facts):
         "type": "Feature", "stac_version": "1.0.0", "stac_extensions": extensions, "id": name, "properties": facts,
         "collection": collection, "bbox": list(box), "geometry": geometry, "assets": assets,
     }  # fmt: skip
-    return Item(collection, pack.name, time, cover, files, feature)
+    return Item(feature, files)
 
 
 def _stored(key):
@@ -138,7 +138,7 @@ def search(request):
     query = {**(asked.get("query") or {}), "datetime": times}
     found = [
         _feature(request, name) for name, item in items().items()
-        if item.collection in (asked.get("collections") or [item.collection])
+        if item.feature["collection"] in (asked.get("collections") or [item.feature["collection"]])
         and overlap(item.feature["bbox"], box or asked.get("intersects")) and fits(item.feature["properties"], query)
     ]  # fmt: skip
     page, links = found[start : start + limit], []

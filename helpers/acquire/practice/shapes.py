@@ -165,10 +165,10 @@ def _near(lon, lat, radius_m):
 
 
 def _sized(request, one, width, whole=True):
-    """(address, width, height) of a photo made as wide as that; not wider than it is, then as it is if `whole`."""
+    """Address and size of a photo made as wide as that; not wider than it is, then as it is if `whole`."""
     part, width = "" if whole and width >= one.size_px[0] else "{}px-", min(width, one.size_px[0])
     address = f"{request.base}/files/photos/{part.format(width)}{one.number:02}.jpg"
-    return address, width, round(width * one.size_px[1] / one.size_px[0])
+    return {"url": address, "width": width, "height": round(width * one.size_px[1] / one.size_px[0])}
 
 
 @route("GET", r"/files/photos/((?P<width>\d{2,3})px-)?(?P<number>\d\d)\.jpg")
@@ -200,8 +200,8 @@ def vk_search(request):
 
 
 def _vk_item(request, one):
-    sizes = [{"type": kind, **dict(zip(("url", "width", "height"), _sized(request, one, width, False), strict=True))}
-             for kind, width in (("s", 75), ("m", 130), ("x", 604), ("y", 807))]  # fmt: skip
+    widths = {"s": 75, "m": 130, "x": 604, "y": 807}
+    sizes = [{"type": kind} | _sized(request, one, width, whole=False) for kind, width in widths.items()]
     place = {} if one.defect == "unplaced" else {"lat": one.lat, "long": one.lon}
     return {"id": 457_239_000 + one.number, "album_id": -7, "owner_id": 1, "date": int(one.time.timestamp()),
             "text": f"{one.title}. {views.described(one)}", "has_tags": False, "sizes": sizes, **place}  # fmt: skip
@@ -237,9 +237,9 @@ def commons_query(request):
 
 def _image_info(request, one, width):
     page = f"{request.base}/commons/wiki/File:{one.title.replace(' ', '_')}.jpg"
-    info = {"url": _sized(request, one, one.size_px[0])[0], "descriptionurl": page}
+    info = {"url": _sized(request, one, one.size_px[0])["url"], "descriptionurl": page}
     if width:
-        info |= zip(("thumburl", "thumbwidth", "thumbheight"), _sized(request, one, width), strict=True)
+        info |= {f"thumb{name}": value for name, value in _sized(request, one, width).items()}
     artist = "NASA" if one.defect == "face" else f"rendered from {packs.credits(['rocky_mountain'])[0]}"
     facts = {
         "DateTimeOriginal": f"{one.time:%Y-%m-%d %H:%M:%S}", "ImageDescription": f"<p>{views.described(one)}</p>",
