@@ -95,7 +95,6 @@ def part(name, zoom, left, top, width, height):
         return np.moveaxis(on_grid.read(), 0, -1)
 
 
-@once(256)
 def tile(name, zoom, x, y):
     """The part of a source that a tile shows."""
     return part(name, zoom, x * TILE_PX, y * TILE_PX, TILE_PX, TILE_PX)
