@@ -7,7 +7,6 @@ Nothing is opened or drawn before it is asked for, and nothing is drawn twice. F
 import functools
 import io
 import itertools
-import math
 import threading
 from collections import namedtuple
 
@@ -22,12 +21,8 @@ LANDSAT_ZOOMS, ROCKY_ZOOMS, WORLD_ZOOMS = (8, 12), (8, 10), (0, 4)  # lowest, na
 STRETCH = {"red": (5950, 9050), "green": (6640, 8700), "blue": (7380, 8900)}
 SUBSCENE_PX, ROWS, COLUMNS = 1000, 3, 6  # of each Landsat scene: 30 km wide, 6 km or more from one to the next
 WORLD = {"seamlessphoto": "bmng.jpg", "std": "etopo1.jpg", "pale": "shadedrelief.jpg"}
-SERIES = ("2010-07-14", "2010-07-30", "2011-08-02", "2011-08-18")  # clear, cloudy; cloudy, clear: 16 days apart
-CLOUD, FILL = 4, 255  # of Fmask, which has 0 land, 1 water, 2 shadow, 3 snow besides
 
-Subscene = namedtuple("Subscene", "scene row column bounds geometry outline")
-Item = namedtuple("Item", "collection pack day facts cloud_cover bounds geometry assets")
-Asset = namedtuple("Asset", "scene band pixel_size_m shape transform crs dtype nodata")
+Subscene = namedtuple("Subscene", "scene row column bounds geometry")
 
 
 def once(size=None):
@@ -46,98 +41,71 @@ def once(size=None):
     return decorate
 
 
-class Pyramid:
-    """An image in Web Mercator, at its own zoom and lower ones; 0 = no data.
+@once(12)
+def source(name):
+    """(MemoryFile, lowest zoom, native zoom) of a Landsat scene, a sub-scene, "rocky_mountain", or a world layer.
 
-    Args:
-        image: uint8 (height, width, bands).
-        left, top: its first pixel, counted from the north-west corner of the whole map.
-        zooms: lowest, own; `left`, `top`, width and height are multiples of 2 ** (own - lowest).
+    The file is a GeoTIFF of red, green, blue, uint8, 0 = no data; every thread opens it for itself.
     """
+    from rasterio import MemoryFile
+    from rasterio.transform import from_bounds
 
-    def __init__(self, image, left, top, zooms):
-        self.levels = {zooms[1]: (left, top, image)}
-        for lower in range(zooms[1] - 1, zooms[0] - 1, -1):
-            left, top, finer = self.levels[lower + 1]
-            self.levels[lower] = (left // 2, top // 2, _halved(finer))
+    if name in WORLD:
+        from PIL import Image
 
-    def cut(self, zoom, left, top, width, height):
-        """uint8 (height, width, bands) from a pixel of the whole map on; 0 where there is nothing, or no such zoom."""
-        first_left, first_top, image = self.levels.get(zoom, (0, 0, np.zeros((1, 1, 3), "uint8")))
-        rows, columns = np.arange(top, top + height) - first_top, np.arange(left, left + width) - first_left
-        inside = [(index >= 0) & (index < size) for index, size in zip((rows, columns), image.shape, strict=False)]
-        part = image[np.clip(rows, 0, image.shape[0] - 1)[:, None], np.clip(columns, 0, image.shape[1] - 1)]
-        return part * (inside[0][:, None] & inside[1])[..., None]
-
-    def tile(self, zoom, x, y):
-        """The same for a tile."""
-        return self.cut(zoom, x * TILE_PX, y * TILE_PX, TILE_PX, TILE_PX)
-
-
-def _halved(image):
-    """Means of 2 x 2 pixels, of those with data where at least two have."""
-    height, width, bands = image.shape
-    blocks = image.reshape(height // 2, 2, width // 2, 2, bands)
-    count = (blocks > 0).sum((1, 3), dtype="uint16")
-    mean = (blocks.sum((1, 3), dtype="uint16") + count // 2) // np.maximum(count, 1)
-    return np.where(count > 1, mean, 0).astype("uint8")
-
-
-@once()
-def landsat(name):
-    """Pyramid of a Landsat scene: red, green, blue by one fixed linear stretch."""
-    scene = packs.open_scene("landsat8_itaipu", name, list(STRETCH))
-    low, high = np.array(list(STRETCH.values()), "float32").T
-    image = np.clip(np.rint((scene.pixels - low) / (high - low) * 254 + 1), 1, 255)
-    return _pyramid(scene, np.where(scene.valid[..., None], image, 0), LANDSAT_ZOOMS)
+        with Image.open(packs.member_path("blue_marble", WORLD[name])) as picture:
+            picture.draft("RGB", (5400, 2700))  # reads a larger JPEG at half its size, which is four times faster
+            pixels = np.maximum(np.asarray(picture.convert("RGB")), 1)
+        crs, transform, zooms = "EPSG:4326", from_bounds(-180, -90, 180, 90, *pixels.shape[1::-1]), WORLD_ZOOMS
+    elif name == "rocky_mountain":
+        scene, zooms = packs.open_scene("rocky_mountain", "image"), ROCKY_ZOOMS
+        pixels = np.clip(np.nan_to_num(scene.pixels, nan=255), 1, 255)  # what is taken for no data is white snow
+        crs, transform = scene.crs, scene.transform
+    else:
+        one, zooms = subscenes().get(name), LANDSAT_ZOOMS
+        scene = packs.open_scene("landsat8_itaipu", one.scene if one else name, list(STRETCH))
+        scene = scene.cut(one.row, one.column, SUBSCENE_PX, SUBSCENE_PX) if one else scene
+        low, high = np.array(list(STRETCH.values()), "float32").T
+        pixels = np.clip(np.rint((scene.pixels - low) / (high - low) * 254 + 1), 1, 255)
+        pixels = np.where(scene.valid[..., None], pixels, 0)
+        crs, transform = scene.crs, scene.transform
+    memory, (height, width, count) = MemoryFile(), pixels.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": "uint8", "nodata": 0}
+    with memory.open(**profile, crs=crs, transform=transform, tiled=True) as file:
+        file.write(np.moveaxis(pixels.astype("uint8"), -1, 0))
+    return memory, *zooms
 
 
-@once()
-def rocky_mountains():
-    """Pyramid of the Rocky Mountains; over-exposed snow, which the pack takes for no data, is white."""
-    scene = packs.open_scene("rocky_mountain", "image")
-    return _pyramid(scene, np.clip(np.nan_to_num(scene.pixels, nan=255), 1, 255), ROCKY_ZOOMS)
+def part(name, zoom, left, top, width, height):
+    """Part of a source in Web Mercator: uint8 (height, width, 3), 0 where it has nothing.
 
-
-def _pyramid(scene, image, zooms):
+    `left`, `top` count pixels of that zoom (floats) from the north-west corner of the whole map.
+    """
     from rasterio.transform import from_origin
-    from rasterio.warp import Resampling, reproject, transform_bounds
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import Resampling
 
-    lowest, zoom = zooms
-    pixel, step, half = tiles.CIRCUMFERENCE_M / TILE_PX / 2**zoom, 2 ** (zoom - lowest), tiles.CIRCUMFERENCE_M / 2
-    west, south, east, north = transform_bounds(scene.crs, "EPSG:3857", *scene.bounds, densify_pts=51)
-    left, top = (math.floor(edge / pixel / step) * step for edge in (west + half, half - north))
-    right, bottom = (math.ceil(edge / pixel / step) * step for edge in (east + half, half - south))
-    target = np.zeros((3, bottom - top, right - left), "uint8")
-    reproject(
-        np.moveaxis(image.astype("uint8"), -1, 0), target, src_crs=scene.crs, src_transform=scene.transform,
-        dst_crs="EPSG:3857", dst_transform=from_origin(left * pixel - half, half - top * pixel, pixel, pixel),
-        src_nodata=0, resampling=Resampling.bilinear,
-    )  # fmt: skip
-    return Pyramid(np.ascontiguousarray(np.moveaxis(target, 0, -1)), left, top, zooms)
+    memory, lowest, native = source(name)
+    if not lowest <= zoom <= native:
+        return np.zeros((height, width, 3), "uint8")
+    pixel, half = tiles.CIRCUMFERENCE_M / TILE_PX / 2**zoom, tiles.CIRCUMFERENCE_M / 2
+    grid = {"transform": from_origin(left * pixel - half, half - top * pixel, pixel, pixel), "crs": "EPSG:3857"}
+    how = Resampling.bilinear if zoom == native else Resampling.average
+    with memory.open() as file, WarpedVRT(file, **grid, width=width, height=height, resampling=how) as on_grid:
+        return np.moveaxis(on_grid.read(), 0, -1)
 
 
-@once(2)
-def world(layer):
-    """Pyramid of the whole Earth, from a picture in plate carrée, whose columns are those of the map."""
-    from PIL import Image
-
-    size = TILE_PX * 2 ** WORLD_ZOOMS[1]
-    with Image.open(packs.member_path("blue_marble", WORLD[layer])) as picture:
-        picture.draft("RGB", (5400, 2700))  # reads a larger JPEG at half its size, which is four times faster
-        image = np.asarray(picture.convert("RGB").resize((size, picture.height), Image.Resampling.BILINEAR))
-    lats = np.degrees(np.arctan(np.sinh(np.pi * (1 - (2 * np.arange(size) + 1) / size))))
-    rows, parts = np.divmod((90 - lats) / 180 * len(image) - 0.5, 1)
-    mixed = (image[row] * (1 - part) + image[row + 1] * part for row, part in zip(rows.astype(int), parts, strict=True))
-    return Pyramid(np.array([np.rint(np.maximum(row, 1)).astype("uint8") for row in mixed]), 0, 0, WORLD_ZOOMS)
+def tile(name, zoom, x, y):
+    """The part of a source that a tile shows."""
+    return part(name, zoom, x * TILE_PX, y * TILE_PX, TILE_PX, TILE_PX)
 
 
-def mosaic(zoom, left, top, width, height):
-    """All imagery finer than the world's, as `Pyramid.cut`; the northern Landsat scene lies over the southern one."""
-    result = rocky_mountains().cut(zoom, left, top, width, height)
+def mosaic(draw, *place):
+    """All imagery finer than the world's, by `part` or `tile`; the northern Landsat scene lies over the southern."""
+    result = draw("rocky_mountain", *place)
     for name in ("224078", "224077"):
-        part = landsat(name).cut(zoom, left, top, width, height)
-        result = np.where(part.any(-1, keepdims=True), part, result)
+        above = draw(name, *place)
+        result = np.where(above.any(-1, keepdims=True), above, result)
     return result
 
 
@@ -147,68 +115,51 @@ def subscenes():
 
     Parts with data on less than half of their ground are left out.
     """
-    import rasterio
-    from rasterio.windows import Window
-
     found = {}
-    for name, listed in packs.catalogue()["landsat8_itaipu"].scenes.items():
-        with rasterio.open(packs.member_path("landsat8_itaipu", listed["files"][0])) as file:
-            filled = file.read(1, out_shape=(file.height // 10, file.width // 10)) > 0
-            rows = np.linspace(0, file.height - SUBSCENE_PX, ROWS).astype(int).tolist()
-            columns = np.linspace(0, file.width - SUBSCENE_PX, COLUMNS).astype(int).tolist()
-            for number, (row, column) in enumerate(itertools.product(rows, columns), start=1):
-                if filled[row // 10 :, column // 10 :][: SUBSCENE_PX // 10, : SUBSCENE_PX // 10].mean() >= 0.5:
-                    bounds = file.window_bounds(Window(column, row, SUBSCENE_PX, SUBSCENE_PX))
-                    found[f"PRACTICE-{name}-{number:02}"] = Subscene(name, row, column, *_outlined(bounds, file.crs))
+    for name in packs.catalogue()["landsat8_itaipu"].scenes:
+        scene = packs.open_scene("landsat8_itaipu", name, ["blue"])
+        rows = np.linspace(0, scene.height - SUBSCENE_PX, ROWS).astype(int).tolist()
+        columns = np.linspace(0, scene.width - SUBSCENE_PX, COLUMNS).astype(int).tolist()
+        for number, (row, column) in enumerate(itertools.product(rows, columns), start=1):
+            cut = scene.cut(row, column, SUBSCENE_PX, SUBSCENE_PX)
+            if cut.valid.mean() >= 0.5:
+                found[f"PRACTICE-{name}-{number:02}"] = Subscene(name, row, column, *outlined(cut.bounds, cut.crs))
     return found
 
 
-def _outlined(bounds, crs):
-    """(west, south, east, north) in degrees, and the outline as GeoJSON in degrees and in metres of EPSG:3857."""
-    from rasterio.warp import transform_geom
+def outlined(bounds, crs):
+    """(west, south, east, north) in degrees, and the corners as a GeoJSON polygon."""
+    from rasterio.warp import transform_bounds, transform_geom
 
     west, south, east, north = bounds
-    corners = np.array([(west, north), (west, south), (east, south), (east, north), (west, north)])
-    # straight edges are slightly bent in another projection
-    ring = np.concatenate([np.linspace(*ends, 8, endpoint=False) for ends in itertools.pairwise(corners)])
-    polygon = {"type": "Polygon", "coordinates": [[*ring.tolist(), ring[0].tolist()]]}
-    geometry, outline = (transform_geom(crs, other, polygon) for other in ("EPSG:4326", "EPSG:3857"))
-    lons, lats = zip(*geometry["coordinates"][0], strict=True)
-    return (min(lons), min(lats), max(lons), max(lats)), geometry, outline
+    ring = [(west, north), (west, south), (east, south), (east, north), (west, north)]
+    geometry = transform_geom(crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]})
+    return transform_bounds(crs, "EPSG:4326", *bounds), geometry
 
 
 @once(256)
 def subscene_tile(name, zoom, x, y):
     """PNG of a tile of a sub-scene, transparent where that has no data; None where there is no such tile."""
-    from rasterio.features import geometry_mask
-    from rasterio.transform import from_bounds
-
-    one = subscenes().get(name)
-    if (
-        not one
-        or not LANDSAT_ZOOMS[0] <= zoom <= LANDSAT_ZOOMS[1]
-        or (x, y, zoom) not in tiles.within(one.bounds, zoom)
-    ):
+    one, (lowest, native) = subscenes().get(name), LANDSAT_ZOOMS
+    if not one or not lowest <= zoom <= native or (x, y, zoom) not in tiles.within(one.bounds, zoom):
         return None
-    colours, size = landsat(one.scene).tile(zoom, x, y), (TILE_PX, TILE_PX)
-    grid = from_bounds(*tiles.mercator_bounds((x, y, zoom)), *size)
-    inside = colours.any(-1, keepdims=True) & geometry_mask([one.outline], size, grid, invert=True)[..., None]
-    return encoded(np.concatenate([colours * inside, inside * np.uint8(255)], axis=-1), "PNG")
+    colours = tile(name, zoom, x, y)
+    return encoded(np.concatenate([colours, colours.any(-1, keepdims=True) * np.uint8(255)], axis=-1), "PNG")
 
 
 @once(256)
 def mosaic_tile(zoom, x, y):
     """JPEG of a tile of `mosaic`; None where that has nothing."""
-    part = mosaic(zoom, x * TILE_PX, y * TILE_PX, TILE_PX, TILE_PX)
-    return encoded(part, "JPEG") if part.any() else None
+    colours = mosaic(tile, zoom, x, y)
+    return encoded(colours, "JPEG") if colours.any() else None
 
 
 @once(256)
 def world_tile(layer, zoom, x, y):
-    """JPEG (photo) or PNG (maps) of a tile of `world`; None where there is no such tile."""
+    """JPEG (photo) or PNG (maps) of a tile of the world; None where there is no such tile."""
     if zoom > WORLD_ZOOMS[1] or not (x < 2**zoom and y < 2**zoom):
         return None
-    return encoded(world(layer).tile(zoom, x, y), "JPEG" if layer == "seamlessphoto" else "PNG")
+    return encoded(tile(layer, zoom, x, y), "JPEG" if layer == "seamlessphoto" else "PNG")
 
 
 def encoded(pixels, kind, **options):
@@ -228,64 +179,4 @@ def subscene_file(name):
     if not path.exists():
         scene = packs.open_scene("landsat8_itaipu", one.scene)
         scenes.write(scene.cut(one.row, one.column, SUBSCENE_PX, SUBSCENE_PX), path)
-    return path
-
-
-@functools.cache
-def items():
-    """Dict from id to Item: what the STAC catalogue holds."""
-    sentinel, series = packs.catalogue()["sentinel2_brandenburg"], packs.catalogue()["landsat_timeseries"]
-    facts = {
-        "platform": "sentinel-2a", "constellation": "sentinel-2", "instruments": ["msi"], "grid:code": "MGRS-33UUU",
-        "processing:level": "L1C", "s2:processing_baseline": "02.04", "earthsearch:boa_offset_applied": False,
-        "description": "Level 1C, reflectance at the top of the atmosphere, though the collection is one of level 2A",
-    }  # fmt: skip
-    bands = {band: (name, band) for name, listed in sentinel.scenes.items() for band in listed["bands"]}
-    found = {"S2A_33UUU_20170216_0_L1C": _item("sentinel-2-l2a", sentinel, "2017-02-16T10:21:01Z", facts, bands)}
-    for day in SERIES:
-        bands = {"nir08" if band == "nir" else band: (day, band) for band in series.scenes[day]["bands"]}
-        name = series.scenes[day]["files"][0].split("/")[0]
-        facts = {
-            "platform": f"landsat-{name[2]}", "instruments": ["tm" if name[1] == "T" else "etm+"],
-            "description": "Reflectance x 10000; cloud cover by Fmask; the time of day is not known",
-        }  # fmt: skip
-        found[name] = _item("landsat-c2-l2", series, f"{day}T00:00:00Z", facts, bands)
-    return found
-
-
-def _item(collection, pack, time, facts, bands):
-    import rasterio
-
-    assets = {}
-    for key, (name, band) in bands.items():
-        listed = pack.scenes[name]
-        with rasterio.open(packs.member_path(pack.name, listed["files"][listed["bands"].index(band)])) as file:
-            stored = ("uint8", FILL) if key == "fmask" else ("uint16", 0)
-            assets[key] = Asset(name, band, file.res[0], file.shape, file.transform, file.crs, *stored)
-            if key in ("coastal", "fmask"):
-                pixels = file.read(1)
-                # what Fmask calls cloud; else what is bright in the band for haze, as what looks like cloud there is
-                clouded = pixels[pixels != FILL] == CLOUD if key == "fmask" else pixels > 2000
-                cover, place = round(100 * float(clouded.mean()), 1), _outlined(file.bounds, file.crs)[:2]
-    return Item(collection, pack.name, time, facts, cover, *place, assets)
-
-
-@once(0)  # the file is kept
-def cog(item, key):
-    """Path of a cloud-optimised GeoTIFF of one band of an Item, with the pixels of the pack."""
-    import rasterio
-
-    path, asset = paths.DATA / "practice" / item / f"{key}.tif", items()[item].assets[key]
-    if not path.exists():
-        scene = packs.open_scene(items()[item].pack, asset.scene, [asset.band])
-        if scene.nodata is None:  # Sentinel-2 takes 0 for no data, though the files do not say so
-            scene.pixels[scene.pixels == asset.nodata] = np.nan
-        profile = {
-            "driver": "COG", "height": scene.height, "width": scene.width, "count": 1, "dtype": asset.dtype,
-            "nodata": asset.nodata, "crs": scene.crs, "transform": scene.transform, "blocksize": 256,
-            "compress": "deflate", "predictor": "yes",
-            "overview_resampling": "nearest" if key == "fmask" else "average",
-        }  # fmt: skip
-        with paths.atomic(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
-            file.write(scenes.to_file_values(scene.pixels[..., 0], asset.dtype, asset.nodata), 1)
     return path

@@ -6,9 +6,6 @@
 import difflib
 
 from helpers.acquire.providers import photos, stac, tellus, tile_sources
-from helpers.acquire.providers.provider import Found
-
-__all__ = ["Found", "connect", "names"]
 
 PROVIDERS = {
     "tellus_legacy": tile_sources.TellusLegacy, "tellus": tellus.Tellus, "xyz": tile_sources.Xyz,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from helpers.acquire.client import Policy, mask, pause
 from helpers.acquire.download import Item, fetch
-from helpers.acquire.providers.provider import Found, Provider, chosen, circle, cut, expect, pages_once, within
+from helpers.acquire.providers.provider import Found, Provider, chosen, circle, cut, expect, once, within
 
 PAUSES_S = (1, 2, 4, 8, 16)  # where the service answers that it is busy
 MOST_CIRCLES = 200
@@ -91,9 +91,9 @@ class Vk(Photos):
         """`since`, `until`: ISO 8601, UTC where it names no zone."""
         lon, lat, radius = circle(box)
         radius = next(allowed for allowed in self.radii_m if allowed >= radius)
-        times = {"start_time": _unix(since), "end_time": _unix(until)}
         asked = {"lat": f"{lat:.6f}", "long": f"{lon:.6f}", "radius": radius, "count": self.page_size, "v": "5.199"}
-        yield from pages_once(self._pages(asked | {key: value for key, value in times.items() if value}), self.name)
+        asked |= {key: _unix(when) for key, when in (("start_time", since), ("end_time", until)) if when}
+        yield from once(self._pages(asked), self.name)
 
     def _pages(self, asked):
         offset, total = 0, 1
@@ -101,7 +101,7 @@ class Vk(Photos):
             answer = self._ask("/method/photos.search", asked | {"offset": offset})
             answer = expect(answer, "response", self.name, dict)
             items, total = expect(answer, "items", self.name), expect(answer, "count", self.name, int)
-            yield [self._found(item) for item in items]
+            yield [self._found(item) for item in items], None  # the total is that of a circle, larger than the bounds
             offset += self.page_size if items else total
 
     def _found(self, item):
@@ -123,10 +123,7 @@ class Commons(Photos):
     policy = Policy(connections=1, requests_per_s=1)
     busy = ("maxlag", "ratelimited")
     page_size = 500  # the search has no second page: where a circle is full, its quarters are asked
-
-    def __init__(self, name, server=None, *, width_px=960, policy=None):
-        super().__init__(name, server, policy)
-        self.width_px = width_px  # of the photos; one of Wikimedia's standard steps
+    width_px = 960  # of the photos; one of Wikimedia's standard steps
 
     def _around(self, box, limit):
         lon, lat, radius = circle(box)
@@ -180,7 +177,5 @@ def _plain(text):
 
 
 def _unix(when):
-    if not when:
-        return None
     when = datetime.fromisoformat(when)
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())

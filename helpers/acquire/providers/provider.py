@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from helpers.acquire import download, packs, tiles
 from helpers.acquire.client import Client, Policy, mask
 
-MOST_FOUND = 100_000  # no lesson needs more: the paging is broken, or the bounds are far too wide
-MOST_LISTED = 5_000  # results of a search without a limit
+MOST_LISTED = 5_000  # results of a search without a limit: more than anybody looks through
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which waits for nobody else
 
@@ -106,25 +105,23 @@ def expect(answer, name, who, kind=list):
     return answer[name]
 
 
-def refuse_many(total, who, limit):
-    """ValueError where a search without a limit would list more than anybody looks through."""
-    if limit is None and isinstance(total, int) and total > MOST_LISTED:
-        raise ValueError(
-            f"{who} has {total:,} results there: give a `limit`, smaller bounds, or filters. Without a limit, at most "
-            f"{MOST_LISTED:,} are listed"
-        )
+def once(pages, who, limit=None):
+    """Iterate over the Found of all pages, each once; refuses paging in circles, and without a limit a whole archive.
 
-
-def pages_once(pages, who, limit=None):
-    """Iterate over the Found of all pages (lists), each once; refuses paging in circles, or without end."""
+    A page is its Found, and the number of results on all pages, None where the provider does not tell it.
+    """
     seen = {}
-    for page in pages:
-        new = {one.id: one for one in page if one.id not in seen}
+    for page, total in pages:
+        if limit is None and (count := max(total or 0, len(seen))) > MOST_LISTED:
+            raise ValueError(
+                f"{who} has {count:,} results there: give a `limit`, smaller bounds, or filters. Without a limit, at "
+                f"most {MOST_LISTED:,} are listed"
+            )
+        page = {one.id: one for one in page}
+        new = {name: one for name, one in page.items() if name not in seen}
         seen |= new
         if page and not new:
             raise ValueError(f"the paging of {who} repeats itself after {len(seen)} results: its API may have changed")
-        if len(seen) > MOST_FOUND:
-            raise ValueError(f"{who} lists more than {MOST_FOUND:,} results: give smaller bounds, or a `limit`")
         yield from new.values()
         if limit and len(seen) >= limit:
             return

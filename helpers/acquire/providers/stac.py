@@ -11,17 +11,7 @@ from helpers import scenes
 from helpers.acquire import tiles
 from helpers.acquire.client import AGENT, Policy
 from helpers.acquire.download import Item, fetch
-from helpers.acquire.providers.provider import (
-    Found,
-    Provider,
-    chosen,
-    expect,
-    geometry_bounds,
-    halves,
-    pages_once,
-    refuse_many,
-    safe_name,
-)  # fmt: skip
+from helpers.acquire.providers.provider import Found, Provider, chosen, expect, geometry_bounds, halves, once, safe_name
 
 MOST_BYTES = 5e8  # of one window in memory; a few are made at a time
 CREDITS = {
@@ -60,12 +50,9 @@ class EarthSearch(Provider):
         query = None if cloud_cover_below is None else {"eo:cloud_cover": {"lt": cloud_cover_below}}
         for box in halves(bounds):
             asked = catalogue.search(collections=[self.collection], bbox=box, datetime=date, query=query, limit=100)
-            pages = (self._page(page, limit) for page in asked.pages_as_dicts())
-            yield from pages_once(pages, self.name, limit)
-
-    def _page(self, page, limit):
-        refuse_many(page.get("numberMatched"), self.name, limit)
-        return [self._found(item) for item in page["features"]]
+            listed = asked.pages_as_dicts()
+            pages = ((map(self._found, page["features"]), page.get("numberMatched")) for page in listed)
+            yield from once(pages, self.name, limit)
 
     def _found(self, item):
         name, facts = expect(item, "id", self.name, str), expect(item, "properties", self.name, dict)

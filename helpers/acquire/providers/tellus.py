@@ -2,22 +2,13 @@
 
 import fnmatch
 import functools
+import itertools
 from pathlib import Path
 
 from helpers import paths
 from helpers.acquire.client import Policy
 from helpers.acquire.download import Item, fetch
-from helpers.acquire.providers.provider import (
-    Found,
-    Provider,
-    chosen,
-    expect,
-    geometry_bounds,
-    halves,
-    pages_once,
-    refuse_many,
-    safe_name,
-)  # fmt: skip
+from helpers.acquire.providers.provider import Found, Provider, chosen, expect, geometry_bounds, halves, once, safe_name
 
 
 class Tellus(Provider):
@@ -38,15 +29,11 @@ class Tellus(Provider):
 
     def datasets(self):
         """The data sets on offer: list of dict with `id`, and mostly `name`, `description`, `copyright`."""
-        listed, url, asked = [], f"{self._api}/datasets/", set()
-        while url:
-            asked.add(url)
+        pages, url = {}, f"{self._api}/datasets/"
+        while url and url not in pages:
             answer = self.client.get_json(url)
-            listed += expect(answer, "results", self.name)
-            url = answer.get("next")
-            if url in asked:
-                raise ValueError(f"the paging of {self.name} repeats itself after {len(listed)} data sets")
-        return listed
+            pages[url], url = expect(answer, "results", self.name), answer.get("next")
+        return [*itertools.chain(*pages.values())]
 
     def _find(self, bounds, limit, *, datasets=None, since=None, until=None):
         known = {expect(one, "id", self.name, str): one for one in self.datasets()}
@@ -60,16 +47,15 @@ class Tellus(Provider):
         for west, south, east, north in halves(bounds):
             ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
             asked = body | {"intersects": {"type": "Polygon", "coordinates": [ring]}}
-            yield from pages_once(self._pages(asked, known, limit), self.name, limit)
+            yield from once(self._pages(asked, known), self.name, limit)
 
-    def _pages(self, body, known, limit):
+    def _pages(self, body, known):
         count, total = 0, 1
         while count < total:
             answer = self.client.post_json(f"{self._api}/data-search/", body)
             page, meta = expect(answer, "features", self.name), expect(answer, "meta", self.name, dict)
-            refuse_many(expect(meta, "total", self.name, int), self.name, limit)
-            yield [self._found(feature, known) for feature in page]
-            count, total = count + len(page), meta["total"]
+            count, total = count + len(page), expect(meta, "total", self.name, int)
+            yield [self._found(feature, known) for feature in page], total
             if count < total:
                 body = expect(meta, "search-condition", self.name, dict)  # with the next cursor in it
                 if not page:
@@ -99,16 +85,10 @@ class Tellus(Provider):
         Raises:
             ValueError: nothing was found, or no file of it matches and may be downloaded.
         """
-        items = []
-        for one in chosen(found):
-            for file in self._files(one, folder):
-                if file.get("is_downloadable", True) and fnmatch.fnmatch(file["name"], files):
-                    name, url = (
-                        f"{role}/{safe_name(one.id)}/{safe_name(file['name'])}",
-                        f"{one.about['url']}{file['id']}/",
-                    )
-                    make = functools.partial(self._write, url=f"{url}download-url/")
-                    items.append(Item(name, url, self.row(one, role=role, pair=pair), kind="file", make=make))
+        items = [
+            self._item(one, file, role=role, pair=pair) for one in chosen(found) for file in self._files(one, folder)
+            if file.get("is_downloadable", True) and fnmatch.fnmatch(file["name"], files)
+        ]  # fmt: skip
         if not items:
             raise ValueError(f"none of the scenes has a file that may be downloaded and whose name matches {files!r}")
         return fetch(items, folder, self.client, total=len(items))
@@ -119,6 +99,11 @@ class Tellus(Provider):
         if not note.exists():
             paths.write_json(note, expect(self.client.get_json(one.about["url"]), "results", self.name))
         return paths.read_json(note)
+
+    def _item(self, one, file, **columns):
+        name, url = f"{safe_name(one.id)}/{safe_name(file['name'])}", f"{one.about['url']}{file['id']}/"
+        make = functools.partial(self._write, url=f"{url}download-url/")
+        return Item(f"{columns['role']}/{name}", url, self.row(one, **columns), kind="file", make=make)
 
     def _write(self, client, path, *, url):
         # the address lives for a short time, on another host, which must not see the token

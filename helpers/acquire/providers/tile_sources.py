@@ -103,14 +103,13 @@ class YandexStatic(Tiles):
     key_name, key_place = "YANDEX_MAPS_KEY", "https://developer.tech.yandex.ru (developer cabinet → Static API)"
     key_sent = {"key_parameter": "apikey"}
     policy = Policy(connections=2, requests_per_s=2)
-    layer, zooms = "yandex_static", (0, 17)
+    template, layer, zooms = "/v1?maptype=satellite", "yandex_static", (0, 17)
     widest = 450 / TILE_PX  # an image is 450 px high at most
     credit, licence = "© Yandex", "terms of the Yandex Maps API, https://yandex.ru/legal/maps_api/"
     stand_in = ("landsat8_itaipu", "rocky_mountain")
 
-    def __init__(self, name, server=None, *, maptype="satellite", policy=None):
+    def __init__(self, name, server=None, policy=None):
         super().__init__(name, server, policy)
-        self.template = f"/v1?maptype={maptype}"
         warnings.warn(
             "the terms of the Yandex Maps API restrict keeping its images and using satellite imagery: read "
             "https://yandex.ru/legal/maps_api/ before you store or pass on what you fetch",

@@ -107,10 +107,8 @@ class Tiles(Provider):
                 f"{right - left:.1f} tiles at zoom {zoom}, of {self.widest:.1f} allowed: choose another width or zoom"
             )
         width, half = tiles.CIRCUMFERENCE_M / 2**zoom, tiles.CIRCUMFERENCE_M / 2
-        row = self.row(
-            Found(self.layer, (left * width - half, half - bottom * width, right * width - half, half - top * width)),
-            crs="EPSG:3857", credit=self.credit, licence=self.licence,
-        )  # fmt: skip
+        place = left * width - half, half - bottom * width, right * width - half, half - top * width
+        row = self.row(Found(self.layer, place, "", self.credit, self.licence), crs="EPSG:3857")
         recipe = {"lon": lon, "lat": lat, "m": width_m, "px": size_px, "z": zoom}
         name, url = f"{lat:.5f}_{lon:.5f}_{width_m:g}m.png", f"{self.base}{self.template}#{urlencode(recipe)}"
         make = functools.partial(self._write_patch, **recipe)
