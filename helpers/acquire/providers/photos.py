@@ -93,7 +93,7 @@ class Vk(Photos):
         radius = next(allowed for allowed in self.radii_m if allowed >= radius)
         asked = {"lat": f"{lat:.6f}", "long": f"{lon:.6f}", "radius": radius, "count": self.page_size, "v": "5.199"}
         asked |= {key: _unix(when) for key, when in (("start_time", since), ("end_time", until)) if when}
-        yield from once(self._pages(asked), self.name)
+        yield from once(self._pages(asked), self.name, limit and 100_000)  # who asks for few stops earlier
 
     def _pages(self, asked):
         offset, total = 0, 1
