@@ -623,7 +623,7 @@ def test_vk_tells_other_errors_in_its_words_without_the_token(serve, monkeypatch
 
 def test_vk_has_many_photos_where_a_limit_is_given(serve, monkeypatch):
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    vk = connect("vk", serve(vk_route([], photos=6000)))
+    vk = connect("vk", serve(vk_route([], photos=7000)))
     with pytest.raises(ValueError, match="vk has 6,000 results there: give a `limit`"):
         vk.search((-54.502, -25.502, -54.498, -25.498))
     assert len(vk.search((-54.502, -25.502, -54.498, -25.498), limit=2)) == 2
