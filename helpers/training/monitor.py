@@ -4,8 +4,6 @@ import time
 
 from helpers import show
 
-SECONDS_BETWEEN_DRAWINGS = 1.0
-
 
 class Monitor:
     """Shows how a training goes: progress, loss and validation score beside the baseline.
@@ -37,17 +35,13 @@ class Monitor:
             self.bar.update(step - self.bar.n)
 
     def report(self, history):
-        """Show the newest row of the history.
-
-        Args:
-            history: list of dict with `step`, `loss` and the score.
-        """
+        """Show the newest row of the history, a list of dict with `step`, `loss` and the score."""
         row = history[-1]
         if self.static:
             against = "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
             score = f" · validation {self.score} {row[self.score]:.3f}{against}" if self.score in row else ""
             print(f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}", flush=True)
-        elif time.monotonic() - self.drawn > SECONDS_BETWEEN_DRAWINGS:
+        elif time.monotonic() - self.drawn > 1:  # a tab that is redrawn all the time freezes
             self.drawn = time.monotonic()
             self.display.update(self._figure(history))
 
