@@ -244,20 +244,19 @@ def extinction(bands):
     return [EXTINCTION.get(band, 1.0) for band in bands]
 
 
-def dark_object(cloudy, dark, percentile=1.0):
+def dark_object(cloudy, dark):
     """Baseline without learning: take off each band what its darkest pixels have too much.
 
     Args:
         cloudy: float (..., height, width, bands).
-        dark: per band, the same percentile of clear training ground, same unit.
-        percentile: which pixels count as darkest.
+        dark: per band, the first percentile of clear training ground, same unit; so are the darkest pixels of a patch.
 
     Returns:
         float32 array, same shape and unit.
 
     Source: dark-object subtraction, Chavez 1988.
     """
-    haze = np.percentile(cloudy, percentile, axis=(-3, -2), keepdims=True) - np.asarray(dark)
+    haze = np.percentile(cloudy, 1, axis=(-3, -2), keepdims=True) - np.asarray(dark)
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
