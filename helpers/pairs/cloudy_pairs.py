@@ -14,7 +14,7 @@ from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs.clouds import Examples, skewed
 from helpers.pairs.listing import joined, some
-from helpers.pairs.patches import patches
+from helpers.pairs.patches import patches, whole_patches
 from helpers.pairs.resolution import beside
 from helpers.scenes import Scene, folders, to_unit
 
@@ -150,9 +150,7 @@ def examples(pairs, *, value_range, patch_px):
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
-    cuts = [patch for cloudy, clear in pairs for patch in _stacked(cloudy, clear).patches(patch_px)]
-    if not cuts:
-        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels with data on both days: use smaller patches")
+    cuts = whole_patches([_stacked(cloudy, clear) for cloudy, clear in pairs], patch_px)
     cloudy, clear = (
         to_unit(np.stack([scene.pixels for scene in scenes]), value_range).astype("float32")
         for scenes in zip(*map(_parted, cuts), strict=True)

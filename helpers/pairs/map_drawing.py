@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, gaussian_filter
 
 from helpers import paths
 from helpers.acquire import packs
@@ -75,8 +77,6 @@ def draw():
     Source: GSHHG (Wessel and Smith 1996) with its rivers from the World Data Bank II; heights from the tints of NOAA's
     ETOPO1 picture.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt
-
     lines = sorted(_lines("gshhs"), key=lambda line: "1523".index(line[0]))  # land, ice shelf, lake, island in a lake
     surface = _burnt([("Polygon", [points], 2 if kind == "2" else 1) for kind, _, points in lines])
     continent = _burnt([
@@ -207,8 +207,6 @@ def _by_height(land):
     turns reddish above 1500 m, sharply. Of 6,600 airports 92 % come out right as below 300 m or not, 97 % as above
     1500 m or not.
     """
-    from scipy.ndimage import binary_erosion, gaussian_filter
-
     inland = binary_erosion(land, iterations=2)  # nearer to water the tints are mixed with those of the water
 
     def smoothed(name, width_px):
@@ -249,8 +247,6 @@ def raster(name):
     Returns:
         uint8 (2700, 5400, 3).
     """
-    from PIL import Image
-
     with Image.open(packs.member_path("blue_marble", name)) as image:
         image.draft("RGB", (WIDTH, HEIGHT))  # reads the larger of them at half its size
         return np.asarray(image.convert("RGB"))

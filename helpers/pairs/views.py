@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from helpers import paths, relief
 from helpers.acquire import packs
@@ -86,8 +87,6 @@ def spots(split, count, *, seed=0, again=False):
     Raises:
         ValueError: as `render`.
     """
-    import pandas
-
     if split not in STRIPES_M:
         raise ValueError(f"split is {split!r}; expected {', '.join(STRIPES_M)}")
     if count < 1:
