@@ -1,7 +1,7 @@
 """Every network of the series, from top to bottom, in Keras layers and `keras.ops` only.
 
 An image is float32 (batch, height, width, bands), values 0 to 1. The functions return a `keras.Model`; where nothing
-else is said, it takes an image and answers with one of the same shape, and `bands` is the number of both's bands.
+else is said, it takes images of `bands` bands and answers with images of the same shape.
 """
 
 import numpy as np
@@ -49,7 +49,6 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     """SRCNN 9-1-5: sharpens an image that was already enlarged by bicubic interpolation.
 
     Args:
-        bands: number of bands.
         residual: predict what to add to the input, starting from nothing (the last layer is zero at first, so that
             training begins at the bicubic image), instead of the whole image.
         filters: of the first and second layer.
@@ -72,7 +71,6 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
     """ESPCN: works on the small image, and unfolds channels into pixels only at the very end.
 
     Args:
-        bands: number of bands.
         scale: enlargement of each side.
         filters: of the first layer, and of the `depth` layers after it.
         depth: number of 3 x 3 layers between the first and the last.
@@ -99,7 +97,6 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
     for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be unlearned.
 
     Args:
-        bands: number of bands.
         scale: enlargement of each side, 2, 3 or 4.
         filters: of every layer.
         blocks: number of residual blocks of two 3 x 3 convolutions.
@@ -160,7 +157,6 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     where it is shut, the answer *is* the input, but for less than a hundredth that keeps it learning.
 
     Args:
-        bands: number of bands.
         light: what an opaque cloud measures, per band, 0 to 1 within the value range (it may lie above): where the
             network begins to look for it.
         filters, depth: as of `unet`.
@@ -183,16 +179,9 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
 
 
 def unet_features(image, filters, depth, published=False):
-    """The U of a U-Net: what it knows of every place, at half the size of the image.
+    """The U of a U-Net: what it knows of every place, (batch, height / 2, width / 2, channels); arguments as of `unet`.
 
     Layers at full size would cost more than all others together; what is fine is left to the last ones.
-
-    Args:
-        image: tensor.
-        filters, depth, published: as of `unet`.
-
-    Returns:
-        Tensor (batch, height / 2, width / 2, channels).
     """
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features, passed = layers.LeakyReLU(0.2)(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
@@ -314,14 +303,10 @@ def landscape_discriminator(*, image_px=64, filters=16):
     """Judges whole landscapes: the generator mirrored, each stage halves the side down to 4 x 4 pixels.
 
     Args:
-        image_px: as of `landscape_generator`.
-        filters: of the first stage; doubled at each further one, up to eight times.
+        image_px, filters: as of `landscape_generator`, whose last stage is the first here.
 
     Returns:
         keras.Model, list of one image to logits (batch, 1): positive where it looks real.
-
-    Raises:
-        ValueError: a side that doubling 4 does not reach.
     """
     image = keras.Input((image_px, image_px, 3), name="image")
     features = layers.Rescaling(2.0, -1.0)(image)
@@ -339,12 +324,10 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
     full size, the explained variance of unseen views (then from 2 m above the ground) fell from 0.33 to 0.25.
 
     Args:
-        latent_size: as of `landscape_generator`; every answer is between -1 and 1, where the generator was trained.
-        image_px: side of the patch; 32 or more.
-        filters: of the first stage; doubled at each further one, up to eight times.
+        latent_size, image_px, filters: as of `landscape_generator`; the side of the patch is 32 or more.
 
     Returns:
-        keras.Model, image to (batch, latent_size), near zero at first.
+        keras.Model, image to (batch, latent_size), from -1 to 1, where the generator was trained; near zero at first.
 
     Raises:
         ValueError: no numbers to answer with, or a side that doubling 16 does not reach.

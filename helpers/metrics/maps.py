@@ -121,13 +121,10 @@ def boundary_counts(classes, estimate, *, of, tolerance_px):
 
 
 def f1(counts):
-    """Harmonic mean of precision and recall.
+    """Harmonic mean of precision and recall, float64 (...); 1 where there is nothing to find and nothing was found.
 
     Args:
         counts: (..., 4), from `boundary_counts`, summed over images or not.
-
-    Returns:
-        float64 (...), 0 to 1; 1 where there is nothing to find and nothing was found.
     """
     near_found, found, near_true, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     precision, recall = near_found / np.maximum(found, 1), near_true / np.maximum(true, 1)

@@ -74,14 +74,11 @@ def perceptual(bands, weights="imagenet"):
 
 
 def ssim_loss(target, estimate):
-    """1 - SSIM of each image, 0 to 2; zero where they are the same.
+    """1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
 
     Args:
         target, estimate: float32 (batch, height, width, bands), 0 to 1; one may hold a single image for all of the
             other's.
-
-    Returns:
-        float32 (batch,).
 
     Source: Wang et al. 2004, as in tf.image.
     """
@@ -179,14 +176,11 @@ def _slopes(plane):
 
 
 def distances(loss, images, others):
-    """A loss of every image against every other: the table by which a loss is chosen.
+    """A loss of every image against every other, float32 array (images, others): the table by which a loss is chosen.
 
     Args:
         loss: function of (target, estimate) to (batch,), such as `landscape`; or that of one of Keras.
-        images, others: float32 (batch, height, width, 3); one row of the table for each image, a column for each other.
-
-    Returns:
-        float32 array (images, others).
+        images, others: float32 (batch, height, width, 3).
     """
 
     @tf.function
@@ -249,9 +243,6 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
         real, fake: lists of tensors (batch, height, width, bands).
         step: which draws the places between them, so that a training that goes on draws the same.
 
-    Returns:
-        Number.
-
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
     share = tf.random.stateless_uniform([tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)])
@@ -265,14 +256,11 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
 
 def slope_penalty(discriminator, images):
-    """How steep the discriminator is at real images: R1, which keeps it from being sure of what it knows by heart.
+    """The mean squared slope of a discriminator at real images: R1, so that it is not sure of what it knows by heart.
 
     Args:
         discriminator: keras.Model on a list of images.
         images: list of tensors (batch, height, width, bands).
-
-    Returns:
-        Number: the mean squared length of the slope.
 
     Source: Mescheder et al. 2018, arXiv:1801.04406.
     """
