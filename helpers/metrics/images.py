@@ -18,7 +18,6 @@ def psnr(reference, estimate, *, data_range):
     The mean over images is not the ratio of the mean error: average the scores, never the errors.
 
     Args:
-        reference, estimate: as of every metric.
         data_range: largest minus smallest possible value, in the same unit; no default, as a wrong one is silent.
 
     Returns:
@@ -40,9 +39,6 @@ def ssim(reference, estimate, *, data_range):
 
     scikit-image's defaults: a uniform window of 7 x 7 pixels, sample covariance, K1 = 0.01, K2 = 0.03. Only windows
     that lie whole inside the image and touch no no-data pixel count. Wang's Gaussian window gives other numbers.
-
-    Args:
-        reference, estimate, data_range: as of `psnr`.
 
     Returns:
         float64 (batch,), at most 1, which means identical.
@@ -73,12 +69,12 @@ def ssim(reference, estimate, *, data_range):
 
 
 def mae(reference, estimate):
-    """Mean absolute error of each image, over all bands, in the unit of the images; arguments as of every metric."""
+    """Mean absolute error of each image, over all bands, in the unit of the images."""
     return np.array([np.mean(np.abs(truth - guess)) for truth, guess in _valid_pixels(reference, estimate)])
 
 
 def rmse(reference, estimate):
-    """Root mean square error of each image, over all bands, in the unit of the images; arguments as of every metric.
+    """Root mean square error of each image, over all bands, in the unit of the images.
 
     Source: cross-checked against skimage.metrics.mean_squared_error.
     """
@@ -88,11 +84,9 @@ def rmse(reference, estimate):
 def spectral_angle_deg(reference, estimate):
     """Angle between the two spectra of a pixel, mean over the pixels of each image: error of colour, not of brightness.
 
-    A black pixel has no direction: beside another black one it counts 0, beside any other 90 degrees. With one band
-    there is no spectrum, and non-negative values always give 0.
-
-    Args:
-        reference, estimate: as of every metric, unmapped (reflectance or digital numbers): an offset changes the angle.
+    Give reflectance or digital numbers, not values mapped to 0 to 1: an offset changes the angle. A black pixel has no
+    direction: beside another black one it counts 0, beside any other 90 degrees. One band is no spectrum: non-negative
+    values always give 0.
 
     Returns:
         float64 (batch,), degrees, 0 to 180.
@@ -114,7 +108,7 @@ def ergas(reference, estimate, *, scale):
     Every band counts by its error relative to its own mean, so that a dark band weighs as much as a bright one.
 
     Args:
-        reference, estimate: as of every metric, unmapped: an offset changes the means.
+        reference, estimate: not mapped to 0 to 1: an offset changes the means.
         scale: pixel width of the low-resolution image over that of the high-resolution one; 4 for x4, 1 where the
             size is kept. Published code disagrees on this factor: compare only numbers that were computed alike.
 
@@ -142,9 +136,6 @@ def ergas(reference, estimate, *, scale):
 def pearson(reference, estimate):
     """Linear correlation of each band of each image, blind to offset and gain.
 
-    Args:
-        reference, estimate: as of every metric.
-
     Returns:
         float64 (batch, bands), -1 to 1; 0 where a band of either image is constant: it shows no relation, even if
         both are equal.
@@ -163,11 +154,9 @@ def pearson(reference, estimate):
 def shift_px(reference, estimate):
     """By how much each image lies beside its reference, to a hundredth of a pixel: phase correlation.
 
-    Args:
-        reference, estimate: as of every metric, without no-data pixels; the mean over bands is compared.
-
     Returns:
-        float64 (batch, 2), rows and columns that the estimate's content lies too far down and right.
+        float64 (batch, 2), rows and columns that the estimate's content, its mean over bands, lies too far down and
+        right.
 
     Raises:
         ValueError: as of every metric, or there is a no-data pixel.
@@ -193,9 +182,6 @@ def detail(reference, estimate, baseline):
     Where both have the same sign, the smaller of the two is improvement; the rest of what is missing is omission, and
     the rest of what is added is hallucination. So omission + hallucination is the estimate's absolute error, and
     improvement + omission the baseline's.
-
-    Args:
-        reference, estimate, baseline: as of every metric.
 
     Returns:
         dict from "improvement", "omission", "hallucination" to maps, float64 (batch, height, width), mean over bands,

@@ -1,4 +1,8 @@
-"""Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground."""
+"""Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground.
+
+`scale` is the whole number of high-resolution pixels to a low-resolution one; `value_range`, (low, high) per band, is
+what networks see as 0 to 1.
+"""
 
 from dataclasses import replace
 
@@ -15,7 +19,6 @@ def degrade(high_res, scale):
 
     Args:
         high_res: float (batch, height, width, bands); sides are multiples of `scale`.
-        scale: whole number of high-resolution pixels to a low-resolution one.
 
     Returns:
         float32 tensor (batch, height / scale, width / scale, bands), same unit.
@@ -36,7 +39,6 @@ def upsample(low_res, scale):
 
     Args:
         low_res: float (batch, height, width, bands).
-        scale: enlargement of each side.
 
     Returns:
         float32 tensor (batch, height * scale, width * scale, bands), same unit.
@@ -50,8 +52,6 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
 
     Args:
         scenes: list of Scene of training ground.
-        value_range: (low, high) per band that networks see as 0 to 1.
-        scale: whole number of high-resolution pixels to a low-resolution one.
         enlarged: True for networks that want their input at the size of the output (SRCNN).
         first_step: batches to leave out, to continue an interrupted training.
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
@@ -84,7 +84,6 @@ def beside(high_res, low_res, scale):
 
     Args:
         high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one `scale` times as wide and high.
-        scale: whole number of fine pixels to a coarse one.
 
     Returns:
         list of Scene, bands of the fine one, and "low_" bands, each coarse pixel repeated `scale` x `scale` times.
@@ -109,7 +108,6 @@ def matched(low_res, high_res, scale):
 
     Args:
         low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit may see.
-        scale: whole number of fine pixels to a coarse one.
 
     Returns:
         gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken fine pixels.
@@ -130,7 +128,7 @@ def arrays(scenes, *, value_range, scale, patch_px):
     """The non-overlapping patches of some ground, for validation and test.
 
     Args:
-        scenes, value_range, scale: as of `dataset`.
+        scenes: list of Scene.
         patch_px: side of a patch at high resolution.
 
     Returns:
@@ -149,7 +147,6 @@ def shrink_scene(scene, scale):
 
     Args:
         scene: Scene; up to `scale` - 1 rows and columns at the end are left out.
-        scale: whole number of its pixels to a coarse one.
 
     Returns:
         Scene; no data wherever a pixel without data had any part in a coarse one.

@@ -137,16 +137,15 @@ class Reporter(keras.callbacks.Callback):
     ):
         super().__init__()
         self.score, self.sign = (keep_best, -1) if isinstance(keep_best, str) else ("psnr_db", 1)
-        self.monitor = Monitor(state.model.name, steps=steps, score=self.score, baseline=baseline)
         self.board = board and tf.summary.create_file_writer(str(board))
         self.state, self.history, self.validation, self.watch = state, history, validation, watch
         self.every, self.steps = max(1, steps // reports), steps
         self.at = history[-1]["step"] if history else 0
         self.seconds = history[-1]["seconds"] if history else 0.0
+        self.monitor = Monitor(state.model.name, first=self.at, steps=steps, score=self.score, baseline=baseline)
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
-        self.monitor.begin(self.at)
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
