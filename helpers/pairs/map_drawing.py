@@ -54,9 +54,6 @@ def world():
     Returns:
         World: `classes` uint8 (2700, 5400), places in LEGEND or NO_CLASS; `continents` uint8, place in CONTINENTS of
         the continent that is nearest in degrees.
-
-    Raises:
-        FileNotFoundError: the pack `blue_marble` is not fetched (says the command).
     """
     recipe = repr(sorted(packs.catalogue()["blue_marble"].members.items())).encode() + Path(__file__).read_bytes()
     path = paths.DATA / "maps" / f"world_{hashlib.sha256(recipe).hexdigest()[:12]}.npz"
@@ -69,10 +66,7 @@ def world():
 
 
 def draw():
-    """Draw what `world` keeps: sea, land by height, over it the major rivers, over these lakes and their islands.
-
-    Returns:
-        World.
+    """Draw the World: sea, land by height, over it the major rivers, over these lakes and their islands.
 
     Source: GSHHG (Wessel and Smith 1996) with its rivers from the World Data Bank II; heights from the tints of NOAA's
     ETOPO1 picture.
@@ -239,14 +233,7 @@ def _burnt(shapes):
 
 
 def raster(name):
-    """A picture of the pack on the map's grid.
-
-    Args:
-        name: of the file, such as "bmng.jpg".
-
-    Returns:
-        uint8 (2700, 5400, 3).
-    """
+    """A picture of the pack, such as "bmng.jpg", on the map's grid: uint8 (2700, 5400, 3)."""
     with Image.open(packs.member_path("blue_marble", name)) as image:
         image.draft("RGB", (WIDTH, HEIGHT))  # reads the larger of them at half its size
         return np.asarray(image.convert("RGB"))

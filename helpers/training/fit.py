@@ -191,13 +191,5 @@ class Reporter(keras.callbacks.Callback):
 
 
 def predict(model, inputs):
-    """The network's answer clipped to 0..1, as it is scored and shown.
-
-    Args:
-        model: keras.Model.
-        inputs: float32 array (batch, height, width, bands).
-
-    Returns:
-        float32 array (batch, height, width, bands).
-    """
+    """The network's answer to a batch of images, float32 array, clipped to 0..1 as it is scored and shown."""
     return np.clip(model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1)

@@ -11,15 +11,12 @@ STRENGTH = 0.3
 
 
 def draw_latents(count, latent_size, key):
-    """Numbers to make landscapes of: even between -1 and 1, as the generator is trained on.
+    """Numbers to make landscapes of, float32 (count, latent_size): even between -1 and 1, as in training.
 
     Args:
         count: of landscapes.
         latent_size: numbers for each.
         key: two whole numbers; the same give the same.
-
-    Returns:
-        float32 tensor (count, latent_size).
     """
     return tf.random.stateless_uniform([count, latent_size], key, -1, 1)
 

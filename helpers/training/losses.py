@@ -17,13 +17,10 @@ def l2(target, estimate):
 
 
 def spectral_angle(value_range):
-    """Loss: mean angle between the spectra of a pixel, radians; blind to brightness.
+    """Loss, a function of (target, estimate): mean angle between the spectra of a pixel, radians; blind to brightness.
 
     Args:
         value_range: (low, high) per band, as the images are mapped to 0 … 1: an angle is one of measured values.
-
-    Returns:
-        Function of (target, estimate), float32 (batch, height, width, bands), to a number.
     """
     low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
 
@@ -37,14 +34,11 @@ def spectral_angle(value_range):
 
 
 def perceptual(bands, weights="imagenet"):
-    """Loss: mean squared difference of VGG19's features, which follow what people notice.
+    """Loss, a function of (target, estimate): mean squared difference of VGG19's features, what people notice.
 
     Args:
         bands: names of the images' bands; red, green and blue must be among them.
         weights: "imagenet", or path of the weights file (`vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`).
-
-    Returns:
-        Function of (target, estimate), float32 (batch, height, width, bands), 0 … 1, to a number.
 
     Raises:
         ValueError: a band is missing, or the weights cannot be had (says how to get them).
@@ -126,7 +120,7 @@ def exaggerated(views, by=2.0):
         by: 1 exaggerates nothing.
 
     Returns:
-        Function of (target, estimate), both float32 (batch, side, side, 3), to a number, as Keras takes it for a loss.
+        Function of (target, estimate), both float32 (batch, side, side, 3), as Keras takes it for a loss.
     """
     views = ops.convert_to_tensor(views[:1000])
     usual = [ops.mean(part, axis=0) for part in _parts(ops.concatenate([views, views[:, :, ::-1]]))]
