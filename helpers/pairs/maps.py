@@ -23,7 +23,8 @@ SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validatio
 DIRECTIONS = ("satellite_map", "map_satellite")
 ROLES = ("satellite", "map")
 
-Pair = namedtuple("Pair", "name satellite map row")  # no map where both are in one picture; row of the manifest, or {}
+# no map where both are in one picture; `row` of the manifest, or {}
+Pair = namedtuple("Pair", "name satellite map split row")
 
 
 def dataset(tiles, *, target="map", **stream):
@@ -93,25 +94,23 @@ def read_map_pairs(
         raise ValueError(f"direction is {direction!r}; expected {' or '.join(DIRECTIONS)}")
     folder, count, read, blank, size = Path(folder), Counter(), [], [], 0
     for pair in _listed(folder):
-        count[split := pair.row.get("split", "")] += 1
-        if limit is None or count[split] <= limit:
+        count[pair.split] += 1
+        if limit is None or count[pair.split] <= limit:
             both = _read_pair(pair, direction)
             if both is None:
                 blank.append(pair.name)
                 continue
-            read.append((pair, split, *both))
+            read.append((pair, *both))
             size += 3 * both[0].nbytes  # with the classes, and room to stack
             if size > MAX_READ_BYTES:
                 raise ValueError(f"{folder} holds more than {MAX_READ_BYTES / 1e9:.0f} GB of pixels: give `limit`")
     if blank:
         warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}", stacklevel=2)
-    legend = legend or _legend_of(folder, [drawn for *_, drawn in read])
-    classes = _classes([(pair.name, drawn) for pair, *_, drawn in read], legend, tolerance)
-    whole = [
-        folders._placed(_scene(pair.name, *both, cls), pair.row)
-        for (pair, _, *both), cls in zip(read, classes, strict=True)
-    ]
-    ground = _split(whole, [split for _, split, *_ in read], tile_px, guard_px, seed)
+    legend = legend or _legend_of(folder, [drawn for _, _, drawn in read])
+    classes = _classes([(pair.name, drawn) for pair, _, drawn in read], legend, tolerance)
+    layers = [(pair, (*both, cls)) for (pair, *both), cls in zip(read, classes, strict=True)]
+    whole = [folders._placed(_scene(pair.name, *own), pair.row) for pair, own in layers]
+    ground = _split(whole, [pair.split for pair, *_ in read], tile_px, guard_px, seed)
     return {split: [_tile(scene) for scene in ground[split]] for split in SPLITS}, legend
 
 
@@ -135,7 +134,7 @@ def _listed(folder):
     parts = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
     if (folder / "manifest.csv").exists() or not parts:
         return _pairs_of(folder)
-    return [pair._replace(row={"split": SPLIT_FOLDERS[name]}) for name in parts for pair in _pairs_of(folder / name)]
+    return [pair._replace(split=SPLIT_FOLDERS[name]) for name in parts for pair in _pairs_of(folder / name)]
 
 
 def _pairs_of(folder):
@@ -150,11 +149,12 @@ def _pairs_of(folder):
                 f"{len(alone)} pictures in {folder} have no partner of the same name in the other folder: "
                 f"{some(alone)}. Remove them, or add their partners"
             )  # fmt: skip
-        found = [
-            Pair(name, *(folder / row[role]["path"] for role in ROLES), row[ROLES[0]]) for name, row in rows.items()
-        ]
+        found = []
+        for name, by_role in rows.items():
+            files = (folder / by_role[role]["path"] for role in ROLES)
+            found.append(Pair(name, *files, by_role["satellite"].get("split", ""), by_role["satellite"]))
     else:
-        found = [] if roles else [Pair(path.stem, path, None, {}) for path in images(folder)]
+        found = [] if roles else [Pair(path.stem, path, None, "", {}) for path in images(folder)]
     if not found:
         raise ValueError(
             f"{folder} holds no pairs; expected a manifest.csv, folders `satellite` and `map` with equal names, or "
