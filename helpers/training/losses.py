@@ -1,4 +1,7 @@
-"""What a generator is trained to make small: distances between images, and the adversary's opinion."""
+"""What a generator is trained to make small: distances between images, and the adversary's opinion.
+
+Images are float32 (batch, height, width, bands), 0 to 1; where nothing else is said, a loss is one number for a batch.
+"""
 
 from helpers.backend import keras, tf
 
@@ -71,8 +74,7 @@ def ssim_loss(target, estimate):
     """1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
 
     Args:
-        target, estimate: float32 (batch, height, width, bands), 0 to 1; one may hold a single image for all of the
-            other's.
+        target, estimate: one may hold a single image for all of the other's.
 
     Source: Wang et al. 2004, as in tf.image.
     """
@@ -95,8 +97,8 @@ def landscape(target, estimate):
     knows exactly where a camera pointed. A grey sky is not told from ground; its skyline then says nothing.
 
     Args:
-        target, estimate: float32 (batch, height, width, 3), red, green and blue from 0 to 1; square, 64 pixels or a
-            multiple of that wide, made 64 wide first. One may hold a single image for all of the other's.
+        target, estimate: red, green and blue; square, 64 pixels or a multiple of that wide, made 64 wide first. One may
+            hold a single image for all of the other's.
 
     Returns:
         float32 (batch,), 0 for equal images, about 4 for views of different places.
@@ -115,12 +117,11 @@ def exaggerated(views, by=2.0):
     16 at a rate of 0.21 to 0.25; with a contrastive loss on `landscape`, and one of these generators, at 0.18.
 
     Args:
-        views: float32 (count, side, side, 3), 0 to 1, of training ground: the first 1,000 and their mirror images say
-            what is usual.
+        views: square images of training ground: the first 1,000 and their mirror images say what is usual.
         by: 1 exaggerates nothing.
 
     Returns:
-        Function of (target, estimate), both float32 (batch, side, side, 3), as Keras takes it for a loss.
+        Function of (target, estimate), as Keras takes it for a loss.
     """
     views = ops.convert_to_tensor(views[:1000])
     usual = [ops.mean(part, axis=0) for part in _parts(ops.concatenate([views, views[:, :, ::-1]]))]
@@ -174,7 +175,7 @@ def distances(loss, images, others):
 
     Args:
         loss: function of (target, estimate) to (batch,), such as `landscape`; or that of one of Keras.
-        images, others: float32 (batch, height, width, 3).
+        images, others: (batch, height, width, 3).
     """
 
     @tf.function
@@ -188,13 +189,8 @@ def distances(loss, images, others):
 def energy_distance(target, estimate):
     """How differently two batches of views are distributed, at a coarse scale: 0 where they cannot be told apart.
 
-    A generator that makes the same landscape again and again is far from the many real ones.
-
-    Args:
-        target, estimate: float32 (batch, height, width, bands), pair by pair unrelated.
-
-    Returns:
-        Number: twice the mean distance between real and generated, minus the mean distances within both.
+    It is twice the mean distance between real and generated images, pair by pair unrelated, minus the mean distances
+    within both. A generator that makes the same landscape again and again is far from the many real ones.
 
     Source: Szekely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
     """
@@ -234,7 +230,7 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
     Args:
         discriminator: keras.Model on the list `condition + images`.
         condition: list of tensors that both are judged with, may be empty.
-        real, fake: lists of tensors (batch, height, width, bands).
+        real, fake: lists of tensors.
         step: which draws the places between them, so that a training that goes on draws the same.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
@@ -254,7 +250,7 @@ def slope_penalty(discriminator, images):
 
     Args:
         discriminator: keras.Model on a list of images.
-        images: list of tensors (batch, height, width, bands).
+        images: list of tensors.
 
     Source: Mescheder et al. 2018, arXiv:1801.04406.
     """
