@@ -1,4 +1,8 @@
-"""Every network of the series, from top to bottom, in Keras layers and `keras.ops` only."""
+"""Every network of the series, from top to bottom, in Keras layers and `keras.ops` only.
+
+An image is float32 (batch, height, width, bands), values 0 to 1. The functions return a `keras.Model`; where nothing
+else is said, it takes images of `bands` bands and answers with images of the same shape.
+"""
 
 import numpy as np
 
@@ -6,6 +10,7 @@ from helpers.backend import keras, tf
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
+GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -14,9 +19,6 @@ class BicubicUpsampling(layers.Layer):
 
     Each pixel becomes `scale` x `scale` phases of one 5 x 5 neighbourhood. At the border the weights that fall outside
     are left out and the others made to sum to one again, as TensorFlow and Pillow do.
-
-    Args:
-        scale: enlargement of each side.
 
     Source: cubic convolution with a = -0.5 (Keys 1981).
     """
@@ -31,16 +33,12 @@ class BicubicUpsampling(layers.Layer):
         self.kernel = kernel.astype("float32")
 
     def call(self, images):
-        """(batch, height, width, bands) to (batch, height * scale, width * scale, bands)."""
+        """An image, `scale` times as high and wide."""
         planes = [self._enlarged(images[..., band : band + 1]) for band in range(images.shape[-1])]
         return ops.concatenate(planes, axis=-1) / self._enlarged(ops.ones_like(images[:1, ..., :1]))
 
     def _enlarged(self, plane):
         return ops.depth_to_space(ops.conv(plane, self.kernel, padding="same"), self.scale)
-
-    def compute_output_shape(self, shape):
-        """Both sides times `scale`."""
-        return shape[0], *(side and side * self.scale for side in shape[1:3]), shape[3]
 
     def get_config(self):
         """What is needed to load it again."""
@@ -51,13 +49,9 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     """SRCNN 9-1-5: sharpens an image that was already enlarged by bicubic interpolation.
 
     Args:
-        bands: number of bands in and out.
         residual: predict what to add to the input, starting from nothing (the last layer is zero at first, so that
             training begins at the bicubic image), instead of the whole image.
         filters: of the first and second layer.
-
-    Returns:
-        keras.Model, (batch, height, width, bands) to the same shape, values 0 to 1.
 
     Source: Dong et al. 2014, arXiv:1501.00092; the residual after Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
@@ -77,13 +71,12 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
     """ESPCN: works on the small image, and unfolds channels into pixels only at the very end.
 
     Args:
-        bands: number of bands in and out.
         scale: enlargement of each side.
         filters: of the first layer, and of the `depth` layers after it.
         depth: number of 3 x 3 layers between the first and the last.
 
     Returns:
-        keras.Model, (batch, height, width, bands) to (batch, height * scale, width * scale, bands), values 0 to 1.
+        keras.Model; its answer is `scale` times as high and wide as its input.
 
     Source: Shi et al. 2016, arXiv:1609.05158; here with the bicubic image added to a residual that starts at zero.
     """
@@ -104,15 +97,14 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
     for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be unlearned.
 
     Args:
-        bands: number of bands in and out.
         scale: enlargement of each side, 2, 3 or 4.
         filters: of every layer.
         blocks: number of residual blocks of two 3 x 3 convolutions.
-        multi_scale: also answer at every smaller size, down to that of the input, for a multi-scale discriminator.
+        multi_scale: answer with a list, largest first: also at every smaller size, down to that of the input, for a
+            multi-scale discriminator.
 
     Returns:
-        keras.Model, (batch, height, width, bands) to (batch, height * scale, width * scale, bands), values 0 to 1; a
-        list of such images, largest first, where `multi_scale` is set.
+        keras.Model; its answer is `scale` times as high and wide as its input.
 
     Source: Lim et al. 2017 (EDSR), arXiv:1707.02921; ICNR: Aitken et al. 2017, arXiv:1707.02937; several sizes:
     Karnewar and Wang 2020 (MSG-GAN), arXiv:1903.06048.
@@ -123,17 +115,15 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
         inside = _conv(filters, 3, activation=None, start="zeros")(_conv(filters, 3)(features))
         features = layers.Add()([features, inside])
     features = layers.Add()([first, _conv(filters, 3, activation=None)(features)])
-    images, done = [_image(features, bands) if multi_scale else None], 1
-    for factor in [2, 2] if scale == 4 else [scale]:
-        wide = layers.Conv2D(filters * factor**2, 3, padding="same", kernel_initializer=Icnr(factor))(features)
-        features, done = layers.ReLU()(ops.depth_to_space(wide, factor)), done * factor
-        images.append(_image(features, bands) if multi_scale or done == scale else None)
-    sizes = dict.fromkeys((1, 2, 4) if scale == 4 else (1, scale))
-    estimates = []
-    for size, detail in zip(sizes, images, strict=True):
-        if detail is not None:
+    estimates, factor = [], 2 if scale == 4 else scale
+    for size in (1, 2, 4) if scale == 4 else (1, scale):
+        if size > 1:
+            wide = layers.Conv2D(filters * factor**2, 3, padding="same", kernel_initializer=Icnr(factor))(features)
+            features = layers.ReLU()(ops.depth_to_space(wide, factor))
+        if multi_scale or size == scale:
             base = low_res if size == 1 else BicubicUpsampling(size, name=f"bicubic_{size}")(low_res)
-            estimates.insert(0, layers.Add(dtype="float32", name=f"estimate_{size}")([base, detail]))
+            added = [base, _image(features, bands)]
+            estimates.insert(0, layers.Add(dtype="float32", name=f"estimate_{size}")(added))
     return keras.Model(low_res, estimates if multi_scale else estimates[0], name="residual_upsampler")
 
 
@@ -142,14 +132,11 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
 
     Args:
         bands: number of bands in.
-        bands_out: number of bands out; default: as many.
+        bands_out: number of bands of the answer; default: as many.
         filters: of the first layer; doubled at each halving, up to eight times.
         depth: number of halvings; sides of images must be multiples of 2 ** depth.
         published: as pix2pix has it - batch normalisation, dropout, transposed convolutions, tanh - instead of what
             needs fewer steps here: no normalisation, and enlarging before convolving, without checkerboards.
-
-    Returns:
-        keras.Model, (batch, height, width, bands) to (batch, height, width, bands_out), values 0 to 1.
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
     """
@@ -170,13 +157,9 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
     where it is shut, the answer *is* the input, but for less than a hundredth that keeps it learning.
 
     Args:
-        bands: number of bands in and out.
         light: what an opaque cloud measures, per band, 0 to 1 within the value range (it may lie above): where the
             network begins to look for it.
         filters, depth: as of `unet`.
-
-    Returns:
-        keras.Model, (batch, height, width, bands) to the same shape, values 0 to 1; sides are multiples of 2 ** depth.
 
     Source: the formula of `pairs.clouds.cover_with`.
     """
@@ -196,16 +179,9 @@ def cloud_remover(bands, *, light, filters=32, depth=4):
 
 
 def unet_features(image, filters, depth, published=False):
-    """The U of a U-Net: what it knows of every place, at half the size of the image.
+    """The U of a U-Net: what it knows of every place, (batch, height / 2, width / 2, channels); arguments as of `unet`.
 
     Layers at full size would cost more than all others together; what is fine is left to the last ones.
-
-    Args:
-        image: tensor (batch, height, width, bands), values 0 to 1.
-        filters, depth, published: as of `unet`.
-
-    Returns:
-        Tensor (batch, height / 2, width / 2, channels).
     """
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features, passed = layers.LeakyReLU(0.2)(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
@@ -222,20 +198,6 @@ def unet_features(image, filters, depth, published=False):
     return features if published else _conv(filters, 3)(features)
 
 
-def _halved(features, filters):
-    return layers.Conv2D(filters, 4, strides=2, padding="same", kernel_initializer="he_normal")(features)
-
-
-def _normalised(features, published):
-    return layers.BatchNormalization(momentum=0.9)(features) if published else features
-
-
-def _full_size(features, bands, bias=0.0, start="zeros"):
-    """Images of twice the size of the features; with a start of zeros, `bias` everywhere until something is learned."""
-    folded = layers.Conv2D(4 * bands, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
-    return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
-
-
 def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64, published=False):
     """PatchGAN: judges every patch of an image by itself, beside the input that it was made from.
 
@@ -247,8 +209,8 @@ def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64
         published: batch normalisation, as pix2pix has it.
 
     Returns:
-        keras.Model, list of (batch, height, width, bands) - the condition first, if any - to logits (batch, rows,
-        columns, 1): positive where a patch looks real.
+        keras.Model, list of images - the condition first, if any - to logits (batch, rows, columns, 1): positive where
+        a patch looks real.
 
     Raises:
         ValueError: no whole number of layers has such a receptive field.
@@ -258,11 +220,8 @@ def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64
     fields = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
     if receptive_field_px not in fields:
         raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {', '.join(map(str, fields))}")
-    images = [
-        keras.Input((None, None, count), name=f"image_{count}_{n}")
-        for n, count in enumerate((condition, bands))
-        if count
-    ]
+    shown = (condition, bands) if condition else (bands,)
+    images = [keras.Input((None, None, count), name=f"image_{number}") for number, count in enumerate(shown)]
     features = layers.Rescaling(2.0, -1.0)(layers.Concatenate()(images) if condition else images[0])
     halvings, kernel = fields[receptive_field_px], 4 if receptive_field_px > 1 else 1
     for level in range(halvings + 1 if halvings else 2):
@@ -282,8 +241,7 @@ def multi_scale_discriminator(bands, *, sizes=3, filters=32):
         filters: of the first layer; later ones have more.
 
     Returns:
-        keras.Model, list of (batch, height, width, bands), largest first, to logits (batch, rows, columns, 1):
-        positive where a patch looks real.
+        keras.Model, list of images, largest first, to logits as of `patch_discriminator`.
 
     Source: MSG-GAN, arXiv:1903.06048; minibatch standard deviation: Karras et al. 2018, arXiv:1710.10196.
     """
@@ -310,8 +268,8 @@ def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=Fa
         transposed: enlarge by transposed convolutions, as DCGAN does, instead of enlarging before convolving.
 
     Returns:
-        keras.Model, (batch, latent_size) to (batch, image_px, image_px, 3), values 0 to 1. The channels of each pixel
-        are normalised by themselves: nothing differs between training and use.
+        keras.Model, (batch, latent_size) to images. The channels of each pixel are normalised by themselves: nothing
+        differs between training and use.
 
     Raises:
         ValueError: no numbers to begin with, or a side that doubling 4 does not reach.
@@ -345,14 +303,10 @@ def landscape_discriminator(*, image_px=64, filters=16):
     """Judges whole landscapes: the generator mirrored, each stage halves the side down to 4 x 4 pixels.
 
     Args:
-        image_px: as of `landscape_generator`.
-        filters: of the first stage; doubled at each further one, up to eight times.
+        image_px, filters: as of `landscape_generator`, whose last stage is the first here.
 
     Returns:
-        keras.Model, list of one (batch, image_px, image_px, 3) to logits (batch, 1): positive where it looks real.
-
-    Raises:
-        ValueError: a side that doubling 4 does not reach.
+        keras.Model, list of one image to logits (batch, 1): positive where it looks real.
     """
     image = keras.Input((image_px, image_px, 3), name="image")
     features = layers.Rescaling(2.0, -1.0)(image)
@@ -367,15 +321,13 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
 
     What is near fills most of a view and little of a patch. So the patch is looked at three times, in as many pixels
     each: all of it, its middle half, its middle quarter. Dropout, as pairs are few: without it, and with one look at
-    full size, the variance of unseen views that was explained fell from 0.33 to 0.25.
+    full size, the explained variance of unseen views (then from 2 m above the ground) fell from 0.33 to 0.25.
 
     Args:
-        latent_size: as of `landscape_generator`; every answer is between -1 and 1, where the generator was trained.
-        image_px: side of the patch; 32 or more.
-        filters: of the first stage; doubled at each further one, up to eight times.
+        latent_size, image_px, filters: as of `landscape_generator`; the side of the patch is 32 or more.
 
     Returns:
-        keras.Model, (batch, image_px, image_px, 3), values 0 to 1, to (batch, latent_size), near zero at first.
+        keras.Model, image to (batch, latent_size), from -1 to 1, where the generator was trained; near zero at first.
 
     Raises:
         ValueError: no numbers to answer with, or a side that doubling 16 does not reach.
@@ -386,8 +338,7 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
     patch = keras.Input((image_px, image_px, 3), name="patch")
     whole, looks = layers.Rescaling(2.0, -1.0)(patch), []
     for zoom in (4, 2, 1):
-        features = layers.Cropping2D((4 - zoom) * image_px // 8)(whole)
-        features = layers.AveragePooling2D(zoom)(features)
+        features = layers.AveragePooling2D(zoom)(layers.Cropping2D((4 - zoom) * image_px // 8)(whole))
         for level in range(stages):
             features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
         looks.append(layers.Flatten()(features))
@@ -395,10 +346,8 @@ def patch_encoder(latent_size=4, *, image_px=64, filters=16):
     features = layers.Dense(64, "relu", kernel_initializer="he_normal")(features)
     # tanh, and zeros to begin with, let all patches run into one corner of the latents, from where no slope led back
     start = keras.initializers.RandomNormal(stddev=0.05)
-    latent = layers.Dense(latent_size, "softsign", kernel_initializer=start, dtype="float32")(
-        layers.Dropout(0.3)(features)
-    )
-    return keras.Model(patch, latent, name="patch_encoder")
+    answer = layers.Dense(latent_size, "softsign", kernel_initializer=start, dtype="float32")
+    return keras.Model(patch, answer(layers.Dropout(0.3)(features)), name="patch_encoder")
 
 
 def _stages(latent_size, image_px):
@@ -416,14 +365,10 @@ class MinibatchDeviation(layers.Layer):
     """One more channel: how much the images of the batch differ, so that a discriminator sees when all look alike."""
 
     def call(self, features):
-        """(batch, height, width, channels) to (batch, height, width, channels + 1)."""
+        """The features, and one channel more."""
         deviation = ops.mean(ops.sqrt(ops.var(ops.cast(features, "float32"), axis=0, keepdims=True) + 1e-8))
         channel = ops.cast(deviation, features.dtype) * ops.ones_like(features[..., :1])
         return ops.concatenate([features, channel], axis=-1)
-
-    def compute_output_shape(self, shape):
-        """One channel more."""
-        return *shape[:-1], shape[-1] + 1
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -444,6 +389,20 @@ class Icnr(keras.initializers.Initializer):
         return {"factor": self.factor, "seed": self.seed}
 
 
+def _halved(features, filters):
+    return layers.Conv2D(filters, 4, strides=2, padding="same", kernel_initializer="he_normal")(features)
+
+
+def _normalised(features, published):
+    return layers.BatchNormalization(momentum=0.9)(features) if published else features
+
+
+def _full_size(features, bands, bias=0.0, start="zeros"):
+    """Images of twice the size of the features; with a start of zeros, `bias` everywhere until something is learned."""
+    folded = layers.Conv2D(4 * bands, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
+    return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
+
+
 def _image(features, bands):
     """What the features add to an interpolated image: nothing at first."""
     return layers.Conv2D(bands, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
@@ -453,17 +412,16 @@ def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
     return layers.Conv2D(filters, kernel_size, padding="same", activation=activation, kernel_initializer=start)
 
 
-def receptive_field_px(model, most_px=512, multiple=1):
+def receptive_field_px(model, multiple=1):
     """How wide a square of input pixels one output pixel depends on: as far as the gradient of a copy reaches.
 
     Args:
         model: keras.Model with one input image and one output image.
-        most_px: where the field is wider than that, the context counts as global.
         multiple: sides of images must be multiples of it; the field is then that of a square of so many output pixels,
             less their own width, which is what windows that begin at multiples need.
 
     Returns:
-        int, pixels of the network's own input; None where the context is global.
+        int, pixels of the network's own input; None where it is wider than 512.
     """
     copy, count = model.__class__.from_config(model.get_config()), max(3, 33 // multiple | 1)  # not how it was compiled
     means = [np.ones_like(w) * (w.shape[-1] / w.size if w.ndim > 1 else w) for w in model.get_weights()]
@@ -479,20 +437,17 @@ def receptive_field_px(model, most_px=512, multiple=1):
         reached = np.flatnonzero(np.abs(tape.gradient(centre, image)[0]).max(axis=(0, 2)) > 0)
         if reached[0] > 0:
             return 2 * int(max(first - reached[0], reached[-1] - first - multiple + 1)) + 1
-        if side > most_px:
+        if side > GLOBAL_PX:
             return None
         count = 2 * count - 1
 
 
 def multiply_adds_per_pixel(model, scale=1):
-    """Multiplications with addition that one output pixel costs in the convolutions.
+    """Multiplications with addition that one output pixel, all its bands, costs in stride-1 convolutions.
 
     Args:
-        model: keras.Model of stride-1 convolutions at the size of the input.
+        model: keras.Model whose convolutions are all at the size of the input.
         scale: enlargement of each side by the model.
-
-    Returns:
-        float, per output pixel, all bands together.
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     return sum(layer.kernel.shape.num_elements() for layer in convolutions) / scale**2

@@ -378,5 +378,3 @@ def test_where_nobody_moves_a_slider_every_number_gets_a_row():
     panels = [drawn(figure, panel) for panel in range(28)]
     assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
     assert all((panel[..., 0] == 128).all() for panel in panels[7:])
-    with pytest.raises(ValueError, match="2 titles for a latent of 4"):
-        show.explore(generated, 4, titles=["a", "b"])

@@ -1,13 +1,15 @@
 """How close an estimate comes to the truth, image by image, and how far one method is ahead of another.
 
-Every metric takes a batch and gives one score per image, float64. They share three rules: NaN in the reference means
-"no data there", and leaves out that pixel in all bands; NaN or infinity in the estimate where the reference has data
-is a fault of the method, and raises; no score is ever NaN.
+Every metric takes `reference` and `estimate`, both float (batch, height, width, bands) in one unit, and gives one score
+per image, float64 (batch,). NaN in the reference means "no data there", and leaves out that pixel in all bands; no
+score is ever NaN. A ValueError tells of shapes that differ, of an image without a valid pixel, and of an estimate that
+is NaN or infinite where the reference has data (which band, how many): that is a fault of the method.
 """
 
 import numpy as np
 
 SSIM_WINDOW_PX = 7  # the default of skimage.metrics.structural_similarity
+RESAMPLES = 10_000  # how often patches or images are drawn anew for an interval
 
 
 def psnr(reference, estimate, *, data_range):
@@ -16,16 +18,13 @@ def psnr(reference, estimate, *, data_range):
     The mean over images is not the ratio of the mean error: average the scores, never the errors.
 
     Args:
-        reference: float (batch, height, width, bands); NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
         data_range: largest minus smallest possible value, in the same unit; no default, as a wrong one is silent.
 
     Returns:
         float64 (batch,), dB; inf where identical.
 
     Raises:
-        ValueError: shapes differ, the estimate is not finite (says which band, how many), an image has no valid
-            pixel, or `data_range` is not positive.
+        ValueError: as of every metric, or `data_range` is not positive.
 
     Source: ITU-T J.340; cross-checked against skimage.metrics.peak_signal_noise_ratio.
     """
@@ -41,16 +40,11 @@ def ssim(reference, estimate, *, data_range):
     scikit-image's defaults: a uniform window of 7 x 7 pixels, sample covariance, K1 = 0.01, K2 = 0.03. Only windows
     that lie whole inside the image and touch no no-data pixel count. Wang's Gaussian window gives other numbers.
 
-    Args:
-        reference: float (batch, height, width, bands); NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
-        data_range: largest minus smallest possible value, in the same unit.
-
     Returns:
         float64 (batch,), at most 1, which means identical.
 
     Raises:
-        ValueError: as for `psnr`, or an image has no whole window with data.
+        ValueError: as of `psnr`, or an image has no whole window with data.
 
     Source: Wang et al. 2004; the map is skimage.metrics.structural_similarity's.
     """
@@ -75,34 +69,12 @@ def ssim(reference, estimate, *, data_range):
 
 
 def mae(reference, estimate):
-    """Mean absolute error of each image, over all bands.
-
-    Args:
-        reference: float (batch, height, width, bands); NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
-
-    Returns:
-        float64 (batch,), in the unit of `reference`.
-
-    Raises:
-        ValueError: shapes differ, the estimate is not finite (says which band, how many), or an image has no valid
-            pixel.
-    """
+    """Mean absolute error of each image, over all bands, in the unit of the images."""
     return np.array([np.mean(np.abs(truth - guess)) for truth, guess in _valid_pixels(reference, estimate)])
 
 
 def rmse(reference, estimate):
-    """Root mean square error of each image, over all bands.
-
-    Args:
-        reference: float (batch, height, width, bands); NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
-
-    Returns:
-        float64 (batch,), in the unit of `reference`.
-
-    Raises:
-        ValueError: as for `mae`.
+    """Root mean square error of each image, over all bands, in the unit of the images.
 
     Source: cross-checked against skimage.metrics.mean_squared_error.
     """
@@ -112,29 +84,22 @@ def rmse(reference, estimate):
 def spectral_angle_deg(reference, estimate):
     """Angle between the two spectra of a pixel, mean over the pixels of each image: error of colour, not of brightness.
 
-    A black pixel has no direction: beside another black one it counts 0, beside any other 90 degrees. With one band
-    there is no spectrum, and non-negative values always give 0.
-
-    Args:
-        reference: float (batch, height, width, bands), unmapped (reflectance or digital numbers): an offset changes
-            the angle. NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
+    Give reflectance or digital numbers, not values mapped to 0 to 1: an offset changes the angle. A black pixel has no
+    direction: beside another black one it counts 0, beside any other 90 degrees. One band is no spectrum: non-negative
+    values always give 0.
 
     Returns:
         float64 (batch,), degrees, 0 to 180.
 
-    Raises:
-        ValueError: as for `mae`.
-
     Source: Kruse et al. 1993, computed by Kahan's formula, as an arc cosine loses small angles to rounding.
     """
 
-    def angle_deg(truth, guess):
-        u, v = (spectra / _nonzero(np.linalg.norm(spectra, axis=1, keepdims=True)) for spectra in (truth, guess))
+    scores = []
+    for pair in _valid_pixels(reference, estimate):
+        u, v = (spectra / _nonzero(np.linalg.norm(spectra, axis=1, keepdims=True)) for spectra in pair)
         half = np.arctan2(np.linalg.norm(u - v, axis=1), np.linalg.norm(u + v, axis=1))
-        return np.rad2deg(2 * half).mean()
-
-    return np.array([angle_deg(truth, guess) for truth, guess in _valid_pixels(reference, estimate)])
+        scores.append(np.rad2deg(2 * half).mean())
+    return np.array(scores)
 
 
 def ergas(reference, estimate, *, scale):
@@ -143,8 +108,7 @@ def ergas(reference, estimate, *, scale):
     Every band counts by its error relative to its own mean, so that a dark band weighs as much as a bright one.
 
     Args:
-        reference: float (batch, height, width, bands), unmapped: an offset changes the means. NaN = no data, left out.
-        estimate: same shape and unit as `reference`.
+        reference, estimate: not mapped to 0 to 1: an offset changes the means.
         scale: pixel width of the low-resolution image over that of the high-resolution one; 4 for x4, 1 where the
             size is kept. Published code disagrees on this factor: compare only numbers that were computed alike.
 
@@ -152,7 +116,7 @@ def ergas(reference, estimate, *, scale):
         float64 (batch,), per cent.
 
     Raises:
-        ValueError: as for `mae`, `scale` is not positive, or a band's mean is 0.
+        ValueError: as of every metric, `scale` is not positive, or a band's mean is 0.
 
     Source: Wald 2002, "Data Fusion", equation for ERGAS.
     """
@@ -172,41 +136,30 @@ def ergas(reference, estimate, *, scale):
 def pearson(reference, estimate):
     """Linear correlation of each band of each image, blind to offset and gain.
 
-    Args:
-        reference: float (batch, height, width, bands); NaN = no data, left out.
-        estimate: same shape as `reference`.
-
     Returns:
         float64 (batch, bands), -1 to 1; 0 where a band of either image is constant: it shows no relation, even if
         both are equal.
 
-    Raises:
-        ValueError: as for `mae`.
-
     Source: cross-checked against scipy.stats.pearsonr.
     """
-
-    def correlation(truth, guess):
+    scores = []
+    for truth, guess in _valid_pixels(reference, estimate):
         constant = (np.ptp(truth, axis=0) == 0) | (np.ptp(guess, axis=0) == 0)
         truth, guess = (values - values.mean(axis=0) for values in (truth, guess))
         lengths = np.linalg.norm(truth, axis=0) * np.linalg.norm(guess, axis=0)
-        return np.where(constant, 0, np.clip((truth * guess).sum(axis=0) / _nonzero(lengths), -1, 1))
-
-    return np.array([correlation(truth, guess) for truth, guess in _valid_pixels(reference, estimate)])
+        scores.append(np.where(constant, 0, np.clip((truth * guess).sum(axis=0) / _nonzero(lengths), -1, 1)))
+    return np.array(scores)
 
 
 def shift_px(reference, estimate):
     """By how much each image lies beside its reference, to a hundredth of a pixel: phase correlation.
 
-    Args:
-        reference: float (batch, height, width, bands), without no-data pixels; the mean over bands is compared.
-        estimate: same shape as `reference`.
-
     Returns:
-        float64 (batch, 2), rows and columns that the estimate's content lies too far down and right.
+        float64 (batch, 2), rows and columns that the estimate's content, its mean over bands, lies too far down and
+        right.
 
     Raises:
-        ValueError: shapes differ, or a value is not finite.
+        ValueError: as of every metric, or there is a no-data pixel.
 
     Source: Guizar-Sicairos et al. 2008, as skimage.registration.phase_cross_correlation has it.
     """
@@ -230,17 +183,13 @@ def detail(reference, estimate, baseline):
     the rest of what is added is hallucination. So omission + hallucination is the estimate's absolute error, and
     improvement + omission the baseline's.
 
-    Args:
-        reference, estimate, baseline: float (batch, height, width, bands) of one shape and unit; NaN in the reference =
-            no data.
-
     Returns:
         dict from "improvement", "omission", "hallucination" to maps, float64 (batch, height, width), mean over bands,
         in shares of the image's mean missing detail; NaN without data. The mean of a map is its score; those of
         improvement and omission sum to 1.
 
     Raises:
-        ValueError: shapes differ, a value is not finite, or the baseline lacks nothing.
+        ValueError: as of every metric, or the baseline lacks nothing.
 
     Source: the idea of opensr-test (Aybar et al. 2024), with a split of the error of our own that adds up.
     """
@@ -257,17 +206,15 @@ def detail(reference, estimate, baseline):
     return {name: np.array(found) for name, found in maps.items()}
 
 
-def gain(model_scores, baseline_scores, *, seed=0, resamples=10_000, better="higher"):
+def gain(model_scores, baseline_scores, *, seed=0, better="higher"):
     """By how much a model beats a baseline on the same patches, with a 95 % bootstrap interval.
 
     The difference is taken patch by patch, as some ground is hard for every method. Patches of one block of ground
     resemble each other, so the true uncertainty is rather larger than the interval.
 
     Args:
-        model_scores: float (patches,).
-        baseline_scores: float (patches,), of the same patches in the same order.
+        model_scores, baseline_scores: float (patches,), of the same patches in the same order.
         seed: of the resampling; the same seed gives the same interval.
-        resamples: how often the patches are drawn anew, with replacement.
         better: "higher" (PSNR, SSIM, …) or "lower" (errors).
 
     Returns:
@@ -295,7 +242,7 @@ def gain(model_scores, baseline_scores, *, seed=0, resamples=10_000, better="hig
     better_by = model - baseline if better == "higher" else baseline - model
     draw, patches = np.random.default_rng(seed).integers, better_by.size
     at_once = max(1, 1_000_000 // patches)  # resamples in memory at a time: 8 MB of indices
-    counts = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
+    counts = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
     means = np.concatenate([better_by[draw(patches, size=(count, patches))].mean(axis=1) for count in counts])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(better_by.mean()), float(low), float(high)

@@ -6,6 +6,8 @@ classes: count image by image, sum, then score. `gain_pooled` draws the images a
 
 import numpy as np
 
+from helpers.metrics.images import RESAMPLES
+
 FILTER_PX, FILTERS, SCALES = 5, 64, 3  # of `random_features`
 
 
@@ -40,8 +42,7 @@ def confusion(classes, estimate, count):
     """How many pixels of each class were taken for which.
 
     Args:
-        classes: int (batch, height, width), the truth.
-        estimate: same shape.
+        classes, estimate: int (batch, height, width), the truth and what was found.
         count: number of classes; both hold 0 to count - 1.
 
     Returns:
@@ -74,26 +75,12 @@ def iou(confusion):
 
 
 def mean_iou(confusion):
-    """Mean of `iou` over the classes that occur in truth or estimate; one that is only estimated counts as 0.
-
-    Args:
-        confusion: (..., count, count).
-
-    Returns:
-        float64 (...), 0 to 1.
-    """
+    """Mean of `iou` over the classes that occur in truth or estimate, (...); one that is only estimated counts as 0."""
     return np.nanmean(iou(confusion), axis=-1)
 
 
 def pixel_accuracy(confusion):
-    """Share of pixels whose class is right; blind to what is rare.
-
-    Args:
-        confusion: (..., count, count).
-
-    Returns:
-        float64 (...), 0 to 1.
-    """
+    """Share of pixels whose class is right, float64 (...), from `confusion`; blind to what is rare."""
     confusion = np.asarray(confusion, np.float64)
     return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
 
@@ -105,8 +92,7 @@ def boundary_counts(classes, estimate, *, of, tolerance_px):
     river one or two pixels wide, all of it. The edge of the image is none.
 
     Args:
-        classes: int (batch, height, width), the truth.
-        estimate: same shape.
+        classes, estimate: as of `confusion`.
         of: class, or several that count as one, such as (ocean, lake).
         tolerance_px: up to which distance between the centres of pixels "near by" reaches.
 
@@ -135,13 +121,10 @@ def boundary_counts(classes, estimate, *, of, tolerance_px):
 
 
 def f1(counts):
-    """Harmonic mean of precision and recall.
+    """Harmonic mean of precision and recall, float64 (...); 1 where there is nothing to find and nothing was found.
 
     Args:
         counts: (..., 4), from `boundary_counts`, summed over images or not.
-
-    Returns:
-        float64 (...), 0 to 1; 1 where there is nothing to find and nothing was found.
     """
     near_found, found, near_true, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     precision, recall = near_found / np.maximum(found, 1), near_true / np.maximum(true, 1)
@@ -160,19 +143,17 @@ def boundary_f1(classes, estimate, *, of, tolerance_px):
     return float(f1(boundary_counts(classes, estimate, of=of, tolerance_px=tolerance_px).sum(axis=0)))
 
 
-def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0, resamples=10_000):
+def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0):
     """By how much a model beats a baseline in a pooled score, with a 95 % bootstrap interval over the images.
 
     Images are drawn anew with replacement, the same for both; their counts are summed before they are scored. Images of
     one continent resemble each other, so the true uncertainty is rather larger than the interval.
 
     Args:
-        model_counts: (images, ...), from `confusion` or `boundary_counts`.
-        baseline_counts: of the same images in the same order.
+        model_counts, baseline_counts: (images, ...), of the same images, from `confusion` or `boundary_counts`.
         score: function from summed counts, with any axes in front, to the score: `mean_iou`, `pixel_accuracy`, `f1`,
             or `lambda counts: iou(counts)[..., 2]` for one class, if no draw is without it.
         seed: of the resampling; the same seed gives the same interval.
-        resamples: how often the images are drawn.
 
     Returns:
         (gain, low, high), floats; positive is in favour of the model. The gain is that of all images, not the mean of
@@ -189,7 +170,7 @@ def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0, resamp
             f"counts have shapes {both[0].shape} and {both[1].shape}; expected those of the same images, at least two"
         )
     images = len(both[0])
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
     model, baseline = (score(np.tensordot(draws, counts, 1)) for counts in both)
     if not np.isfinite(model - baseline).all():
         raise ValueError("some draws have no score, as a class is in too few images: use a score of several classes")
@@ -206,11 +187,7 @@ def kid(real, fake):
     depends on the features: compare only numbers of the same ones.
 
     Args:
-        real: float (images, features).
-        fake: float (other images, features).
-
-    Returns:
-        float.
+        real, fake: float (images, features); the numbers of images may differ.
 
     Raises:
         ValueError: other shapes, fewer than two images in a set, or a value that is not finite.

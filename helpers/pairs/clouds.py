@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from helpers.backend import tf
-from helpers.pairs.patches import patches
+from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque")
@@ -78,7 +78,8 @@ def draw(size_px, kind, difficulty, key):
     Raises:
         ValueError: an unknown kind, or a difficulty outside 0 to 2.
     """
-    _check_difficulty(difficulty)
+    if not 0 <= difficulty <= 2:
+        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
     if isinstance(kind, str):
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no kind of cloud; expected {', '.join(KINDS)}")
@@ -121,9 +122,8 @@ def cover_with(clear, optical_depth, shadow, *, extinction, light, zero=0.0):
     Returns:
         float32 tensor of the shape and unit of `clear`.
     """
-    clear, optical_depth, shadow, extinction, light = (
-        tf.cast(each, tf.float32) for each in (clear, optical_depth, shadow, extinction, light)
-    )
+    given = (clear, optical_depth, shadow, extinction, light)
+    clear, optical_depth, shadow, extinction, light = (tf.cast(each, tf.float32) for each in given)
     transmitted = tf.exp(-optical_depth[..., None] * extinction)
     ground = clear - (clear - zero) * (1 - shadow[..., None])  # without shadow exactly `clear`
     return ground * transmitted + light * (1 - transmitted)
@@ -173,7 +173,7 @@ def dataset(scenes, *, value_range, light, zero=0.0, difficulty=1.0, copies=0, s
         ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a scene smaller
             than a patch.
     """
-    _check(scenes, value_range, light, difficulty)
+    _check(scenes, value_range, light)
     if copies < 0:
         raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
 
@@ -202,18 +202,15 @@ def examples(scenes, *, value_range, light, zero=0.0, difficulty=1.0, patch_px, 
     Raises:
         ValueError: as of `dataset`, or there is not one whole patch without no-data pixels.
     """
-    _check(scenes, value_range, light, difficulty)
-    cuts = [patch.pixels for scene in scenes for patch in scene.patches(patch_px)]
-    if not cuts:
-        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
-    kinds = np.random.default_rng(seed).permutation(np.arange(len(cuts)) % len(KINDS))
+    _check(scenes, value_range, light)
+    clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
+    kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(KINDS))
 
     def cloud(clear, kind, number):
         key = tf.stack([tf.constant(seed, tf.int64), -1 - number])  # training counts upwards: no cloud comes in both
         return _clouded(clear, scenes[0].bands, light, zero, kind, difficulty, key)
 
-    clear = np.stack(cuts).astype("float32")
-    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(cuts)))).map(cloud)
+    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(clear)))).map(cloud)
     cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
     transmittance = np.exp(-optical_depth * max(extinction(scenes[0].bands)))
     return Examples(
@@ -244,20 +241,19 @@ def extinction(bands):
     return [EXTINCTION.get(band, 1.0) for band in bands]
 
 
-def dark_object(cloudy, dark, percentile=1.0):
+def dark_object(cloudy, dark):
     """Baseline without learning: take off each band what its darkest pixels have too much.
 
     Args:
         cloudy: float (..., height, width, bands).
-        dark: per band, the same percentile of clear training ground, same unit.
-        percentile: which pixels count as darkest.
+        dark: per band, the first percentile of clear training ground, same unit; so are the darkest pixels of a patch.
 
     Returns:
         float32 array, same shape and unit.
 
     Source: dark-object subtraction, Chavez 1988.
     """
-    haze = np.percentile(cloudy, percentile, axis=(-3, -2), keepdims=True) - np.asarray(dark)
+    haze = np.percentile(cloudy, 1, axis=(-3, -2), keepdims=True) - np.asarray(dark)
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
@@ -291,17 +287,9 @@ def _between(limits, share):
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def _check_difficulty(difficulty):
-    if not 0 <= difficulty <= 2:
-        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
-
-
-def _check(scenes, value_range, light, difficulty):
-    """Refuse what would fail later, or silently give nonsense."""
-    _check_difficulty(difficulty)
+def _check(scenes, value_range, light):
+    """Refuse what would silently give nonsense."""
     for name, values in (("value_range", value_range), ("light", light)):
         if len(values) != len(scenes[0].bands):
-            raise ValueError(
-                f"{name} is for {len(values)} bands, the scenes have {len(scenes[0].bands)}: "
-                f"{', '.join(scenes[0].bands)}"
-            )
+            bands = ", ".join(scenes[0].bands)
+            raise ValueError(f"{name} is for {len(values)} bands, the scenes have {len(scenes[0].bands)}: {bands}")

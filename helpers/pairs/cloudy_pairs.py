@@ -7,12 +7,14 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from helpers import scenes
 from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs.clouds import Examples, skewed
-from helpers.pairs.patches import patches
+from helpers.pairs.listing import joined, some
+from helpers.pairs.patches import patches, whole_patches
 from helpers.pairs.resolution import beside
 from helpers.scenes import Scene, folders, to_unit
 
@@ -68,7 +70,7 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
             incomplete split, or one for which nothing is left.
     """
     folder, both, splits, left_out, apart = Path(folder), [], [], [], []
-    for name, by_role in _rows(folder).items():
+    for name, by_role in joined(folder, ROLES).items():
         if missing := [role for role in ROLES if role not in by_role]:
             left_out.append(f"{name} (no {missing[0]} image)")
             continue
@@ -84,8 +86,7 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
     if not both:
         raise ValueError(
             f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and clear that share a "
-            "`pair`, or folders `cloudy` and `clear` with files of equal names"
-            + (f". Left out: {_listed(left_out)}" if left_out else "")
+            f"`pair`, or folders `cloudy` and `clear` with files of equal names. Left out: {some(left_out) or 'none'}"
         )
     ground = _split(both, splits, block_px, guard_px, seed)
     for split, members in ground.items():
@@ -93,14 +94,12 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
         left_out += [f"{m.name} ({reason})" for m, reason in zip(members, useless, strict=True) if reason]
         ground[split] = [_parted(m) for m, reason in zip(members, useless, strict=True) if not reason]
         if not ground[split]:
-            raise ValueError(
-                f"{folder} has no pair for {split}" + (f". Left out: {_listed(left_out)}" if left_out else "")
-            )
+            raise ValueError(f"{folder} has no pair for {split}. Left out: {some(left_out) or 'none'}")
     if left_out:
-        warnings.warn(f"{folder}: left out {_listed(left_out)}", stacklevel=2)
+        warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
     if apart:
         warnings.warn(
-            f"{folder}: more than {MOST_DAYS} days between cloudy and clear in {_listed(apart)}; what changes on the "
+            f"{folder}: more than {MOST_DAYS} days between cloudy and clear in {some(apart)}; what changes on the "
             "ground meanwhile is taken for an effect of clouds",
             stacklevel=2,
         )
@@ -132,10 +131,8 @@ def has_pairs(folder):
     """Whether a folder holds cloudy and clear images, by its manifest or by the names of its folders."""
     table = Path(folder) / "manifest.csv"
     if table.exists():
-        import pandas
-
         return set(ROLES) <= set(pandas.read_csv(table, dtype=str).get("role", ()))
-    return all(any(role in by_role for by_role in _rows(Path(folder)).values()) for role in ROLES)
+    return set(ROLES) <= {role for by_role in joined(Path(folder), ROLES).values() for role in by_role}
 
 
 def examples(pairs, *, value_range, patch_px):
@@ -153,17 +150,13 @@ def examples(pairs, *, value_range, patch_px):
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
-    cuts = [patch for cloudy, clear in pairs for patch in _stacked(cloudy, clear).patches(patch_px)]
-    if not cuts:
-        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels with data on both days: use smaller patches")
+    cuts = whole_patches([_stacked(cloudy, clear) for cloudy, clear in pairs], patch_px)
     cloudy, clear = (
         to_unit(np.stack([scene.pixels for scene in scenes]), value_range).astype("float32")
         for scenes in zip(*map(_parted, cuts), strict=True)
     )
     unknown = np.full(clear.shape[:3], np.nan, "float32")
-    return Examples(
-        cloudy, clear, unknown, unknown, unknown, np.array(["real"] * len(cuts)), np.full(len(cuts), np.nan, "float32")
-    )
+    return Examples(cloudy, clear, unknown, unknown, unknown, np.array(["real"] * len(cuts)), unknown[:, 0, 0])
 
 
 def filled(scene):
@@ -232,28 +225,6 @@ def _has_snow(scene):
     return _share(scene, SNOW) > 0 or missed.mean() > 0.01
 
 
-def _rows(folder):
-    """dict from the name of a pair to a dict from role to the row of the manifest, or what stands for it."""
-    table, rows = folder / "manifest.csv", []
-    if table.exists():
-        import pandas
-
-        frame = pandas.read_csv(table, dtype=str, keep_default_na=False)
-        if missing := {"path", "role", "pair"} - set(frame.columns):
-            raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(frame.columns)}")
-        rows = [row for row in frame.to_dict("records") if row.get("split") not in folders.LEFT_OUT]
-    else:
-        for path in (path for role in ROLES for path in (folder / role).glob("*")):
-            if path.suffix.lower() in folders.IMAGE_SUFFIXES and not path.name.startswith("."):
-                rows.append({"path": str(path.relative_to(folder)), "role": path.parent.name, "pair": path.stem})
-    found = {}
-    for row in sorted((row for row in rows if row["role"] in ROLES), key=lambda row: (row["pair"], row["path"])):
-        first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
-        if first is not row:
-            raise ValueError(f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}")
-    return found
-
-
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
     facts = [
@@ -281,8 +252,6 @@ def _corners(scene):
 
 def _day(row):
     """The day that the manifest or a name tells, else NaT."""
-    import pandas
-
     if row.get("time"):
         return pandas.to_datetime(row["time"][:10], errors="coerce")
     for name in (row.get("scene", ""), Path(row["path"]).name):
@@ -329,10 +298,4 @@ def _useless(both):
         return "no pixel with data in both images"
     low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
     flat = (low == high).reshape(2, -1).all(axis=1)
-    return next(
-        (f"its {role} image shows one value only" for role, is_flat in zip(ROLES, flat, strict=True) if is_flat), None
-    )
-
-
-def _listed(names):
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"its {ROLES[flat.argmax()]} image shows one value only" if flat.any() else None

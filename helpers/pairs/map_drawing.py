@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, gaussian_filter
 
 from helpers import paths
 from helpers.acquire import packs
 from helpers.scenes import SPLITS
 
-# RGB; the two nearest are 137 apart, and for the three kinds of colour blindness no two look alike (CIEDE2000 above 14)
+# RGB; for the three kinds of colour blindness no two look alike (CIEDE2000 above 14)
 LEGEND = {
     "ocean": (16, 32, 96),
     "lake": (144, 232, 255),
@@ -29,7 +31,6 @@ LEGEND = {
 }
 OCEAN, LAKE, RIVER, LOWLAND, UPLAND, MOUNTAIN = range(6)
 NO_CLASS = 255  # the ice sheets, whose relief the tints do not show
-NO_CLASS_COLOUR = (255, 255, 255)
 HEIGHT, WIDTH, PIXEL_DEG = 2700, 5400, 1 / 15
 CONTINENTS = ("eurasia", "africa", "north_america", "south_america", "australia", "greenland", "antarctica")
 # names that GSHHG's outlines have in the column of numbers: the parts of a continent that the meridians 0 and 180 cut
@@ -39,8 +40,6 @@ OUTLINES = {
 }  # fmt: skip
 MAJOR_RIVERS = 2426  # the lines come in four ranks, each from north to south; those of the first are the first so many
 DOUBLE_RIVERS = 55  # of these, the first so many are the outlines of water that is wide enough to have two banks
-RELIEF = 32  # most that light and shade add to a colour: below 137 / 2 / sqrt(3), so that the nearest colour stays
-
 INHABITED = ("africa", "australia", "eurasia", "north_america", "south_america")  # whose ground is not mostly ice
 LATITUDES_DEG = (-60, 75)  # beyond, plate carrée stretches the ground more than four times, and most of it is ice
 LAND_SHARE = 0.3  # of a tile, at least
@@ -55,9 +54,6 @@ def world():
     Returns:
         World: `classes` uint8 (2700, 5400), places in LEGEND or NO_CLASS; `continents` uint8, place in CONTINENTS of
         the continent that is nearest in degrees.
-
-    Raises:
-        FileNotFoundError: the pack `blue_marble` is not fetched (says the command).
     """
     recipe = repr(sorted(packs.catalogue()["blue_marble"].members.items())).encode() + Path(__file__).read_bytes()
     path = paths.DATA / "maps" / f"world_{hashlib.sha256(recipe).hexdigest()[:12]}.npz"
@@ -70,16 +66,11 @@ def world():
 
 
 def draw():
-    """Draw what `world` keeps: sea, land by height, over it the major rivers, over these lakes and their islands.
-
-    Returns:
-        World.
+    """Draw the World: sea, land by height, over it the major rivers, over these lakes and their islands.
 
     Source: GSHHG (Wessel and Smith 1996) with its rivers from the World Data Bank II; heights from the tints of NOAA's
     ETOPO1 picture.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt
-
     lines = sorted(_lines("gshhs"), key=lambda line: "1523".index(line[0]))  # land, ice shelf, lake, island in a lake
     surface = _burnt([("Polygon", [points], 2 if kind == "2" else 1) for kind, _, points in lines])
     continent = _burnt([
@@ -101,35 +92,11 @@ def draw():
     return World(classes, continents)
 
 
-def picture(classes, shade=None):
-    """Colour a part of the map.
-
-    Args:
-        classes: uint8 (height, width), places in LEGEND or NO_CLASS.
-        shade: float (height, width), -1 to 1, from `shading`, for light and shade on land; None = flat colours.
-
-    Returns:
-        uint8 (height, width, 3). The nearest colour of LEGEND, `metrics.decode`, is the class again, shaded or not.
-    """
-    colours = np.full((256, 3), NO_CLASS_COLOUR, np.uint8)
+def picture(classes):
+    """The map's colours, uint8 (height, width, 3), of a part of its classes, (height, width); NO_CLASS is white."""
+    colours = np.full((256, 3), 255, np.uint8)
     colours[: len(LEGEND)] = list(LEGEND.values())
-    flat = colours[classes]
-    if shade is None:
-        return flat
-    light = RELIEF * np.where(np.isin(classes, (OCEAN, LAKE, RIVER)), 0, shade)
-    return np.clip(np.rint(flat + light[..., None]), 0, 255).astype(np.uint8)
-
-
-def shading():
-    """Light and shade of the land: how much brighter the shaded relief is than its surroundings.
-
-    Returns:
-        float32 (2700, 5400), -1 to 1; 2 % of land are cut off there.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    brightness = raster("shadedrelief.jpg").mean(axis=-1, dtype=np.float32)
-    return np.clip((brightness - gaussian_filter(brightness, 8)) / 40, -1, 1)
+    return colours[classes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +124,7 @@ class MapTile:
     crs: object = None
 
 
-def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", validation="south_america"):
+def open_maps(*, tile_px=256, stride_px=None, test="africa", validation="south_america"):
     """Tiles of NASA's Blue Marble and of the map that is drawn at its position, split by continent.
 
     One continent tests, one validates; the others train, with the islands nearest to each. All land of a tile is of
@@ -168,7 +135,6 @@ def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", valid
         tile_px: side of a tile, a multiple of 8; a pixel is 1/15 degree, 7.4 km at the equator.
         stride_px: from one training tile to the next; default: half a tile, so that they overlap. Those for validation
             and test do not, so that no ground counts twice.
-        relief: draw light and shade over the map. `metrics.decode` finds the same classes with it as without.
         test, validation: continents, of INHABITED. Those of the default have all six classes; Australia has hardly any
             mountain.
 
@@ -186,7 +152,6 @@ def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", valid
     if len(held_out) < 2 or not set(held_out) <= set(INHABITED):
         raise ValueError(f"test is {test!r}, validation {validation!r}; expected two of {', '.join(INHABITED)}")
     drawn, satellite = world(), raster("bmng.jpg")
-    shade = shading() if relief else None
     land, ground, taken = drawn.classes != OCEAN, {}, np.empty((0, 2), int)
     top, bottom = (round((90 - lat) / PIXEL_DEG) for lat in reversed(LATITUDES_DEG))
     step = tile_px // 8  # tiles may lie anywhere on a grid so fine
@@ -198,7 +163,6 @@ def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", valid
 
     def tile(row, column):
         window = np.s_[row : row + tile_px, column : column + tile_px]
-        coloured = picture(drawn.classes[window], None if shade is None else shade[window])
         continent = CONTINENTS[np.bincount(drawn.continents[window][land[window]]).argmax()]
         west, north = column * PIXEL_DEG - 180, 90 - row * PIXEL_DEG
         east, south = west + tile_px * PIXEL_DEG, north - tile_px * PIXEL_DEG
@@ -206,8 +170,8 @@ def open_maps(*, tile_px=256, stride_px=None, relief=False, test="africa", valid
         place = f"{abs(lat):.1f} {'NS'[lat < 0]} {abs(lon):.1f} {'EW'[lon < 0]}"
         name = f"{continent.replace('_', ' ')}, {place}"
         return MapTile(
-            satellite[window], coloured, drawn.classes[window], continent, west, south, east, north, name,
-            CRS.from_epsg(4326),
+            satellite[window], picture(drawn.classes[window]), drawn.classes[window], continent, west, south, east,
+            north, name, CRS.from_epsg(4326),
         )  # fmt: skip
 
     for split in reversed(SPLITS):  # training tiles keep away from those that test, not the other way round
@@ -237,8 +201,6 @@ def _by_height(land):
     turns reddish above 1500 m, sharply. Of 6,600 airports 92 % come out right as below 300 m or not, 97 % as above
     1500 m or not.
     """
-    from scipy.ndimage import binary_erosion, gaussian_filter
-
     inland = binary_erosion(land, iterations=2)  # nearer to water the tints are mixed with those of the water
 
     def smoothed(name, width_px):
@@ -271,16 +233,7 @@ def _burnt(shapes):
 
 
 def raster(name):
-    """A picture of the pack on the map's grid.
-
-    Args:
-        name: of the file, such as "bmng.jpg".
-
-    Returns:
-        uint8 (2700, 5400, 3).
-    """
-    from PIL import Image
-
+    """A picture of the pack, such as "bmng.jpg", on the map's grid: uint8 (2700, 5400, 3)."""
     with Image.open(packs.member_path("blue_marble", name)) as image:
         image.draft("RGB", (WIDTH, HEIGHT))  # reads the larger of them at half its size
         return np.asarray(image.convert("RGB"))

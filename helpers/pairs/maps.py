@@ -7,34 +7,33 @@ from collections import Counter, namedtuple
 from pathlib import Path
 
 import numpy as np
-from rasterio.crs import CRS
-from rasterio.transform import from_bounds
 
 from helpers import metrics, scenes
 from helpers.acquire import pictures
 from helpers.backend import tf
+from helpers.pairs.listing import images, joined, some
 from helpers.pairs.map_drawing import LEGEND, MapTile, open_maps
 from helpers.pairs.patches import patches
-from helpers.scenes import SPLITS, Scene
+from helpers.scenes import SPLITS, Scene, folders
 from helpers.scenes.files import MAX_READ_BYTES
-from helpers.scenes.folders import IMAGE_SUFFIXES, LEFT_OUT
 
 MAX_PIXELS = 50_000_000  # of one picture in a folder: it is decoded as a whole
 MOST_COLOURS = 16  # in maps that can be their own legend
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 DIRECTIONS = ("satellite_map", "map_satellite")
+ROLES = ("satellite", "map")
 
-Pair = namedtuple("Pair", "name satellite map split bounds crs", defaults=("", None, None))
+# no map where both are in one picture; `row` of the manifest, or {}
+Pair = namedtuple("Pair", "name satellite map split row")
 
 
-def dataset(tiles, *, target="map", patch_px, batch_size, steps, first_step=0, seed=0):
+def dataset(tiles, *, target="map", **stream):
     """Training pairs: patches at random places, turned and flipped, the image and its map alike.
 
     Args:
         tiles: list of MapTile of training ground.
         target: "map" for the picture, "classes" for the places in the legend.
-        patch_px, batch_size, steps, first_step, seed: as in `pairs.patches.patches`; a stream that starts at
-            `first_step` continues an interrupted one exactly.
+        **stream: as of `pairs.patches.patches`.
 
     Returns:
         tf.data.Dataset of (satellite, map), float32 (batch, patch, patch, 3), 0 to 1; or (satellite, classes), int32
@@ -51,7 +50,6 @@ def dataset(tiles, *, target="map", patch_px, batch_size, steps, first_step=0, s
         satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
         return satellite, (drawn / 255 if target == "map" else tf.cast(drawn[..., 0], tf.int32))
 
-    stream = {"patch_px": patch_px, "batch_size": batch_size, "steps": steps, "first_step": first_step, "seed": seed}
     return patches(both, **stream).map(pair, num_parallel_calls=1).prefetch(2)
 
 
@@ -107,22 +105,20 @@ def read_map_pairs(
             if size > MAX_READ_BYTES:
                 raise ValueError(f"{folder} holds more than {MAX_READ_BYTES / 1e9:.0f} GB of pixels: give `limit`")
     if blank:
-        warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {_some(blank)}", stacklevel=2)
+        warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}", stacklevel=2)
     legend = legend or _legend_of(folder, [drawn for _, _, drawn in read])
     classes = _classes([(pair.name, drawn) for pair, _, drawn in read], legend, tolerance)
-    whole = [_scene(pair.name, *both, cls, place=pair) for (pair, *both), cls in zip(read, classes, strict=True)]
+    layers = [(pair, (*both, cls)) for (pair, *both), cls in zip(read, classes, strict=True)]
+    whole = [folders._placed(_scene(pair.name, *own), pair.row) for pair, own in layers]
     ground = _split(whole, [pair.split for pair, *_ in read], tile_px, guard_px, seed)
     return {split: [_tile(scene) for scene in ground[split]] for split in SPLITS}, legend
 
 
-def _scene(name, *layers, place=None):
+def _scene(name, *layers):
     """One Scene of bytes, satellite, map and classes as its bands, so that they are cut and turned alike."""
     layers = [layer if layer.ndim == 3 else layer[..., None] for layer in layers if layer is not None]
     pixels = np.concatenate(layers, axis=-1)
-    bands, transform, crs = tuple(f"band{number}" for number in range(pixels.shape[-1])), None, None
-    if place and place.bounds:
-        transform, crs = from_bounds(*place.bounds, *pixels.shape[1::-1]), CRS.from_user_input(place.crs)
-    return Scene(pixels, bands, transform, crs, name=name, dtype="uint8")
+    return Scene(pixels, tuple(f"band{number}" for number in range(pixels.shape[-1])), name=name, dtype="uint8")
 
 
 def _tile(scene):
@@ -135,59 +131,35 @@ def _listed(folder):
     """The pairs of a folder, sorted by split and name."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder")
-    if (folder / "manifest.csv").exists():
-        return _of_manifest(folder)
     parts = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
-    if not parts:
-        return _of_folder(folder)
-    return [pair._replace(split=SPLIT_FOLDERS[name]) for name in parts for pair in _of_folder(folder / name)]
+    if (folder / "manifest.csv").exists() or not parts:
+        return _pairs_of(folder)
+    return [pair._replace(split=SPLIT_FOLDERS[name]) for name in parts for pair in _pairs_of(folder / name)]
 
 
-def _of_folder(folder):
-    def images(folder):
-        paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
-        return {path.stem: path for path in sorted(paths)}
-
-    there = [role for role in ("satellite", "map") if (folder / role).is_dir()]
-    if len(there) == 2:
-        satellite, drawn = (images(folder / role) for role in there)
-        if alone := sorted(satellite.keys() ^ drawn.keys()):
+def _pairs_of(folder):
+    table, roles = folder / "manifest.csv", [role for role in ROLES if (folder / role).is_dir()]
+    if table.exists() or len(roles) == 2:
+        rows = joined(folder, ROLES)
+        if alone := [name for name, by_role in rows.items() if len(by_role) < 2]:
             raise ValueError(
+                f"{len(alone)} pairs of {table} lack the satellite image or the map: {some(alone)}. Acquire what is "
+                "missing, or let scenes.split_manifest mark them: unpaired rows are left out"
+                if table.exists() else
                 f"{len(alone)} pictures in {folder} have no partner of the same name in the other folder: "
-                f"{_some(alone)}. Remove them, or add their partners"
-            )
-        found = [Pair(name, satellite[name], drawn[name]) for name in satellite]
+                f"{some(alone)}. Remove them, or add their partners"
+            )  # fmt: skip
+        found = []
+        for name, by_role in rows.items():
+            files = (folder / by_role[role]["path"] for role in ROLES)
+            found.append(Pair(name, *files, by_role["satellite"].get("split", ""), by_role["satellite"]))
     else:
-        found = [Pair(name, path, None) for name, path in images(folder).items()]
-    if not found or len(there) == 1:
+        found = [] if roles else [Pair(path.stem, path, None, "", {}) for path in images(folder)]
+    if not found:
         raise ValueError(
             f"{folder} holds no pairs; expected a manifest.csv, folders `satellite` and `map` with equal names, or "
-            f"pictures side by side. It holds: {_some(sorted(path.name for path in folder.iterdir())) or 'nothing'}"
+            f"pictures side by side. It holds: {some(sorted(path.name for path in folder.iterdir())) or 'nothing'}"
         )
-    return found
-
-
-def _of_manifest(folder):
-    with open(folder / "manifest.csv", newline="", encoding="utf-8") as handle:
-        rows = [row for row in csv.DictReader(handle) if row.get("split") not in LEFT_OUT]
-    roles = {"satellite": {}, "map": {}}
-    for row in rows:
-        roles.get(row.get("role"), {})[row.get("pair")] = row
-    if alone := sorted(roles["satellite"].keys() ^ roles["map"].keys()):
-        raise ValueError(
-            f"{len(alone)} pairs of {folder / 'manifest.csv'} lack the satellite image or the map: {_some(alone)}. "
-            "Acquire what is missing, or let scenes.split_manifest mark them: unpaired rows are left out"
-        )
-    if not roles["map"]:
-        there = ", ".join(sorted({str(row.get("role")) for row in rows})) or "no row"
-        raise ValueError(f"{folder / 'manifest.csv'} has no pairs of the roles satellite and map; it has {there}")
-    found = []
-    for name, satellite in sorted(roles["satellite"].items()):
-        drawn = roles["map"][name]
-        edges = [satellite.get(edge) for edge in ("west", "south", "east", "north")]
-        bounds = tuple(map(float, edges)) if all(edges) and satellite.get("crs") else None
-        files = (folder / row["path"] for row in (satellite, drawn))
-        found.append(Pair(name, *files, satellite.get("split") or "", bounds, satellite.get("crs")))
     return found
 
 
@@ -264,7 +236,7 @@ def _classes(maps, legend, tolerance):
     if unknown:
         most = ", ".join(f"{tuple(colour.to_bytes(3, 'big'))} {count} px" for colour, count in unknown.most_common(5))
         raise ValueError(
-            f"{len(unknown)} colours in {len(where)} maps ({_some(where)}) are not in the legend; most frequent: "
+            f"{len(unknown)} colours in {len(where)} maps ({some(where)}) are not in the legend; most frequent: "
             f"{most}. Add them to it; or, if the maps were stored with loss, as JPEG does, give a tolerance"
         )
     return found
@@ -307,10 +279,6 @@ def _split(whole, splits, tile_px, guard_px, seed):
         counts = ", ".join(f"{split} {len(ground[split])}" for split in SPLITS)
         raise ValueError(f"{counts} pairs: expected some in each split")
     return ground
-
-
-def _some(names):
-    return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 __all__ = ["LEGEND", "MapTile", "dataset", "open_maps", "read_map_pairs"]

@@ -46,9 +46,8 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row, column = (draw[i] % ((side - patch_px) // align + 1) * align for i, side in enumerate((height, width)))
         if on_disk:
-            patch = tf.ensure_shape(
-                tf.numpy_function(read, [which, row, column], "float32"), [patch_px, patch_px, bands]
-            )
+            patch = tf.numpy_function(read, [which, row, column], "float32")
+            patch = tf.ensure_shape(patch, [patch_px, patch_px, bands])
         else:
             patch = tf.slice(pixels, tf.stack([which, row, column, 0]), [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
@@ -70,6 +69,14 @@ def equally_large(scenes, patch_px):
     if len({scene.pixels.shape for scene in scenes}) > 1:
         scenes = [patch for scene in scenes for patch in scene.patches(patch_px)]
     return scenes
+
+
+def whole_patches(scenes, patch_px):
+    """The non-overlapping patches of some ground with data everywhere, as Scenes; a ValueError if there is none."""
+    cuts = [patch for scene in scenes for patch in scene.patches(patch_px)]
+    if not cuts:
+        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
+    return cuts
 
 
 def stacked(scenes):

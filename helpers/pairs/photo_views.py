@@ -7,6 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
+from PIL import Image, ImageOps
+from rasterio.warp import transform
+from scipy.ndimage import map_coordinates
 
 from helpers import scenes
 from helpers.acquire import manifest, photos, pictures
@@ -43,8 +47,6 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         ValueError: no photo in the folder, imagery without place or three bands, a manifest whose split lacks a part,
             or fewer than `least` usable photos (says how many fail for which reason).
     """
-    import pandas
-
     folder, whole = Path(folder), None if imagery is None else scenes.read(imagery)
     if whole and (whole.transform is None or whole.crs is None or len(whole.bands) < 3):
         raise ValueError(f"{imagery} has no place or fewer than 3 bands; expected a georeferenced image in colour")
@@ -102,8 +104,6 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
     Raises:
         ValueError: the patch reaches beyond the scene, or holds pixels without data.
     """
-    from scipy.ndimage import map_coordinates
-
     middle, east, north = _axes(scene, lon, lat)
     fine = max(1, round(width_m / size_px * np.hypot(*east)))
     aside = ((np.arange(size_px * fine) + 0.5) / (size_px * fine) - 0.5) * width_m
@@ -130,8 +130,6 @@ def _axes(scene, lon, lat):
     """Column and row of a place, and how many of both a metre to the east and one to the north are: the same all over
     a patch, so small as it is.
     """
-    from rasterio.warp import transform
-
     if scene.transform is None:
         return np.array([scene.width, scene.height]) / 2, *(np.diag([1, -1]) * scene.width / PATCH_M)
     lons = [lon, lon + 1000 / DEGREE_M / math.cos(math.radians(lat)), lon]
@@ -144,7 +142,7 @@ def _satellite_rows(folder):
     """The manifest's row of each photo's patch, by the photo's path."""
     if not (folder / manifest.NAME).exists():
         return {}
-    rows = manifest.read_manifest(folder).to_dict("records")
+    rows = pandas.read_csv(folder / manifest.NAME, dtype=str, keep_default_na=False).to_dict("records")
     patches = {row["pair"]: row for row in rows if row["role"] == "satellite" and row["pair"]}
     return {row["path"]: patches[row["pair"]] for row in rows if row["role"] == "photo" and row["pair"] in patches}
 
@@ -170,16 +168,13 @@ def _patch_scene(folder, listed, row):
     scene = scenes.read(folder / listed["path"])
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {listed['path']} has {len(scene.bands)} bands")
-    edges = {edge: "" if math.isnan(listed[edge]) else str(listed[edge]) for edge in manifest.BOUNDS}
-    scene = folders._placed(scene, listed | edges)
+    scene = folders._placed(scene, listed)
     # without both places, the photo is taken to be from the middle
     return scene if scene.crs and not math.isnan(row["lon"]) else replace(scene, transform=None)
 
 
 def _photo(path, image_size):
     """The middle of a photo, uint8 (image_size, image_size, 3)."""
-    from PIL import Image, ImageOps
-
     try:
         with pictures.opened(path) as picture:
             picture.draft("RGB", (2 * image_size, 2 * image_size))  # of a JPEG, only as much is decoded as is needed

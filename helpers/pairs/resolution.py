@@ -1,4 +1,8 @@
-"""Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground."""
+"""Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground.
+
+`scale` is the whole number of high-resolution pixels to a low-resolution one; `value_range`, (low, high) per band, is
+what networks see as 0 to 1.
+"""
 
 from dataclasses import replace
 
@@ -6,7 +10,7 @@ import numpy as np
 from rasterio.transform import Affine
 
 from helpers.backend import tf
-from helpers.pairs.patches import patches
+from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
 
 
@@ -15,7 +19,6 @@ def degrade(high_res, scale):
 
     Args:
         high_res: float (batch, height, width, bands); sides are multiples of `scale`.
-        scale: whole number of high-resolution pixels to a low-resolution one.
 
     Returns:
         float32 tensor (batch, height / scale, width / scale, bands), same unit.
@@ -36,7 +39,6 @@ def upsample(low_res, scale):
 
     Args:
         low_res: float (batch, height, width, bands).
-        scale: enlargement of each side.
 
     Returns:
         float32 tensor (batch, height * scale, width * scale, bands), same unit.
@@ -50,8 +52,6 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
 
     Args:
         scenes: list of Scene of training ground.
-        value_range: (low, high) per band that networks see as 0 to 1.
-        scale: whole number of high-resolution pixels to a low-resolution one.
         enlarged: True for networks that want their input at the size of the output (SRCNN).
         first_step: batches to leave out, to continue an interrupted training.
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
@@ -61,15 +61,22 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
         bands), input the same or a `scale`-th of it.
     """
 
-    bands, align = len(value_range), 1 if len(scenes[0].bands) == len(value_range) else scale
-
     def pair(pixels):
-        high_res = to_unit(pixels[..., :bands], value_range)
-        low_res = degrade(high_res, scale) if align == 1 else to_unit(pixels[:, ::scale, ::scale, bands:], value_range)
+        low_res, high_res = _low_and_high(pixels, value_range, scale)
         return (upsample(low_res, scale) if enlarged else low_res), high_res
 
+    align = 1 if len(scenes[0].bands) == len(value_range) else scale
     # one batch ahead suffices, and one call at a time leaves the cores to the training step
     return patches(scenes, first_step=first_step, align=align, **stream).map(pair, num_parallel_calls=1).prefetch(2)
+
+
+def _low_and_high(pixels, value_range, scale):
+    """The pair of a batch of patches: degraded, or of two sensors where there are bands of a second one."""
+    bands = len(value_range)
+    high_res = to_unit(pixels[..., :bands], value_range)
+    if pixels.shape[-1] == bands:
+        return degrade(high_res, scale), high_res
+    return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
 
 
 def beside(high_res, low_res, scale):
@@ -77,7 +84,6 @@ def beside(high_res, low_res, scale):
 
     Args:
         high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one `scale` times as wide and high.
-        scale: whole number of fine pixels to a coarse one.
 
     Returns:
         list of Scene, bands of the fine one, and "low_" bands, each coarse pixel repeated `scale` x `scale` times.
@@ -102,17 +108,17 @@ def matched(low_res, high_res, scale):
 
     Args:
         low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit may see.
-        scale: whole number of fine pixels to a coarse one.
 
     Returns:
         gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken fine pixels.
 
     Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2 images.
     """
-    fine = np.concatenate(
-        [degrade(scene.pixels[None], scale).numpy().reshape(-1, len(scene.bands)) for scene in high_res]
+    shrunken = [degrade(scene.pixels[None], scale).numpy() for scene in high_res]
+    fine, coarse = (
+        np.concatenate([image.reshape(-1, image.shape[-1]) for image in images])
+        for images in (shrunken, [scene.pixels for scene in low_res])
     )
-    coarse = np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in low_res])
     known = np.isfinite(fine).all(axis=1) & np.isfinite(coarse).all(axis=1)
     fits = [np.polyfit(coarse[known, band], fine[known, band], 1) for band in range(coarse.shape[1])]
     return tuple(np.transpose(fits))
@@ -123,8 +129,6 @@ def arrays(scenes, *, value_range, scale, patch_px):
 
     Args:
         scenes: list of Scene.
-        value_range: (low, high) per band.
-        scale: whole number of high-resolution pixels to a low-resolution one.
         patch_px: side of a patch at high resolution.
 
     Returns:
@@ -133,14 +137,9 @@ def arrays(scenes, *, value_range, scale, patch_px):
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
-    cuts = [patch.pixels for scene in scenes for patch in scene.patches(patch_px)]
-    if not cuts:
-        raise ValueError(f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller patches")
-    pixels, bands = np.stack(cuts), len(value_range)
-    high_res = to_unit(pixels[..., :bands], value_range)
-    if pixels.shape[-1] > bands:  # of two sensors
-        return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
-    return degrade(high_res, scale).numpy(), high_res
+    pixels = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)])
+    low_res, high_res = _low_and_high(pixels, value_range, scale)
+    return np.asarray(low_res), high_res
 
 
 def shrink_scene(scene, scale):
@@ -148,7 +147,6 @@ def shrink_scene(scene, scale):
 
     Args:
         scene: Scene; up to `scale` - 1 rows and columns at the end are left out.
-        scale: whole number of its pixels to a coarse one.
 
     Returns:
         Scene; no data wherever a pixel without data had any part in a coarse one.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from helpers import paths, relief
 from helpers.acquire import packs
@@ -75,19 +76,7 @@ def render(split, count, *, image_size=64, seed=0, again=False, workers=None):
 
 
 def spots(split, count, *, seed=0, again=False):
-    """Where the pairs of `render` are taken from, in what weather.
-
-    Args:
-        split, count, seed, again: as of `render`.
-
-    Returns:
-        DataFrame, the table of `render`.
-
-    Raises:
-        ValueError: as `render`.
-    """
-    import pandas
-
+    """Where the pairs of `render` are taken from, in what weather: its table, for the same arguments and errors."""
     if split not in STRIPES_M:
         raise ValueError(f"split is {split!r}; expected {', '.join(STRIPES_M)}")
     if count < 1:
@@ -129,8 +118,7 @@ def dataset(views, *, batch_size, steps, first_step=0, seed=0):
 
     Args:
         views: Views of training ground.
-        batch_size, steps, first_step, seed: as of `pairs.patches.patches`; a stream that starts at `first_step`
-            continues an interrupted one exactly.
+        batch_size, steps, first_step, seed: as of `pairs.patches.patches`.
 
     Returns:
         tf.data.Dataset of (patches, views), float32 (batch, height, width, 3), 0 to 1.

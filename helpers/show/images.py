@@ -59,10 +59,8 @@ def error_map(reference, estimates, titles, *, unit="", pixel_size_m=None, credi
 
     titles, truth = drawing.one_each(estimates, titles), drawing.array(reference).astype(float)
     for title, estimate in zip(titles, estimates, strict=True):
-        if drawing.array(estimate).shape != truth.shape:
-            raise ValueError(
-                f"{title} has shape {drawing.array(estimate).shape}, the reference {truth.shape}: resample it"
-            )
+        if (shape := drawing.array(estimate).shape) != truth.shape:
+            raise ValueError(f"{title} has shape {shape}, the reference {truth.shape}: resample it")
     errors = [np.abs(drawing.array(estimate) - truth).mean(axis=-1) for estimate in estimates]
     titles = [f"{title}\nmean {np.nanmean(error):.3g} {unit}" for title, error in zip(titles, errors, strict=True)]
     credit = drawing.credit(credit, [reference, *estimates])

@@ -6,47 +6,40 @@ from helpers.show import images
 from helpers.show.slider import is_static, png
 
 
-def explore(draw, count, *, reach=2.0, titles=None, width_px=384, credit=None, static=None):
+def explore(draw, count, *, reach=2.0, credit=None, static=None):
     """One slider for each number of the latent, and the image that belongs to where they stand.
 
     Args:
         draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
         count: how many numbers the latent has.
         reach: the sliders go from -reach to reach, and begin at 0.
-        titles: one for each number; default: "number 1", ...
-        width_px: of the image on the page.
         credit: line below.
         static: True draws a figure instead, a row for each number that moves while the others are 0. Default: only
             where nobody could move a slider, as of `before_after`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
-
-    Raises:
-        ValueError: not one title for each number.
     """
-    titles = titles or [f"number {place}" for place in range(1, count + 1)]
-    if len(titles) != count:
-        raise ValueError(f"{len(titles)} titles for a latent of {count} numbers: give one for each")
+    titles = [f"number {place}" for place in range(1, count + 1)]
     if is_static() if static is None else static:
         stops = np.linspace(-reach, reach, 7)
         latents = (np.eye(count)[:, None] * stops[:, None]).reshape(-1, count).astype("float32")
         labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
         return images.grid([*_pictures(draw(latents))], labels, columns=len(stops), credit=credit)
-    return _sliders(draw, titles, reach, width_px, credit)
+    return _sliders(draw, titles, reach, credit)
 
 
 def _pictures(drawn):
     return np.rint(255 * np.clip(np.asarray(drawn, "float32"), 0, 1)).astype("uint8")
 
 
-def _sliders(draw, titles, reach, width_px, credit):
+def _sliders(draw, titles, reach, credit):
     from html import escape
 
     from ipywidgets import HTML, FloatSlider, Image, Layout, VBox
 
     options = {"min": -reach, "max": reach, "step": 0.05, "readout_format": "+.2f", "continuous_update": True}
-    layout = Layout(width=f"{width_px}px", max_width="100%")
+    layout = Layout(width="384px", max_width="100%")
     sliders = [FloatSlider(0.0, description=title, layout=layout, **options) for title in titles]
     image = Image(format="png", layout=layout)
 

@@ -26,9 +26,8 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     for number, (name, values) in enumerate(history.items()):
         at = np.arange(1, len(values) + 1) if steps is None else steps[: len(values)]
         known = np.isfinite(values)
-        ax.plot(
-            at[known], values[known], color=drawing.PALETTE[number % len(drawing.PALETTE)], linewidth=1.8, label=name
-        )
+        colour = drawing.PALETTE[number % len(drawing.PALETTE)]
+        ax.plot(at[known], values[known], color=colour, linewidth=1.8, label=name)
     for (name, value), dashes in zip(baselines.items(), ("--", ":", "-."), strict=False):
         ax.axhline(value, color="black", linewidth=1.2, linestyle=dashes, label=f"{name} {value:.4g}")
     ax.set(xlabel="step", ylabel=ylabel)

@@ -1,12 +1,12 @@
 """The one adversarial trainer: a generator that has to come near its target *and* to convince a discriminator."""
 
-import pandas as pd
-
 from helpers.backend import keras, tf
 from helpers.training.fit import State, train
 from helpers.training.losses import ADVERSARIES, gradient_penalty, slope_penalty
 
 ops = keras.ops
+PENALTY = 10.0  # weight of the gradient penalty of "wgan_gp"
+BORDER = {"non_saturating": 0.0, "lsgan": 0.5}  # logits above it mean "real"
 
 
 class Adversarial(keras.Model):
@@ -21,16 +21,14 @@ class Adversarial(keras.Model):
         conditional: the discriminator sees the generator's input, too.
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential average of the generator's weights.
-        penalty: weight of the gradient penalty of "wgan_gp".
         change: what becomes of images before they are judged, function of (image, two whole numbers to draw by), or
             None.
         steepness: weight of `losses.slope_penalty`, which is computed at every eighth step, as it is slow; 0 = never.
     """
 
     def __init__(
-        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, penalty=10.0,
-        change=None, steepness=0.0,
-    ):  # fmt: skip
+        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, change, steepness
+    ):
         super().__init__(name=f"{generator.name}_adversarial")
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
@@ -38,7 +36,7 @@ class Adversarial(keras.Model):
         self.averaged = keras.models.clone_model(generator)
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
-        self.weight, self.kind, self.conditional, self.penalty = weight, kind, conditional, penalty
+        self.weight, self.kind, self.conditional = weight, kind, conditional
         self.ramp_steps, self.decay = ramp_steps, decay
         self.change, self.steepness = change or (lambda image, key: image), steepness
         names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm", "discriminator_norm"]
@@ -75,7 +73,7 @@ class Adversarial(keras.Model):
             fake = self.discriminator([*condition, *made], training=True)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
-                against += self.penalty * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
+                against += PENALTY * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
             if self.steepness:
                 against += tf.cond(
                     number % 8 == 0, lambda: 8 * self.steepness * slope_penalty(self.discriminator, shown), lambda: 0.0
@@ -93,13 +91,13 @@ class Adversarial(keras.Model):
         decay = ops.minimum(self.decay, (1 + step) / (10 + step))  # early on, an average over few steps
         for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
             average.assign(decay * average + (1 - decay) * weight)
-        right = (ops.mean(ops.cast(real > fake, "float32")) if self.kind == "wgan_gp" else
-                 ops.mean(ops.cast(real > _BORDER[self.kind], "float32")) / 2
-                 + ops.mean(ops.cast(fake < _BORDER[self.kind], "float32")) / 2)  # fmt: skip
+        if self.kind == "wgan_gp":
+            right = _share(real > fake)
+        else:
+            right = _share(real > BORDER[self.kind]) / 2 + _share(fake < BORDER[self.kind]) / 2
         seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
-        for name, value in (
-            seen | {"accuracy": right, "gradient_norm": norm, "discriminator_norm": against_norm}
-        ).items():
+        seen |= {"accuracy": right, "gradient_norm": norm, "discriminator_norm": against_norm}
+        for name, value in seen.items():
             self.means[name].update_state(value)
         return {name: mean.result() for name, mean in self.means.items()}
 
@@ -115,7 +113,8 @@ class Adversarial(keras.Model):
         return tf.linalg.global_norm(gradients)
 
 
-_BORDER = {"non_saturating": 0.0, "lsgan": 0.5}  # logits above it mean "real"
+def _share(true):
+    return ops.mean(ops.cast(true, "float32"))
 
 
 def _shrunk(image, like):
@@ -125,24 +124,18 @@ def _shrunk(image, like):
 
 
 def fit_adversarial(
-    generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, validation, checkpoint,
-    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, betas=(0.5, 0.999), baseline=None, reports=20,
-    settings=None, board=None, keep_best=False, watch=None, change=None, steepness=0.0,
+    generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, checkpoint,
+    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, change=None, steepness=0.0, settings=None,
+    **reporting,
 ):  # fmt: skip
     """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
 
     Args:
         generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay, change, steepness: as of
             `Adversarial`.
-        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on; a
-            third member, (batch, height, width), is how much each pixel counts in `terms` that are sums over pixels.
-        steps: optimiser steps in all.
+        make_dataset: as of `fit`; how much a pixel counts is for `terms` that are sums over pixels.
         learning_rate: of both optimizers; a number or a schedule of Keras.
-        device: Device.
-        validation: (inputs, targets) arrays, scored at every report in PSNR; None leaves the scores to `watch`.
-        checkpoint: file that holds the state between reports.
-        betas: of Adam.
-        baseline, reports, settings, board, keep_best, watch: as of `fit`; scored is the averaged generator.
+        steps, device, checkpoint, settings, reporting: as of `fit`; scored is the averaged generator.
 
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame with the columns step, seconds,
@@ -157,7 +150,7 @@ def fit_adversarial(
             generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional, ramp_steps=ramp_steps,
             decay=decay, change=change, steepness=steepness,
         )  # fmt: skip
-        optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
+        optimizers = [keras.optimizers.Adam(learning_rate, 0.5, 0.999) for _ in range(2)]
         if device.precision == "mixed_float16":
             optimizers = [keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers]
         model.compile(*optimizers, jit_compile=device.xla)
@@ -165,6 +158,4 @@ def fit_adversarial(
     shaped = {"steps": steps, "learning_rate": rate, "kind": kind, "weight": weight, "decay": decay}
     shaped |= {"ramp_steps": ramp_steps, "terms": {name: share for name, (share, _) in terms.items()}}
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
-    history = train(model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
-                    keep_best=keep_best, board=board, watch=watch)  # fmt: skip
-    return model.averaged, pd.DataFrame(history)
+    return model.averaged, train(model, make_dataset, state, steps=steps, **reporting)

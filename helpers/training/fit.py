@@ -14,10 +14,8 @@ from helpers.training.monitor import Monitor
 
 
 def fit(
-    model, make_dataset, *, steps, learning_rate, device, validation, checkpoint,
-    loss="mse", baseline=None, ema=None, keep_best=False, reports=20, settings=None, board=None,
-    watch=None,
-):  # fmt: skip
+    model, make_dataset, *, steps, learning_rate, device, checkpoint, loss="mse", ema=None, settings=None, **reporting
+):
     """Train a network, reporting and saving its whole state at regular steps.
 
     The learning rate warms up over a twentieth of the steps, then falls along a cosine to a hundredth. If
@@ -30,17 +28,12 @@ def fit(
         steps: optimiser steps in all.
         learning_rate: the highest.
         device: Device.
-        validation: (inputs, targets) arrays, scored at every report in PSNR; None leaves the scores to `watch`.
         checkpoint: file that holds the state between reports.
         loss: Keras loss.
-        baseline: PSNR in dB of the method to beat on the same validation patches, to be drawn beside.
         ema: decay of an exponential average of the weights that replaces them at the end, or None.
-        keep_best: end with the weights of the report that scored best, instead of the last: True for the highest PSNR,
-            or the name of one of the scores of `watch`, lowest best; with `ema`, these are not averaged.
-        reports: how often to report, score and save.
         settings: dict of what else shaped the training; a checkpoint of other settings is refused.
-        board: folder for TensorBoard's scalars and preview images, or None.
-        watch: function of the model that gives a dict of further scores for every report, or None.
+        reporting: `validation`, `baseline`, `reports`, `keep_best`, `board`, `watch` of `Reporter`. With `ema`, the
+            weights that `keep_best` ends with are not averaged.
 
     Returns:
         pandas.DataFrame with the columns step, seconds, loss, psnr_db and those of `watch`.
@@ -58,39 +51,23 @@ def fit(
         optimizer.build(model.trainable_variables)
     name = getattr(loss, "__name__", str(loss))
     settings = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema} | (settings or {})
-    state = State(checkpoint, model, settings)
-    history = train(
-        model, make_dataset, state, steps=steps, validation=validation, baseline=baseline, reports=reports,
-        keep_best=keep_best, board=board, watch=watch,
-    )  # fmt: skip
-    return pd.DataFrame(history)
+    return train(model, make_dataset, State(checkpoint, model, settings, [model.optimizer]), steps=steps, **reporting)
 
 
-def train(model, make_dataset, state, *, steps, validation, baseline, reports, keep_best=False, board=None, watch=None):
-    """The loop below `fit` and `fit_adversarial`: from where the state left off to the last step.
+def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
+    """The loop below `fit` and `fit_adversarial`: from where the state of a compiled model left off to the last step.
 
-    Args:
-        model: compiled keras.Model.
-        state: State of it.
-        others: as of `fit`.
-
-    Returns:
-        list of dict, a row for each report.
+    Args and Returns: as of `fit`; `state` is the model's State.
     """
     history = state.restore()
     first = history[-1]["step"] if history else 0
     if first < steps:
-        lowest = keep_best if isinstance(keep_best, str) else None
-        monitor = Monitor(model.name, steps=steps, score=lowest or "psnr_db", baseline=baseline)
-        every = max(1, steps // reports)
-        reporter = Reporter(
-            state, history, monitor, validation, every=every, steps=steps, board=board, watch=watch, lowest=lowest
-        )
+        reporter = Reporter(state, history, steps=steps, keep_best=keep_best, **reporting)
         model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
         state.save(history)  # once more, with the averaged weights in place
     if keep_best:
         state.restore_best()
-    return history
+    return pd.DataFrame(history)
 
 
 class State:
@@ -100,13 +77,13 @@ class State:
         path: file to keep it in.
         model: compiled keras.Model.
         settings: dict that must be equal when the state is read back.
-        optimizers: every optimizer of the model; default: `model.optimizer`.
+        optimizers: every optimizer of the model.
     """
 
-    def __init__(self, path, model, settings, optimizers=None):
+    def __init__(self, path, model, settings, optimizers):
         self.path, self.settings = Path(path), json.dumps(settings, sort_keys=True, default=str)
         self.model, self.best = model, self.path.with_suffix(".best.npz")
-        self.variables = [*model.variables, *(v for o in optimizers or [model.optimizer] for v in o.variables)]
+        self.variables = [*model.variables, *(variable for one in optimizers for variable in one.variables)]
 
     def save(self, history):
         """Write the state atomically."""
@@ -140,20 +117,35 @@ class State:
 
 
 class Reporter(keras.callbacks.Callback):
-    """Every few steps: score the validation patches, add a row to the history, save the state, show it."""
+    """At regular steps: score the validation patches, add a row to the history, save the state, show it.
 
-    def __init__(self, state, history, monitor, validation, *, every, steps, board=None, watch=None, lowest=None):
+    Args:
+        state: State of the model.
+        history: list of dict, a row for each report so far; it grows.
+        steps: optimiser steps in all.
+        validation: (inputs, targets) arrays to score in PSNR; None leaves the scores to `watch`.
+        baseline: PSNR in dB of the method to beat on the same validation patches, to be drawn beside.
+        reports: how many there are in all.
+        keep_best: whether the best weights are kept: True for the highest PSNR, or the name of one of the scores of
+            `watch`, lowest best.
+        board: folder for TensorBoard's scalars and preview images, or None.
+        watch: function of the model that gives a dict of further scores for every report, or None.
+    """
+
+    def __init__(
+        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=False, board=None, watch=None
+    ):
         super().__init__()
-        self.score, self.sign = (lowest, -1) if lowest else ("psnr_db", 1)
+        self.score, self.sign = (keep_best, -1) if isinstance(keep_best, str) else ("psnr_db", 1)
         self.board = board and tf.summary.create_file_writer(str(board))
-        self.state, self.history, self.monitor, self.validation = state, history, monitor, validation
-        self.every, self.steps, self.watch = every, steps, watch or (lambda model: {})
+        self.state, self.history, self.validation, self.watch = state, history, validation, watch
+        self.every, self.steps = max(1, steps // reports), steps
         self.at = history[-1]["step"] if history else 0
         self.seconds = history[-1]["seconds"] if history else 0.0
+        self.monitor = Monitor(state.model.name, first=self.at, steps=steps, score=self.score, baseline=baseline)
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
-        self.monitor.begin(self.at)
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -163,14 +155,14 @@ class Reporter(keras.callbacks.Callback):
         if self.at % self.every and self.at != self.steps:
             return
         self.seconds += time.perf_counter() - self.started
-        row = {"step": self.at, "seconds": self.seconds, **{name: float(value) for name, value in logs.items()}}
-        pictures = ()
+        row, pictures = {"step": self.at, "seconds": self.seconds, **logs}, ()
         if self.validation:
             inputs, targets = self.validation
             estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
-            row["psnr_db"] = float(metrics.psnr(targets, estimates, data_range=1).mean())
+            row["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
             pictures = estimates[:3], targets[:3]
-        row |= {name: float(value) for name, value in self.watch(self.model).items()}
+        row |= self.watch(self.model) if self.watch else {}
+        row = {name: value if name == "step" else float(value) for name, value in row.items()}
         if self.sign < 0 and self.score not in row:
             scores = ", ".join(name for name in row if name not in ("step", "seconds"))
             raise ValueError(f"keep_best is {self.score!r}; the scores are {scores}")
@@ -198,15 +190,6 @@ class Reporter(keras.callbacks.Callback):
         self.monitor.end(self.history)
 
 
-def predict(model, inputs, batch_size=8):
-    """The network's answer clipped to 0..1, as it is scored and shown.
-
-    Args:
-        model: keras.Model.
-        inputs: float32 array (batch, height, width, bands).
-        batch_size: images at a time.
-
-    Returns:
-        float32 array (batch, height, width, bands).
-    """
-    return np.clip(model.predict(inputs, batch_size=batch_size, verbose=0).astype("float32"), 0, 1)
+def predict(model, inputs):
+    """The network's answer to a batch of images, float32 array, clipped to 0..1 as it is scored and shown."""
+    return np.clip(model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1)

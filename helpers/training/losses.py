@@ -1,4 +1,7 @@
-"""What a generator is trained to make small: distances between images, and the adversary's opinion."""
+"""What a generator is trained to make small: distances between images, and the adversary's opinion.
+
+Images are float32 (batch, height, width, bands), 0 to 1; where nothing else is said, a loss is one number for a batch.
+"""
 
 from helpers.backend import keras, tf
 
@@ -17,13 +20,10 @@ def l2(target, estimate):
 
 
 def spectral_angle(value_range):
-    """Loss: mean angle between the spectra of a pixel, radians; blind to brightness.
+    """Loss, a function of (target, estimate): mean angle between the spectra of a pixel, radians; blind to brightness.
 
     Args:
         value_range: (low, high) per band, as the images are mapped to 0 … 1: an angle is one of measured values.
-
-    Returns:
-        Function of (target, estimate), float32 (batch, height, width, bands), to a number.
     """
     low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
 
@@ -37,14 +37,11 @@ def spectral_angle(value_range):
 
 
 def perceptual(bands, weights="imagenet"):
-    """Loss: mean squared difference of VGG19's features, which follow what people notice.
+    """Loss, a function of (target, estimate): mean squared difference of VGG19's features, what people notice.
 
     Args:
         bands: names of the images' bands; red, green and blue must be among them.
         weights: "imagenet", or path of the weights file (`vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`).
-
-    Returns:
-        Function of (target, estimate), float32 (batch, height, width, bands), 0 … 1, to a number.
 
     Raises:
         ValueError: a band is missing, or the weights cannot be had (says how to get them).
@@ -74,14 +71,10 @@ def perceptual(bands, weights="imagenet"):
 
 
 def ssim_loss(target, estimate):
-    """1 - SSIM of each image, 0 to 2; zero where they are the same.
+    """1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
 
     Args:
-        target, estimate: float32 (batch, height, width, bands), 0 to 1; one may hold a single image for all of the
-            other's.
-
-    Returns:
-        float32 (batch,).
+        target, estimate: one may hold a single image for all of the other's.
 
     Source: Wang et al. 2004, as in tf.image.
     """
@@ -89,9 +82,9 @@ def ssim_loss(target, estimate):
 
 
 # what counts as one: half of what views of different places differ by in brightness, all of it in hue, twice in
-# skyline, four times in edges (medians over training ground). Measured on 300 training spots rendered twice: the other
-# half of a view is found among all of them at a rate of 0.98 by brightness or hue alone, 0.96 by the skyline, 0.94 by
-# edges, 1.00 by all together
+# skyline, four times in edges (medians over training ground). Measured on 300 training spots, each rendered twice from
+# the tower: the other view of a spot is found among all of them at a rate of 0.98 by brightness alone, 0.99 by hue or
+# edges, 0.95 by the skyline, 1.00 by all together
 LANDSCAPE_PARTS = {"skyline": 0.006, "hue": 0.028, "edges": 0.0053, "brightness": 0.056}
 LANDSCAPE_PX, LANDSCAPE_SHIFTS = 64, (-2, 0, 2)  # a compass is some degrees off; two pixels of 64 for each shift
 
@@ -99,14 +92,13 @@ LANDSCAPE_PX, LANDSCAPE_SHIFTS = 64, (-2, 0, 2)  # a compass is some degrees off
 def landscape(target, estimate):
     """How differently two views show a place, whatever the weather: the custom loss of notebook 06.
 
-    Compared are the skyline, hue and brightness of the ground below it, and edges with their direction, the first thing
-    that eyes see; the sky counts for nothing but its edges. All of it is looked at with a few shifts to the sides, and
-    the best counts, since no one knows exactly where a camera pointed. A grey sky is not told from ground; its skyline
-    then says nothing.
+    Compared are the skyline, hue and brightness of the ground below it, and edges with their direction; the sky counts
+    for nothing but its edges. All of it is looked at with a few shifts to the sides, and the best counts, since no one
+    knows exactly where a camera pointed. A grey sky is not told from ground; its skyline then says nothing.
 
     Args:
-        target, estimate: float32 (batch, height, width, 3), red, green and blue from 0 to 1; square, 64 pixels or a
-            multiple of that wide, made 64 wide first. One may hold a single image for all of the other's.
+        target, estimate: red, green and blue; square, 64 pixels or a multiple of that wide, made 64 wide first. One may
+            hold a single image for all of the other's.
 
     Returns:
         float32 (batch,), 0 for equal images, about 4 for views of different places.
@@ -125,20 +117,18 @@ def exaggerated(views, by=2.0):
     16 at a rate of 0.21 to 0.25; with a contrastive loss on `landscape`, and one of these generators, at 0.18.
 
     Args:
-        views: float32 (count, side, side, 3), 0 to 1, of training ground: the first 1,000 and their mirror images say
-            what is usual.
+        views: square images of training ground: the first 1,000 and their mirror images say what is usual.
         by: 1 exaggerates nothing.
 
     Returns:
-        Function of (target, estimate), both float32 (batch, side, side, 3), to a number, as Keras takes it for a loss.
+        Function of (target, estimate), as Keras takes it for a loss.
     """
     views = ops.convert_to_tensor(views[:1000])
     usual = [ops.mean(part, axis=0) for part in _parts(ops.concatenate([views, views[:, :, ::-1]]))]
 
     def loss(target, estimate):
-        (*aims, layout), (*made, made_layout) = (
-            [mean + by * (part - mean) for mean, part in zip(usual, _parts(target), strict=True)], _parts(estimate)
-        )  # fmt: skip
+        *aims, layout = [mean + by * (part - mean) for mean, part in zip(usual, _parts(target), strict=True)]
+        *made, made_layout = _parts(estimate)
         return ops.mean(_apart(aims, made)) + 100 * ops.mean(ops.square(layout - made_layout))
 
     loss.__name__ = f"exaggerated_{by:g}"
@@ -181,14 +171,11 @@ def _slopes(plane):
 
 
 def distances(loss, images, others):
-    """A loss of every image against every other: the table by which a loss is chosen.
+    """A loss of every image against every other, float32 array (images, others): the table by which a loss is chosen.
 
     Args:
         loss: function of (target, estimate) to (batch,), such as `landscape`; or that of one of Keras.
-        images, others: float32 (batch, height, width, 3); one row of the table for each image, a column for each other.
-
-    Returns:
-        float32 array (images, others).
+        images, others: (batch, height, width, 3).
     """
 
     @tf.function
@@ -202,13 +189,8 @@ def distances(loss, images, others):
 def energy_distance(target, estimate):
     """How differently two batches of views are distributed, at a coarse scale: 0 where they cannot be told apart.
 
-    A generator that makes the same landscape again and again is far from the many real ones.
-
-    Args:
-        target, estimate: float32 (batch, height, width, bands), pair by pair unrelated.
-
-    Returns:
-        Number: twice the mean distance between real and generated, minus the mean distances within both.
+    It is twice the mean distance between real and generated images, pair by pair unrelated, minus the mean distances
+    within both. A generator that makes the same landscape again and again is far from the many real ones.
 
     Source: Szekely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
     """
@@ -248,11 +230,8 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
     Args:
         discriminator: keras.Model on the list `condition + images`.
         condition: list of tensors that both are judged with, may be empty.
-        real, fake: lists of tensors (batch, height, width, bands).
+        real, fake: lists of tensors.
         step: which draws the places between them, so that a training that goes on draws the same.
-
-    Returns:
-        Number.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
@@ -267,14 +246,11 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
 
 def slope_penalty(discriminator, images):
-    """How steep the discriminator is at real images: R1, which keeps it from being sure of what it knows by heart.
+    """The mean squared slope of a discriminator at real images: R1, so that it is not sure of what it knows by heart.
 
     Args:
         discriminator: keras.Model on a list of images.
-        images: list of tensors (batch, height, width, bands).
-
-    Returns:
-        Number: the mean squared length of the slope.
+        images: list of tensors.
 
     Source: Mescheder et al. 2018, arXiv:1801.04406.
     """

@@ -4,32 +4,27 @@ import time
 
 from helpers import show
 
-SECONDS_BETWEEN_DRAWINGS = 1.0
-
 
 class Monitor:
     """Shows how a training goes: progress, loss and validation score beside the baseline.
 
     Args:
         name: of the model that is trained.
+        first: step to start at, which is not 0 when a training is continued.
         steps: of the whole training.
         score: column of the history to show.
         baseline: the score to beat, or None.
     """
 
-    def __init__(self, name, *, steps, score, baseline=None):
+    def __init__(self, name, *, first, steps, score, baseline):
         self.name, self.steps, self.score, self.baseline = name, steps, score, baseline
-        self.static, self.drawn, self.display, self.bar = show.is_static(), 0.0, None, None
+        self.bar, self.drawn = None, 0.0
+        if not show.is_static():
+            from IPython.display import display
+            from tqdm.auto import tqdm
 
-    def begin(self, step):
-        """Start at `step`, which is not 0 when a training is continued."""
-        if self.static:
-            return
-        from IPython.display import display
-        from tqdm.auto import tqdm
-
-        self.bar = tqdm(total=self.steps, initial=step, desc=self.name, unit="step", mininterval=0.5)
-        self.display = display(display_id=True)
+            self.bar = tqdm(total=steps, initial=first, desc=name, unit="step", mininterval=0.5)
+            self.display = display(display_id=True)
 
     def step(self, step):
         """Count one training step."""
@@ -37,17 +32,13 @@ class Monitor:
             self.bar.update(step - self.bar.n)
 
     def report(self, history):
-        """Show the newest row of the history.
-
-        Args:
-            history: list of dict with `step`, `loss` and the score.
-        """
+        """Show the newest row of the history, a list of dict with `step`, `loss` and the score."""
         row = history[-1]
-        if self.static:
+        if self.bar is None:
             against = "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
             score = f" · validation {self.score} {row[self.score]:.3f}{against}" if self.score in row else ""
             print(f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}", flush=True)
-        elif time.monotonic() - self.drawn > SECONDS_BETWEEN_DRAWINGS:
+        elif time.monotonic() - self.drawn > 1:  # a tab that is redrawn all the time freezes
             self.drawn = time.monotonic()
             self.display.update(self._figure(history))
 
