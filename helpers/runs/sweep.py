@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from helpers import paths
@@ -47,22 +48,19 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
 
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a sweep of that name
-            with other notebook, profile or fixed parameters, or a run that is in the way; nothing has run then.
+            with other notebook, profile or fixed parameters, or one that is running just now, or a run that is in the
+            way; nothing has run then.
     """
     entry = _planned(name, notebook, grid, profile, values or {})
-    path, cells = _path(name), entry["cells"]
-    before = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    _refuse_changes(name, before, entry)
-    for run_id in cells.keys() - before["cells"].keys():
-        if (paths.RUNS / run_id).exists():
-            raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
-    paths.write_json(path, entry | {"cells": before["cells"] | cells})
-    waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, entry["notebook"])[0] != "finished"}
-    print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
+    cells, notebook = entry["cells"], entry["notebook"]
+    _refuse_changes(name, entry)
     folders = {folder: str(getattr(paths, folder)) for folder in ("ROOT", "DATA", "RUNS")}
-    with ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
+    with _claimed(name), ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
+        paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
+        waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}
+        print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
         futures = {
-            pool.submit(_run_cell, run_id, entry["notebook"], profile, entry["fixed"] | cell, folders): run_id
+            pool.submit(_run_cell, run_id, notebook, profile, entry["fixed"] | cell, folders): run_id
             for run_id, cell in waiting.items()
         }
         try:
@@ -71,11 +69,27 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
                 if future.exception():  # the executor's own, as when its worker died
                     told = "".join(traceback.format_exception(future.exception()))
                     paths.write_text(paths.RUNS / run_id / "error.txt", told)
-                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, entry['notebook'])[0]}")
+                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, notebook)[0]}")
         finally:  # after Ctrl-C: those that have not begun
             for future in futures:
                 future.cancel()
     return sweep_table(name)
+
+
+@contextmanager
+def _claimed(name):
+    """Keeps others from running this sweep: by SQLite's lock, which every system frees when a process is killed."""
+    paths.RUNS.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(paths.RUNS / f".{name}.sweep.lock", timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute(f"pragma user_version = {os.getpid()}")
+            lock.execute("begin immediate")
+        except sqlite3.OperationalError:
+            (process,) = lock.execute("pragma user_version").fetchone()
+            raise ValueError(
+                f"sweep {name} is running already, in process {process}: wait until it ends, or choose another name"
+            ) from None
+        yield
 
 
 def sweep_table(name):
@@ -156,12 +170,22 @@ def _run_id(name, cell):
     return check_run_id(plain if simple and plain == told else f"{plain}-{digest}")
 
 
-def _refuse_changes(name, before, now):
-    before, now = ({key: entry[key] for key in ("notebook", "profile")} | entry["fixed"] for entry in (before, now))
+def _begun(name, entry):
+    """What `NAME.sweep.json` holds already: this entry without cells where there is no such file."""
+    return paths.read_json(_path(name)) if _path(name).exists() else entry | {"cells": {}}
+
+
+def _refuse_changes(name, entry):
+    """A ValueError where the sweep was begun with other settings, or a run is in the way."""
+    begun = _begun(name, entry)
+    before, now = ({key: each[key] for key in ("notebook", "profile")} | each["fixed"] for each in (begun, entry))
     for key in before | now:
-        was, given = (repr(entry[key]) if key in entry else "varied" for entry in (before, now))
+        was, given = (repr(each[key]) if key in each else "varied" for each in (before, now))
         if was != given:
             raise ValueError(f"sweep {name} was begun with {key} {was}, and now it is {given}: choose another name")
+    for run_id in entry["cells"].keys() - begun["cells"].keys():
+        if (paths.RUNS / run_id).exists():
+            raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
 
 
 def _run_cell(run_id, notebook, profile, values, folders):

@@ -6,6 +6,7 @@ import json
 import shlex
 import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def publish(run_id, notebook, name, *, method=None):
     network = read_network(path)
     network.set_weights([_rounded(values) for values in network.get_weights()])
     with tempfile.TemporaryDirectory() as work:
-        kept = Run(run_id, source.stem, made["profile"], {}, work)
+        kept = Run(run_id, source.stem, made["profile"], {}, Path(work))
         small = kept.save_model(network, **paths.read_json(path.with_suffix(".json")))
         content, about = _halved(small.read_bytes()), paths.read_json(small.with_suffix(".json"))
     if len(content) > MOST_BYTES:
