@@ -35,8 +35,7 @@ def atomic(path):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
+        to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
         # GDAL does not pass the number of the error on
@@ -47,6 +46,12 @@ def atomic(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(path):
+    """Have the system write a file to the disk before this goes on."""
+    with open(path, "rb+") as handle:
+        os.fsync(handle.fileno())
 
 
 def require_space(folder, size):

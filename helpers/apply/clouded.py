@@ -6,24 +6,12 @@ TOLERANCE = 0.02  # fraction of the value range; five grey levels of 8 bits, har
 
 
 def tolerance(asked):
-    """The fraction of the value range by which an answer may differ from a clear pixel.
-
-    Args:
-        asked: False for "write every answer", True for TOLERANCE, or the fraction.
-
-    Returns:
-        float, or None for False.
-
-    Raises:
-        ValueError: no such fraction.
-    """
+    """The fraction for True (TOLERANCE) or a number, None for False; a ValueError where it is no fraction."""
     if isinstance(asked, bool):
         return TOLERANCE if asked else None
     if not 0 < asked < 1:
-        raise ValueError(
-            f"--only-clouded {asked:g} should be a fraction of the value range, above 0 and below 1, such as "
-            f"{TOLERANCE}"
-        )
+        told = f"should be a fraction of the value range, above 0 and below 1, such as {TOLERANCE}"
+        raise ValueError(f"--only-clouded {asked:g} {told}")
     return float(asked)
 
 
@@ -31,7 +19,7 @@ def largest_changes(fraction, image, bands, about, ranges):
     """How far an answer may lie from the input where that counts as "this was clear".
 
     Args:
-        fraction: of the value range; None for "nothing is left as it was".
+        fraction: of `tolerance`.
         image: open rasterio dataset.
         bands: 1-based indices of the bands that the network sees.
         about: dict of the model's `model.json`; its task does not matter.

@@ -12,7 +12,8 @@ DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "receptive_field_px
 def model_path(model):
     """The `.keras` file of a model: a name in `data/weights`, or a path, from here or from the project's root.
 
-    A ValueError if there is none, or no description beside it.
+    Raises:
+        ValueError: there is none, or no description beside it.
     """
     named = paths.ROOT / "data" / "weights" / f"{model}.keras"
     path = next((place for place in (named, Path(model), paths.ROOT / model) if place.is_file()), None)
@@ -53,13 +54,11 @@ def load_model(model):
     """
     path = model_path(model)
     about = paths.read_json(path.with_suffix(".json"))
-    # null says something only of the receptive field: that the context is global
-    said = [field for field, value in about.items() if value is not None or field == "receptive_field_px"]
-    unsaid = [field for field in DESCRIPTION if field not in said]
+    may_be_null = {"receptive_field_px"}  # it says that the context is global
+    unsaid = [name for name in DESCRIPTION if about.get(name) is None and name not in may_be_null & about.keys()]
     if unsaid:
-        raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
-        )
+        told = f"does not say {', '.join(unsaid)}, which windows cannot do without"
+        raise ValueError(f"{path.with_suffix('.json')} {told}")
     network = read_network(path)
     bands, bands_out = len(about["bands"]), len(about["bands_out"])
     expected = [(None, None, None, bands), (None, None, None, bands_out)]
@@ -93,12 +92,10 @@ class Predictor:
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
-        scale, self.multiple_px = about["scale"], about.get("size_multiple") or 1
+        scale, field, self.multiple_px = about["scale"], about["receptive_field_px"], about.get("size_multiple") or 1
         side = 8 * scale * self.multiple_px
-        self.enlarge_first = enlarge_first = (
-            scale > 1 and network.compute_output_shape((1, side, side, len(ranges)))[1] == side
-        )
-        field = about["receptive_field_px"]
+        keeps_size = network.compute_output_shape((1, side, side, len(ranges)))[1] == side
+        self.enlarge_first = enlarge_first = scale > 1 and keeps_size
         self.margin_px = field and field // 2 + 1
         if field and enlarge_first:
             self.margin_px = -(-self.margin_px // scale) + 2  # bicubic interpolation looks two pixels further
@@ -116,11 +113,7 @@ class Predictor:
         self._answer = answer
 
     def __call__(self, pixels, crop_px):
-        """Answer to a batch.
-
-        Args:
-            pixels: float32 (batch, height, width, bands) in the file's unit, without NaN.
-            crop_px: pixels to leave out at each border of the answer.
+        """Answer to float32 (batch, height, width, bands) in the file's unit, without NaN.
 
         Returns:
             float32 array (batch, height * scale - 2 crop_px, width * scale - 2 crop_px, bands): the answer in the

@@ -1,5 +1,6 @@
 """`apply`: a network over a whole GeoTIFF, read, computed and written at the same time."""
 
+import hashlib
 import os
 import warnings
 from collections import deque
@@ -17,7 +18,7 @@ from helpers import paths
 from helpers.apply.clouded import largest_changes, leave_clear, summary, tolerance
 from helpers.apply.network import Predictor, load_model, model_path
 from helpers.apply.windows import Blend, Grid, read, read_numbers
-from helpers.apply.working import Layer, Working, fingerprint
+from helpers.apply.working import Layer, Working
 from helpers.scenes import filled
 from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, unplaced_is_fine
 
@@ -36,8 +37,8 @@ def apply(
     Windows overlap by the receptive field of the network and lose that margin again, so that no seam is left; where
     its context is global they are blended (see `windows.Grid`). Beyond the edge of the image its mirror image is
     shown. Pixels without data, by whatever mask the file says so, become the no-data value of the output (NaN for
-    floats, 0 for integers, if the file names none), and what the network sees in their place is the nearest pixel
-    with data, so that nothing is smeared. The CRS is kept, and pixel size and origin follow the scale.
+    floats, 0 for integers, if the file names none); the network is shown the nearest pixel with data instead. The CRS
+    is kept, and pixel size and origin follow the scale.
 
     Args:
         model: path or name, as `load_model` takes it.
@@ -49,12 +50,11 @@ def apply(
         resume: go on with an interrupted run of the same job; without one, begin.
         tta: average the answers to all eight flips and turns of the image.
         uncertainty: GeoTIFF to write, too: the standard deviation of these eight answers, float32, in the unit of
-            the output.
-        only_clouded: leave what was clear exactly as the file has it, and write the network's answer only where it
-            found cloud, haze or shadow: where it differs from the input in any band by as much as this fraction of
-            the value range, or more (True: `clouded.TOLERANCE`). Blended and averaged answers are what counts. The
-            share that was left is printed. `uncertainty` is written everywhere. Only a clear value that the output
-            would take for no-data (0 beside a mask, say) moves to the neighbouring number.
+            the output; everywhere, whatever `only_clouded` leaves.
+        only_clouded: write the (blended, averaged) answer only where it differs from the input in any band by this
+            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else exactly as the file has
+            it; the share that was left is printed. Only a clear value that the output would take for no-data (0
+            beside a mask, say) moves to the neighbouring number.
         window_px: side of a window without its overlap, pixels of `source`; less for networks that are given the
             enlarged image.
         progress: show a progress bar.
@@ -68,36 +68,27 @@ def apply(
     """
     fraction = tolerance(only_clouded)
     source, targets = Path(source), [Path(path) for path in (target, uncertainty) if path is not None]
-    for path in targets:
-        if source.exists() and path.exists() and source.samefile(path):
-            raise ValueError(f"{path} is the input: choose another name for the output")
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
-    if len(targets) == 2 and targets[0].resolve() == targets[1].resolve():
-        raise ValueError(f"{target} cannot be output and uncertainty at once: choose another name for one")
+    _refuse_names(source, targets)
     with unplaced_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _open(source) as image:
         network, about = load_model(model)
-        bands = _matching_bands(image, about["bands"])
-        region = _region(image, window)
+        bands, region = _matching_bands(image, about["bands"]), _region(image, window)
         _refuse_truncated(image, bands)
         ranges = _value_ranges(image, bands, about, value_range)
         largest = largest_changes(fraction, image, bands, about, ranges)
         if largest is not None:
             about = about | {"value_range_out": None}  # it is the input's: so are scales, offsets and units
-        predictor = Predictor(
-            network, about, ranges, _output_ranges(about, ranges), augment=tta, spread=uncertainty is not None
-        )
+        ranges_out = _output_ranges(about, ranges)
+        predictor = Predictor(network, about, ranges, ranges_out, augment=tta, spread=uncertainty is not None)
         if predictor.enlarge_first:  # the network sees `scale` times the pixels, and needs memory for all its channels
             window_px = min(window_px, max(1, ENLARGED_PX // about["scale"]))
         grid = Grid.over(image.shape, region, window_px, predictor.margin_px, predictor.multiple_px)
-        path, state = model_path(model), source.stat()
+        keras_file, state = model_path(model), source.stat()
         job = {
-            "model": fingerprint(path, path.with_suffix(".json")),
+            "model": [hashlib.sha256(keras_file.with_suffix(s).read_bytes()).hexdigest() for s in (".keras", ".json")],
             "input": [str(source.resolve()), state.st_size, state.st_mtime_ns], "bands": bands,
             "value range": [[float(low), float(high)] for low, high in ranges], "window": region,
             "size of windows": grid.cell, "test-time augmentation": tta,
-            "uncertainty": [str(path.resolve()) for path in targets[1:]],
-            "only clouded": fraction,
+            "uncertainty": [str(path.resolve()) for path in targets[1:]], "only clouded": fraction,
         }  # fmt: skip
         working = Working(_layers(image, bands, about, region, targets), job, resume=resume)
         if image.crs is None:
@@ -112,6 +103,16 @@ def apply(
                 working.deliver(number, temporary)
     if largest is not None:
         print(summary(*working.left))
+
+
+def _refuse_names(source, targets):
+    for path in targets:
+        if source.exists() and path.exists() and source.samefile(path):
+            raise ValueError(f"{path} is the input: choose another name for the output")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: choose another name for one")
 
 
 def _open(source):
@@ -152,9 +153,8 @@ def _refuse_truncated(image, bands):
     size = os.path.getsize(image.name)
     for band in bands if image.driver == "GTiff" else ():
         for (row, column), _ in image.block_windows(band):
-            block = [
-                image.get_tag_item(f"BLOCK_{part}_{column}_{row}", "TIFF", bidx=band) for part in ("OFFSET", "SIZE")
-            ]
+            names = [f"BLOCK_{part}_{column}_{row}" for part in ("OFFSET", "SIZE")]
+            block = [image.get_tag_item(name, "TIFF", bidx=band) for name in names]
             if all(block) and sum(map(int, block)) > size:
                 raise ValueError(
                     f"{image.name} cannot be read to its end (it has {size} bytes, and names some beyond): is it whole?"
@@ -166,17 +166,9 @@ def _refuse_truncated(image, bands):
 
 
 def _value_ranges(image, bands, about, asked):
+    """(low, high) of each band: as asked for, or the model's own."""
     if asked == "auto":
-        shape = [min(side, SAMPLE_PX) for side in image.shape]
-        values = read(image, bands, out_shape=(len(bands), *shape)).reshape(len(bands), -1)
-        values = values[:, np.isfinite(values).all(axis=0)]
-        ranges = np.percentile(values, (0.5, 99.5), axis=1).T if values.size else np.zeros((len(bands), 2))
-        for band, (low, high) in zip(about["bands"], ranges, strict=True):
-            if not high > low:
-                raise ValueError(
-                    f"band {band} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
-                )
-        return ranges
+        return _percentiles(image, bands, about["bands"])
     if asked is not None:
         low, high = asked
         if not high > low or not np.isfinite([low, high]).all():
@@ -189,6 +181,20 @@ def _value_ranges(image, bands, about, asked):
             "dark and bright with --value-range LO,HI or --value-range auto"
         )
     return about["value_range"]
+
+
+def _percentiles(image, bands, names):
+    """The 0.5th and the 99.5th of each band, of pixels with data in all bands."""
+    shape = [min(side, SAMPLE_PX) for side in image.shape]
+    values = read(image, bands, out_shape=(len(bands), *shape)).reshape(len(bands), -1)
+    values = values[:, np.isfinite(values).all(axis=0)]
+    ranges = np.percentile(values, (0.5, 99.5), axis=1).T if values.size else np.zeros((len(bands), 2))
+    for name, (low, high) in zip(names, ranges, strict=True):
+        if not high > low:
+            raise ValueError(
+                f"band {name} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
+            )
+    return ranges
 
 
 def _output_ranges(about, ranges):
@@ -243,52 +249,46 @@ def _run(image, bands, predictor, grid, scale, working, largest, progress):
         begin = min(begin, next(index for index, cell in enumerate(cells) if cell[0] == row))
 
     def fetch(batch):
-        pixels, gaps, numbers = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), [], []
+        pixels, shown = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), []
         for slot, index in enumerate(batch):
             window = grid.read(image, bands, cells[index])
-            gaps.append(np.isnan(window).any(axis=-1))
-            pixels[slot] = filled(window)
             # float32 is not exact for every data type
-            numbers.append(None if largest is None else grid.read(image, bands, cells[index], read_numbers))
-        return batch, pixels, gaps, numbers
+            own = None if largest is None else grid.read(image, bands, cells[index], read_numbers)
+            shown.append((index, np.isnan(window).any(axis=-1), own))
+            pixels[slot] = filled(window)
+        return shown, pixels
 
     def answered(fetched):
-        batch, pixels, gaps, numbers = fetched
-        if all(gap.all() for gap in gaps):
+        shown, pixels = fetched
+        if all(gap.all() for _, gap, _ in shown):
             side = (grid.side - 2 * grid.margin) * scale
-            return batch, gaps, numbers, np.zeros((size, side, side, predictor.bands), "float32")
-        return batch, gaps, numbers, predictor(pixels, grid.margin * scale)
+            return shown, np.zeros((size, side, side, predictor.bands), "float32")
+        return shown, predictor(pixels, grid.margin * scale)
 
     def store(answers):
-        batch, parts = answers[0], []
-        for index, gap, own, answer in zip(*answers, strict=False):
+        parts = []
+        for (index, gap, own), answer in zip(*answers, strict=False):
             complete = blend(cells[index], answer)
             (top, bottom), (left, right) = grid.finished_by(cells[index])
             if index < working.finished or bottom <= top or right <= left:
                 continue
-            row, column = (i * grid.cell - grid.ramp for i in cells[index])
-            part = complete[
-                (top - row) * scale : (bottom - row) * scale, (left - column) * scale : (right - column) * scale
-            ]
-            row, column = row - grid.margin, column - grid.margin
-            inside, same = np.s_[top - row : bottom - row, left - column : right - column], None
-            gap = gap[inside]
+            inside, same = grid.finished_part(cells[index], grid.reach), None
+            part, gap = complete[grid.finished_part(cells[index], grid.ramp, scale)], gap[inside]
             if gap.any():
                 part[gap.repeat(scale, axis=0).repeat(scale, axis=1)] = np.nan
             if own is not None:
-                own, estimate = own[inside], part[..., : len(bands)]
-                same = leave_clear(estimate, own, largest), own
+                same = leave_clear(part[..., : len(bands)], own[inside], largest), own[inside]
             parts.append(((top - grid.region[0]) * scale, (left - grid.region[1]) * scale, part, same))
-        if batch.stop > working.finished:
-            working.write(parts, batch.stop)
-        return len(batch)
+        stop = answers[0][-1][0] + 1
+        if stop > working.finished:
+            working.write(parts, stop)
+        return len(answers[0])
 
+    name = working.layers[0].target.name
     with (
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(1) as writer,
-        tqdm(
-            total=len(cells), initial=begin, desc=working.layers[0].target.name, unit="window", disable=not progress
-        ) as bar,
+        tqdm(total=len(cells), initial=begin, desc=name, unit="window", disable=not progress) as bar,
     ):
         fetched = _ahead(reader, fetch, (batch for batch in batches if batch.stop > begin), 2)
         for windows in _ahead(writer, store, map(answered, fetched), 1):
