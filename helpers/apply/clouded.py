@@ -5,34 +5,28 @@ import numpy as np
 TOLERANCE = 0.02  # fraction of the value range; five grey levels of 8 bits, hardly to be seen
 
 
-def tolerance(asked):
-    """The fraction for True (TOLERANCE) or a number, None for False; a ValueError where it is no fraction."""
-    if isinstance(asked, bool):
-        return TOLERANCE if asked else None
-    if not 0 < asked < 1:
-        told = f"should be a fraction of the value range, above 0 and below 1, such as {TOLERANCE}"
-        raise ValueError(f"--only-clouded {asked:g} {told}")
-    return float(asked)
-
-
-def largest_changes(fraction, image, bands, about, ranges):
+def largest_changes(asked, image, bands, about, ranges):
     """How far an answer may lie from the input where that counts as "this was clear".
 
     Args:
-        fraction: of `tolerance`.
+        asked: False for "write every answer", True for TOLERANCE, or a fraction of the value range.
         image: open rasterio dataset.
         bands: 1-based indices of the bands that the network sees.
         about: dict of the model's `model.json`; its task does not matter.
         ranges: (low, high) of each of these bands.
 
     Returns:
-        float64 (bands,) in the file's unit: a pixel whose every band changes by less was clear. None for None.
+        float64 (bands,) in the file's unit: a pixel whose every band changes by less was clear. None for False.
 
     Raises:
-        ValueError: the output cannot hold the file's own numbers (says why).
+        ValueError: no such fraction, or the output cannot hold the file's own numbers (says why).
     """
-    if fraction is None:
+    if asked is False:
         return None
+    fraction = TOLERANCE if asked is True else asked
+    if not 0 < fraction < 1:
+        told = f"should be a fraction of the value range, above 0 and below 1, such as {TOLERANCE}"
+        raise ValueError(f"--only-clouded {fraction:g} {told}")
     own = list(dict.fromkeys(image.dtypes[band - 1] for band in bands))
     made = about.get("dtype_out") or own[0]
     reasons = []

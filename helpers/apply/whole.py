@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from helpers import paths
-from helpers.apply.clouded import largest_changes, leave_clear, summary, tolerance
+from helpers.apply.clouded import largest_changes, leave_clear, summary
 from helpers.apply.network import Predictor, load_model, model_path
 from helpers.apply.windows import Blend, Grid, read, read_numbers
 from helpers.apply.working import Layer, Working
@@ -66,7 +66,6 @@ def apply(
             anything is computed.
         OSError: not enough room on the disk.
     """
-    fraction = tolerance(only_clouded)
     source, targets = Path(source), [Path(path) for path in (target, uncertainty) if path is not None]
     _refuse_names(source, targets)
     with unplaced_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _open(source) as image:
@@ -74,7 +73,7 @@ def apply(
         bands, region = _matching_bands(image, about["bands"]), _region(image, window)
         _refuse_truncated(image, bands)
         ranges = _value_ranges(image, bands, about, value_range)
-        largest = largest_changes(fraction, image, bands, about, ranges)
+        largest = largest_changes(only_clouded, image, bands, about, ranges)
         if largest is not None:
             about = about | {"value_range_out": None}  # it is the input's: so are scales, offsets and units
         ranges_out = _output_ranges(about, ranges)
@@ -88,7 +87,8 @@ def apply(
             "input": [str(source.resolve()), state.st_size, state.st_mtime_ns], "bands": bands,
             "value range": [[float(low), float(high)] for low, high in ranges], "window": region,
             "size of windows": grid.cell, "test-time augmentation": tta,
-            "uncertainty": [str(path.resolve()) for path in targets[1:]], "only clouded": fraction,
+            "uncertainty": [str(path.resolve()) for path in targets[1:]],
+            "only clouded": None if largest is None else largest.tolist(),
         }  # fmt: skip
         working = Working(_layers(image, bands, about, region, targets), job, resume=resume)
         if image.crs is None:
