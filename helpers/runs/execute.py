@@ -96,9 +96,7 @@ def plan(chosen, profile, values):
 def _run_id(run_id, resume):
     latest = paths.RUNS / "latest"
     if run_id is None:
-        if resume and latest.exists():
-            return latest.read_text(encoding="utf-8").strip()
-        return now()
+        return latest.read_text(encoding="utf-8").strip() if resume and latest.exists() else now()
     if (paths.RUNS / check_run_id(run_id)).exists() and not resume:
         raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
     return run_id

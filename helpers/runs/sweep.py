@@ -113,11 +113,11 @@ def sweep_table(name):
     entry = paths.read_json(_path(name))
     about = {"notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["fixed"].get("seed")}
     table = pd.DataFrame([{"run": run_id} | about | cell for run_id, cell in entry["cells"].items()])
-    states = pd.DataFrame([(run_id, *_state(run_id, entry["notebook"])) for run_id in table.run])
-    states.columns = ["run", "state", "error"]
+    states = pd.DataFrame(
+        [(run_id, *_state(run_id, entry["notebook"])) for run_id in table.run], columns=["run", "state", "error"]
+    )
     finished = states.run[states.state == "finished"].tolist()
-    scores = ledger(finished) if finished else pd.DataFrame()
-    if len(scores):
+    if finished and len(scores := ledger(finished)):
         scores = scores.drop(columns=table.columns.drop("run"), errors="ignore")
         table = table.merge(scores, on="run", how="left")
     return table.merge(states, on="run")
@@ -141,18 +141,17 @@ def _planned(name, notebook, grid, profile, values):
     chosen = notebooks([notebook])
     if len(chosen) > 1:
         raise ValueError(f"a sweep takes one notebook; {notebook} begins {', '.join(path.stem for path in chosen)}")
-    declared = parameter_cells.declared(chosen[0])
-    checked = {}
+    if not grid:
+        raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
+    declared, checked = parameter_cells.declared(chosen[0]), {}
     for key, choices in grid.items():
         if not isinstance(choices, (list, tuple, range)) or not choices:
             raise ValueError(f"the grid gives {key} as {choices!r}; expected a list of its values, such as [0, 1, 2]")
         if key in values:
             raise ValueError(f"parameter {key} is in the grid and in the fixed values, too: leave one of them out")
         checked[key] = [parameter_cells.check({key: value}, declared)[key] for value in choices]
-    if not grid:
-        raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
-    defaults = {key: parameter.default for key, parameter in declared.items()}
-    fixed = defaults | plan(chosen, profile, values)[chosen[0].stem]
+    fixed = {key: parameter.default for key, parameter in declared.items()}
+    fixed |= plan(chosen, profile, values)[chosen[0].stem]
     cells = [dict(zip(checked, combination, strict=True)) for combination in itertools.product(*checked.values())]
     return {
         "notebook": chosen[0].stem, "profile": profile,
