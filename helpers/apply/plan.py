@@ -22,10 +22,9 @@ class Plan:
 
     image: rasterio.DatasetReader
     bands: list  # 1-based indices of those that the network sees
-    region: tuple  # row, column, height, width
-    about: dict  # the model's description
+    about: dict  # `model.json`
     ranges: list  # (low, high) of each band
-    largest: np.ndarray | None  # change of a clear pixel
+    largest: np.ndarray | None  # of `largest_changes`
     predictor: Predictor
     grid: Grid
 
@@ -46,7 +45,7 @@ def planned(image, network, about, value_range, window, window_px, only_clouded,
     if predictor.enlarge_first:  # the network sees `scale` times the pixels, and needs memory for all its channels
         window_px = min(window_px, max(1, ENLARGED_PX // about["scale"]))
     grid = Grid.over(image.shape, region, window_px, predictor.margin_px, predictor.multiple_px)
-    return Plan(image, bands, region, about, ranges, largest, predictor, grid)
+    return Plan(image, bands, about, ranges, largest, predictor, grid)
 
 
 def _matching_bands(image, wanted):

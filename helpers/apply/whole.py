@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from helpers import paths
-from helpers.apply.clouded import leave_clear, summary
+from helpers.apply.clouded import leave_clear
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.windows import Blend, read_numbers
@@ -81,8 +81,11 @@ def apply(
             _run(plan, working, progress)
             for number, temporary in enumerate(temporaries):
                 working.deliver(number, temporary)
+    left, with_data = working.left
+    if with_data:
+        share = f"{100 * left / with_data:.1f} % of the pixels with data ({left:,} of {with_data:,})"
     if plan.largest is not None:
-        print(summary(*working.left))
+        print(f"left as it was: {share if with_data else 'nothing, as no pixel has data'}")
 
 
 def _open(source):
@@ -98,7 +101,7 @@ def _job(plan, keras_file, source, targets):
     return {
         "model": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
         "input": [str(source.resolve()), state.st_size, state.st_mtime_ns], "bands": plan.bands,
-        "value range": [[float(low), float(high)] for low, high in plan.ranges], "window": plan.region,
+        "value range": [[float(low), float(high)] for low, high in plan.ranges], "window": plan.grid.region,
         "size of windows": plan.grid.cell, "test-time augmentation": plan.predictor.augment,
         "uncertainty": [str(path.resolve()) for path in targets[1:]],
         "only clouded": None if plan.largest is None else plan.largest.tolist(),
@@ -117,7 +120,7 @@ def _refuse_names(source, targets):
 
 def _layers(plan, targets):
     """What is written: the image, and the spread of its values where that is asked for."""
-    image, bands, about, (row, column, height, width) = plan.image, plan.bands, plan.about, plan.region
+    image, bands, about, (row, column, height, width) = plan.image, plan.bands, plan.about, plan.grid.region
     scale, names, own_dtype = about["scale"], about["bands_out"], image.dtypes[bands[0] - 1]
     dtype = about.get("dtype_out") or own_dtype
     may_miss = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
@@ -143,7 +146,7 @@ def _run(plan, working, progress):
     from tqdm.auto import tqdm
 
     grid, predictor, bands, scale = plan.grid, plan.predictor, plan.bands, plan.about["scale"]
-    cells, blend, (first_row, first_column, *_) = grid.cells, Blend(grid, scale), plan.region
+    cells, blend, (first_row, first_column, *_) = grid.cells, Blend(grid, scale), plan.grid.region
     size = min(BATCH_SIZE, len(cells))
     batches = [range(start, min(start + size, len(cells))) for start in range(0, len(cells), size)]
     begin = working.finished

@@ -14,11 +14,10 @@ class Grid:
     """Square cells that cover an image, counted from its upper left corner; a window is a cell with its surroundings.
 
     All in pixels of the input. Where the receptive field is known, a window shows `margin` pixels more on each side,
-    which are cropped from the answer: no seam is left. Where the context is global there is no such margin, and
-    windows are blended: they reach `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that
-    both have answered, a raised cosine leads from one to the other. `ramp` is an eighth of a cell: the network is
-    asked for 1.6 times the pixels, and a difference between neighbours is spread over a quarter of a cell, with weight
-    near zero where a window, at its very border, knows least.
+    which are cropped from the answer: no seam is left. Where the context is global, windows are blended: they reach
+    `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that both have answered, a raised
+    cosine leads from one to the other, with weight near zero where a window, at its very border, knows least. `ramp`
+    is an eighth of a cell: the network is asked for 1.6 times the pixels.
     """
 
     height: int

@@ -33,8 +33,7 @@ def notebooks(names=()):
 def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=False):
     """Run notebooks one after another into one run folder, then write its report.
 
-    Every value is checked for every notebook before the first one starts. A value given for several notebooks goes to
-    those that have such a parameter.
+    Every value is checked before the first notebook starts, and goes to those that have such a parameter.
 
     Args:
         names: beginnings of notebook names; all by default.

@@ -81,16 +81,13 @@ class Run:
         return table
 
     def save_model(self, model, *, method=None, **about):
-        """Save a network, ready for inference, with what is needed to apply it.
+        """Save a network, ready for inference, with what is needed to apply it; returns the path of the .keras file.
 
         Args:
             model: keras.Model.
             method: name of a model that is not the headline; the headline becomes `model.keras`.
             **about: the fields of `model.json`: task, bands, bands_out, scale, value_range, size_multiple,
                 receptive_field_px, credit.
-
-        Returns:
-            Path of the .keras file.
         """
         path = self.folder / (f"models/{method}.keras" if method else "model.keras")
         with paths.atomic(path) as temporary:
@@ -111,10 +108,8 @@ class Run:
         Raises:
             ValueError: no baseline, no or several headline rows, or a score that is not finite.
         """
-        scores = [
-            {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
-            for row in scores
-        ]
+        scores = [{key: value.tolist() if isinstance(value, np.generic) else value for key, value in row.items()}
+                  for row in scores]  # fmt: skip
         for row in scores:
             wrong = [key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
             if wrong:
@@ -129,14 +124,11 @@ class Run:
                 )
         seconds = {"training": training_seconds, "total": time.perf_counter() - self._began}
         paths.write_json(self.folder / "credits.json", sorted(set(credits)))
-        paths.write_json(
-            self.folder / "metrics.json",
-            {
-                "notebook": self.notebook, "profile": self.profile, "parameters": self.parameters,
-                "seed": self.parameters.get("seed"), "device": device,
-                "seconds": {name: round(value, 1) for name, value in seconds.items()}, "scores": scores,
-            },
-        )  # fmt: skip
+        paths.write_json(self.folder / "metrics.json", {
+            "notebook": self.notebook, "profile": self.profile, "parameters": self.parameters,
+            "seed": self.parameters.get("seed"), "device": device,
+            "seconds": {name: round(value, 1) for name, value in seconds.items()}, "scores": scores,
+        })  # fmt: skip
         print(f"recorded in {self.folder}")
 
 
@@ -186,12 +178,12 @@ def ledger(run_ids=None):
     import pandas as pd
 
     rows = []
-    for path in (path for found in finished(run_ids).values() for path in found):
-        entry = paths.read_json(path)
-        about = {
-            "run": path.parent.parent.name, "notebook": entry["notebook"], "profile": entry["profile"],
-            "seed": entry["seed"], "device": entry["device"].get("kind"),
-            "training_seconds": entry["seconds"]["training"], "total_seconds": entry["seconds"]["total"],
-        }  # fmt: skip
-        rows += [about | row for row in entry["scores"]]
+    for run_id, files in finished(run_ids).items():
+        for entry in map(paths.read_json, files):
+            about = {
+                "run": run_id, "notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["seed"],
+                "device": entry["device"].get("kind"), "training_seconds": entry["seconds"]["training"],
+                "total_seconds": entry["seconds"]["total"],
+            }  # fmt: skip
+            rows += [about | row for row in entry["scores"]]
     return pd.DataFrame(rows)

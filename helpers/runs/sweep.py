@@ -28,10 +28,10 @@ INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C w
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
     """Run a notebook once for every combination of the values that some of its parameters are given.
 
-    Every cell of the grid is a run in a process of its own; the run's id is made of the sweep's name and the cell's
-    parameters. A cell that fails leaves its traceback in `error.txt` of its run, and the others go on. Called again,
-    a sweep leaves finished cells as they are, goes on with interrupted ones, and tries failed ones once more. A grid
-    of more values adds cells; cells that are no longer asked for stay in the table.
+    Every cell of the grid is a run in a process of its own, named after the sweep and the cell's parameters. A cell
+    that fails leaves its traceback in `error.txt` of its run, and the others go on. Called again, a sweep leaves
+    finished cells as they are, goes on with interrupted ones, and tries failed ones once more. A grid of more values
+    adds cells; cells that are no longer asked for stay in the table.
 
     Args:
         name: of the sweep; the ids of its runs begin with it.
@@ -48,19 +48,20 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
 
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a sweep of that name
-            with other notebook, profile or fixed parameters, or one that is running just now, or a run that is in the
-            way; nothing has run then.
+            that is running, or has another notebook, profile or fixed parameters, or a run that is in the way; nothing
+            has run then.
     """
     entry = _planned(name, notebook, grid, profile, values or {})
     cells, notebook = entry["cells"], entry["notebook"]
     _refuse_changes(name, entry)
-    folders = {folder: str(getattr(paths, folder)) for folder in ("ROOT", "DATA", "RUNS")}
+    common = {"names": [notebook], "profile": profile}
+    environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA", "RUNS")}
     with _claimed(name), ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
         paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
         waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
         futures = {
-            pool.submit(_run_cell, run_id, notebook, profile, entry["fixed"] | cell, folders): run_id
+            pool.submit(_run_cell, common | {"run_id": run_id, "values": entry["fixed"] | cell}, environment): run_id
             for run_id, cell in waiting.items()
         }
         try:
@@ -187,19 +188,16 @@ def _refuse_changes(name, entry):
             raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
 
 
-def _run_cell(run_id, notebook, profile, values, folders):
+def _run_cell(task, environment):
     """Run one cell in a process of its own, as it sets the environment; what it says goes to `log.txt` of the run."""
-    folder = Path(folders["RUNS"]) / run_id
+    folder = Path(environment["SATELLITE_NOTEBOOKS_RUNS"]) / task["run_id"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
-    task = json.dumps({"names": [notebook], "profile": profile, "values": values, "run_id": run_id})
-    environment = os.environ | {f"SATELLITE_NOTEBOOKS_{name}": value for name, value in folders.items()}
-    environment["SATELLITE_NOTEBOOKS_SWEEP"] = "1"
+    command = [sys.executable, "-c", ALONE, json.dumps(task)]
+    environment = os.environ | environment | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
     with (
         open(folder / "log.txt", "ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", ALONE, task], env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
     ):
         status = process.wait()
     if status and status not in INTERRUPTED and not (folder / "error.txt").exists():
