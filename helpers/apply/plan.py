@@ -55,9 +55,8 @@ def _matching_bands(image, wanted):
         return [indices[names.index(band)] for band in wanted]
     unnamed = [f"band{index}" for index in indices]
     if len(indices) != len(wanted) or names != unnamed:
-        raise ValueError(
-            f"the model expects the bands {', '.join(wanted)}; the file has {len(names)}: {', '.join(names)}"
-        )
+        told = f"the file has {len(names)}: {', '.join(names)}"
+        raise ValueError(f"the model expects the bands {', '.join(wanted)}; {told}")
     warnings.warn(f"the file does not name its bands: they are taken as {', '.join(wanted)}", stacklevel=4)
     return indices
 
@@ -82,9 +81,8 @@ def _refuse_truncated(image, bands):
             names = [f"BLOCK_{part}_{column}_{row}" for part in ("OFFSET", "SIZE")]
             block = [image.get_tag_item(name, "TIFF", bidx=band) for name in names]
             if all(block) and sum(map(int, block)) > size:
-                raise ValueError(
-                    f"{image.name} cannot be read to its end (it has {size} bytes, and names some beyond): is it whole?"
-                )
+                told = f"it has {size} bytes, and names some beyond"
+                raise ValueError(f"{image.name} cannot be read to its end ({told}): is it whole?")
         if image.interleaving and image.interleaving.value == "PIXEL":
             break  # the other bands lie in the same blocks
     *_, (_, corner) = image.block_windows(bands[-1])
@@ -117,9 +115,8 @@ def _percentiles(image, bands, names):
     ranges = np.percentile(values, (0.5, 99.5), axis=1).T if values.size else np.zeros((len(bands), 2))
     for name, (low, high) in zip(names, ranges, strict=True):
         if not high > low:
-            raise ValueError(
-                f"band {name} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
-            )
+            told = f"band {name} is {low:g} everywhere, or has no data"
+            raise ValueError(f"{told}: give its range as --value-range LO,HI")
     return ranges
 
 

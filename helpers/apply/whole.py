@@ -72,23 +72,21 @@ def apply(
         job = _job(plan, model_path(model), source, targets)
         working = Working(_layers(plan, targets), job, resume=resume)
         if image.crs is None:
-            warnings.warn(
-                f"{source} has no coordinate reference system, and so has the output: nobody can tell where it lies",
-                stacklevel=2,
-            )
+            told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
+            warnings.warn(f"{source} {told}", stacklevel=2)
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
             _run(plan, working, progress)
             for number, temporary in enumerate(temporaries):
                 working.deliver(number, temporary)
-    left, with_data = working.left
-    if with_data:
-        share = f"{100 * left / with_data:.1f} % of the pixels with data ({left:,} of {with_data:,})"
     if plan.largest is not None:
-        print(f"left as it was: {share if with_data else 'nothing, as no pixel has data'}")
+        left, count = working.left
+        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
+        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
 
 
 def _open(source):
+    """The open rasterio dataset; a ValueError where it is no image."""
     try:
         return rasterio.open(source)
     except RasterioError as error:
@@ -109,6 +107,7 @@ def _job(plan, keras_file, source, targets):
 
 
 def _refuse_names(source, targets):
+    """A ValueError where an output would be the input, a folder, or the other output."""
     for path in targets:
         if source.exists() and path.exists() and source.samefile(path):
             raise ValueError(f"{path} is the input: choose another name for the output")

@@ -108,9 +108,8 @@ def read_numbers(image, bands, **options):
     try:
         return image.read(bands, **options)
     except RasterioError as error:
-        raise ValueError(
-            f"{image.name} cannot be read to its end ({error.__cause__ or error}): is it whole?"
-        ) from error
+        reason = error.__cause__ or error
+        raise ValueError(f"{image.name} cannot be read to its end ({reason}): is it whole?") from error
 
 
 class Blend:

@@ -29,11 +29,9 @@ class Layer:
     labels: dict  # attributes to set: descriptions, scales, offsets, units
     tags: dict
 
-    @property
-    def bytes(self):
-        """Without compression."""
-        size = self.profile["height"] * self.profile["width"] * self.profile["count"]
-        return size * np.dtype(self.profile["dtype"]).itemsize
+
+def _bytes(height, width, count, dtype, **_):
+    return height * width * count * np.dtype(dtype).itemsize
 
 
 class Working:
@@ -41,15 +39,12 @@ class Working:
 
     Uncompressed tiles are overwritten in place, so that a process killed while writing harms nothing but what it was
     writing, which the journal does not count yet. Opening it refuses what does not fit; nothing is made before `begin`.
+    `finished` is the number of windows that are done, `left` of pixels left as they were, and of pixels with data.
 
     Args:
         layers: list of Layer; the folder stands beside the first one's target.
         job: dict that says in words what is computed; only the same job can go on.
         resume: go on with a job that was interrupted; otherwise it is overwritten.
-
-    Attributes:
-        finished: number of windows.
-        left: pixels that were left as they were, and pixels with data; counted only where any may be left.
 
     Raises:
         ValueError: what stands there is another job's (says what differs).
@@ -72,7 +67,7 @@ class Working:
                 )
             self.finished, self.left = record["finished"], record["left"]
         held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
-        paths.require_space(target.parent, sum(layer.bytes for layer in layers) * SPACE_FACTOR - held)
+        paths.require_space(target.parent, sum(_bytes(**layer.profile) for layer in layers) * SPACE_FACTOR - held)
 
     @contextmanager
     def begin(self):

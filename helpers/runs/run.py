@@ -133,13 +133,10 @@ class Run:
 
 
 def finished(run_ids=None):
-    """Where the scores of runs are.
+    """Where the scores of runs are: dict from run id to the list of `metrics.json` of its finished notebooks.
 
     Args:
         run_ids: names of runs, or of sweeps, which stand for their cells; default: all runs.
-
-    Returns:
-        dict from run id to the list of `metrics.json` of its finished notebooks, in the order given.
 
     Raises:
         ValueError: a name that is neither a run nor a sweep (names the runs begun last).
@@ -167,13 +164,10 @@ def ledger(run_ids=None):
     """The scores of finished runs, one row each.
 
     Args:
-        run_ids: which runs or sweeps; default: all.
+        run_ids: as of `finished`, which raises what this does.
 
     Returns:
-        pandas.DataFrame with run, notebook, profile, seed, device, training_seconds and the columns of the scores.
-
-    Raises:
-        ValueError: a name that is neither a run nor a sweep.
+        pandas.DataFrame with run, notebook, profile, seed, device, training_seconds, total_seconds and the scores.
     """
     import pandas as pd
 

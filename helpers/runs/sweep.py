@@ -87,9 +87,8 @@ def _claimed(name):
             lock.execute("begin immediate")
         except sqlite3.OperationalError:
             (process,) = lock.execute("pragma user_version").fetchone()
-            raise ValueError(
-                f"sweep {name} is running already, in process {process}: wait until it ends, or choose another name"
-            ) from None
+            running = f"sweep {name} is running already, in process {process}"
+            raise ValueError(f"{running}: wait until it ends, or choose another name") from None
         yield
 
 
