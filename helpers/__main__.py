@@ -9,9 +9,10 @@ import warnings
 
 def main(arguments=None):
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
     try:
-        return options.command(options) or 0
+        return command(**options) or 0
     except KeyboardInterrupt:
         print("\nstopped. What was finished is kept; `--resume` goes on with an interrupted run", file=sys.stderr)
         return 130
@@ -43,9 +44,8 @@ def _parser():
     apply.add_argument("source", metavar="IN.tif")
     apply.add_argument("target", metavar="OUT.tif")
     apply.add_argument("--value-range", metavar="LO,HI|auto", type=_value_range, help="default: that of the training")
-    apply.add_argument(
-        "--window", metavar="COL,ROW,WIDTH,HEIGHT", type=_window, help="only this part, pixels of IN.tif"
-    )
+    apply.add_argument("--window", metavar="COL,ROW,WIDTH,HEIGHT", help="only this part, pixels of IN.tif",
+                       type=_numbers(int, "COL,ROW,WIDTH,HEIGHT", "whole numbers"))  # fmt: skip
     apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
     apply.add_argument("--uncertainty", metavar="FILE.tif", help="write the spread over the eight flips and turns, too")
     apply.add_argument("--only-clouded", metavar="TOLERANCE", nargs="?", type=_tolerance, const=True, default=False,
@@ -55,12 +55,14 @@ def _parser():
     apply.set_defaults(command=_apply)
 
     compare = commands.add_parser("compare", help="print the scores of runs, or put runs side by side on a page")
-    compare.add_argument("runs", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all")
+    compare.add_argument(
+        "run_ids", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all"
+    )
     compare.add_argument("--html", metavar="OUT", help="write one page that puts the runs side by side")
     compare.set_defaults(command=_compare)
 
     publish = commands.add_parser("publish", help="keep a trained network in data/weights, to start from or apply")
-    publish.add_argument("run", metavar="RUN", help="a finished run")
+    publish.add_argument("run_id", metavar="RUN", help="a finished run")
     publish.add_argument("notebook", metavar="NOTEBOOK", help="beginning of a name, such as 02")
     publish.add_argument("name", metavar="NAME", help="of the weights")
     publish.add_argument("--method", help="a model in the run's folder `models`; default: the headline")
@@ -84,22 +86,23 @@ def _assignment(text):
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _numbers(kind, names, meaning):
+    """What reads an option such as LO,HI as a tuple of numbers."""
+
+    def read(text):
+        try:
+            numbers = tuple(map(kind, text.split(",")))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != names.count(",") + 1:
+            raise argparse.ArgumentTypeError(f"{text!r} should read {names} ({meaning})")
+        return numbers
+
+    return read
+
+
 def _value_range(text):
-    if text == "auto":
-        return text
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} should read LO,HI (two numbers) or auto") from None
-    return low, high
-
-
-def _window(text):
-    try:
-        column, row, width, height = map(int, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} should read COL,ROW,WIDTH,HEIGHT (whole numbers)") from None
-    return column, row, width, height
+    return text if text == "auto" else _numbers(float, "LO,HI", "two numbers, or auto")(text)
 
 
 def _tolerance(text):
@@ -111,23 +114,23 @@ def _tolerance(text):
         ) from None
 
 
-def _fetch(options):
-    from helpers.acquire import packs
-
-    packs.fetch(options.packs or None, from_folder=options.from_folder)
+# The commands; their arguments are named as the options of the parser.
 
 
-def _run(options):
+def _fetch(packs, from_folder):
+    from helpers.acquire.packs import fetch
+
+    fetch(packs or None, from_folder=from_folder)
+
+
+def _run(notebooks, values, **options):
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
     from helpers import runs
 
     try:
-        report = runs.execute(
-            options.notebooks, profile=options.profile, values=dict(options.values), run_id=options.run_id,
-            resume=options.resume,
-        )  # fmt: skip
+        report = runs.execute(notebooks, values=dict(values), **options)
     except PapermillExecutionError as error:
         print(f"error: {error.ename}: {error.evalue}\nThe traceback stands in the output notebook of the run "
               "(runs/latest names it); `--resume` goes on from there", file=sys.stderr)  # fmt: skip
@@ -140,38 +143,34 @@ def _run(options):
     print(f"\nreport: {report}")
 
 
-def _apply(options):
+def _apply(**options):
     from helpers.apply import apply
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
-        apply(
-            options.model, options.source, options.target, value_range=options.value_range, window=options.window,
-            resume=options.resume, tta=options.tta, uncertainty=options.uncertainty,
-            only_clouded=options.only_clouded,
-        )  # fmt: skip
+        apply(**options)
 
 
-def _compare(options):
+def _compare(run_ids, html):
     from helpers import runs
 
-    if options.html is None:
-        _print_scores(options.runs or None)
+    if html is None:
+        _print_scores(run_ids or None)
     else:
-        print(f"side by side: {runs.write_comparison(options.runs or None, options.html)}")
+        print(f"side by side: {runs.write_comparison(run_ids or None, html)}")
 
 
-def _publish(options):
+def _publish(**options):
     from helpers import runs
 
-    path = runs.publish(options.run, options.notebook, options.name, method=options.method)
+    path = runs.publish(**options)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB. What halving did to its score: pytest tests/test_weights.py")
 
 
-def _student(options):
+def _student(out):
     from helpers import runs
 
-    print(f"{len(runs.student(options.out))} notebooks without their solutions: {options.out}")
+    print(f"{len(runs.student(out))} notebooks without their solutions: {out}")
 
 
 def _print_scores(run_ids):
@@ -180,10 +179,11 @@ def _print_scores(run_ids):
     table = runs.ledger(run_ids)
     if not len(table):
         print("no notebook of these runs has scores yet" if run_ids else "there is no finished run yet")
-    for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False) if len(table) else ():
+        return
+    for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
         columns, cells = runs.score_table([row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()])
         lines = [columns, *(line for line, _ in cells)]
-        widths = [max(len(line[i]) for line in lines) + 2 for i in range(len(columns))]
+        widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
         shown, room = set(), max(100, shutil.get_terminal_size().columns)
         method_score_gain_first = sorted(range(len(columns)), key=lambda i: (i > 4, i in (1, 2), i))
         for i in method_score_gain_first:

@@ -25,7 +25,7 @@ def atomic(path):
         path: the final name; its folder is made. What stood there before stays whole until the move.
 
     Yields:
-        Path to write to, in the same folder and with the same suffix.
+        Path to write to, with the same suffix.
 
     Raises:
         OSError: the disk is full (says how much is free), or the folder cannot be written.
@@ -35,18 +35,23 @@ def atomic(path):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
+        to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
+        free = shutil.disk_usage(path.parent).free
         # GDAL does not pass the number of the error on
-        if error.errno == errno.ENOSPC or (error.errno is None and shutil.disk_usage(path.parent).free < 1e6):
-            raise OSError(
-                errno.ENOSPC, f"the disk is full ({_free(path)}); nothing was written to {path}. Make room, run again"
-            ) from error
+        if error.errno == errno.ENOSPC or (error.errno is None and free < 1e6):
+            told = f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}. Make room, run again"
+            raise OSError(errno.ENOSPC, told) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(path):
+    """Have the system write a file to the disk before this goes on."""
+    with open(path, "rb+") as handle:
+        os.fsync(handle.fileno())
 
 
 def require_space(folder, size):
@@ -62,14 +67,10 @@ def require_space(folder, size):
     folder = Path(folder).absolute()
     while not folder.exists():
         folder = folder.parent
-    if shutil.disk_usage(folder).free < size:
-        needed = f"{size / 1e6:.0f} MB are needed in {folder}, {_free(folder)}"
-        raise OSError(errno.ENOSPC, f"{needed}. Make room, run again")
-
-
-def _free(path):
-    folder = path if path.is_dir() else path.parent
-    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        told = f"{size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB free"
+        raise OSError(errno.ENOSPC, f"{told}. Make room, run again")
 
 
 def write_text(path, text):

@@ -313,7 +313,10 @@ def test_what_cannot_be_put_side_by_side(make, write_notebook, project, capsys, 
     write_notebook("03_other", parameters=PARAMETERS)
     make("other", notebook="03_other")
     runs.write_report("a")
-    for changed, name in enumerate(("begun", "a", "b", "other"), start=1_000_000_000):
+    for number, name in enumerate(("begun", "a", "b", "other")):
+        for started in (project / "runs" / name).glob("*/started.txt"):
+            started.write_text(f"20250131-09300{number}\n")
+        changed = 1_000_000_000 - number  # counts only where nothing was noted
         os.utime(project / "runs" / name, (changed, changed))
     (project / "folder").mkdir()
     (project / "mine.txt").write_text("mine")

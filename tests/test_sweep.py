@@ -67,6 +67,15 @@ class Broken(Executor):
         return future
 
 
+class Twice(Executor):
+    """Begins the same sweep once more while it runs."""
+
+    def submit(self, function, /, *given, **named):
+        with pytest.raises(ValueError, match=f"sweep two is running already, in process {os.getpid()}: wait until"):
+            runs.sweep("two", "02", {"seed": [0, 1]}, executor=Never())
+        return Broken().submit(function)
+
+
 class Never(Executor):
     """Nothing may run."""
 
@@ -101,6 +110,8 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_as_an_unbroken_one(toy):
     try:
         wait_until(lambda: len(noted(toy, "held")) == 6 or process.poll() is not None)
         started = psutil.Process(process.pid).children(recursive=True)
+        with pytest.raises(ValueError, match=f"sweep halved is running already, in process {process.pid}: wait until"):
+            runs.sweep("halved", "02", GRID, executor=Never())
     finally:
         process.kill()
     process.wait()
@@ -164,6 +175,12 @@ def test_a_local_cluster_of_dask_runs_a_sweep(toy):
     np.testing.assert_allclose(table.psnr_db, [20, 22.5, 20, 22.51])
     assert sorted(noted(toy, "ended")) == ["spread-scale-2-seed-0", "spread-scale-2-seed-1"]
     assert not (toy / "runs" / "latest").exists()  # that is for runs that somebody began
+
+
+def test_a_sweep_is_not_run_twice_at_a_time(toy):
+    """Nor by one process; once it has ended, it may be."""
+    for _ in range(2):
+        assert runs.sweep("two", "02", {"seed": [0]}, executor=Twice()).state.tolist() == ["failed"]
 
 
 def test_an_executor_that_fails_leaves_its_error_in_the_table(toy):

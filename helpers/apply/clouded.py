@@ -5,46 +5,26 @@ import numpy as np
 TOLERANCE = 0.02  # fraction of the value range; five grey levels of 8 bits, hardly to be seen
 
 
-def tolerance(asked):
-    """The fraction of the value range by which an answer may differ from a clear pixel.
-
-    Args:
-        asked: False for "write every answer", True for TOLERANCE, or the fraction.
-
-    Returns:
-        float, or None for False.
-
-    Raises:
-        ValueError: no such fraction.
-    """
-    if isinstance(asked, bool):
-        return TOLERANCE if asked else None
-    if not 0 < asked < 1:
-        raise ValueError(
-            f"--only-clouded {asked:g} should be a fraction of the value range, above 0 and below 1, such as "
-            f"{TOLERANCE}"
-        )
-    return float(asked)
-
-
-def largest_changes(fraction, image, bands, about, ranges):
+def largest_changes(asked, image, bands, about, ranges):
     """How far an answer may lie from the input where that counts as "this was clear".
 
     Args:
-        fraction: of the value range; None for "nothing is left as it was".
+        asked: False for "write every answer", True for TOLERANCE, or a fraction of the value range.
         image: open rasterio dataset.
-        bands: 1-based indices of the bands that the network sees.
-        about: dict of the model's `model.json`; its task does not matter.
-        ranges: (low, high) of each of these bands.
+        bands, about, ranges: as `plan.Plan` has them.
 
     Returns:
-        float64 (bands,) in the file's unit: a pixel whose every band changes by less was clear. None for None.
+        float64 (bands,) in the file's unit: a pixel whose every band changes by less was clear. None for False.
 
     Raises:
-        ValueError: the output cannot hold the file's own numbers (says why).
+        ValueError: no such fraction, or the output cannot hold the file's own numbers (says why).
     """
-    if fraction is None:
+    if asked is False:
         return None
+    fraction = TOLERANCE if asked is True else asked
+    if not 0 < fraction < 1:
+        told = "a fraction of the value range, above 0 and below 1"
+        raise ValueError(f"--only-clouded {fraction:g} should be {told}, such as {TOLERANCE}")
     own = list(dict.fromkeys(image.dtypes[band - 1] for band in bands))
     made = about.get("dtype_out") or own[0]
     reasons = []
@@ -82,10 +62,3 @@ def leave_clear(estimate, own, largest):
     for band in range(len(largest)):
         np.copyto(estimate[..., band], own[..., band], where=clear, casting="same_kind")
     return clear
-
-
-def summary(left, with_data):
-    """What is said at the end: how many pixels were left as they were, of those with data."""
-    if not with_data:
-        return "left as it was: nothing, as no pixel has data"
-    return f"left as it was: {100 * left / with_data:.1f} % of the pixels with data ({left:,} of {with_data:,})"

@@ -12,7 +12,8 @@ DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "receptive_field_px
 def model_path(model):
     """The `.keras` file of a model: a name in `data/weights`, or a path, from here or from the project's root.
 
-    A ValueError if there is none, or no description beside it.
+    Raises:
+        ValueError: there is none, or no description beside it.
     """
     named = paths.ROOT / "data" / "weights" / f"{model}.keras"
     path = next((place for place in (named, Path(model), paths.ROOT / model) if place.is_file()), None)
@@ -53,13 +54,11 @@ def load_model(model):
     """
     path = model_path(model)
     about = paths.read_json(path.with_suffix(".json"))
-    # null says something only of the receptive field: that the context is global
-    said = [field for field, value in about.items() if value is not None or field == "receptive_field_px"]
-    unsaid = [field for field in DESCRIPTION if field not in said]
+    may_be_null = {"receptive_field_px"}  # it says that the context is global
+    unsaid = [name for name in DESCRIPTION if about.get(name) is None and name not in may_be_null & about.keys()]
     if unsaid:
-        raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
-        )
+        told = ", ".join(unsaid)
+        raise ValueError(f"{path.with_suffix('.json')} does not say {told}, which windows cannot do without")
     network = read_network(path)
     bands, bands_out = len(about["bands"]), len(about["bands_out"])
     expected = [(None, None, None, bands), (None, None, None, bands_out)]
@@ -75,30 +74,25 @@ class Predictor:
     """What a network answers to windows, from the file's unit to the output's.
 
     Args:
-        network: keras.Model.
-        about: dict of its `model.json`.
+        network, about: of `load_model`.
         ranges: (low, high) of each band that the network sees as 0 to 1.
         ranges_out: the same of each band of the output.
         augment: average the answers to all eight flips and turns.
-        spread: give the standard deviation of these eight, too.
+        spread: give the standard deviation of these eight, too; an answer has twice the `bands` then.
 
     Attributes:
         margin_px: how many pixels of the file beside an output pixel have a part in it; None where all have.
         multiple_px: sides and corners of windows must be multiples of it, pixels of the file.
         enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
-        bands: of an answer; with `spread`, twice those of the output.
     """
 
     def __init__(self, network, about, ranges, ranges_out, *, augment=False, spread=False):
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
-        scale, self.multiple_px = about["scale"], about.get("size_multiple") or 1
-        side = 8 * scale * self.multiple_px
-        self.enlarge_first = enlarge_first = (
-            scale > 1 and network.compute_output_shape((1, side, side, len(ranges)))[1] == side
-        )
-        field = about["receptive_field_px"]
+        scale, field, self.multiple_px = about["scale"], about["receptive_field_px"], about.get("size_multiple") or 1
+        shape = (1, *[8 * scale * self.multiple_px] * 2, len(ranges))
+        self.enlarge_first = enlarge_first = scale > 1 and network.compute_output_shape(shape)[1] == shape[1]
         self.margin_px = field and field // 2 + 1
         if field and enlarge_first:
             self.margin_px = -(-self.margin_px // scale) + 2  # bicubic interpolation looks two pixels further
@@ -116,15 +110,11 @@ class Predictor:
         self._answer = answer
 
     def __call__(self, pixels, crop_px):
-        """Answer to a batch.
-
-        Args:
-            pixels: float32 (batch, height, width, bands) in the file's unit, without NaN.
-            crop_px: pixels to leave out at each border of the answer.
+        """Answer to float32 (batch, height, width, bands) in the file's unit, without NaN.
 
         Returns:
-            float32 array (batch, height * scale - 2 crop_px, width * scale - 2 crop_px, bands): the answer in the
-            output's unit, then its spread where asked for.
+            float32 (batch, height * scale - 2 crop_px, width * scale - 2 crop_px, bands): the answer in the output's
+            unit, then its spread where asked for.
         """
         from helpers.backend import tf
 

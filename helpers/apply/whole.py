@@ -1,6 +1,6 @@
 """`apply`: a network over a whole GeoTIFF, read, computed and written at the same time."""
 
-import os
+import hashlib
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +14,15 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from helpers import paths
-from helpers.apply.clouded import largest_changes, leave_clear, summary, tolerance
-from helpers.apply.network import Predictor, load_model, model_path
-from helpers.apply.windows import Blend, Grid, read, read_numbers
-from helpers.apply.working import Layer, Working, fingerprint
+from helpers.apply.clouded import leave_clear
+from helpers.apply.network import load_model, model_path
+from helpers.apply.plan import planned
+from helpers.apply.windows import Blend, read_numbers
+from helpers.apply.working import Layer, Working
 from helpers.scenes import filled
-from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, unplaced_is_fine
+from helpers.scenes.files import file_nodata, geotiff_profile, unplaced_is_fine
 
-SAMPLE_PX = 1500  # "auto" value ranges are read from a scene thinned to this many pixels a side
 BATCH_SIZE = 4  # windows; 2 to 4 of 144 to 272 px gave the best rate on 2 cores, 8 and 16 a little less
-ENLARGED_PX = 512  # largest side of a window for networks that are given the enlarged image
 CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
 
 
@@ -36,8 +35,8 @@ def apply(
     Windows overlap by the receptive field of the network and lose that margin again, so that no seam is left; where
     its context is global they are blended (see `windows.Grid`). Beyond the edge of the image its mirror image is
     shown. Pixels without data, by whatever mask the file says so, become the no-data value of the output (NaN for
-    floats, 0 for integers, if the file names none), and what the network sees in their place is the nearest pixel
-    with data, so that nothing is smeared. The CRS is kept, and pixel size and origin follow the scale.
+    floats, 0 for integers, if the file names none); the network is shown the nearest pixel with data instead. The CRS
+    is kept, and pixel size and origin follow the scale.
 
     Args:
         model: path or name, as `load_model` takes it.
@@ -49,12 +48,11 @@ def apply(
         resume: go on with an interrupted run of the same job; without one, begin.
         tta: average the answers to all eight flips and turns of the image.
         uncertainty: GeoTIFF to write, too: the standard deviation of these eight answers, float32, in the unit of
-            the output.
-        only_clouded: leave what was clear exactly as the file has it, and write the network's answer only where it
-            found cloud, haze or shadow: where it differs from the input in any band by as much as this fraction of
-            the value range, or more (True: `clouded.TOLERANCE`). Blended and averaged answers are what counts. The
-            share that was left is printed. `uncertainty` is written everywhere. Only a clear value that the output
-            would take for no-data (0 beside a mask, say) moves to the neighbouring number.
+            the output; everywhere, whatever `only_clouded` leaves.
+        only_clouded: write the (blended, averaged) answer only where it differs from the input in any band by this
+            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else exactly as the file has
+            it; the share that was left is printed. Only a clear value that the output would take for no-data (0
+            beside a mask, say) moves to the neighbouring number.
         window_px: side of a window without its overlap, pixels of `source`; less for networks that are given the
             enlarged image.
         progress: show a progress bar.
@@ -66,158 +64,70 @@ def apply(
             anything is computed.
         OSError: not enough room on the disk.
     """
-    fraction = tolerance(only_clouded)
     source, targets = Path(source), [Path(path) for path in (target, uncertainty) if path is not None]
-    for path in targets:
-        if source.exists() and path.exists() and source.samefile(path):
-            raise ValueError(f"{path} is the input: choose another name for the output")
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
-    if len(targets) == 2 and targets[0].resolve() == targets[1].resolve():
-        raise ValueError(f"{target} cannot be output and uncertainty at once: choose another name for one")
+    _refuse_names(source, targets)
     with unplaced_is_fine(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _open(source) as image:
         network, about = load_model(model)
-        bands = _matching_bands(image, about["bands"])
-        region = _region(image, window)
-        _refuse_truncated(image, bands)
-        ranges = _value_ranges(image, bands, about, value_range)
-        largest = largest_changes(fraction, image, bands, about, ranges)
-        if largest is not None:
-            about = about | {"value_range_out": None}  # it is the input's: so are scales, offsets and units
-        predictor = Predictor(
-            network, about, ranges, _output_ranges(about, ranges), augment=tta, spread=uncertainty is not None
-        )
-        if predictor.enlarge_first:  # the network sees `scale` times the pixels, and needs memory for all its channels
-            window_px = min(window_px, max(1, ENLARGED_PX // about["scale"]))
-        grid = Grid.over(image.shape, region, window_px, predictor.margin_px, predictor.multiple_px)
-        path, state = model_path(model), source.stat()
-        job = {
-            "model": fingerprint(path, path.with_suffix(".json")),
-            "input": [str(source.resolve()), state.st_size, state.st_mtime_ns], "bands": bands,
-            "value range": [[float(low), float(high)] for low, high in ranges], "window": region,
-            "size of windows": grid.cell, "test-time augmentation": tta,
-            "uncertainty": [str(path.resolve()) for path in targets[1:]],
-            "only clouded": fraction,
-        }  # fmt: skip
-        working = Working(_layers(image, bands, about, region, targets), job, resume=resume)
+        plan = planned(image, network, about, value_range, window, window_px, only_clouded, tta, len(targets) == 2)
+        job = _job(plan, model_path(model), source, targets)
+        working = Working(_layers(plan, targets), job, resume=resume)
         if image.crs is None:
-            warnings.warn(
-                f"{source} has no coordinate reference system, and so has the output: nobody can tell where it lies",
-                stacklevel=2,
-            )
+            told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
+            warnings.warn(f"{source} {told}", stacklevel=2)
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            _run(image, bands, predictor, grid, about["scale"], working, largest, progress)
+            _run(plan, working, progress)
             for number, temporary in enumerate(temporaries):
                 working.deliver(number, temporary)
-    if largest is not None:
-        print(summary(*working.left))
+    if plan.largest is not None:
+        left, count = working.left
+        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
+        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
 
 
 def _open(source):
+    """The open rasterio dataset; a ValueError where it is no image."""
     try:
         return rasterio.open(source)
     except RasterioError as error:
         raise ValueError(f"{source} cannot be read as an image ({error})") from error
 
 
-def _matching_bands(image, wanted):
-    """1-based indices of the wanted bands: by name where the file names its bands, else by count."""
-    indices, names = image_bands(image)
-    if set(wanted) <= set(names):
-        return [indices[names.index(band)] for band in wanted]
-    unnamed = [f"band{index}" for index in indices]
-    if len(indices) != len(wanted) or names != unnamed:
-        raise ValueError(
-            f"the model expects the bands {', '.join(wanted)}; the file has {len(names)}: {', '.join(names)}"
-        )
-    warnings.warn(f"the file does not name its bands: they are taken as {', '.join(wanted)}", stacklevel=3)
-    return indices
+def _job(plan, keras_file, source, targets):
+    """What must be the same for an interrupted run to go on, in words for people."""
+    files, state = (keras_file, keras_file.with_suffix(".json")), source.stat()
+    return {
+        "model": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "input": [str(source.resolve()), state.st_size, state.st_mtime_ns], "bands": plan.bands,
+        "value range": [[float(low), float(high)] for low, high in plan.ranges], "window": plan.grid.region,
+        "size of windows": plan.grid.cell, "test-time augmentation": plan.predictor.augment,
+        "uncertainty": [str(path.resolve()) for path in targets[1:]],
+        "only clouded": None if plan.largest is None else plan.largest.tolist(),
+    }  # fmt: skip
 
 
-def _region(image, window):
-    """(row, column, height, width) of the part that is wanted."""
-    column, row, width, height = window or (0, 0, image.width, image.height)
-    inside = min(column, row) >= 0 and column + width <= image.width and row + height <= image.height
-    if not inside or min(width, height) < 1:
-        raise ValueError(
-            f"the window {column},{row},{width},{height} (column, row, width, height) is not inside the image, which "
-            f"is {image.width} pixels wide and {image.height} high"
-        )
-    return row, column, height, width
+def _refuse_names(source, targets):
+    """A ValueError where an output would be the input, a folder, or the other output."""
+    for path in targets:
+        if source.exists() and path.exists() and source.samefile(path):
+            raise ValueError(f"{path} is the input: choose another name for the output")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: choose another name for one")
 
 
-def _refuse_truncated(image, bands):
-    """A ValueError where a TIFF names blocks beyond its own end, or where the last blocks cannot be read."""
-    size = os.path.getsize(image.name)
-    for band in bands if image.driver == "GTiff" else ():
-        for (row, column), _ in image.block_windows(band):
-            block = [
-                image.get_tag_item(f"BLOCK_{part}_{column}_{row}", "TIFF", bidx=band) for part in ("OFFSET", "SIZE")
-            ]
-            if all(block) and sum(map(int, block)) > size:
-                raise ValueError(
-                    f"{image.name} cannot be read to its end (it has {size} bytes, and names some beyond): is it whole?"
-                )
-        if image.interleaving and image.interleaving.value == "PIXEL":
-            break  # the other bands lie in the same blocks
-    *_, (_, corner) = image.block_windows(bands[-1])
-    read(image, bands, window=corner)
-
-
-def _value_ranges(image, bands, about, asked):
-    if asked == "auto":
-        shape = [min(side, SAMPLE_PX) for side in image.shape]
-        values = read(image, bands, out_shape=(len(bands), *shape)).reshape(len(bands), -1)
-        values = values[:, np.isfinite(values).all(axis=0)]
-        ranges = np.percentile(values, (0.5, 99.5), axis=1).T if values.size else np.zeros((len(bands), 2))
-        for band, (low, high) in zip(about["bands"], ranges, strict=True):
-            if not high > low:
-                raise ValueError(
-                    f"band {band} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
-                )
-        return ranges
-    if asked is not None:
-        low, high = asked
-        if not high > low or not np.isfinite([low, high]).all():
-            raise ValueError(f"the value range {low:g},{high:g} should be two numbers, the second the larger")
-        return [(low, high)] * len(bands)
-    highest = max(high for _, high in about["value_range"])
-    if image.dtypes[0] == "uint8" and (highest > 255 or highest <= 2):  # trained on 16 bits, or on reflectance
-        raise ValueError(
-            f"the file has 8-bit pixels, and the model was trained on values up to {highest:g}: say which values are "
-            "dark and bright with --value-range LO,HI or --value-range auto"
-        )
-    return about["value_range"]
-
-
-def _output_ranges(about, ranges):
-    """Value range of each band of the output: what the model says, else that of the input's band."""
-    if about.get("value_range_out"):
-        return about["value_range_out"]
-    named = dict(zip(about["bands"], ranges, strict=True))
-    if set(about["bands_out"]) <= set(named):
-        return [named[band] for band in about["bands_out"]]
-    if len(about["bands_out"]) != len(ranges):
-        raise ValueError(
-            f"the model makes the bands {', '.join(about['bands_out'])} from {', '.join(about['bands'])}, and its "
-            "description does not say their values: value_range_out is missing"
-        )
-    return ranges
-
-
-def _layers(image, bands, about, region, targets):
+def _layers(plan, targets):
     """What is written: the image, and the spread of its values where that is asked for."""
-    scale, names, (row, column, height, width) = about["scale"], about["bands_out"], region
-    dtype = about.get("dtype_out") or image.dtypes[bands[0] - 1]
+    image, bands, about, (row, column, height, width) = plan.image, plan.bands, plan.about, plan.grid.region
+    scale, names, own_dtype = about["scale"], about["bands_out"], image.dtypes[bands[0] - 1]
+    dtype = about.get("dtype_out") or own_dtype
     may_miss = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
-    own = image.nodata if dtype == image.dtypes[bands[0] - 1] else None
-    nodata = file_nodata(own, dtype, needed=may_miss or np.issubdtype(np.dtype(dtype), np.floating))
+    needed = may_miss or np.issubdtype(np.dtype(dtype), np.floating)
+    nodata = file_nodata(image.nodata if dtype == own_dtype else None, dtype, needed=needed)
     placed = image.transform != Affine.identity()
-    place = {
-        "crs": image.crs,
-        "transform": image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale) if placed else None,
-    }
+    transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale) if placed else None
+    place = {"crs": image.crs, "transform": transform}
     labels = {"descriptions": names}
     if not about.get("value_range_out") and set(names) <= set(about["bands"]):  # the output has the unit of the input
         order = [bands[about["bands"].index(name)] - 1 for name in names]
@@ -230,11 +140,12 @@ def _layers(image, bands, about, region, targets):
     return layers
 
 
-def _run(image, bands, predictor, grid, scale, working, largest, progress):
+def _run(plan, working, progress):
     """Read ahead in one thread, compute in this one, write behind in another."""
     from tqdm.auto import tqdm
 
-    cells, blend = grid.cells, Blend(grid, scale)
+    grid, predictor, bands, scale = plan.grid, plan.predictor, plan.bands, plan.about["scale"]
+    cells, blend, (first_row, first_column, *_) = grid.cells, Blend(grid, scale), plan.grid.region
     size = min(BATCH_SIZE, len(cells))
     batches = [range(start, min(start + size, len(cells))) for start in range(0, len(cells), size)]
     begin = working.finished
@@ -243,52 +154,46 @@ def _run(image, bands, predictor, grid, scale, working, largest, progress):
         begin = min(begin, next(index for index, cell in enumerate(cells) if cell[0] == row))
 
     def fetch(batch):
-        pixels, gaps, numbers = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), [], []
+        pixels, shown = np.zeros((size, grid.side, grid.side, len(bands)), "float32"), []
         for slot, index in enumerate(batch):
-            window = grid.read(image, bands, cells[index])
-            gaps.append(np.isnan(window).any(axis=-1))
-            pixels[slot] = filled(window)
+            window = grid.read(plan.image, bands, cells[index])
             # float32 is not exact for every data type
-            numbers.append(None if largest is None else grid.read(image, bands, cells[index], read_numbers))
-        return batch, pixels, gaps, numbers
+            own = None if plan.largest is None else grid.read(plan.image, bands, cells[index], read_numbers)
+            shown.append((index, np.isnan(window).any(axis=-1), own))
+            pixels[slot] = filled(window)
+        return shown, pixels
 
     def answered(fetched):
-        batch, pixels, gaps, numbers = fetched
-        if all(gap.all() for gap in gaps):
+        shown, pixels = fetched
+        if all(gap.all() for _, gap, _ in shown):
             side = (grid.side - 2 * grid.margin) * scale
-            return batch, gaps, numbers, np.zeros((size, side, side, predictor.bands), "float32")
-        return batch, gaps, numbers, predictor(pixels, grid.margin * scale)
+            return shown, np.zeros((size, side, side, predictor.bands), "float32")
+        return shown, predictor(pixels, grid.margin * scale)
 
     def store(answers):
-        batch, parts = answers[0], []
-        for index, gap, own, answer in zip(*answers, strict=False):
+        parts = []
+        for (index, gap, own), answer in zip(*answers, strict=False):
             complete = blend(cells[index], answer)
             (top, bottom), (left, right) = grid.finished_by(cells[index])
             if index < working.finished or bottom <= top or right <= left:
                 continue
-            row, column = (i * grid.cell - grid.ramp for i in cells[index])
-            part = complete[
-                (top - row) * scale : (bottom - row) * scale, (left - column) * scale : (right - column) * scale
-            ]
-            row, column = row - grid.margin, column - grid.margin
-            inside, same = np.s_[top - row : bottom - row, left - column : right - column], None
-            gap = gap[inside]
+            inside, same = grid.finished_part(cells[index], grid.reach), None
+            part, gap = complete[grid.finished_part(cells[index], grid.ramp, scale)], gap[inside]
             if gap.any():
                 part[gap.repeat(scale, axis=0).repeat(scale, axis=1)] = np.nan
             if own is not None:
-                own, estimate = own[inside], part[..., : len(bands)]
-                same = leave_clear(estimate, own, largest), own
-            parts.append(((top - grid.region[0]) * scale, (left - grid.region[1]) * scale, part, same))
-        if batch.stop > working.finished:
-            working.write(parts, batch.stop)
-        return len(batch)
+                same = leave_clear(part[..., : len(bands)], own[inside], plan.largest), own[inside]
+            parts.append(((top - first_row) * scale, (left - first_column) * scale, part, same))
+        stop = answers[0][-1][0] + 1
+        if stop > working.finished:
+            working.write(parts, stop)
+        return len(answers[0])
 
+    name = working.layers[0].target.name
     with (
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(1) as writer,
-        tqdm(
-            total=len(cells), initial=begin, desc=working.layers[0].target.name, unit="window", disable=not progress
-        ) as bar,
+        tqdm(total=len(cells), initial=begin, desc=name, unit="window", disable=not progress) as bar,
     ):
         fetched = _ahead(reader, fetch, (batch for batch in batches if batch.stop > begin), 2)
         for windows in _ahead(writer, store, map(answered, fetched), 1):

@@ -14,11 +14,10 @@ class Grid:
     """Square cells that cover an image, counted from its upper left corner; a window is a cell with its surroundings.
 
     All in pixels of the input. Where the receptive field is known, a window shows `margin` pixels more on each side,
-    which are cropped from the answer: no seam is left. Where the context is global there is no such margin, and
-    windows are blended: they reach `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that
-    both have answered, a raised cosine leads from one to the other. `ramp` is an eighth of a cell: the network is
-    asked for 1.6 times the pixels, and a difference between neighbours is spread over a quarter of a cell, with weight
-    near zero where a window, at its very border, knows least.
+    which are cropped from the answer: no seam is left. Where the context is global, windows are blended: they reach
+    `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that both have answered, a raised
+    cosine leads from one to the other, with weight near zero where a window, at its very border, knows least. `ramp`
+    is an eighth of a cell: the network is asked for 1.6 times the pixels.
     """
 
     height: int
@@ -61,10 +60,9 @@ class Grid:
         return list(product(*axes))
 
     def finished_by(self, cell):
-        """What is complete once the windows up to that of `cell` are answered.
+        """((top, bottom), (left, right)) of what is complete once the windows up to that of `cell` are answered.
 
-        Returns:
-            (top, bottom), (left, right): pixels of the image, within the region; empty where bottom <= top.
+        Pixels of the image, within the region; empty where bottom <= top or right <= left.
         """
         sides = []
         for index, last, start, length in zip(cell, self.last, self.region[:2], self.region[2:], strict=True):
@@ -73,26 +71,27 @@ class Grid:
             sides.append((max(begin, start), min(end, start + length)))
         return tuple(sides)
 
+    def finished_part(self, cell, reach, scale=1):
+        """The same as slices of an array that begins `reach` pixels before the cell, and has `scale` times as many."""
+        begins = (index * self.cell - reach for index in cell)
+        sides = zip(begins, self.finished_by(cell), strict=True)
+        return tuple(slice((start - begin) * scale, (stop - begin) * scale) for begin, (start, stop) in sides)
+
     def read(self, image, bands, cell, how=None):
-        """The pixels of a window, mirrored beyond the edge of the image.
+        """The pixels of a window, (side, side, bands), mirrored beyond the edge of the image.
 
         Args:
             image: open rasterio dataset.
             bands: 1-based indices.
             cell: (row, column).
             how: `read_numbers`; default: `read`.
-
-        Returns:
-            array (side, side, bands): float32, NaN without data, where it is `read`.
         """
-        top, left = (index * self.cell - self.reach for index in cell)
-        rows, columns = (
-            (max(0, top), min(self.height, top + self.side)),
-            (max(0, left), min(self.width, left + self.side)),
-        )
-        pixels = (how or read)(image, bands, window=Window.from_slices(rows, columns))
-        pad = [(0, 0), (rows[0] - top, top + self.side - rows[1]), (columns[0] - left, left + self.side - columns[1])]
-        return np.moveaxis(np.pad(pixels, pad, mode="symmetric"), 0, -1)
+        asked = [(index * self.cell - self.reach, index * self.cell - self.reach + self.side) for index in cell]
+        sides = list(zip(asked, (self.height, self.width), strict=True))
+        there = [(max(0, start), min(length, stop)) for (start, stop), length in sides]
+        beyond = [(max(0, -start), max(0, stop - length)) for (start, stop), length in sides]
+        pixels = (how or read)(image, bands, window=Window.from_slices(*there))
+        return np.moveaxis(np.pad(pixels, [(0, 0), *beyond], mode="symmetric"), 0, -1)
 
 
 def _rounded_up(size, multiple):
@@ -109,9 +108,8 @@ def read_numbers(image, bands, **options):
     try:
         return image.read(bands, **options)
     except RasterioError as error:
-        raise ValueError(
-            f"{image.name} cannot be read to its end ({error.__cause__ or error}): is it whole?"
-        ) from error
+        reason = error.__cause__ or error
+        raise ValueError(f"{image.name} cannot be read to its end ({reason}): is it whole?") from error
 
 
 class Blend:
@@ -126,11 +124,7 @@ class Blend:
         self.rise, self.below, self.right = rise.astype("float32"), {}, None
 
     def __call__(self, cell, answer):
-        """Put one more answer in its place.
-
-        Args:
-            cell: (row, column).
-            answer: float32 (height, width, bands) of the window without its margin.
+        """Add the answer to one more window, float32 (height, width, bands) without its margin.
 
         Returns:
             The part that is now complete, as `Grid.finished_by` says, but reaching beyond region and image.

@@ -1,8 +1,6 @@
 """The files that grow beside an output: they survive a crash at any moment, and become the output only when whole."""
 
-import hashlib
 import json
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,38 +22,16 @@ SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
 
 @dataclass(frozen=True)
 class Layer:
-    """One file that is being made.
-
-    Attributes:
-        target: its final name.
-        profile: what rasterio needs to create it.
-        labels: dict of the attributes to set: descriptions, scales, offsets, units.
-        tags: dict.
-    """
+    """One file that is being made: its final name, and what rasterio needs to create it."""
 
     target: Path
     profile: dict
-    labels: dict
+    labels: dict  # attributes to set: descriptions, scales, offsets, units
     tags: dict
 
-    @property
-    def bytes(self):
-        """Without compression."""
-        size = self.profile["height"] * self.profile["width"] * self.profile["count"]
-        return size * np.dtype(self.profile["dtype"]).itemsize
 
-
-def fingerprint(*files):
-    """SHA-256 of the content of some files."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
-
-
-def _sync(file):
-    with open(file, "rb+") as handle:
-        os.fsync(handle.fileno())
+def _bytes(height, width, count, dtype, **_):
+    return height * width * count * np.dtype(dtype).itemsize
 
 
 class Working:
@@ -63,15 +39,12 @@ class Working:
 
     Uncompressed tiles are overwritten in place, so that a process killed while writing harms nothing but what it was
     writing, which the journal does not count yet. Opening it refuses what does not fit; nothing is made before `begin`.
+    `finished` is the number of windows that are done, `left` of pixels left as they were, and of pixels with data.
 
     Args:
         layers: list of Layer; the folder stands beside the first one's target.
         job: dict that says in words what is computed; only the same job can go on.
         resume: go on with a job that was interrupted; otherwise it is overwritten.
-
-    Attributes:
-        finished: windows that are done.
-        left: pixels that were left as they were, and pixels with data; counted only where any may be left.
 
     Raises:
         ValueError: what stands there is another job's (says what differs).
@@ -81,9 +54,9 @@ class Working:
     def __init__(self, layers, job, *, resume):
         target = layers[0].target
         self.folder, self.layers = target.with_name(f".{target.name}.work"), layers
-        self.journal, self.job, self.finished = self.folder / "journal.json", json.loads(json.dumps(job)), 0
-        self.left = [0, 0]
         self.files = [self.folder / f"{number}.tif" for number in range(len(layers))]
+        self.journal, self.job = self.folder / "journal.json", json.loads(json.dumps(job))
+        self.finished, self.left = 0, [0, 0]
         if resume and self.journal.exists():
             record = paths.read_json(self.journal)
             differing = [name for name, value in self.job.items() if record["job"].get(name) != value]
@@ -92,9 +65,9 @@ class Working:
                     f"what was begun for {target} differs in: {', '.join(differing)}. Give the same again, or begin "
                     "anew without --resume"
                 )
-            self.finished, self.left = record["finished"], record.get("left", self.left)
+            self.finished, self.left = record["finished"], record["left"]
         held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
-        paths.require_space(target.parent, sum(layer.bytes for layer in layers) * SPACE_FACTOR - held)
+        paths.require_space(target.parent, sum(_bytes(**layer.profile) for layer in layers) * SPACE_FACTOR - held)
 
     @contextmanager
     def begin(self):
@@ -117,8 +90,9 @@ class Working:
 
     def _create(self, file, layer):
         options = {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band", "compress": None}
-        profile = {name: value for name, value in layer.profile.items() if name != "predictor"}
-        with rasterio.open(file, "w", **profile | options) as dataset:
+        profile = layer.profile | options
+        del profile["predictor"]  # it is for what is compressed
+        with rasterio.open(file, "w", **profile) as dataset:
             for name, value in layer.labels.items():
                 setattr(dataset, name, value)
             dataset.update_tags(**layer.tags)
@@ -128,8 +102,8 @@ class Working:
 
         Args:
             parts: list of (row, column, pixels, same). Pixels are float32 (height, width, bands) with the bands of all
-                layers, NaN = no data. `same` is None, or what is left as it was in the first layer: bool (height,
-                width), and an array of the layer's bands and data type.
+                layers, NaN = no data. `same` is None, or what the first layer keeps: bool (height, width) and an array
+                of its bands and data type.
             finished: windows that are done with these.
         """
         start = 0
@@ -148,7 +122,7 @@ class Working:
                         counts = clear.sum(), (~np.isnan(pixels[..., 0])).sum()
                         self.left = [before + int(count) for before, count in zip(self.left, counts, strict=True)]
                     dataset.write(np.moveaxis(values, -1, 0), window=Window(column, row, *values.shape[1::-1]))
-            _sync(file)
+            paths.to_disk(file)
             start = stop
         self.finished = finished
         paths.write_json(self.journal, {"job": self.job, "finished": finished, "left": self.left})
@@ -169,5 +143,5 @@ class Working:
             file, made, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
             num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
-        _sync(made)  # here, where a crash leaves nothing behind that `resume` does not take away
+        paths.to_disk(made)  # here, where a crash leaves nothing behind that `resume` does not take away
         shutil.move(made, path)  # `uncertainty` may lie on another disk

@@ -3,12 +3,12 @@
 from helpers.runs.execute import execute, notebooks
 from helpers.runs.parameters import check, declared
 from helpers.runs.report import score_table, write_comparison, write_report
-from helpers.runs.run import Run, finished, ledger, start
+from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student
 from helpers.runs.sweep import sweep, sweep_table
 from helpers.runs.weights import publish, start_from
 
 __all__ = [
-    "Run", "check", "declared", "execute", "finished", "ledger", "notebooks", "publish", "score_table", "start",
-    "start_from", "student", "sweep", "sweep_table", "write_comparison", "write_report",
+    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "score_table", "start", "start_from",
+    "student", "sweep", "sweep_table", "write_comparison", "write_report",
 ]  # fmt: skip

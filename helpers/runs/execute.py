@@ -1,13 +1,14 @@
 """Running notebooks with papermill: profiles, parameters, one folder, and going on after an interruption."""
 
 import os
+import re
 import sys
 from contextlib import contextmanager
-from datetime import datetime
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
 from helpers.runs.report import write_report
+from helpers.runs.run import now
 
 
 def notebooks(names=()):
@@ -20,17 +21,19 @@ def notebooks(names=()):
         ValueError: a name that fits no notebook (names all of them).
     """
     known = sorted((paths.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    chosen = set()
     for name in names:
-        if not any(path.stem.startswith(name.removesuffix(".ipynb")) for path in known):
+        found = {path for path in known if path.stem.startswith(name.removesuffix(".ipynb"))}
+        if not found:
             raise ValueError(f"no notebook is called {name}; there are {', '.join(path.stem for path in known)}")
-    return [p for p in known if not names or any(p.stem.startswith(name.removesuffix(".ipynb")) for name in names)]
+        chosen |= found
+    return sorted(chosen) if names else known
 
 
 def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=False):
     """Run notebooks one after another into one run folder, then write its report.
 
-    Every value is checked for every notebook before the first one starts. A value given for several notebooks goes to
-    those that have such a parameter.
+    Every value is checked before the first notebook starts, and goes to those that have such a parameter.
 
     Args:
         names: beginnings of notebook names; all by default.
@@ -64,17 +67,13 @@ def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=Fa
 @contextmanager
 def _environment(**values):
     """What the kernels of the notebooks read; folders are absolute, as a kernel works in another one."""
-    names = {name: f"SATELLITE_NOTEBOOKS_{name}" for name in values}
-    before = {name: os.environ.get(name) for name in names.values()}
-    os.environ.update({names[name]: str(value) for name, value in values.items()})
+    before = dict(os.environ)
+    os.environ.update({f"SATELLITE_NOTEBOOKS_{name}": str(value) for name, value in values.items()})
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def plan(chosen, profile, values):
@@ -85,19 +84,18 @@ def plan(chosen, profile, values):
     declared = {notebook.stem: parameter_cells.declared(notebook) for notebook in chosen}
     everywhere = {name: parameter for each in declared.values() for name, parameter in each.items()}
     parameter_cells.check({name: value for name, value in values.items() if name not in everywhere}, everywhere)
-    planned = {}
-    for name, parameters in declared.items():
-        own = {key: value for key, value in values.items() if key in parameters}
-        planned[name] = parameter_cells.check((profiles[profile].get(name) or {}) | own, parameters)
-    return planned
+    return {
+        name: parameter_cells.check(
+            (profiles[profile].get(name) or {}) | {key: values[key] for key in values if key in parameters}, parameters
+        )
+        for name, parameters in declared.items()
+    }
 
 
 def _run_id(run_id, resume):
     latest = paths.RUNS / "latest"
     if run_id is None:
-        if resume and latest.exists():
-            return latest.read_text(encoding="utf-8").strip()
-        return datetime.now().strftime("%Y%m%d-%H%M%S")
+        return latest.read_text(encoding="utf-8").strip() if resume and latest.exists() else now()
     if (paths.RUNS / check_run_id(run_id)).exists() and not resume:
         raise ValueError(f"run {run_id} exists: give --resume to go on with it, or choose another --run-id")
     return run_id
@@ -105,7 +103,7 @@ def _run_id(run_id, resume):
 
 def check_run_id(run_id):
     """The id, where it can be the name of a folder; a ValueError says what it may hold."""
-    if not run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() or run_id.startswith("."):
+    if not re.fullmatch(r"[\w-][\w.-]*", run_id):
         raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
     if run_id == "latest":
         raise ValueError(f"run id {run_id!r} is the name of the file that holds the newest one: choose another")

@@ -45,35 +45,31 @@ class Parameter:
 
     def check(self, value):
         """The value in the parameter's type; a ValueError says what was expected."""
-        if not any(_is_a(value, kind.strip()) for kind in self.type.split("|")):
+        kinds = [kind.strip() for kind in self.type.split("|")]
+        if not any(_is_a(value, kind) for kind in kinds):
             raise ValueError(f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}")
-        if isinstance(value, int) and not isinstance(value, bool) and "float" in self.type:
+        if "float" in kinds and type(value) is int:
             value = float(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"parameter {self.name} is {value}; expected a finite number: {self.help}")
         allowed = re.search(r"\[([^\[\]]*)\]\s*$", self.help)
-        if allowed and value is not None:
-            for each in value if isinstance(value, list) else [value]:
-                self._check_allowed(each, allowed.group(1))
+        for each in (value if isinstance(value, list) else [value]) if allowed and value is not None else ():
+            if not _is_in(each, allowed.group(1)):
+                raise ValueError(f"parameter {self.name} is {each!r}; allowed is [{allowed.group(1)}]: {self.help}")
         return value
-
-    def _check_allowed(self, value, allowed):
-        low, dots, high = allowed.partition("..")
-        if dots:
-            inside = (not low or value >= float(low)) and (not high or value <= float(high))
-        else:
-            inside = value in read_yaml(f"[{allowed}]")
-        if not inside:
-            raise ValueError(f"parameter {self.name} is {value!r}; allowed is [{allowed}]: {self.help}")
 
 
 def _is_a(value, kind):
-    items = re.fullmatch(r"list\[(\w+)\]", kind)
-    if items:
+    if items := re.fullmatch(r"list\[(\w+)\]", kind):
         return isinstance(value, list) and all(_is_a(item, items.group(1)) for item in value)
-    if isinstance(value, bool):
-        return kind == "bool"
-    return isinstance(value, TYPES[kind])
+    return isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
+
+
+def _is_in(value, allowed):
+    low, dots, high = allowed.partition("..")
+    if dots:
+        return (not low or value >= float(low)) and (not high or value <= float(high))
+    return value in read_yaml(f"[{allowed}]")
 
 
 def declared(notebook):

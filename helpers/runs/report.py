@@ -34,7 +34,8 @@ def write_report(run_id):
     sections = [_section(path) for path in sorted(folder.glob("*/metrics.json"))]
     if not sections:
         raise ValueError(f"no notebook of run {run_id} is finished, so there is nothing to report")
-    unfinished = sorted({path.name for path in folder.iterdir() if path.is_dir()} - {s["folder"] for s in sections})
+    begun = sorted(path for path in folder.iterdir() if path.is_dir())
+    unfinished = [path.name for path in begun if not (path / "metrics.json").exists()]
     return _write(folder / "report.html", run_id=run_id, sections=sections, unfinished=unfinished)
 
 
@@ -59,18 +60,17 @@ def write_comparison(run_ids, out):
         raise ValueError(f"{out} exists, and is no page of `compare`: choose another name")
     found = finished(run_ids)
     for run in run_ids or ():
-        if not found.get(run, True):
+        if found.get(run) == []:
             raise ValueError(f"run {run} has no finished notebook: leave it out, or go on with it by --resume")
     notebooks = {}
-    for path in (path for run in found for path in found[run]):
-        notebooks.setdefault(path.parent.name, {})[path.parent.parent.name] = path
+    for run, files in found.items():
+        for path in files:
+            notebooks.setdefault(path.parent.name, {})[run] = path
     shared = {name: held for name, held in sorted(notebooks.items()) if len(held) > 1}
     alone = {name: run for name, held in sorted(notebooks.items()) for run in held if name not in shared}
     if not shared:
-        told = ", ".join(f"{name} in {run}" for name, run in alone.items())
-        raise ValueError(
-            f"side by side takes a notebook that is finished in two of the runs; there is {told or 'none'}"
-        )
+        told = ", ".join(f"{name} in {run}" for name, run in alone.items()) or "none"
+        raise ValueError(f"side by side takes a notebook that is finished in two of the runs; there is {told}")
     compared = [_beside({run: _section(path, others=False) for run, path in held.items()}) for held in shared.values()]
     unfinished = [run for run in found if not found[run]]
     return _write(out, compared=compared, alone=alone, unfinished=unfinished, mark=OURS)
@@ -127,19 +127,19 @@ def _section(path, others=True):
     entry = paths.read_json(path)
     scores = entry["scores"]
     (main, headline), (columns, rows) = _main(scores), score_table(scores)
+    baselines = {key for row in scores if row.get("role") == "baseline" for key in _plain(row)}
+    often = {key for key in baselines if 2 * sum(key in row for row in scores) >= len(scores)}
     first = [key for key in columns if main and key in (main, f"gain_{main}")]
-    half, basic = len(scores) / 2, {key for row in scores if row.get("role") == "baseline" for key in _plain(row)}
-    often = {key for key in basic if sum(key in row for row in scores) >= half and not PART.fullmatch(key)}
-    first += [key for key in columns if key in often and key not in first][:4]
-    rest = [key for key in columns[3:] if key not in first and not GAIN.match(key)]
+    first += [key for key in columns if key in often and key != main and not PART.fullmatch(key)][:4]
     plots = []
     for key in filter(GAIN.match, columns):
         for over in dict.fromkeys(row["gain_over"] for row in scores if key in row):
             rows_over = [(row["method"], row) for row in scores if row.get("gain_over") == over]
             plots.append((key.removeprefix("gain_"), over, _forest(rows_over, key)))
     return entry | {
-        "folder": path.parent.name, "main": main, "headline": headline, "columns": columns, "rows": rows,
-        "value": _cell(headline, main or ""), "gain": _cell(headline, f"gain_{main}"), "first": first, "rest": rest,
+        "main": main, "headline": headline, "columns": columns, "rows": rows, "first": first,
+        "rest": [key for key in columns[3:] if key not in first and not GAIN.match(key)],
+        "value": _cell(headline, main or ""), "gain": _cell(headline, f"gain_{main}"),
         "baseline_value": next((_cell(r, main) for r in scores if r["method"] == headline.get("gain_over")), ""),
         "plots": plots, "parameters": _parameters(entry), "figures": _figures(path.parent / "figures", others),
         "credits": paths.read_json(path.parent / "credits.json"),
@@ -165,8 +165,8 @@ def _parameters(entry):
     told = {}
     for name, value in entry["parameters"].items():
         default = declared[name].default if name in declared else value
-        texts = [json.dumps(each, ensure_ascii=False) for each in (value, default)]
-        told[name] = texts[0], texts[1] if name in declared else "not known", value != default
+        text, usual = (json.dumps(each, ensure_ascii=False) for each in (value, default))
+        told[name] = text, usual if name in declared else "not known", value != default
     return told
 
 

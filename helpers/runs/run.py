@@ -3,7 +3,9 @@
 import hashlib
 import math
 import os
+import re
 import time
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from helpers import paths
 from helpers.runs import parameters as parameter_cells
 
 SCORED_NOTEBOOKS = ("02", "03", "04", "05", "06")
+TIME = "%Y%m%d-%H%M%S"  # such texts sort
+
+
+def now():
+    """The time to the second, as runs are named by it."""
+    return f"{datetime.now():{TIME}}"
 
 
 def start(notebook, values):
@@ -30,34 +38,29 @@ def start(notebook, values):
     """
     declared = parameter_cells.declared(paths.ROOT / "notebooks" / f"{notebook}.ipynb")
     chosen = parameter_cells.check({name: values[name] for name in declared if name in values}, declared)
-    run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or datetime.now().strftime("%Y%m%d-%H%M%S")
+    run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or now()
     profile = os.environ.get("SATELLITE_NOTEBOOKS_PROFILE", "workshop")
     folder = paths.RUNS / run_id / notebook
     if (folder / "metrics.json").exists():
         raise ValueError(f"{folder} already holds a finished run: choose another run id, or delete that folder")
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    paths.write_text(folder / "started.txt", now())
     if "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ:  # `--resume` goes on with a run that somebody began
         paths.write_text(paths.RUNS / "latest", run_id + "\n")
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
     return Run(run_id, notebook, profile, chosen, folder)
 
 
+@dataclass
 class Run:
-    """One notebook's part of a run.
+    """One notebook's part of a run: the run's id, which several notebooks may share, and the notebook's own folder."""
 
-    Attributes:
-        id: of the run; several notebooks may share it.
-        notebook: name.
-        profile: "smoke", "workshop" or "full".
-        parameters: dict of checked values.
-        folder: where everything goes.
-    """
-
-    def __init__(self, run_id, notebook, profile, parameters, folder):
-        self.id, self.notebook, self.profile, self.parameters, self.folder = (
-            run_id, notebook, profile, parameters, Path(folder),
-        )  # fmt: skip
-        self._started = time.perf_counter()
+    id: str
+    notebook: str
+    profile: str
+    parameters: dict
+    folder: Path
+    _began: float = field(default_factory=time.perf_counter, repr=False)
 
     def checkpoint(self, method):
         """File that holds the training state of a method, so that an interrupted run can go on."""
@@ -70,14 +73,7 @@ class Run:
         return figure
 
     def history(self, histories):
-        """Write `history.csv`.
-
-        Args:
-            histories: dict from method to its pandas.DataFrame.
-
-        Returns:
-            pandas.DataFrame of all, with a column `method`.
-        """
+        """Write `history.csv`: of a dict from method to pandas.DataFrame, one of all, with a column `method`."""
         import pandas as pd
 
         table = pd.concat([history.assign(method=method) for method, history in histories.items()])
@@ -85,23 +81,18 @@ class Run:
         return table
 
     def save_model(self, model, *, method=None, **about):
-        """Save a network, ready for inference, with what is needed to apply it.
+        """Save a network, ready for inference, with what is needed to apply it; returns the path of the .keras file.
 
         Args:
             model: keras.Model.
             method: name of a model that is not the headline; the headline becomes `model.keras`.
             **about: the fields of `model.json`: task, bands, bands_out, scale, value_range, size_multiple,
                 receptive_field_px, credit.
-
-        Returns:
-            Path of the .keras file.
         """
         path = self.folder / (f"models/{method}.keras" if method else "model.keras")
         with paths.atomic(path) as temporary:
             model.save(temporary)
-        digest = hashlib.sha256()
-        for weight in model.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
+        digest = hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights()))
         paths.write_json(path.with_suffix(".json"), about | {"weights_sha256": digest.hexdigest()})
         return path
 
@@ -117,7 +108,8 @@ class Run:
         Raises:
             ValueError: no baseline, no or several headline rows, or a score that is not finite.
         """
-        scores = [{key: _plain(value) for key, value in row.items()} for row in scores]
+        scores = [{key: value.tolist() if isinstance(value, np.generic) else value for key, value in row.items()}
+                  for row in scores]  # fmt: skip
         for row in scores:
             wrong = [key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
             if wrong:
@@ -130,67 +122,62 @@ class Run:
                     "scores need a baseline and a model on the test split, and one headline; there are "
                     f"{', '.join(sorted(roles)) or 'none'}, and the headlines {headlines}"
                 )
+        seconds = {"training": training_seconds, "total": time.perf_counter() - self._began}
         paths.write_json(self.folder / "credits.json", sorted(set(credits)))
-        total = time.perf_counter() - self._started
-        paths.write_json(
-            self.folder / "metrics.json",
-            {
-                "notebook": self.notebook, "profile": self.profile, "parameters": self.parameters,
-                "seed": self.parameters.get("seed"), "device": device,
-                "seconds": {"training": round(training_seconds, 1), "total": round(total, 1)}, "scores": scores,
-            },
-        )  # fmt: skip
+        paths.write_json(self.folder / "metrics.json", {
+            "notebook": self.notebook, "profile": self.profile, "parameters": self.parameters,
+            "seed": self.parameters.get("seed"), "device": device,
+            "seconds": {name: round(value, 1) for name, value in seconds.items()}, "scores": scores,
+        })  # fmt: skip
         print(f"recorded in {self.folder}")
 
 
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def finished(run_ids=None):
-    """Where the scores of runs are.
+    """Where the scores of runs are: dict from run id to the list of `metrics.json` of its finished notebooks.
 
     Args:
         run_ids: names of runs, or of sweeps, which stand for their cells; default: all runs.
 
-    Returns:
-        dict from run id to the list of `metrics.json` of its finished notebooks, in the order given.
-
     Raises:
-        ValueError: a name that is neither a run nor a sweep (names the newest runs).
+        ValueError: a name that is neither a run nor a sweep (names the runs begun last).
     """
-    folders = [path for path in paths.RUNS.glob("*") if path.is_dir()]
-    known = [path.name for path in sorted(folders, key=lambda path: (path.stat().st_mtime, path.name))]
+    known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
     chosen = []
-    for name in run_ids or sorted(known):
+    for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"
         if name not in known and not sweep.exists():
-            raise ValueError(f"there is no run {name}; the newest are {', '.join(known[-5:]) or 'none'}")
+            newest = sorted(known, key=_begun)[-5:]
+            raise ValueError(f"there is no run {name}; the newest are {', '.join(newest) or 'none'}")
         chosen += [name] if name in known else paths.read_json(sweep)["cells"]
     return {run_id: sorted((paths.RUNS / run_id).glob("*/metrics.json")) for run_id in chosen}
+
+
+def _begun(run_id):
+    """When a notebook of a run was last begun, as it noted; else the time in the run's name, else its folder's."""
+    folder = paths.RUNS / run_id
+    noted = [path.read_text(encoding="utf-8") for path in folder.glob("*/started.txt")]
+    named = run_id if re.match(r"\d{8}-\d{6}", run_id) else f"{datetime.fromtimestamp(folder.stat().st_mtime):{TIME}}"
+    return max(noted, default=named), run_id
 
 
 def ledger(run_ids=None):
     """The scores of finished runs, one row each.
 
     Args:
-        run_ids: which runs or sweeps; default: all.
+        run_ids: as of `finished`, which raises what this does.
 
     Returns:
-        pandas.DataFrame with run, notebook, profile, seed, device, training_seconds and the columns of the scores.
-
-    Raises:
-        ValueError: a name that is neither a run nor a sweep (names the newest runs).
+        pandas.DataFrame with run, notebook, profile, seed, device, training_seconds, total_seconds and the scores.
     """
     import pandas as pd
 
     rows = []
-    for path in (path for found in finished(run_ids).values() for path in found):
-        entry = paths.read_json(path)
-        about = {
-            "run": path.parent.parent.name, "notebook": entry["notebook"], "profile": entry["profile"],
-            "seed": entry["seed"], "device": entry["device"].get("kind"),
-            "training_seconds": entry["seconds"]["training"], "total_seconds": entry["seconds"]["total"],
-        }  # fmt: skip
-        rows += [about | row for row in entry["scores"]]
+    for run_id, files in finished(run_ids).items():
+        for entry in map(paths.read_json, files):
+            about = {
+                "run": run_id, "notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["seed"],
+                "device": entry["device"].get("kind"), "training_seconds": entry["seconds"]["training"],
+                "total_seconds": entry["seconds"]["total"],
+            }  # fmt: skip
+            rows += [about | row for row in entry["scores"]]
     return pd.DataFrame(rows)

@@ -15,10 +15,9 @@ NOTE = (
 def student(out):
     """Write the notebooks of the series without their solutions.
 
-    Cells tagged `solution` are left out. Outputs are dropped, but for those of cells tagged `nbval-check-output`, which
-    are text that is the same everywhere: what to expect. All else stays: exercises, checks, hints. The notebooks run
-    from any folder where `helpers` is installed, and need no file beside them: what their parameters may be is read
-    from the project's notebooks.
+    Cells tagged `solution` are left out, and outputs, but for those of cells tagged `nbval-check-output`: text that is
+    the same everywhere, to be expected. Exercises, checks and hints stay. The notebooks run from any folder where
+    `helpers` is installed, without a file beside them: what parameters may be is read from the project's notebooks.
 
     Args:
         out: folder to write to; may exist if it is empty, or holds only what this function wrote, unchanged.
@@ -27,8 +26,7 @@ def student(out):
         list of Path, sorted.
 
     Raises:
-        ValueError: `out` is the folder of the project's notebooks, or a file, or holds what this did not write, or what
-            was changed since (names it).
+        ValueError: `out` is the folder of the project's notebooks, a file, or holds anything else (names it).
     """
     import nbformat
 

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from helpers import paths
@@ -27,10 +28,10 @@ INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C w
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
     """Run a notebook once for every combination of the values that some of its parameters are given.
 
-    Every cell of the grid is a run in a process of its own; the run's id is made of the sweep's name and the cell's
-    parameters. A cell that fails leaves its traceback in `error.txt` of its run, and the others go on. Called again,
-    a sweep leaves finished cells as they are, goes on with interrupted ones, and tries failed ones once more. A grid
-    of more values adds cells; cells that are no longer asked for stay in the table.
+    Every cell of the grid is a run in a process of its own, named after the sweep and the cell's parameters. A cell
+    that fails leaves its traceback in `error.txt` of its run, and the others go on. Called again, a sweep leaves
+    finished cells as they are, goes on with interrupted ones, and tries failed ones once more. A grid of more values
+    adds cells; cells that are no longer asked for stay in the table.
 
     Args:
         name: of the sweep; the ids of its runs begin with it.
@@ -47,22 +48,20 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
 
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a sweep of that name
-            with other notebook, profile or fixed parameters, or a run that is in the way; nothing has run then.
+            that is running, or has another notebook, profile or fixed parameters, or a run that is in the way; nothing
+            has run then.
     """
     entry = _planned(name, notebook, grid, profile, values or {})
-    path, cells = _path(name), entry["cells"]
-    before = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    _refuse_changes(name, before, entry)
-    for run_id in cells.keys() - before["cells"].keys():
-        if (paths.RUNS / run_id).exists():
-            raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
-    paths.write_json(path, entry | {"cells": before["cells"] | cells})
-    waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, entry["notebook"])[0] != "finished"}
-    print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
-    folders = {folder: str(getattr(paths, folder)) for folder in ("ROOT", "DATA", "RUNS")}
-    with ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
+    cells, notebook = entry["cells"], entry["notebook"]
+    _refuse_changes(name, entry)
+    common = {"names": [notebook], "profile": profile}
+    environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA", "RUNS")}
+    with _claimed(name), ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
+        paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
+        waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}
+        print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
         futures = {
-            pool.submit(_run_cell, run_id, entry["notebook"], profile, entry["fixed"] | cell, folders): run_id
+            pool.submit(_run_cell, common | {"run_id": run_id, "values": entry["fixed"] | cell}, environment): run_id
             for run_id, cell in waiting.items()
         }
         try:
@@ -71,11 +70,26 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
                 if future.exception():  # the executor's own, as when its worker died
                     told = "".join(traceback.format_exception(future.exception()))
                     paths.write_text(paths.RUNS / run_id / "error.txt", told)
-                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, entry['notebook'])[0]}")
+                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, notebook)[0]}")
         finally:  # after Ctrl-C: those that have not begun
             for future in futures:
                 future.cancel()
     return sweep_table(name)
+
+
+@contextmanager
+def _claimed(name):
+    """Keeps others from running this sweep: by SQLite's lock, which every system frees when a process is killed."""
+    paths.RUNS.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(paths.RUNS / f".{name}.sweep.lock", timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute(f"pragma user_version = {os.getpid()}")
+            lock.execute("begin immediate")
+        except sqlite3.OperationalError:
+            (process,) = lock.execute("pragma user_version").fetchone()
+            running = f"sweep {name} is running already, in process {process}"
+            raise ValueError(f"{running}: wait until it ends, or choose another name") from None
+        yield
 
 
 def sweep_table(name):
@@ -99,11 +113,11 @@ def sweep_table(name):
     entry = paths.read_json(_path(name))
     about = {"notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["fixed"].get("seed")}
     table = pd.DataFrame([{"run": run_id} | about | cell for run_id, cell in entry["cells"].items()])
-    states = pd.DataFrame([(run_id, *_state(run_id, entry["notebook"])) for run_id in table.run])
-    states.columns = ["run", "state", "error"]
+    states = pd.DataFrame(
+        [(run_id, *_state(run_id, entry["notebook"])) for run_id in table.run], columns=["run", "state", "error"]
+    )
     finished = states.run[states.state == "finished"].tolist()
-    scores = ledger(finished) if finished else pd.DataFrame()
-    if len(scores):
+    if finished and len(scores := ledger(finished)):
         scores = scores.drop(columns=table.columns.drop("run"), errors="ignore")
         table = table.merge(scores, on="run", how="left")
     return table.merge(states, on="run")
@@ -127,18 +141,17 @@ def _planned(name, notebook, grid, profile, values):
     chosen = notebooks([notebook])
     if len(chosen) > 1:
         raise ValueError(f"a sweep takes one notebook; {notebook} begins {', '.join(path.stem for path in chosen)}")
-    declared = parameter_cells.declared(chosen[0])
-    checked = {}
+    if not grid:
+        raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
+    declared, checked = parameter_cells.declared(chosen[0]), {}
     for key, choices in grid.items():
         if not isinstance(choices, (list, tuple, range)) or not choices:
             raise ValueError(f"the grid gives {key} as {choices!r}; expected a list of its values, such as [0, 1, 2]")
         if key in values:
             raise ValueError(f"parameter {key} is in the grid and in the fixed values, too: leave one of them out")
         checked[key] = [parameter_cells.check({key: value}, declared)[key] for value in choices]
-    if not grid:
-        raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
-    defaults = {key: parameter.default for key, parameter in declared.items()}
-    fixed = defaults | plan(chosen, profile, values)[chosen[0].stem]
+    fixed = {key: parameter.default for key, parameter in declared.items()}
+    fixed |= plan(chosen, profile, values)[chosen[0].stem]
     cells = [dict(zip(checked, combination, strict=True)) for combination in itertools.product(*checked.values())]
     return {
         "notebook": chosen[0].stem, "profile": profile,
@@ -156,27 +169,34 @@ def _run_id(name, cell):
     return check_run_id(plain if simple and plain == told else f"{plain}-{digest}")
 
 
-def _refuse_changes(name, before, now):
-    before, now = ({key: entry[key] for key in ("notebook", "profile")} | entry["fixed"] for entry in (before, now))
+def _begun(name, entry):
+    """What `NAME.sweep.json` holds already: this entry without cells where there is no such file."""
+    return paths.read_json(_path(name)) if _path(name).exists() else entry | {"cells": {}}
+
+
+def _refuse_changes(name, entry):
+    """A ValueError where the sweep was begun with other settings, or a run is in the way."""
+    begun = _begun(name, entry)
+    before, now = ({key: each[key] for key in ("notebook", "profile")} | each["fixed"] for each in (begun, entry))
     for key in before | now:
-        was, given = (repr(entry[key]) if key in entry else "varied" for entry in (before, now))
+        was, given = (repr(each[key]) if key in each else "varied" for each in (before, now))
         if was != given:
             raise ValueError(f"sweep {name} was begun with {key} {was}, and now it is {given}: choose another name")
+    for run_id in entry["cells"].keys() - begun["cells"].keys():
+        if (paths.RUNS / run_id).exists():
+            raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
 
 
-def _run_cell(run_id, notebook, profile, values, folders):
+def _run_cell(task, environment):
     """Run one cell in a process of its own, as it sets the environment; what it says goes to `log.txt` of the run."""
-    folder = Path(folders["RUNS"]) / run_id
+    folder = Path(environment["SATELLITE_NOTEBOOKS_RUNS"]) / task["run_id"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
-    task = json.dumps({"names": [notebook], "profile": profile, "values": values, "run_id": run_id})
-    environment = os.environ | {f"SATELLITE_NOTEBOOKS_{name}": value for name, value in folders.items()}
-    environment["SATELLITE_NOTEBOOKS_SWEEP"] = "1"
+    command = [sys.executable, "-c", ALONE, json.dumps(task)]
+    environment = os.environ | environment | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
     with (
         open(folder / "log.txt", "ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", ALONE, task], env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
     ):
         status = process.wait()
     if status and status not in INTERRUPTED and not (folder / "error.txt").exists():
