@@ -169,7 +169,7 @@ def test_the_custom_loss_sees_ground_and_not_weather():
 
 def test_exaggerated_by_hand(monkeypatch):
     """Usual is 2, so that a view of 3 becomes an aim of 4: an estimate of 5 is 1 from it, and 2 from the view."""
-    monkeypatch.setattr(losses, "LANDSCAPE_PARTS", {"hue": 1.0})
+    monkeypatch.setattr(losses, "EXAGGERATED_PARTS", {"hue": 1.0})
     monkeypatch.setattr(losses, "_outlook", lambda image: [tf.convert_to_tensor(image)])
     usual, view, estimate = (np.full((2, 16, 16, 3), value, "float32") for value in (2, 3, 5))
     found = {by: float(losses.exaggerated(usual, by)(view, estimate)) for by in (1.0, 2.0)}

@@ -68,28 +68,25 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
         )
     near = np.hypot(*(positions_m[:, None] - positions_m).T) < apart_m
     distance = ((predicted**2).sum(1)[:, None] + (true**2).sum(1) - 2 * predicted @ true.T).round(12)
-    random, ranks = np.random.default_rng(seed), np.empty((len(true), draws), np.int64)
-    for spot in range(len(true)):
-        for draw in range(draws):
-            chosen = _apart(near, spot, random.permutation(len(true)), among)
-            if len(chosen) < among - 1:
-                raise ValueError(
-                    f"only {len(chosen) + 1} spots are {apart_m} m from spot {spot} and from each other, expected "
-                    f"{among}: choose among fewer, or predict more spots"
-                )
-            ranks[spot, draw] = 1 + np.count_nonzero(distance[spot, chosen] <= distance[spot, spot])
-    return ranks
+    random, spots = np.random.default_rng(seed), np.repeat(np.arange(len(true)), draws)
+    chosen = _far_apart(near, spots, np.array([random.permutation(len(true)) for _ in spots]), among - 1)
+    if (few := np.flatnonzero(chosen.sum(axis=1) < among - 1)).size:
+        raise ValueError(
+            f"only {chosen[few[0]].sum() + 1} spots are {apart_m} m from spot {spots[few[0]]} and from each other, "
+            f"expected {among}: choose among fewer, or predict more spots"
+        )
+    nearer = distance[spots] <= np.diag(distance)[spots, None]
+    return 1 + np.count_nonzero(chosen & nearer, axis=1).reshape(len(true), draws)
 
 
-def _apart(near, spot, order, among):
-    """The first of the others, in this order, that are far from the spot and from each other."""
-    chosen, taken = [], near[spot].copy()
-    for other in order:
-        if len(chosen) == among - 1:
-            break
-        if not taken[other]:
-            chosen.append(other)
-            taken |= near[other]
+def _far_apart(near, spots, orders, count):
+    """bool, a row for each order of all spots: its first `count` that are far from the row's spot and each other."""
+    taken, chosen, missing = near[spots], np.zeros(orders.shape, bool), np.full(len(spots), count)
+    for others in orders.T:
+        rows = np.flatnonzero(~taken[np.arange(len(spots)), others] & (missing > 0))
+        chosen[rows, others[rows]] = True
+        taken[rows] |= near[others[rows]]
+        missing[rows] -= 1
     return chosen
 
 

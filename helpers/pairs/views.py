@@ -27,6 +27,9 @@ APART_M = {"test": 1000}  # least distance between two spots, so that each can b
 CLIMB_M, AHEAD_M = 400, 8000  # how far people climb to see something; relief that every column of a view has ahead
 EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: views then show more of what a patch shows
 TURN_DEG = 5  # most between the headings of two renderings of one spot
+# limits of the sun's azimuth and elevation, degrees, and of the range of sight in haze, km; when a spot is rendered
+# again, light and air may be ones that its first rendering, and training, never have
+WEATHER, OTHER_WEATHER = ((120, 230), (25, 55), (18, 40)), ((60, 300), (8, 65), (8, 60))
 PATIENCE = 3000  # places tried in vain, one after the other, until the ground counts as full
 
 Land = namedtuple("Land", "ground image transform")
@@ -47,7 +50,8 @@ def render(split, count, *, image_size=64, seed=0, again=False, workers=None):
         count: of pairs. The first ones are the same for any count.
         image_size: side of patches and views, pixels.
         seed: of spots, headings, weather and the invented ground, which all views share.
-        again: render the same spots once more: other sun, haze and clouds, heading up to 5 degrees away.
+        again: render the same spots once more: other clouds, sun and haze within wider limits, heading up to 5 degrees
+            away.
         workers: threads; the pairs do not depend on it. Default: one for each processor.
 
     Returns:
@@ -103,11 +107,12 @@ def spots(split, count, *, seed=0, again=False):
             continue
         weather = np.random.default_rng([seed, number, len(rows), again])
         heading += TURN_DEG * weather.uniform(-1, 1) if again else 0
+        azimuth, elevation, haze = (weather.uniform(*limits) for limits in (OTHER_WEATHER if again else WEATHER))
         lon, lat = transform @ (x / wide, y / high)
         rows.append({
             "lon": lon, "lat": lat, "x_m": x, "y_m": y, "heading_deg": heading % 360,
-            "sun_azimuth_deg": weather.uniform(120, 230), "sun_elevation_deg": weather.uniform(25, 55),
-            "haze_km": weather.uniform(18, 40), "cloud_seed": int(weather.integers(2**31)), "split": split,
+            "sun_azimuth_deg": azimuth, "sun_elevation_deg": elevation, "haze_km": haze,
+            "cloud_seed": int(weather.integers(2**31)), "split": split,
         })  # fmt: skip
         places = np.append(places, [(x, y)], axis=0)
     return pandas.DataFrame(rows)
