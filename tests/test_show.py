@@ -205,7 +205,7 @@ def test_error_maps_share_one_scale():
     for panel, error in enumerate(errors):
         np.testing.assert_allclose(drawn(fig, panel), error, rtol=1e-6)
         assert fig.axes[panel].images[0].get_clim() == pytest.approx((0, np.percentile(errors, 99)))
-        assert fig.axes[panel].get_title().endswith(f"mean {error.mean():.3g} digital numbers")
+        assert fig.axes[panel].get_title().endswith(f", mean {error.mean():.3g}")
     assert fig.axes[2].get_xlabel() == "absolute error (digital numbers)"
     assert scale_bars(fig)[0][2] == "500 m"
 

@@ -45,7 +45,7 @@ def error_map(reference, estimates, titles, *, unit="", pixel_size_m=None, credi
     Args:
         reference: Scene or (height, width, bands); NaN = no data.
         estimates: list of the same, each of the reference's shape.
-        titles: one for each estimate; its mean error is written below.
+        titles: one for each estimate; its mean error is written beside.
         unit: of the values, such as "reflectance".
         pixel_size_m, credit, caption: as for `grid`.
 
@@ -62,7 +62,7 @@ def error_map(reference, estimates, titles, *, unit="", pixel_size_m=None, credi
         if (shape := drawing.array(estimate).shape) != truth.shape:
             raise ValueError(f"{title} has shape {shape}, the reference {truth.shape}: resample it")
     errors = [np.abs(drawing.array(estimate) - truth).mean(axis=-1) for estimate in estimates]
-    titles = [f"{title}\nmean {np.nanmean(error):.3g} {unit}" for title, error in zip(titles, errors, strict=True)]
+    titles = [f"{title}, mean {np.nanmean(error):.3g}" for title, error in zip(titles, errors, strict=True)]
     credit = drawing.credit(credit, [reference, *estimates])
     fig, axes = drawing.panels(estimates, titles, credit=credit, caption=caption, room_in=0.7)
     colours = matplotlib.colormaps["magma"].with_extremes(bad=drawing.NO_DATA)
