@@ -59,6 +59,7 @@ def test_a_data_set_of_pairs_becomes_classes(data_set, tmp_path):
         "colour_balanced",
         "colour",
         "colour_weighted",
+        "colour_voted",
         "classes",
         "pixel_loss",
         "pix2pix",
