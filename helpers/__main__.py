@@ -43,7 +43,13 @@ def _parser():
     apply.add_argument("model", metavar="MODEL", help="a .keras file, or a name in data/weights")
     apply.add_argument("source", metavar="IN.tif")
     apply.add_argument("target", metavar="OUT.tif")
-    apply.add_argument("--value-range", metavar="LO,HI|auto", type=_value_range, help="default: that of the training")
+    apply.add_argument("--value-range", metavar="LO,HI|auto|model", type=_value_range,
+                       help="default: that of the training, checked against the image; model: the same unchecked")  # fmt: skip
+    apply.add_argument("--scale-offset", metavar="SCALE,OFFSET", type=_numbers(float, "SCALE,OFFSET", "two numbers"),
+                       help="the model's values are those of the file times SCALE plus OFFSET")  # fmt: skip
+    apply.add_argument("--nodata", metavar="VALUE", type=float, help="a value that means no data")
+    apply.add_argument("--bands", metavar="N,…", type=_band_numbers,
+                       help="numbers in the file of the model's bands, in the model's order; default: by name")  # fmt: skip
     apply.add_argument("--window", metavar="COL,ROW,WIDTH,HEIGHT", help="only this part, pixels of IN.tif",
                        type=_numbers(int, "COL,ROW,WIDTH,HEIGHT", "whole numbers"))  # fmt: skip
     apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
@@ -102,7 +108,11 @@ def _numbers(kind, names, meaning):
 
 
 def _value_range(text):
-    return text if text == "auto" else _numbers(float, "LO,HI", "two numbers, or auto")(text)
+    return text if text in ("auto", "model") else _numbers(float, "LO,HI", "two numbers, or auto")(text)
+
+
+def _band_numbers(text):
+    return _numbers(int, ",".join(["N"] * (text.count(",") + 1)), "whole numbers")(text)
 
 
 def _tolerance(text):

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import shutil
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 
@@ -46,6 +47,36 @@ def atomic(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path, what):
+    """Keep other processes from doing the same: by SQLite's lock, which a killed process frees.
+
+    Args:
+        path: of the lock file; it is removed at the end.
+        what: for the message, such as "sweep mine is running".
+
+    Raises:
+        ValueError: another process has claimed it (says which).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute(f"pragma user_version = {os.getpid()}")
+            lock.execute("begin immediate")
+            if not path.exists():  # its last holder has just removed it
+                raise sqlite3.OperationalError
+        except sqlite3.OperationalError:
+            (process,) = lock.execute("pragma user_version").fetchone()
+            told = f"{what} already, in process {process}: wait until it ends, or choose another name"
+            raise ValueError(told) from None
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows removes no open file; an empty one is left then
+                path.unlink(missing_ok=True)
 
 
 def to_disk(path):

@@ -287,7 +287,7 @@ def test_selecting_bands(make_scene):
     scene = make_scene()
     chosen = scene.select(["blue", "red"])
     assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
-    with pytest.raises(ValueError, match="has no band nir, swir; it has red, green, blue"):
+    with pytest.raises(ValueError, match="no band is called nir, no band is called swir; .* 1 red, 2 green, 3 blue"):
         scene.select(["red", "nir", "swir"])
     with pytest.raises(ValueError, match=r"pixels have shape \(40, 50, 3\).*bands red, green"):
         Scene(scene.pixels, ("red", "green"))
