@@ -32,11 +32,11 @@ def _parser():
 
     run = commands.add_parser("run", help="run notebooks and write a report")
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="beginning of a name, such as 02; default: all")
-    run.add_argument("--profile", default="workshop", help="smoke, workshop (default) or full")
+    run.add_argument("--profile", help="smoke, workshop (default) or full")
     run.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", type=_assignment,
-                     help="a parameter; the value is read as YAML; may be repeated")  # fmt: skip
+                     help="a parameter, read as its type: text stays as it is; may be repeated")  # fmt: skip
     run.add_argument("--run-id", metavar="ID", help="name of the run; default: the time")
-    run.add_argument("--resume", action="store_true", help="go on with run ID, or with the latest")
+    run.add_argument("--resume", action="store_true", help="go on with run ID, or the latest, as it was begun")
     run.set_defaults(command=_run)
 
     apply = commands.add_parser("apply", help="apply a trained model to a whole GeoTIFF")
@@ -44,12 +44,12 @@ def _parser():
     apply.add_argument("source", metavar="IN.tif")
     apply.add_argument("target", metavar="OUT.tif")
     apply.add_argument("--value-range", metavar="LO,HI|auto|model", type=_value_range,
-                       help="default: that of the training, checked against the image; model: the same unchecked")  # fmt: skip
+                       help="default: as in training, and checked; model: the same unchecked")  # fmt: skip
     apply.add_argument("--scale-offset", metavar="SCALE,OFFSET", type=_numbers(float, "SCALE,OFFSET", "two numbers"),
                        help="the model's values are those of the file times SCALE plus OFFSET")  # fmt: skip
     apply.add_argument("--nodata", metavar="VALUE", type=float, help="a value that means no data")
     apply.add_argument("--bands", metavar="N,…", type=_band_numbers,
-                       help="numbers in the file of the model's bands, in the model's order; default: by name")  # fmt: skip
+                       help="numbers in the file of the model's bands, in its order; default: by name")  # fmt: skip
     apply.add_argument("--window", metavar="COL,ROW,WIDTH,HEIGHT", help="only this part, pixels of IN.tif",
                        type=_numbers(int, "COL,ROW,WIDTH,HEIGHT", "whole numbers"))  # fmt: skip
     apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
@@ -81,15 +81,10 @@ def _parser():
 
 
 def _assignment(text):
-    from helpers.runs.parameters import read_yaml
-
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} should read NAME=VALUE")
-    try:
-        return name, read_yaml(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return name, value
 
 
 def _numbers(kind, names, meaning):
@@ -139,6 +134,9 @@ def _run(notebooks, values, **options):
 
     from helpers import runs
 
+    twice = [name for name, _ in values if [other for other, _ in values].count(name) > 1]
+    if twice:
+        raise ValueError(f"parameter {twice[0]} is given twice: leave one out")
     try:
         report = runs.execute(notebooks, values=dict(values), **options)
     except PapermillExecutionError as error:

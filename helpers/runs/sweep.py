@@ -16,8 +16,8 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
-from helpers.runs.execute import check_run_id, execute, notebooks, plan
-from helpers.runs.run import ledger
+from helpers.runs.execute import execute, notebooks, plan
+from helpers.runs.run import check_run_id, ledger
 
 ALONE = "import sys; from helpers.runs.sweep import _alone; _alone(sys.argv[1])"
 LOST = "the process ended by itself, most often for lack of memory: fewer workers or smaller parameters need less"

@@ -123,6 +123,9 @@ def _pixels(dataset, nodata=None, **options):
 def _scene(path, dataset, pixels):
     """Build the Scene of an open file."""
     transform = None if dataset.transform == Affine.identity() else dataset.transform
+    if dataset.gcps[0] or dataset.rpcs:
+        told = "is placed by ground control points or RPCs, which are not read: its place is unknown"
+        warnings.warn(f"{path} {told}. Warp it to a map grid first", stacklevel=4)
     indexes, names = image_bands(dataset)
     return Scene(
         pixels, tuple(names), transform, dataset.crs, dataset.tags().get("credit", ""), path.stem,
@@ -222,7 +225,7 @@ def files_behind(path):
         if file in found or not file.is_file():
             continue
         found.add(file)
-        if file.suffix.lower() in {".vrt", ".tif", ".tiff"}:
+        if file == path or file.suffix.lower() == ".vrt":
             with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
                 todo += map(Path, dataset.files)
     states = [(file.resolve(), file.stat()) for file in sorted(found)]

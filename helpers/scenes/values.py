@@ -42,18 +42,16 @@ def refuse_misfit(values, bands, ranges):
             (says both, a guess at the cause, and the option that mends it).
     """
     values = values[np.isfinite(values).all(axis=1)]
-    if len(values) < PLENTY:
-        return
     low, high = np.asarray(ranges, "float64").T
-    lowest = values.min()
-    if lowest <= -999 and (lowest < low - 5 * (high - low)).all() and (values == lowest).all(axis=1).any():
+    lowest = values.min(initial=0)
+    if lowest <= -999 and (lowest < low - 0.4 * (high - low)).all() and (values == lowest).all(axis=1).any():
         raise ValueError(
             f"some pixels are {lowest:g} in all bands, which looks like no data, and the file declares no "
             f"such value: give --nodata {lowest:g}"
         )
-    dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
-    guess = _guess(dark, bright, low, high)
+    guess = misfit(values, ranges)
     if guess:
+        dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
         rows = zip(bands, dark, bright, low, high, strict=True)
         told = "; ".join(f"{b} {d:.4g} to {e:.4g}, model {f:.4g} to {g:.4g}" for b, d, e, f, g in rows)
         raise ValueError(
@@ -63,8 +61,13 @@ def refuse_misfit(values, bands, ranges):
         )
 
 
-def _guess(dark, bright, low, high):
-    """Return what the cause may be, or None where the values fit."""
+def misfit(values, ranges):
+    """Guess why values (pixels, bands) lie far beside (low, high) of each band; None where they fit."""
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < PLENTY:
+        return None
+    low, high = np.asarray(ranges, "float64").T
+    dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
     factors = bright / np.where(high > 0, high, np.nan)
     if (factors < 1 / GROSS).all() or (factors > GROSS).all():
         times = 10.0 ** np.round(np.log10(np.median(1 / np.maximum(factors, 1e-12))))
