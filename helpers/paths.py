@@ -115,9 +115,24 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def end_with_parent():
+    """End this process when its parent dies, even of kill -9: it holds the other end of its input."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def read_record(path, needed=()):
+    """Read a JSON file that holds names and values; a ValueError says what it lacks."""
+    record = read_json(path)
+    if not isinstance(record, dict) or set(needed) - record.keys():
+        wanted = ", ".join(needed) or "names and values"
+        raise ValueError(f"{path} is no record of this project: it should hold {wanted}. Delete it and run again")
+    return record
+
+
 def read_json(path):
     """Read a JSON file; a ValueError names the file when it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error

@@ -56,9 +56,7 @@ def load_model(model):
         ValueError: there is no such model, no description beside it, or one that does not say enough.
     """
     path = model_path(model)
-    about = paths.read_json(path.with_suffix(".json"))
-    if not isinstance(about, dict):
-        raise ValueError(f"{path.with_suffix('.json')} is no description of a model: get it again")
+    about = paths.read_record(path.with_suffix(".json"))
     may_be_null = {"receptive_field_px"}  # it says that the context is global
     unsaid = [name for name in DESCRIPTION if about.get(name) is None and name not in may_be_null & about.keys()]
     if unsaid:
@@ -118,7 +116,7 @@ class Predictor:
                 values = tf.gather(values, give, axis=-1)
             return tf.cast(values, "float32") * (high_out - low_out) + low_out
 
-        self._answer = answer
+        self.answer = answer
 
     def __call__(self, pixels, crop_px):
         """Answer to float32 (batch, height, width, bands) in the file's unit, without NaN.
@@ -131,13 +129,13 @@ class Predictor:
 
         pixels, inside = tf.constant(pixels), slice(crop_px, -crop_px or None)
         if not (self.augment or self.spread):
-            return self._answer(pixels)[:, inside, inside].numpy()
-        plain = mean = self._answer(pixels)[:, inside, inside]
+            return self.answer(pixels)[:, inside, inside].numpy()
+        plain = mean = self.answer(pixels)[:, inside, inside]
         squares = tf.zeros_like(mean)
         for count in range(2, 9):  # Welford's running mean and sum of squares: eight answers need not be kept
             turns, flipped = (count - 1) % 4, count > 4
             turned = tf.image.rot90(tf.reverse(pixels, [2]) if flipped else pixels, turns)
-            answer = tf.image.rot90(self._answer(turned)[:, inside, inside], -turns % 4)
+            answer = tf.image.rot90(self.answer(turned)[:, inside, inside], -turns % 4)
             difference = (tf.reverse(answer, [2]) if flipped else answer) - mean
             mean += difference / count
             squares += difference * difference * ((count - 1) / count)

@@ -82,7 +82,7 @@ def planned(
     largest = largest_changes(only_clouded, image, bands, about, ranges)
     if largest is not None:
         about["value_range_out"] = None  # it is the input's: so are scales, offsets and units
-    ranges_out = _output_ranges(about, ranges)
+    ranges_out = output_ranges(about, ranges)
     predictor = Predictor(
         network, about, ranges, ranges_out, take=np.argsort(take), give=give, augment=tta, spread=spread
     )
@@ -222,7 +222,7 @@ def _in_unit_of_file(image, bands, trained, scale_offset):
     return (trained - offsets[:, None]) / scales[:, None]
 
 
-def _output_ranges(about, ranges):
+def output_ranges(about, ranges):
     """Return the value range of each band that is made: the model's own, else that of the input."""
     if about.get("classes"):
         return [(0, 1)] * len(about["classes"])
@@ -238,8 +238,8 @@ def _output_ranges(about, ranges):
     return ranges
 
 
-def layers(plan, targets):
-    """Describe the files to write: the image, and the spread of its values where that is asked for."""
+def layers(plan, targets, digest):
+    """Describe the files to write: the image, the spread of its values; `digest` tells the job."""
     image, about, (row, column, height, width) = plan.image, plan.about, plan.grid.region
     scale, own = about["scale"], np.result_type(*(image.dtypes[band - 1] for band in plan.bands)).name
     classes = about.get("classes")
@@ -257,7 +257,7 @@ def layers(plan, targets):
         if named:
             labels["descriptions"] = [image.descriptions[i] for i in at]
     credits = dict.fromkeys(filter(None, [image.tags().get("credit"), about["credit"]]))
-    tags = {"credit": "; ".join(credits)}
+    tags = {"credit": "; ".join(credits), "apply_job": digest}
     made = []
     for path, kind, missing in zip(targets, (dtype, "float32"), (nodata, float("nan")), strict=False):
         profile = geotiff_profile(height * scale, width * scale, names, kind, nodata=missing, **place)

@@ -1,14 +1,16 @@
 """`apply`: a network over a whole GeoTIFF, read, computed and written at the same time."""
 
 import hashlib
+import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.errors import RasterioError
 
 from helpers import paths
 from helpers.apply.clouded import leave_clear
@@ -17,7 +19,15 @@ from helpers.apply.plan import layers, planned
 from helpers.apply.windows import Blend
 from helpers.apply.working import Working
 from helpers.scenes import filled
-from helpers.scenes.files import files_behind, opened, read_raw, read_values, refuse_classes, remove_sidecars
+from helpers.scenes.files import (
+    files_behind,
+    opened,
+    read_raw,
+    read_values,
+    refuse_classes,
+    remove_sidecars,
+    unplaced_is_fine,
+)
 
 CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
 
@@ -57,6 +67,9 @@ def apply(
         window_px: side of a window without its overlap, pixels of `source`; default: what memory allows.
         progress: show a progress bar.
 
+    Returns:
+        True; False where `resume` finds that the same job is already finished.
+
     Raises:
         ValueError: wrong bands or values, a file that cannot be read or ends too early, a map of classes,
             a target that cannot be replaced, a window outside of the image, `only_clouded` for a model
@@ -83,7 +96,12 @@ def apply(
             spread=len(targets) == 2,
         )  # fmt: skip
         stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written"))
-        working = Working(layers(plan, targets), _job(plan, model_path(model), source, targets), resume=resume)
+        job = _job(plan, model_path(model), source, targets)
+        digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
+        if resume and all(_made_by(path, digest) for path in targets):
+            print(f"{targets[0]}: already finished")
+            return False
+        working = Working(layers(plan, targets, digest), job, resume=resume)
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
             _run(plan, working, progress)
@@ -95,6 +113,7 @@ def apply(
         left, count = working.left
         told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
         print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
+    return True
 
 
 def _target(source, path):
@@ -109,6 +128,15 @@ def _target(source, path):
     if path.exists() and not path.stat().st_mode & 0o222:
         raise ValueError(f"{path} is read-only: choose another name, or allow to write it")
     return path
+
+
+def _made_by(path, digest):
+    """Return whether a file is the output of this very job."""
+    if not path.exists():
+        return False
+    with suppress(RasterioError), unplaced_is_fine(), rasterio.open(path) as made:
+        return made.tags().get("apply_job") == digest
+    return False
 
 
 def _job(plan, keras_file, source, targets):

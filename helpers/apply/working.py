@@ -74,7 +74,7 @@ class Working:
             told = f"{self.folder} is no work folder of `apply`, and stands where one is needed"
             raise ValueError(f"{told}: move it away, or choose another name for the output")
         if resume and self.journal.exists():
-            record = paths.read_json(self.journal)
+            record = paths.read_record(self.journal, ("job", "finished", "left"))
             refuse_changes(record["job"], self.job, target)
             self.finished, self.left = record["finished"], record["left"]
         held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))

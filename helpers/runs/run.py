@@ -19,6 +19,7 @@ from helpers.scenes.files import files_behind
 
 SCORED_NOTEBOOKS = ("02", "03", "04", "05", "06")
 INPUTS = ("source", "imagery", "start_from", "own_photos")  # parameters that may name files
+RECORD = ("notebook", "profile", "seed", "device", "seconds", "scores")  # of `metrics.json`
 TIME = "%Y%m%d-%H%M%S"  # such texts sort
 
 
@@ -231,7 +232,7 @@ def ledger(run_ids=None):
 
     rows = []
     for run_id, files in finished(run_ids).items():
-        for entry in map(paths.read_json, files):
+        for entry in (paths.read_record(file, RECORD) for file in files):
             about = {
                 "run": run_id, "notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["seed"],
                 "device": entry["device"].get("kind"), "training_seconds": entry["seconds"]["training"],

@@ -195,7 +195,7 @@ def _alone(task):
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=paths.end_with_parent, daemon=True).start()
     task = json.loads(task)
     try:
         execute(**task, resume=True)
@@ -206,11 +206,3 @@ def _alone(task):
         paths.write_text(paths.RUNS / task["run_id"] / "error.txt", told)
         sys.exit(1)
 
-
-def _end_with_parent():
-    """Whoever started this process holds the other end of its input: it is closed when that one dies, even of kill -9.
-
-    The notebook's kernel looks after its own parent, and follows within a second.
-    """
-    os.read(0, 1)
-    os._exit(1)

@@ -18,7 +18,7 @@ from helpers.paths import atomic, require_space
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
-SIDECARS = (".aux.xml", ".ovr", ".msk")
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
 def read(files, *, bands=None, nodata=None, credit="", name=None):
@@ -157,8 +157,14 @@ def opened(path):
 
 def read_raw(dataset, indexes, **options):
     """Read pixels as the file has them; a ValueError says where it ends too early."""
+    types = {dataset.dtypes[index - 1] for index in indexes}
     try:
-        return dataset.read(indexes, **options)
+        if len(types) == 1:
+            return dataset.read(indexes, **options)
+        shape = options.pop("out_shape", None)  # rasterio reads bands of several types one by one
+        if shape:
+            options["out_shape"] = shape[1:]
+        return np.ma.stack([dataset.read(index, **options) for index in indexes])
     except RasterioError as error:
         name = (dataset.files or [dataset.name])[0]
         told = f"{name} is no readable image: it appears truncated ({error.__cause__ or error})"

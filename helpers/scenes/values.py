@@ -61,15 +61,18 @@ def refuse_misfit(values, bands, ranges):
         )
 
 
-def misfit(values, ranges):
-    """Guess why values (pixels, bands) lie far beside (low, high) of each band; None where they fit."""
+def misfit(values, ranges, factor=GROSS):
+    """Guess why values (pixels, bands) lie far beside (low, high) of each band; None where they fit.
+
+    With a larger `factor` only such differences count, no offset.
+    """
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < PLENTY:
         return None
     low, high = np.asarray(ranges, "float64").T
     dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
     factors = bright / np.where(high > 0, high, np.nan)
-    if (factors < 1 / GROSS).all() or (factors > GROSS).all():
+    if (bright > 0).all() and ((factors < 1 / factor).all() or (factors > factor).all()):
         times = 10.0 ** np.round(np.log10(np.median(1 / np.maximum(factors, 1e-12))))
         mend = f"--scale-offset {times:g},0 multiplies by {times:g}."
         if bright.max() <= 2 < high.max():
@@ -81,9 +84,12 @@ def misfit(values, ranges):
         if high.max() <= 255 < bright.max():
             return "It looks like 16-bit pixels, and the model was trained on 8 bits."
         return f"They differ by a factor of about {np.median(factors):.3g}: {mend}"
+    if factor > GROSS:
+        return None
     shift = dark - low
     sign = np.sign(shift[0])
     is_offset = ((sign * shift > 700) & (sign * shift < 1600)).all() and low.max() < 3000
+    is_offset &= (high - low).max() < 10_000  # else it is next to nothing
     if is_offset and _distance(dark, bright, low, high, 1000 * sign) < _distance(dark, bright, low, high) / 2:
         return (
             f"It looks like an offset of {1000 * sign:g}, as Sentinel-2 has it from processing baseline "
