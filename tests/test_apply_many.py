@@ -25,7 +25,7 @@ def model(save):  # noqa: F811
 def folder(tmp_path, make_scene):
     """A folder with two images and a bad file between them."""
     for number in (1, 3):
-        scene = make_scene(30, 40, dtype="float32", seed=number)
+        scene = make_scene(12, 16, dtype="float32", seed=number)
         scenes.write(scene, tmp_path / "images" / f"{number}.tif")
     (tmp_path / "images" / "2.tif").write_text("see attachment")
     return tmp_path / "images"
@@ -74,7 +74,7 @@ def test_a_cluster_and_a_process_that_is_killed(tmp_path, model, folder, monkeyp
     killed.append(None)
     assert [row["state"] for row in rows] == ["failed", "done"] and "its process was ended" in rows[0]["told"]
     rows = apply_many(model, [folder], tmp_path / "out", window_px=1)
-    assert [row["state"] for row in rows] == ["done", "already finished"]
+    assert [row["state"] for row in rows] == ["done", "already finished"], rows
 
 
 def belongs(process, text):

@@ -349,7 +349,7 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
     work = tmp_path / ".third.tif.work"
     work.mkdir()
     (work / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is no work folder of `apply`"):
+    with pytest.raises(ValueError, match="holds mine.txt, which is not of `apply`"):
         apply(model, tmp_path / "in.tif", tmp_path / "third.tif")
     assert (work / "mine.txt").read_text() == "mine"
 

@@ -1,6 +1,7 @@
 """The files that grow beside an output: they survive a crash at any moment, and become the output only when whole."""
 
 import json
+import re
 import shutil
 import time
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from helpers import paths
 from helpers.scenes import to_file_values
 
 BLOCK_PX = 512
+OURS = re.compile(r"\.?journal.*\.json|\d+(\.cog)?\.tif.*")  # files of a work folder
 SYNC_S = 0.2  # at most so often is a journal written
 # the working file, a third of it for overviews, and the output with its own where nothing can be compressed
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
@@ -70,8 +72,9 @@ class Working:
         self.files = [self.folder / f"{number}.tif" for number in range(len(layers))]
         self.journal, self.job = self.folder / "journal.json", json.loads(json.dumps(job))
         self.resume, self.finished, self.left, self.synced = resume, 0, [0, 0], 0.0
-        if self.folder.exists() and any(self.folder.iterdir()) and not self.journal.exists():
-            told = f"{self.folder} is no work folder of `apply`, and stands where one is needed"
+        strange = [path.name for path in self.folder.glob("*") if not OURS.fullmatch(path.name)]
+        if strange:
+            told = f"{self.folder} is needed for the work, and holds {strange[0]}, which is not of `apply`"
             raise ValueError(f"{told}: move it away, or choose another name for the output")
         if resume and self.journal.exists():
             record = paths.read_record(self.journal, ("job", "finished", "left"))
