@@ -86,13 +86,12 @@ def test_feature_distance_prefers_the_sharp_image_that_psnr_does_not():
 
 def test_the_perceptual_loss_sees_three_named_bands():
     image = RNG.random((2, 32, 32, 4)).astype("float32")
-    loss = features.perceptual_loss(names=["blue", "green", "red", "nir"], bands=["nir", "red", "green"])
-    without_blue = image * np.float32([0, 1, 1, 1])
+    bands = {"names": ["blue", "green", "red", "nir"], "bands": ["nir", "red", "green"]}
+    loss, without_blue = features.perceptual_loss(**bands), image * np.float32([0, 1, 1, 1])
     assert float(loss(image, image)) == float(loss(image, without_blue)) == 0 < float(loss(image, 1 - image))
-    seen = features.perceptual_loss(("24",), [2.0])
-    assert float(seen(image[..., [3, 2, 1]], 1 - image[..., [3, 2, 1]])) == pytest.approx(
-        float(features.perceptual_loss(("24",), names="blue green red nir".split(), bands=["nir", "red", "green"])(image, 1 - image))
-    )  # fmt: skip
+    three = image[..., [3, 2, 1]]
+    picked = features.perceptual_loss(("24",), [2.0])(three, 1 - three)
+    assert float(picked) == pytest.approx(float(features.perceptual_loss(("24",), **bands)(image, 1 - image)))
     for names, bands in ((["red"], None), (["red", "green", "blue"], ["red", "green", "nir"])):
         with pytest.raises(ValueError, match="the features see three bands, not .* name three of red"):
             features.perceptual_loss(names=names, bands=bands)
@@ -213,6 +212,6 @@ def test_kid_sees_a_faint_grid(views):
 
 
 def test_nothing_of_the_data_side_loads_tensorflow():
-    code = "import helpers, sys; from helpers import scenes, metrics, show; from helpers.acquire import packs, pytorch_file"
+    code = "import sys; from helpers import scenes, metrics, show; from helpers.acquire import packs, pytorch_file"
     done = subprocess.run([sys.executable, "-c", f"{code}; assert 'tensorflow' not in sys.modules"])
     assert done.returncode == 0
