@@ -123,10 +123,12 @@ def open_scene(pack, name=None, bands=None):
         Scene, named "<pack> <scene>", with credit, place, data type and no-data value.
 
     Raises:
-        ValueError: no such pack, scene or band (names the nearest).
+        ValueError: no such pack, scene or band (names the nearest), or a pack without imagery.
         FileNotFoundError: the pack is not fetched yet (says the command).
     """
     entry = _pack(pack)
+    if not entry.scenes:
+        raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
     files, names = listed["files"], listed["bands"]
@@ -178,7 +180,8 @@ def _read_catalogue(path):
         for member in values["members"]:
             if PurePosixPath(member).is_absolute() or ".." in member.split("/") or set(member) & {"\\", ":"}:
                 raise ValueError(f"{path}: the member {member!r} of {name} would leave its folder: refused")
-        values["scenes"] = values.get("scenes") or _dated_scenes(values["members"], **values.pop("dated_scenes"))
+        if "scenes" not in values:
+            values["scenes"] = _dated_scenes(values["members"], **values.pop("dated_scenes"))
         values["main"] = tuple(values.get("main", values["scenes"]))
         packs[name] = Pack(**values | {"name": name, "archive": archives[values["archive"]]})
     return packs

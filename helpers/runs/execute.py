@@ -13,7 +13,11 @@ from helpers.runs.run import INPUTS, check_run_id, claim, identity, refuse_chang
 
 
 def notebooks(names=()):
-    """The notebooks of the series whose name starts with one of `names`; all where none is given.
+    """Find notebooks by the beginning of their names.
+
+    Args:
+        names: such as "02", or "deeper/02b" for one that lies in `notebooks/deeper`; default: all
+            lessons, and nothing of `deeper`.
 
     Returns:
         list of Path, sorted.
@@ -21,14 +25,16 @@ def notebooks(names=()):
     Raises:
         ValueError: a name that fits no notebook (names all of them).
     """
-    known = sorted((paths.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    folder = paths.ROOT / "notebooks"
+    lessons, deeper = sorted(folder.glob("[0-9][0-9]_*.ipynb")), sorted(folder.glob("deeper/*.ipynb"))
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in lessons + deeper}
     chosen = set()
     for name in names:
-        found = {path for path in known if path.stem.startswith(name.removesuffix(".ipynb"))}
+        found = {path for key, path in known.items() if key.startswith(name.removesuffix(".ipynb"))}
         if not found:
-            raise ValueError(f"no notebook is called {name}; there are {', '.join(path.stem for path in known)}")
+            raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
         chosen |= found
-    return sorted(chosen) if names else known
+    return sorted(chosen) if names else lessons
 
 
 def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
@@ -69,7 +75,8 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         run_id = claim(run_id)
     folder = paths.RUNS / run_id
     values = {name: value for given in planned.values() for name, value in given.items() if name in order["values"]}
-    told = {"notebooks": [notebook.stem for notebook in chosen], "profile": profile, "values": values}
+    names = [path.relative_to(paths.ROOT / "notebooks").with_suffix("").as_posix() for path in chosen]
+    told = {"notebooks": names, "profile": profile, "values": values}
     with paths.claimed(folder / ".lock", f"run {run_id} is going on"):
         paths.write_json(folder / "run.json", told)
         _execute_all(run_id, profile, chosen, planned)
@@ -93,21 +100,29 @@ def _begun(run_id):
     folder = paths.RUNS / run_id
     if folder.exists() and not (folder / "run.json").exists():
         raise ValueError(f"run {run_id} does not say how it was begun: name its notebooks and parameters")
-    return paths.read_json(folder / "run.json") if folder.exists() else None
+    return paths.read_record(folder / "run.json", ("notebooks", "profile", "values")) if folder.exists() else None
 
 
 def _refuse_changes(run_id, profile, planned):
     """Raise a ValueError where a run was begun with other notebooks, parameters or files."""
-    if (paths.RUNS / run_id / "run.json").exists():
-        before = {"notebooks": sorted(_begun(run_id)["notebooks"])}
-        refuse_changes(run_id, before, {"notebooks": sorted(planned)})
+    order = _begun(run_id) if (paths.RUNS / run_id / "run.json").exists() else None
+    if order:
+        before = plan(notebooks(order["notebooks"]), order["profile"], order["values"])
+        refuse_changes(run_id, {"notebooks": sorted(before)}, {"notebooks": sorted(planned)})
     for notebook, given in planned.items():
-        declared = parameter_cells.declared(paths.ROOT / "notebooks" / f"{notebook}.ipynb")
+        now = {"profile": profile} | _whole(notebook, given)
+        if order:
+            refuse_changes(run_id, {"profile": order["profile"]} | _whole(notebook, before[notebook]), now)
         job = paths.RUNS / run_id / notebook / "job.json"
         if job.exists():
-            defaults = {name: parameter.default for name, parameter in declared.items()}
-            whole = parameter_cells.check(defaults | given, declared)
-            refuse_changes(run_id, paths.read_json(job), identity(notebook, profile, whole))
+            refuse_changes(run_id, paths.read_record(job), identity(notebook, profile, _whole(notebook, given)))
+
+
+def _whole(notebook, given):
+    """Return all parameters of a notebook, those that are not given by default."""
+    declared = parameter_cells.declared(notebook)
+    defaults = {name: parameter.default for name, parameter in declared.items()}
+    return parameter_cells.check(defaults | given, declared)
 
 
 @contextmanager

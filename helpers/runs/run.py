@@ -17,7 +17,7 @@ from helpers import paths
 from helpers.runs import parameters as parameter_cells
 from helpers.scenes.files import files_behind
 
-SCORED_NOTEBOOKS = ("02", "03", "04", "05", "06")
+SCORED_NOTEBOOKS = ("02_", "03_", "04_", "05_", "06_")
 INPUTS = ("source", "imagery", "start_from", "own_photos")  # parameters that may name files
 RECORD = ("notebook", "profile", "seed", "device", "seconds", "scores")  # of `metrics.json`
 TIME = "%Y%m%d-%H%M%S"  # such texts sort
@@ -91,7 +91,7 @@ def start(notebook, values):
         ValueError: a parameter of wrong type or range, a run of that id that is already finished, or one
             that was begun otherwise (says what differs).
     """
-    declared = parameter_cells.declared(paths.ROOT / "notebooks" / f"{notebook}.ipynb")
+    declared = parameter_cells.declared(notebook)
     chosen = parameter_cells.check({name: values[name] for name in declared if name in values}, declared)
     run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or claim()
     profile = os.environ.get("SATELLITE_NOTEBOOKS_PROFILE", "workshop")
