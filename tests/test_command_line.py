@@ -67,7 +67,7 @@ def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
     ([], "required: COMMAND"),
     (["sharpen"], "invalid choice: 'sharpen'"),
     (["run", "-p", "steps"], "'steps' should read NAME=VALUE"),
-    (["apply", "model.keras", "in.tif"], "required: OUT.tif"),
+    (["apply", "model.keras"], "required: FILE"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "'5' should read LO,HI"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "should read LO,HI"),
 ])  # fmt: skip

@@ -86,7 +86,7 @@ def apply(
     with ExitStack() as stack:
         image = stack.enter_context(opened(source))
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-        refuse_classes(source, image)
+        refuse_classes(source)
         network, about = load_model(model)
         if about.get("classes") and uncertainty:
             raise ValueError("--uncertainty is for models of values, and this one makes classes")

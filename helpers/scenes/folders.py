@@ -11,7 +11,7 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
-from helpers.scenes.files import opened, read, refuse_classes
+from helpers.scenes.files import read, refuse_classes
 from helpers.scenes.ground import SPLITS, held_out, outlines, refuse_overlap, split_ground
 from helpers.scenes.values import collar, misfit
 
@@ -78,8 +78,7 @@ def _read_all(folder):
 
 def _imagery(path, credit=""):
     """Read an image; a map of classes is refused."""
-    with opened(path) as dataset:
-        refuse_classes(path, dataset)
+    refuse_classes(path)
     return read(path, credit=credit)
 
 
@@ -108,7 +107,7 @@ def _refuse_mixture(folder, scenes):
     if len(kinds) > 1:
         told = "; ".join(
             f"{len(names)} of {', '.join(str(part) for part in kind)} ({', '.join(names[:3])})"
-            for kind, names in kinds.items()
+            for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1]))
         )
         raise ValueError(
             f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each kind in a "
@@ -155,9 +154,11 @@ def _look_at_values(folder, scenes):
     ranges = np.array([np.nanpercentile(each, (0.5, 99.5), axis=0).T for each in flat if np.isfinite(each).any()])
     usual = np.median(ranges, axis=0) if len(ranges) > 1 else ()
     for scene, values in zip(scenes, flat, strict=True):
-        told = misfit(values, usual, ANOTHER_UNIT) if len(usual) and (usual[:, 1] > usual[:, 0]).all() else None
-        if told:
-            raise ValueError(f"{scene.name} has other values than most images of {folder}. {told}")
+        if len(usual) and (usual[:, 1] > usual[:, 0]).all() and misfit(values, usual, ANOTHER_UNIT):
+            raise ValueError(
+                f"{scene.name} has values up to {np.nanmax(values):.4g}, most images of {folder} up to "
+                f"{usual.max():.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
+            )
 
 
 def _thinned(scene):
