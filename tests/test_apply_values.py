@@ -358,7 +358,10 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
 def test_two_at_once_on_one_target(tmp_path, model, ground):
     put(tmp_path / "in.tif", ground)
     told = f"out.tif is being written already, in process {os.getpid()}"
-    with paths.claimed(tmp_path / ".out.tif.lock", "out.tif is being written"), pytest.raises(ValueError, match=told):
+    with (
+        paths.claimed(tmp_path / ".out.tif.lock", "out.tif is being written already, in process"),
+        pytest.raises(ValueError, match=told),
+    ):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif")
     apply(model, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
     assert not list(tmp_path.glob(".*"))

@@ -95,7 +95,7 @@ def apply(
             bands=bands, window=window, window_px=window_px, only_clouded=only_clouded, tta=tta,
             spread=len(targets) == 2,
         )  # fmt: skip
-        stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written"))
+        stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written already, in process"))
         job = _job(plan, model_path(model), source, targets)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
         if resume and all(_made_by(path, digest) for path in targets):
