@@ -163,3 +163,11 @@ def test_a_record_that_is_none(project, write_notebook, capsys, content):
         assert main(command) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and "metrics.json" in error and "delete it and run again" in error.lower()
+
+
+def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
+    scene = make_scene(80, 90)
+    scene.pixels[:, :20] = 0
+    scenes.write(scene, tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match="are 0 in all bands along their edges"):
+        sources.open_ground(str(tmp_path / "a.tif"), block_px=16)

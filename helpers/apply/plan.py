@@ -76,7 +76,7 @@ def planned(
         out = [bands[names.index(made[at])] for at in give]
         made = [made[at] for at in give]
     about = about | {"bands": names, "bands_out": made}
-    if about.get("value_range_out"):
+    if about.get("value_range_out") and not about.get("classes"):
         about["value_range_out"] = [about["value_range_out"][at] for at in give]
     largest = largest_changes(only_clouded, image, bands, about, ranges)
     if largest is not None:

@@ -49,7 +49,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     table = folder / "manifest.csv"
     scenes, splits = _read_manifest(table, role) if table.exists() else (_read_all(folder), [])
     _refuse_mixture(folder, scenes)
-    _look_at_values(folder, scenes)
+    look_at_values(folder, scenes)
     if any(splits):
         if set(splits) != set(SPLITS):
             there = ", ".join(repr(split) for split in sorted(set(splits)))
@@ -134,8 +134,16 @@ def _values_kind(scene):
     return f"{len(scene.bands)} bands {' '.join(scene.bands)}", scene.dtype
 
 
-def _look_at_values(folder, scenes):
-    """Name collars without data, and refuse an image whose values are on another scale than the rest."""
+def look_at_values(folder, scenes):
+    """Look at the values of images before they train.
+
+    Args:
+        folder: where they come from, for the message.
+        scenes: list of Scene.
+
+    Raises:
+        ValueError: an image is on another scale than the rest. Collars without data are named in a warning.
+    """
     samples = [_thinned(scene) for scene in scenes]
     framed = {}
     for scene, values in zip(scenes, samples, strict=True):
