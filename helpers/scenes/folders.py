@@ -100,38 +100,33 @@ def _refuse_copies(folder, files):
 
 
 def _refuse_mixture(folder, scenes):
-    """Raise a ValueError that lists the kinds, where the images of a folder are no single data set."""
-    kinds = {}
+    """Raise a ValueError that lists the kinds, where a folder is no single data set."""
+    kinds = []
     for scene in scenes:
-        kinds.setdefault(_kind(scene, [key for key in kinds]), []).append(scene.name)
+        what, size = _kind(scene)
+        for other, other_size, names in kinds:
+            if other == what and abs(size - other_size) <= 0.01 * other_size:
+                names.append(scene.name)
+                break
+        else:
+            kinds.append((what, size, [scene.name]))
     if len(kinds) > 1:
-        told = "; ".join(
-            f"{len(names)} of {', '.join(str(part) for part in kind)} ({', '.join(names[:3])})"
-            for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1]))
-        )
+        kinds.sort(key=lambda kind: -len(kind[2]))
+        told = [f"{len(names)} of {what} {size:.6g} ({', '.join(names[:3])})" for what, size, names in kinds]
         raise ValueError(
-            f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each kind in a "
-            "folder of its own"
+            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, or put "
+            "each kind in a folder of its own"
         )
 
 
-def _kind(scene, known):
-    """Describe what the images of a data set share; pixel sizes count as equal within 1 %."""
-    placed, size = "without a place", 0.0
+def _kind(scene):
+    """Describe what the images of a data set share; returns that and the pixel size."""
+    place, size = "without a place, pixels", 1.0
     if scene.transform is not None:
-        placed = "placed" if scene.crs else "placed without CRS"
+        unit = " of degrees" if scene.crs and scene.crs.is_geographic else ""
+        place = f"placed{'' if scene.crs else ' without CRS'}, pixels{unit}"
         size = float(np.hypot(scene.transform.a, scene.transform.d))
-        geographic = scene.crs is not None and scene.crs.is_geographic
-        alike = [key for key in known if len(key) == 4 and (" degrees" in key[3]) == geographic]
-        for key in alike:
-            if abs(float(key[3].split()[1]) / size - 1) < 0.01:
-                return (*_values_kind(scene), placed, key[3])
-        return (*_values_kind(scene), placed, f"pixels {size:.6g}{' degrees' if geographic else ''}")
-    return (*_values_kind(scene), placed)
-
-
-def _values_kind(scene):
-    return f"{len(scene.bands)} bands {' '.join(scene.bands)}", scene.dtype
+    return f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}", size
 
 
 def look_at_values(folder, scenes):
