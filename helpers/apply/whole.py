@@ -98,10 +98,10 @@ def apply(
         stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written already, in process"))
         job = _job(plan, model_path(model), source, targets)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        if resume and all(_made_by(path, digest) for path in targets):
+        working = Working(layers(plan, targets, digest), job, resume=resume)
+        if resume and not working.folder.exists() and all(_made_by(path, digest) for path in targets):
             print(f"{targets[0]}: already finished")
             return False
-        working = Working(layers(plan, targets, digest), job, resume=resume)
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
             _run(plan, working, progress)
