@@ -223,16 +223,18 @@ def cog(day, key):
 
 @once
 def land():
-    """Return (heights, image, pixel_size_m, transform) of the Rocky Mountains."""
-    return relief.aligned(*(packs.open_scene("rocky_mountain", name) for name in ("dem", "image")))
+    """Return the ground of the Rocky Mountains for `relief.view`, its shape and transform."""
+    dem, colours = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
+    heights, colours, pixel_size_m, transform = relief.aligned(dem, colours)
+    return relief.ground(heights, colours, pixel_size_m), heights.shape, transform
 
 
 @once
 def photos():
     """Return list of (lon, lat, row, column): 36 photos spread over the mountains."""
-    random, (heights, _, _, transform), found = np.random.default_rng(2014), land(), []
+    random, (_, shape, transform), found = np.random.default_rng(2014), land(), []
     for corner in product(range(6), range(6)):
-        row, column = (corner + random.uniform(0.25, 0.75, 2)) / 6 * heights.shape
+        row, column = (corner + random.uniform(0.25, 0.75, 2)) / 6 * shape
         found.append((*map(float, transform @ (column, row)), row, column))
     return found
 
@@ -249,12 +251,12 @@ def rendered(number):
     from PIL import Image, ImageFilter
     from skimage import data
 
-    defect, (heights, colours, size_m, _) = DEFECTS.get(number), land()
+    defect, (ground, _, _) = DEFECTS.get(number), land()
     number = 2 if defect == "copy" else number
     _, _, row, column = photos()[number]
     sun = -9 if defect == "night" else 25 + number % 5 * 5
-    eye = {"row": row, "column": column, "heading_deg": number * 77 % 360, "pixel_size_m": size_m}
-    view = relief.view(heights, colours, **eye, size_px=(300, 450), sun_elevation_deg=sun)
+    eye = {"row": row, "column": column, "heading_deg": number * 77 % 360, "size_px": (288, 432)}
+    view = relief.view(ground, **eye, sun_elevation_deg=sun)
     pixels = data.astronaut() if defect == "face" else np.rint(view * 255).astype("uint8")
     if defect == "blurred":
         pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(8)))
