@@ -574,7 +574,7 @@ def test_a_pack_of_other_things_than_imagery_has_a_folder(root, index):
     packs.fetch("notes")
     assert (packs.folder("notes") / "deep/notes.txt").read_bytes() == b"clear sky"
     assert packs.open_scenes("notes") == []
-    with pytest.raises(ValueError, match="no scene of notes None"):
+    with pytest.raises(ValueError, match="notes holds no imagery: notes"):
         packs.open_scene("notes")
 
 

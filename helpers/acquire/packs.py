@@ -123,11 +123,13 @@ def open_scene(pack, name=None, bands=None):
         Scene, named "<pack> <scene>", with credit, place, data type and no-data value.
 
     Raises:
-        ValueError: no such pack, scene or band (names the nearest).
+        ValueError: no such pack, scene or band (names the nearest), or a pack without imagery.
         FileNotFoundError: the pack is not fetched yet (says the command).
     """
     entry = _pack(pack)
-    name = name or next(iter(entry.scenes), None)
+    if not entry.scenes:
+        raise ValueError(f"{pack} holds no imagery: {entry.description}")
+    name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
     files, names = listed["files"], listed["bands"]
     for band in bands or ():

@@ -1,0 +1,199 @@
+"""A frozen network trained on ImageNet: features for losses, metrics, encoders and discriminators.
+
+EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946) arrives as the pack `imagenet_features`.
+Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 32 px a side.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from helpers import paths
+from helpers.acquire import packs, pytorch_file
+from helpers.backend import keras
+
+PACK, FILE = "imagenet_features", "efficientnet-lite0-57934424.pth"
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+STAGES = {  # channels: expansion, blocks, stride of the first block, kernel size
+    "16": (1, 1, 1, 3), "24": (6, 2, 2, 3), "40": (6, 2, 2, 5), "80": (6, 3, 2, 3),
+    "112": (6, 3, 1, 5), "192": (6, 4, 2, 5), "320": (6, 1, 1, 3),
+}  # fmt: skip
+TAPS = ("24", "40", "112", "320")
+ops, layers = keras.ops, keras.layers
+
+
+def backbone(taps=TAPS, classifier=False, dtype="float32"):
+    """Build the frozen network.
+
+    Args:
+        taps: stages to return, named by their channels: 16, 24, 40, 80, 112, 192 and 320, at 1/2,
+            1/4, 1/8, 1/16, 1/16, 1/32 and 1/32 of the image's size.
+        classifier: return the probabilities of the 1,000 ImageNet classes instead.
+        dtype: data type or Keras policy to compute in. bfloat16 is a third faster forward and half
+            as fast backward (TensorFlow's gradient of depthwise convolutions; see `make bench`).
+
+    Returns:
+        keras.Model from images to a list of feature maps, one a tap (a single map for one tap), or
+        to float (batch, 1000).
+
+    Raises:
+        ValueError: an unknown tap, or a damaged file.
+        FileNotFoundError: the pack is not fetched (names the command).
+    """
+    if unknown := [tap for tap in taps if tap not in STAGES]:
+        raise ValueError(f"there is no tap {unknown[0]!r}; expected some of {', '.join(STAGES)}")
+    image = keras.Input((None, None, 3))
+    x = layers.Rescaling((1 / DEVIATION).tolist(), (-MEAN / DEVIATION).tolist(), dtype=dtype)(image)
+    x, maps = _convolution(x, dtype, 32, 3, stride=2), {}
+    for channels, (expansion, blocks, stride, kernel_px) in STAGES.items():
+        x = _block(x, dtype, expansion, int(channels), kernel_px, stride)
+        for _ in range(blocks - 1):
+            y = _block(x, dtype, expansion, int(channels), kernel_px)
+            x = layers.Add(dtype=dtype)([x, y])
+        maps[channels] = x
+        if not classifier and set(taps) <= set(maps):
+            break  # no tap is left
+    if classifier:
+        x = layers.GlobalAveragePooling2D(dtype=dtype)(_convolution(x, dtype, 1280, 1))
+        outputs = layers.Dense(1000, activation="softmax", dtype="float32")(x)
+    else:
+        outputs = [maps[tap] for tap in taps]
+    model = keras.Model(image, outputs, trainable=False, name=PACK)
+    model.set_weights(_weights()[: len(model.weights)])  # both are in the order of the layers
+    return model
+
+
+def embed(images, batch_size=32):
+    """Compute a feature vector for each image: float32 (batch, 432), as `metrics.kid` takes them.
+
+    It holds the means over all pixels of the stages with 112 and 320 channels.
+
+    Raises:
+        ValueError: another shape, type or range of images (says what was found).
+    """
+    images, model = _checked(images), _kept(("112", "320"))
+    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    pooled = [[np.mean(features, axis=(1, 2)) for features in model(batch)] for batch in batches]
+    return np.concatenate([np.concatenate(vectors, axis=1) for vectors in pooled])
+
+
+def feature_distance(images, others, batch_size=32):
+    """Compare images pair by pair by their features: float32 (batch,), 0 for equal images.
+
+    At each pixel of each tap the channels are scaled to unit length; their squared differences are
+    summed over channels and averaged over pixels and taps. This is the form of LPIPS without its
+    learned weights (Zhang et al. 2018, arXiv:1801.03924); its numbers are not comparable.
+
+    Raises:
+        ValueError: shapes differ, or another shape, type or range of images.
+    """
+    images, others = _checked(images), _checked(others)
+    if images.shape != others.shape:
+        raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
+    found = []
+    for i in range(0, len(images), batch_size):
+        pair = images[i : i + batch_size], others[i : i + batch_size]
+        found.append(_distance(_kept(TAPS), *pair, np.ones(len(TAPS))))
+    return np.concatenate(found)
+
+
+def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtype="float32"):
+    """Make a loss of the form of `feature_distance`.
+
+    Args:
+        taps: as of `backbone`; early ones see texture, late ones see objects.
+        weights: of the taps; default: all equal.
+        names: names of the images' bands, where there are not just red, green and blue.
+        bands: names of the three that the network takes for red, green and blue, for example
+            ("nir", "red", "green").
+        dtype: as of `backbone`.
+
+    Returns:
+        Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar.
+
+    Raises:
+        ValueError: not three bands, or a band that the images lack.
+    """
+    names = list(names or ("red", "green", "blue"))
+    bands = list(bands or names)
+    if len(bands) != 3 or not set(bands) <= set(names):
+        known = ", ".join(names)
+        raise ValueError(f"the features see three bands, not {bands}; name three of {known}")
+    model, order = backbone(taps, dtype=dtype), [names.index(band) for band in bands]
+    weights = np.array(weights or np.ones(len(taps)), "float32")
+
+    def perceptual(target, estimate):
+        seen = [ops.take(image, order, axis=-1) for image in (target, estimate)]
+        return ops.mean(_distance(model, *seen, weights))
+
+    return perceptual
+
+
+@lru_cache(1)
+def _weights():
+    """Return kernels and biases in the order of Keras' layers; keep them as .npz beside the file."""
+    source = packs.member_path(PACK, FILE)
+    cache = source.with_name("folded.npz")
+    if not cache.exists():
+        with paths.atomic(cache) as temporary:
+            np.savez(temporary, *_fold(list(pytorch_file.read(source).values())))
+    with np.load(cache) as saved:
+        return [saved[name] for name in saved.files]
+
+
+def _fold(tensors):
+    """Fold each batch norm into the convolution before it."""
+    arrays = []
+    for i in range(0, len(tensors) - 2, 6):  # a kernel, then four vectors and the count of its norm
+        kernel, gain, bias, mean, variance = tensors[i : i + 5]
+        gain = gain / np.sqrt(variance + 1e-3)
+        order = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)  # depthwise, or not
+        arrays += [(kernel * gain[:, None, None, None]).transpose(order), bias - mean * gain]
+    return [*arrays, tensors[-2].T, tensors[-1]]
+
+
+def _convolution(x, dtype, channels, kernel_px, stride=1, activation=True):
+    """Add a convolution, a depthwise one if `channels` is None, and ReLU6."""
+    options = {"strides": stride, "padding": "same", "dtype": dtype}
+    depthwise = layers.DepthwiseConv2D(kernel_px, **options)
+    x = (layers.Conv2D(channels, kernel_px, **options) if channels else depthwise)(x)
+    return layers.ReLU(6.0, dtype=dtype)(x) if activation else x
+
+
+def _block(x, dtype, expansion, channels, kernel_px, stride=1):
+    """Add an inverted residual block, without its shortcut: expand, filter, project."""
+    if expansion > 1:
+        x = _convolution(x, dtype, expansion * x.shape[-1], 1)
+    x = _convolution(x, dtype, None, kernel_px, stride)
+    return _convolution(x, dtype, channels, 1, activation=False)
+
+
+@lru_cache(2)
+def _kept(taps):
+    return backbone(taps)
+
+
+def _distance(model, images, others, weights):
+    """Return the weighted mean over the taps of what `feature_distance` describes, (batch,)."""
+    total, maps = 0.0, [keras.tree.flatten(model(batch)) for batch in (images, others)]
+    for weight, *pair in zip(weights, *maps, strict=True):
+        pair = [ops.cast(features, "float32") for features in pair]
+        one, other = (x / (ops.sqrt(ops.sum(x**2, -1, keepdims=True)) + 1e-6) for x in pair)
+        total += weight / sum(weights) * ops.mean(ops.sum((one - other) ** 2, -1), axis=(1, 2))
+    return total
+
+
+def _checked(images):
+    images = np.asarray(images)
+    pictures = images.ndim == 4 and images.shape[-1] == 3 and len(images)
+    if not pictures or min(images.shape[1:3]) < 32:
+        raise ValueError(
+            f"images have shape {images.shape}; expected (batch, height, width, 3) with 32 px a side "
+            "or more: pick three bands, or enlarge the images"
+        )
+    if images.dtype.kind != "f" or not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(
+            f"images are {images.dtype}, {images.min()} to {images.max()}; expected floats from 0 "
+            "to 1, without NaN: divide by the largest possible value"
+        )
+    return images.astype("float32")
