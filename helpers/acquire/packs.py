@@ -72,7 +72,7 @@ def folder(name):
     pack = _pack(name)
     if absent := missing(name):
         path = pack.folder / absent[0]
-        raise FileNotFoundError(f"{path} is missing. Get it with: {_command(name)}")
+        raise FileNotFoundError(f"{path} is missing. Get it with: python -m helpers fetch {name}")
     return pack.folder
 
 
@@ -169,7 +169,7 @@ def member_path(pack, file):
     path = entry.folder / found[0]
     if not _is_whole(entry, found[0]):
         state = "is damaged" if path.exists() else "is missing"
-        raise FileNotFoundError(f"{path} {state}. Get it with: {_command(pack)}")
+        raise FileNotFoundError(f"{path} {state}. Get it with: python -m helpers fetch {pack}")
     return path
 
 
@@ -224,10 +224,6 @@ def _some(names):
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _command(name):
-    return f"python -m helpers fetch {name}"
-
-
 def _is_whole(pack, member, verify=False):
     path, (size, sha256) = pack.folder / member, pack.members[member]
     if not path.is_file() or path.stat().st_size != size:
@@ -244,8 +240,10 @@ def _archive(archive, from_folder):
             told = f"Copy it there ({size}), or fetch without a folder on a computer with internet"
             raise FileNotFoundError(f"{archive.file} is not in {from_folder}. {told}")
         if (found := paths.sha256(path)) != archive.sha256:
-            told = f"SHA-256 expected {archive.sha256}, found {found}. Replace it by a whole copy"
-            raise ValueError(f"{path} is not the pinned {archive.file}: {told}")
+            raise ValueError(
+                f"{path} is not the pinned {archive.file}: SHA-256 expected {archive.sha256}, "
+                f"found {found}. Replace it by a whole copy"
+            )
         return path
     import pooch
 
