@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 
 from helpers import paths
 from helpers.acquire import checks, manifest, progress
-from helpers.acquire.http import Client, Denied, Policy, Refused, Unreachable, end_with
+from helpers.acquire.http import Client, Denied, Policy, Refused, Unreachable
 from helpers.acquire.keys import mask
 from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest
+from helpers.acquire.pace import end_with
 
 __all__ = ["COLUMNS", "Client", "Denied", "Item", "Policy", "Refused", "Summary", "Unreachable"]
 __all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]

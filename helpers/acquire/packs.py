@@ -236,9 +236,10 @@ def _archive(archive, from_folder):
     if from_folder:
         path = Path(from_folder).expanduser() / archive.file
         if not path.is_file():
-            size = f"{archive.bytes / 1e6:.0f} MB"
-            told = f"Copy it there ({size}), or fetch without a folder on a computer with internet"
-            raise FileNotFoundError(f"{archive.file} is not in {from_folder}. {told}")
+            raise FileNotFoundError(
+                f"{archive.file} is not in {from_folder}. Copy it there ({archive.bytes / 1e6:.0f} "
+                "MB), or fetch without a folder on a computer with internet"
+            )
         if (found := paths.sha256(path)) != archive.sha256:
             raise ValueError(
                 f"{path} is not the pinned {archive.file}: SHA-256 expected {archive.sha256}, "

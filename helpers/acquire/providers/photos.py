@@ -8,8 +8,9 @@ import re
 from datetime import UTC, datetime
 
 from helpers.acquire.download import Item
-from helpers.acquire.http import Policy, pause
+from helpers.acquire.http import Policy
 from helpers.acquire.keys import mask
+from helpers.acquire.pace import pause
 from helpers.acquire.providers.provider import Found, Provider, circle, cut, expect, once, within
 
 PAUSES_S = (1, 2, 4, 8, 16)  # where the service answers that it is busy

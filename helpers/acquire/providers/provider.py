@@ -218,6 +218,8 @@ def _key(provider, server):
         except (NotImplementedError, EOFError):  # papermill runs a kernel, but nobody is there
             value = ""
     if not value:
-        told = f"set the environment variable {name} before Jupyter starts. Get a key at {place}"
-        raise PermissionError(f"{provider.name} wants a key: {told}")
+        raise PermissionError(
+            f"{provider.name} wants a key: set the environment variable {name} before Jupyter "
+            f"starts. Get a key at {place}"
+        )
     return value

@@ -18,7 +18,7 @@ from helpers.acquire.providers.provider import (
     once,
     safe_name,
 )
-from helpers.acquire.providers.xyz import Tiles
+from helpers.acquire.providers.tiled import Tiles
 from helpers.acquire.tiles import halves
 
 
