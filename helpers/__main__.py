@@ -54,11 +54,10 @@ def _parser():
     apply.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
     apply.set_defaults(command=_apply)
 
-    compare = commands.add_parser("compare", help="print the scores of runs, or put runs side by side on a page")
+    compare = commands.add_parser("compare", help="print the scores of runs")
     compare.add_argument(
         "run_ids", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all"
     )
-    compare.add_argument("--html", metavar="OUT", help="write one page that puts the runs side by side")
     compare.set_defaults(command=_compare)
 
     publish = commands.add_parser("publish", help="keep a trained network in data/weights, to start from or apply")
@@ -151,13 +150,8 @@ def _apply(**options):
         apply(**options)
 
 
-def _compare(run_ids, html):
-    from helpers import runs
-
-    if html is None:
-        _print_scores(run_ids or None)
-    else:
-        print(f"side by side: {runs.write_comparison(run_ids or None, html)}")
+def _compare(run_ids):
+    _print_scores(run_ids or None)
 
 
 def _publish(**options):

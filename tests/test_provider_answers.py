@@ -292,8 +292,8 @@ def test_tellus_times_are_full_rfc_3339():
 
 def test_legacy_scenes_have_dates_in_whatever_form(serve, monkeypatch):
     monkeypatch.setenv("TELLUS_TOKEN", TOKEN)
-    scene = {"entityId": "20181223065028419_AS1", "min_lat": -25.5, "max_lat": -25.3, "min_lon": -54.6, "max_lon": -54.4,
-             "acquisitionDate": "Sun, 23 Dec 2018 06:50:28 GMT"}  # fmt: skip
+    scene = {"entityId": "20181223065028419_AS1", "acquisitionDate": "Sun, 23 Dec 2018 06:50:28 GMT"}
+    scene |= {"min_lat": -25.5, "max_lat": -25.3, "min_lon": -54.6, "max_lon": -54.4}
     source = connect("tellus_legacy", serve(("GET", "/tellus_legacy/api/v1/asnaro1/scene", [scene])))
     [one] = source.search(BOX)
     assert one.time.startswith("2018-12-23T06:50:28") and np.allclose(one.bounds, BOX)
