@@ -351,6 +351,13 @@ def test_copernicus_data_space_says_that_an_account_is_needed(serve, tmp_path):
     assert "account of Copernicus Data Space" in next(iter(summary.skipped))
 
 
+@pytest.mark.parametrize("override, offset", [(None, 0), (-1000, -1000), (0, 0)])
+def test_an_override_counts_whatever_the_item_says_but_never_for_classes(override, offset):
+    facts = {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.10"}
+    assert stac.calibration({}, "red", facts, override) == (1, offset)
+    assert stac.calibration({}, "scl", facts, override) == (1, 0)
+
+
 def test_a_baseline_is_read_in_all_its_spellings():
     spellings = {"05.10": 5.1, "N0510": 5.1, "0509": 5.09, "02.04": 2.04, "": 0, None: 0, "5.09": 5.09}
     for text, number in spellings.items():

@@ -73,7 +73,9 @@ class Stac(Provider):
     def __init__(
         self, name, server=None, *, url=None, collection="sentinel-2-l2a", policy=None, contact=None
     ):
-        self.address, title = CATALOGUES[name] if not url else (url, urlsplit(url).hostname)
+        self.address, title = (
+            CATALOGUES[name] if not url else (url.rstrip("/"), urlsplit(url).hostname)
+        )
         super().__init__(name, server, policy, contact)
         self.url, self.collection = (f"{self.base}/v1" if server else self.base), collection
         known = [both for start, both in CREDITS.items() if collection.startswith(start)]
@@ -178,8 +180,7 @@ class Stac(Provider):
             if asset is None:
                 raise Refused(f"it has no band {band!r}")
             address = self._address(client, asset)
-            scale, offset = calibration(asset, band, one.about["properties"])
-            offset = offset if how["offset"] is None or not offset else how["offset"]
+            scale, offset = calibration(asset, band, one.about["properties"], how["offset"])
             layers.append(cog.Layer(band, address, scale, offset, is_classes(asset, band)))
         grid = {name: how[name] for name in ("bounds", "resolution_m")}
         cog.write(
@@ -223,15 +224,18 @@ def choose(assets, band):
     return None
 
 
-def calibration(asset, band, facts):
+def calibration(asset, band, facts, override=None):
     """Return (scale, offset) that turn digital numbers into reflectance x 10000, or leave them.
 
+    Classes and heights are left. Of reflectances `override` is the offset, if it is given; else
     `earthsearch:boa_offset_applied` decides where it stands; else the asset's own scale and offset;
     else the processing baseline: from 04.00 on, 1000 is in the numbers.
     """
     optical = band.lower() in ALIASES or any(band in files for files in ALIASES.values())
     if not optical or is_classes(asset, band) or band.lower() in ("visual", "tci"):
         return 1, 0
+    if override is not None:
+        return 1, override
     applied, late = facts.get("earthsearch:boa_offset_applied"), baseline(facts) >= 4
     listed = (asset.get("raster:bands") or asset.get("bands") or [{}])[0]
     scale = listed.get("scale") or listed.get("raster:scale") or asset.get("raster:scale")
