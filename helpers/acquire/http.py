@@ -217,7 +217,7 @@ def read_json(data):
 
 
 def _start(body, length):
-    """How a text begins; masked before it is cut, lest half a key stays."""
+    """Beginning of a text; masked before it is cut, lest half a key stays."""
     return mask(" ".join(body[:5000].decode(errors="replace").split()))[:length]
 
 

@@ -264,7 +264,7 @@ def is_classes(asset, band):
 
 
 def _shared(one, other):
-    """What two boxes share; the first where one crosses the antimeridian, or nothing is shared."""
+    """Overlap of two boxes; the first where one crosses the antimeridian, or there is none."""
     west, south = max(one[0], other[0]), max(one[1], other[1])
     east, north = min(one[2], other[2]), min(one[3], other[3])
     crosses = one[0] > one[2] or other[0] > other[2]

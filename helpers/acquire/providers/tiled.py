@@ -194,7 +194,7 @@ def _thinned(listed, count, limit, seed):
 
 
 def _too_empty(filled, path):
-    """Why a tile is not wanted, or ""; a picture without transparency counts as full."""
+    """Reason to leave a tile out, or ""; a picture without transparency counts as full."""
     from PIL import Image
 
     with Image.open(path) as picture:

@@ -90,7 +90,7 @@ def _checked(template):
 
 
 def _listed(name):
-    """What xyzservices knows of a provider's name."""
+    """Options of Xyz for a name that xyzservices knows."""
     try:
         import xyzservices.providers
     except ImportError:
