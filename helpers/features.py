@@ -5,6 +5,7 @@ Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 3
 """
 
 from functools import lru_cache
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -19,6 +20,7 @@ STAGES = {  # channels: expansion, blocks, stride of the first block, kernel siz
     "112": (6, 3, 1, 5), "192": (6, 4, 2, 5), "320": (6, 1, 1, 3),
 }  # fmt: skip
 TAPS = ("24", "40", "112", "320")
+ARRAYS = 100  # kernels and biases of 49 convolutions and a dense layer
 ops, layers = keras.ops, keras.layers
 
 
@@ -116,13 +118,18 @@ def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtyp
     """
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
-    if len(bands) != 3 or not set(bands) <= set(names):
+    if len(set(bands)) != 3 or not set(bands) <= set(names):
         known = ", ".join(names)
-        raise ValueError(f"the features see three bands, not {bands}; name three of {known}")
+        raise ValueError(f"the features see three bands; {bands} are not three of {known}")
     model, order = backbone(taps, dtype=dtype), [names.index(band) for band in bands]
-    weights = np.array(weights or np.ones(len(taps)), "float32")
+    weights = np.ones(len(taps)) if weights is None else np.array(weights, "float32")
+    if len(weights) != len(taps) or min(weights) < 0 or not sum(weights):
+        raise ValueError(f"weights are {list(weights)}; expected one for each of {len(taps)} taps")
 
     def perceptual(target, estimate):
+        for image in (target, estimate):
+            if image.shape[-1] != len(names):
+                raise ValueError(f"images have {image.shape[-1]} bands; named are {', '.join(names)}")
         seen = [ops.take(image, order, axis=-1) for image in (target, estimate)]
         return ops.mean(_distance(model, *seen, weights))
 
@@ -134,11 +141,14 @@ def _weights():
     """Return kernels and biases in the order of Keras' layers; keep them as .npz beside the file."""
     source = packs.member_path(PACK, FILE)
     cache = source.with_name("folded.npz")
-    if not cache.exists():
+    try:
+        with np.load(cache) as saved:
+            return [saved[f"arr_{number}"] for number in range(ARRAYS)]
+    except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
+        arrays = _fold(list(pytorch_file.read(source).values()))
         with paths.atomic(cache) as temporary:
-            np.savez(temporary, *_fold(list(pytorch_file.read(source).values())))
-    with np.load(cache) as saved:
-        return [saved[name] for name in saved.files]
+            np.savez(temporary, *arrays)
+        return arrays
 
 
 def _fold(tensors):

@@ -92,8 +92,13 @@ def test_the_perceptual_loss_sees_three_named_bands():
     three = image[..., [3, 2, 1]]
     picked = features.perceptual_loss(("24",), [2.0])(three, 1 - three)
     assert float(picked) == pytest.approx(float(features.perceptual_loss(("24",), **bands)(image, 1 - image)))
+    with pytest.raises(ValueError, match="images have 4 bands; named are red, green, blue"):
+        features.perceptual_loss()(image, image)
+    for weights in ([1.0], [0, 0, 0], [1, 1, -1]):
+        with pytest.raises(ValueError, match="expected one for each of 3 taps"):
+            features.perceptual_loss(weights=weights)
     for names, bands in ((["red"], None), (["red", "green", "blue"], ["red", "green", "nir"])):
-        with pytest.raises(ValueError, match="the features see three bands, not .* name three of red"):
+        with pytest.raises(ValueError, match="the features see three bands; .* are not three of red"):
             features.perceptual_loss(names=names, bands=bands)
 
 
@@ -153,7 +158,8 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
 def test_tensors_keep_their_strides():
     numbers = np.arange(24, dtype="<f4")
     np.testing.assert_array_equal(pytorch_file._strided(numbers, 1, (2, 3), (1, 8)), [[1, 9, 17], [2, 10, 18]])
-    for view in ((0, (5, 5), (5, 1)), (20, (5,), (1,)), (0, (2,), (-1,))):
+    overflowing = 0, (17,), (1 << 60,)  # 2^64 numbers further on
+    for view in ((0, (5, 5), (5, 1)), (20, (5,), (1,)), (0, (2,), (-1,)), (0, (1 << 44,), (0,)), overflowing):
         with pytest.raises(ValueError, match="beyond its numbers"):
             pytorch_file._strided(numbers, *view)
 
@@ -166,6 +172,9 @@ def test_the_reading_is_kept_and_made_anew(monkeypatch, tmp_path):
     features._weights.cache_clear()
     first = features._weights()
     assert (folder / "folded.npz").exists() and not list(folder.glob("*.part*"))
+    (folder / "folded.npz").write_bytes((folder / "folded.npz").read_bytes()[:9999])  # damaged: made once more
+    features._weights.cache_clear()
+    assert len(features._weights()) == len(first)
     features._weights.cache_clear()
     monkeypatch.setattr(pytorch_file, "read", None)  # not needed any more
     assert all(np.array_equal(*pair) for pair in zip(first, features._weights(), strict=True))

@@ -4,6 +4,8 @@ Such a file is a series of pickles, and a pickle may call any function. Here onl
 that tensors need are known, and none of them runs code of the file.
 """
 
+import math
+import os
 import pickle
 from collections import OrderedDict
 
@@ -11,6 +13,7 @@ import numpy as np
 
 ERRORS = (
     pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError,
+    MemoryError,
 )  # fmt: skip
 
 
@@ -27,10 +30,10 @@ def read(path):
         with open(path, "rb") as file:
             *_, tensors, keys = (_Unpickler(file).load() for _ in range(5))
             kinds = {key: kind for (kind, key), *_ in tensors.values()}
-            numbers = {}
+            numbers, whole = {}, os.path.getsize(path)
             for key in keys:
                 size = int.from_bytes(file.read(8), "little") * kinds[key].itemsize
-                numbers[key] = np.frombuffer(file.read(size), kinds[key])
+                numbers[key] = np.frombuffer(file.read(min(size, whole)), kinds[key])
         return {name: _strided(numbers[key], *view) for name, ((_, key), *view) in tensors.items()}
     except ERRORS as error:
         raise ValueError(
@@ -62,8 +65,9 @@ class _Unpickler(pickle.Unpickler):
 
 def _strided(numbers, offset, shape, strides):
     """Return the tensor that begins at `offset`; its numbers need not follow each other."""
-    last = offset + np.dot(np.array(shape, int) - 1, strides)
-    if min((offset, *shape, *strides)) < 0 or last >= len(numbers):
+    last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
+    elements = math.prod(shape)
+    if min((offset, *shape, *strides)) < 0 or max(last, elements - 1) >= len(numbers):
         raise ValueError("a tensor reaches beyond its numbers")
     strides = [stride * numbers.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(numbers[offset:], shape, strides).copy()
