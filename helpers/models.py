@@ -61,8 +61,8 @@ class PretrainedFeatures(layers.Layer):
     """
 
     def __init__(self, taps, enlarge=1, **options):
-        super().__init__(trainable=False, **options)
-        self.taps, self.enlarge = tuple(taps), enlarge
+        super().__init__(**options)
+        self.trainable, self.taps, self.enlarge = False, tuple(taps), enlarge
 
     def build(self, shape):
         """Read the frozen network."""

@@ -26,18 +26,12 @@ IGBP = {
     "water": (0,), "forest": (1, 3, 4, 5), "rainforest": (2,), "ice": (15,), "savanna": (8, 9),
     "shrub": (6, 7), "grass and wetland": (10, 11), "crops": (12, 13, 14), "barren": (16,),
 }  # fmt: skip
-LEGEND = {  # the least distance between two is 25 in CIELAB, also for red-blind and green-blind eyes
-    "water": (47, 75, 139), "forest": (51, 110, 44), "rainforest": (6, 42, 52),
-    "ice": (236, 242, 255), "savanna": (139, 155, 40), "shrub": (150, 107, 126),
-    "grass and wetland": (206, 246, 135), "crops": (255, 218, 20), "barren": (210, 192, 159),
+LEGEND = {  # for colour-blind eyes, too: the least difference of two is 14 by CIEDE2000
+    "water": (46, 72, 168), "forest": (49, 121, 52), "rainforest": (8, 62, 44),
+    "ice": (242, 248, 255), "savanna": (146, 154, 111), "shrub": (166, 103, 124),
+    "grass and wetland": (182, 255, 138), "crops": (234, 152, 36), "barren": (231, 206, 190),
 }  # fmt: skip
 NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
-CONTINENTS = {  # west, south, east, north in degrees; the first box that holds a place counts
-    "australia": (110, -50, 180, -9), "south america": (-95, -60, -30, 12),
-    "north america": (-180, 12, -30, 75), "africa": (-20, -40, 34, 36), "eurasia": (-30, 12, 180, 75),
-}  # fmt: skip
-HORN_OF_AFRICA = (34, -40, 60, 12)  # a second box of Africa, south of Arabia
-
 MAX_PIXELS = 50_000_000  # of one picture in a folder: it is decoded as a whole
 MAX_COLOURS = 16  # in maps that can be their own legend
 MAX_UNDECIDED = 0.05  # share of map pixels that no colour of the legend is near
@@ -112,18 +106,6 @@ def _land(block):
     return (block.pixels[..., -1] > 0).mean()
 
 
-def continent(block):
-    """Return the name of the continent that the centre of a block lies on, or next to."""
-    west, south, east, north = block.bounds
-    longitude, latitude = (west + east) / 2, (south + north) / 2
-    boxes = [*CONTINENTS.items(), ("africa", HORN_OF_AFRICA)]
-    boxes.insert(0, boxes.pop())
-    for name, (left, bottom, right, top) in boxes:
-        if left <= longitude < right and bottom <= latitude < top:
-            return name
-    return "islands"
-
-
 def dataset(pairs, *, legend=None, target="class", **stream):
     """Stream training pairs: patches at random places, image and map turned and flipped alike.
 
@@ -142,14 +124,13 @@ def dataset(pairs, *, legend=None, target="class", **stream):
     """
     if target not in ("map", "class") or (target == "class" and legend is None):
         raise ValueError(f'target is {target!r}; expected "map", or "class" where the maps have a legend')
-    colours = None if legend is None else np.array(list(legend.values()), "float32") / 255
 
     def pair(pixels):
         satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
         if legend is None:
             return satellite, drawn / 255
         classes = tf.cast(drawn[..., 0], tf.int32)
-        return satellite, classes if target == "class" else tf.gather(colours, classes)
+        return satellite, classes if target == "class" else tf.gather(_colours(legend), classes)
 
     return patches(pairs, **stream).map(pair, num_parallel_calls=1).prefetch(2)
 
@@ -174,7 +155,11 @@ def arrays(pairs, legend=None):
 
 def paint(classes, legend):
     """Return the map, float32 (..., height, width, 3), 0 to 1, of an image of classes."""
-    return (np.array(list(legend.values()), "float32") / 255)[classes]
+    return _colours(legend)[classes]
+
+
+def _colours(legend):
+    return np.array(list(legend.values()), "float32") / 255
 
 
 def read_map_pairs(
@@ -315,7 +300,9 @@ def _legend_of(folder, maps):
                 rows = list(csv.DictReader(handle))
             legend = {row["class"]: tuple(int(row[band]) for band in SATELLITE) for row in rows}
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read ({error!r}); expected the columns class, red, green, blue") from error
+            raise ValueError(
+                f"{path} cannot be read ({error!r}); expected the columns class, red, green, blue"
+            ) from error
         if not legend or len(set(legend.values())) < len(rows) or not set(sum(legend.values(), ())) <= set(range(256)):
             raise ValueError(f"{path}: expected classes and colours that occur once, and numbers from 0 to 255")
         return legend
@@ -360,14 +347,15 @@ def _packed(pixels):
 
 def _check_classes(ground, legend):
     """Refuse a legend with a class that no pair holds; warn of one that no training pair holds."""
-    held = {split: {int(n) for pair in pairs for n in np.unique(pair.pixels[..., -1])} for split, pairs in ground.items()}
-    missing = [[name for n, name in enumerate(legend) if n not in there] for there in (set().union(*held.values()), held["train"])]
-    if missing[0]:
-        raise ValueError(
-            f"no map holds the legend's {', '.join(missing[0])}: check the colours, or remove the class from the legend"
-        )
-    if missing[1]:
-        warnings.warn(f"no training pair holds {', '.join(missing[1])}: it cannot be learned", stacklevel=3)
+    train, held_out = (
+        np.bincount(np.concatenate([pair.pixels[..., -1].ravel() for pair in pairs]).astype(int), minlength=len(legend))
+        for pairs in (ground["train"], ground["validation"] + ground["test"])
+    )
+    absent = [name for name, count in zip(legend, train + held_out, strict=True) if not count]
+    if absent:
+        raise ValueError(f"no map holds the legend's {', '.join(absent)}: correct the colours, or remove the class")
+    if unlearned := [name for name, count in zip(legend, train, strict=True) if not count]:
+        warnings.warn(f"no training pair holds {', '.join(unlearned)}: it cannot be learned", stacklevel=3)
 
 
 def _split(whole, splits, tile_px, buffer_px, seed):
