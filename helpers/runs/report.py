@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
-from helpers.runs.run import finished
+from helpers.runs.run import RECORD, finished
 
 GAIN = re.compile(r"gain_(?!over)(.+?)(_low|_high)?$")
 PART = re.compile(r"(iou|pearson)_.+|.+_(psnr_db|boundary_f1)")  # of one class, one band, some of the pixels
@@ -124,7 +124,7 @@ def _number(value, sign):
 
 def _section(path, others=True):
     """What the page tells of one finished notebook; `others` than the key figures, too."""
-    entry = paths.read_json(path)
+    entry = paths.read_record(path, RECORD)
     scores = entry["scores"]
     (main, headline), (columns, rows) = _main(scores), score_table(scores)
     baselines = {key for row in scores if row.get("role") == "baseline" for key in _plain(row)}
