@@ -150,7 +150,7 @@ def open_scenes(pack, bands=None):
 
 
 def member_path(pack, file):
-    """Path of a fetched file by its name in packs.toml or the end of that name, such as "gshhs_i.dat".
+    """Path of a fetched file by its name in packs.toml or the end of that name, such as "bmng.jpg".
 
     Raises:
         ValueError: no file of the pack, or more than one, has that name.

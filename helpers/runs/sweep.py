@@ -205,4 +205,3 @@ def _alone(task):
         told = {PapermillExecutionError: str(error), DeadKernelError: LOST}.get(type(error)) or traceback.format_exc()
         paths.write_text(paths.RUNS / task["run_id"] / "error.txt", told)
         sys.exit(1)
-
