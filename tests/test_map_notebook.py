@@ -47,7 +47,7 @@ def data_set(tmp_path, earth):
 
 @pytest.fixture
 def side_by_side(tmp_path, earth):
-    """Pictures of 1200 x 600 pixels, aerial photo left and map right, in train and val: too many colours for a legend."""
+    """Pictures of 1200 x 600 pixels, aerial photo left, map right, in train and val; too many colours for a legend."""
     noise = np.random.default_rng(0)
     for number, split in enumerate(("train", "train", "val")):
         (tmp_path / split).mkdir(exist_ok=True)

@@ -251,12 +251,12 @@ def test_maps_of_many_colours_have_no_classes_which_is_said(two_folders):
 
 
 @by_name
-@pytest.mark.parametrize("direction", ["satellite_map", "map_satellite"])
-def test_side_by_side(tmp_path, direction):
+@pytest.mark.parametrize("left", ["satellite", "map"])
+def test_side_by_side(tmp_path, left):
     for seed in range(5):
-        both = pair(seed) if direction == "satellite_map" else pair(seed)[::-1]
+        both = pair(seed) if left == "satellite" else pair(seed)[::-1]
         save(np.concatenate(both, axis=1), tmp_path / f"{seed}.png")
-    tiles, _ = read(tmp_path, direction=direction)
+    tiles, _ = read(tmp_path, left=left)
     for seed, one in enumerate(tiles):
         assert np.array_equal(image_of(one), pair(seed)[0]) and np.array_equal(map_of(one), pair(seed)[1])
 
@@ -453,8 +453,6 @@ def test_folders_without_pairs(tmp_path, prepare, message):
         maps.read_map_pairs(tmp_path)
 
 
-def test_wrong_words(two_folders):
-    with pytest.raises(ValueError, match="'AtoB'.*satellite_map or map_satellite"):
-        maps.read_map_pairs(two_folders, direction="AtoB")
+def test_no_folder(tmp_path):
     with pytest.raises(ValueError, match="is no folder"):
-        maps.read_map_pairs(two_folders / "nowhere")
+        maps.read_map_pairs(tmp_path / "nowhere")

@@ -4,7 +4,6 @@ A pair is one Scene whose bands are red, green, blue and then either `class`, th
 pixel's class in a legend, or `map_red`, `map_green`, `map_blue` where the map has no legend.
 """
 
-import csv
 import itertools
 import warnings
 from collections import Counter, namedtuple
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from helpers import metrics, scenes
 from helpers.acquire import packs, pictures
@@ -36,7 +36,6 @@ MAX_PIXELS = 50_000_000  # of one picture in a folder: it is decoded as a whole
 MAX_COLOURS = 16  # in maps that can be their own legend
 MAX_UNDECIDED = 0.05  # share of map pixels that no colour of the legend is near
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-DIRECTIONS = ("satellite_map", "map_satellite")
 ROLES = ("satellite", "map")
 SATELLITE = ("red", "green", "blue")
 PICTURE = ("map_red", "map_green", "map_blue")
@@ -54,18 +53,15 @@ def earth():
         Scene, bands red, green, blue, class; 7.4 km a pixel at the equator.
     """
     image, cover = packs.open_scene("blue_marble", "image"), packs.open_scene("land_cover")
-    rows, columns = (
-        ((np.arange(count) + 0.5) * other / count).astype(int)
-        for count, other in zip(image.pixels.shape[:2], cover.pixels.shape[:2], strict=True)
-    )
-    place_of = np.full(256, np.nan, "float32")
-    for place, members in enumerate(IGBP.values()):
-        place_of[list(members)] = place
-    found = np.nan_to_num(cover.pixels[..., 0], nan=255).astype(np.uint8)
-    classes = place_of[found[np.ix_(rows, columns)]]
+    step = cover.height / image.height
+    rows, columns = (((np.arange(side) + 0.5) * step).astype(int) for side in (image.height, image.width))
+    igbp = cover.pixels[rows][:, columns, 0].astype(int)
+    class_of = {member: number for number, members in enumerate(IGBP.values()) for member in members}
+    classes = np.array([class_of[member] for member in range(17)], "float32")[igbp]
     pixels = np.concatenate([image.pixels, classes[..., None]], axis=-1)
-    credit = " · ".join([image.credit, cover.credit])
-    both = replace(image, pixels=pixels, bands=(*SATELLITE, "class"), credit=credit, name="earth")
+    both = replace(
+        image, pixels=pixels, bands=(*SATELLITE, "class"), credit=f"{image.credit} · {cover.credit}", name="earth"
+    )
     top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
     return both.cut(top, 0, bottom - top, image.width)
 
@@ -163,7 +159,7 @@ def _colours(legend):
 
 
 def read_map_pairs(
-    folder, *, tile_px=256, buffer_px=16, direction="satellite_map", legend=None, tolerance=0, seed=0
+    folder, *, tile_px=256, buffer_px=16, left="satellite", legend=None, tolerance=0, seed=0
 ):  # fmt: skip
     """Read a folder of paired pictures: satellite images and maps of the same ground.
 
@@ -182,8 +178,7 @@ def read_map_pairs(
         folder: of the pairs.
         tile_px: side of the tiles that large pictures are cut into.
         buffer_px: left out between tiles of different splits that are cut from one picture.
-        direction: what lies left and right in pictures side by side, "satellite_map" or
-            "map_satellite".
+        left: what lies left in pictures side by side, "satellite" or "map".
         legend: dict from class to (red, green, blue). Default: the folder's `legend.csv`, with the
             columns class, red, green, blue; else, where all maps together have 16 colours at most,
             one class for each.
@@ -201,10 +196,8 @@ def read_map_pairs(
             be read or is too large, a colour of the legend that no map has, more than 5 % undecided
             pixels (says which colours), or too few pairs.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction is {direction!r}; expected {' or '.join(DIRECTIONS)}")
     folder = Path(folder)
-    read = [(pair, _read_pair(pair, direction)) for pair in _listed(folder)]
+    read = [(pair, _read_pair(pair, left)) for pair in _listed(folder)]
     if blank := [pair.name for pair, both in read if both is None]:
         warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}", stacklevel=2)
     read = [(pair, *both) for pair, both in read if both is not None]
@@ -257,7 +250,7 @@ def _pairs_of(folder):
     return found
 
 
-def _read_pair(pair, direction):
+def _read_pair(pair, left):
     """Return satellite image and map, uint8 (height, width, 3); None where one is transparent."""
     both = [_rgb(path) for path in (pair.satellite, pair.map) if path]
     if any(pixels is None for pixels in both):
@@ -270,8 +263,8 @@ def _read_pair(pair, direction):
                 f"{pair.satellite} has {sizes[0]} pixels; expected satellite image and map side by side, "
                 "twice as wide as high"
             )
-        both = [both[0][:, :height], both[0][:, height:]]
-        return both if direction == DIRECTIONS[0] else both[::-1]
+        halves = both[0][:, :height], both[0][:, height:]
+        return [halves[role != left] for role in ROLES]
     if sizes[0] != sizes[1]:
         raise ValueError(f"{pair.satellite} and {pair.map} have {' and '.join(sizes)} pixels: a pair has one size")
     return both
@@ -296,10 +289,11 @@ def _legend_of(folder, maps):
     path, found = folder / "legend.csv", set()
     if path.exists():
         try:
-            with open(path, newline="", encoding="utf-8") as handle:
-                rows = list(csv.DictReader(handle))
-            legend = {row["class"]: tuple(int(row[band]) for band in SATELLITE) for row in rows}
-        except (KeyError, TypeError, ValueError) as error:
+            rows = pandas.read_csv(path, dtype={"class": str})
+            legend = dict(
+                zip(rows["class"], rows[list(SATELLITE)].astype(int).itertuples(index=False, name=None), strict=True)
+            )
+        except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{path} cannot be read ({error!r}); expected the columns class, red, green, blue"
             ) from error
