@@ -1,4 +1,4 @@
-"""Notebook 05 on pairs of one's own: a data set of notebook 01, and pictures as the public sets of pix2pix have them."""
+"""Notebook 05 on pairs of one's own: a data set of notebook 01, and pictures as the sets of pix2pix have them."""
 
 import numpy as np
 import pytest

@@ -354,32 +354,32 @@ def _check_classes(ground, legend):
 
 def _split(whole, splits, tile_px, buffer_px, seed):
     """Return the pairs of each split, large ones cut into tiles."""
-    large = 2 * tile_px + buffer_px
-    if any(splits):
-        ground = {split: [] for split in SPLITS}
-        for pair, split in zip(whole, splits, strict=True):
-            if split not in ground:
-                raise ValueError(f"{pair.name} has the split {split!r}; expected {', '.join(SPLITS)}, in every row")
-            ground[split] += pair.patches(tile_px) if min(pair.height, pair.width) >= large else [pair]
-        scenes.refuse_overlap(ground)
-    elif max((min(pair.height, pair.width) for pair in whole), default=0) >= large:
-        return scenes.split_ground(whole, block_px=tile_px, guard_px=buffer_px, seed=seed)
-    elif all(pair.transform for pair in whole):
-        raise ValueError("the manifest gives no split: scenes.split_manifest(folder) splits by ground and writes it")
-    else:
-        ends = [0, round(0.7 * len(whole)), round(0.8 * len(whole)), len(whole)]
-        ground = {split: whole[a:b] for split, (a, b) in zip(SPLITS, itertools.pairwise(ends), strict=True)}
+    sides, large, count = [min(pair.height, pair.width) for pair in whole], 2 * tile_px + buffer_px, len(whole)
+    if not any(splits):
+        if max(sides, default=0) >= large:
+            return scenes.split_ground(whole, block_px=tile_px, guard_px=buffer_px, seed=seed)
+        if all(pair.transform for pair in whole):
+            raise ValueError(
+                "the manifest gives no split: scenes.split_manifest(folder) splits by ground and writes it"
+            )
         warnings.warn(
             "the pairs do not say where they lie: they are split by name, so that neighbours may stand on "
             "both sides of the split and the scores may flatter",
             stacklevel=3,
         )
+        splits = [SPLITS[(n >= round(0.7 * count)) + (n >= round(0.8 * count))] for n in range(count)]
+    ground = {split: [] for split in SPLITS}
+    for pair, split, side in zip(whole, splits, sides, strict=True):
+        if split not in ground:
+            raise ValueError(f"{pair.name} has the split {split!r}; expected {', '.join(SPLITS)}, in every row")
+        ground[split] += pair.patches(tile_px) if side >= large else [pair]
+    scenes.refuse_overlap(ground)
     if not ground["test"]:
-        ground |= {"test": ground["validation"], "validation": []}
-    if not ground["validation"] and ground["test"]:
-        count = max(1, len(ground["train"]) // 10)
-        ground |= {"train": ground["train"][:-count], "validation": ground["train"][-count:]}
-        warnings.warn(f"a split is missing: the last {count} training pairs by name validate", stacklevel=3)
+        ground["test"], ground["validation"] = ground["validation"], []
+    if not ground["validation"]:
+        held = max(1, len(ground["train"]) // 10)
+        ground["train"], ground["validation"] = ground["train"][:-held], ground["train"][-held:]
+        warnings.warn(f"a split is missing: the last {held} training pairs by name validate", stacklevel=3)
     if not all(ground.values()):
         counts = ", ".join(f"{split} {len(ground[split])}" for split in SPLITS)
         raise ValueError(f"{counts} pairs: expected some in each split")
