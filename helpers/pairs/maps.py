@@ -26,10 +26,10 @@ IGBP = {
     "water": (0,), "forest": (1, 3, 4, 5), "rainforest": (2,), "ice": (15,), "savanna": (8, 9),
     "shrub": (6, 7), "grass and wetland": (10, 11), "crops": (12, 13, 14), "barren": (16,),
 }  # fmt: skip
-LEGEND = {  # for colour-blind eyes, too: the least difference of two is 14 by CIEDE2000
-    "water": (46, 72, 168), "forest": (49, 121, 52), "rainforest": (8, 62, 44),
-    "ice": (242, 248, 255), "savanna": (146, 154, 111), "shrub": (166, 103, 124),
-    "grass and wetland": (182, 255, 138), "crops": (234, 152, 36), "barren": (231, 206, 190),
+LEGEND = {  # for colour-blind eyes, too: the least difference of two is 12 by CIEDE2000
+    "water": (44, 82, 165), "forest": (48, 124, 43), "rainforest": (8, 62, 44),
+    "ice": (244, 250, 255), "savanna": (144, 151, 98), "shrub": (166, 98, 110),
+    "grass and wetland": (182, 238, 132), "crops": (228, 158, 28), "barren": (227, 202, 184),
 }  # fmt: skip
 NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
 MAX_PIXELS = 50_000_000  # of one picture in a folder: it is decoded as a whole
