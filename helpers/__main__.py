@@ -75,11 +75,10 @@ def _parser():
     export.add_argument("--resolution", dest="resolution_cm", metavar="CM", type=float, help="width of an input pixel")
     export.set_defaults(command=_export)
 
-    compare = commands.add_parser("compare", help="print the scores of runs, or put runs side by side on a page")
+    compare = commands.add_parser("compare", help="print the scores of runs")
     compare.add_argument(
         "run_ids", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all"
     )
-    compare.add_argument("--html", metavar="OUT", help="write one page that puts the runs side by side")
     compare.set_defaults(command=_compare)
 
     publish = commands.add_parser("publish", help="keep a trained network in data/weights, to start from or apply")
@@ -202,13 +201,8 @@ def _export(model, out, **options):
     print(f"{out}: {kind}, bands {', '.join(told['bands'])}")
 
 
-def _compare(run_ids, html):
-    from helpers import runs
-
-    if html is None:
-        _print_scores(run_ids or None)
-    else:
-        print(f"side by side: {runs.write_comparison(run_ids or None, html)}")
+def _compare(run_ids):
+    _print_scores(run_ids or None)
 
 
 def _publish(**options):

@@ -55,7 +55,7 @@ def claimed(path, what):
 
     Args:
         path: of the lock file; it is removed at the end.
-        what: for the message, such as "sweep mine is running".
+        what: for the message, such as "sweep mine is running already, in process".
 
     Raises:
         ValueError: another process has claimed it (says which).
@@ -70,7 +70,7 @@ def claimed(path, what):
                 raise sqlite3.OperationalError
         except sqlite3.OperationalError:
             (process,) = lock.execute("pragma user_version").fetchone()
-            told = f"{what} already, in process {process}: wait until it ends, or choose another name"
+            told = f"{what} {process}: wait until it ends, or choose another name"
             raise ValueError(told) from None
         try:
             yield

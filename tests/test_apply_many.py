@@ -50,39 +50,45 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path, model, folder, capsys):
     assert [row["state"] for row in rows] == ["done", "already finished"]
 
 
-def test_a_cluster_and_a_process_that_is_killed(tmp_path, model, folder, monkeypatch):
-    """The process of one image is killed as it begins to write; the images of the others are made."""
-    distributed = pytest.importorskip("distributed")
-    (folder / "2.tif").unlink()
-    killed = []
+def killer(folder, name, victim):
+    """Kill, once, the process that works on an image as it begins to write (or its parent); returns what was killed."""
+    psutil, killed = pytest.importorskip("psutil"), []
 
-    def kill_first():
+    def watch():
         while not killed:
-            for path in (tmp_path / "out").glob(".1.tif.work"):
-                for process in os.listdir("/proc"):
-                    if process.isdigit() and belongs(process, str(folder / "1.tif")):
-                        os.kill(int(process), signal.SIGKILL)
-                        killed.append(path)
-            time.sleep(0.001)
+            for process in psutil.process_iter(["cmdline"]) if (folder / f".{name}.work").exists() else ():
+                line = " ".join(process.info["cmdline"] or ())
+                if "apply.many" in line and f"{folder.parent / 'images' / name}" in line:
+                    found = process.parent() if victim == "worker" else process
+                    found.send_signal(signal.SIGKILL)
+                    killed.append(found.pid)
+                    return
+            time.sleep(0.005)
 
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:  # fmt: skip
-        watcher = threading.Thread(target=kill_first, daemon=True)
-        watcher.start()
-        rows = apply_many(model, [folder], tmp_path / "out", dask=cluster.scheduler_address, window_px=1)
-    killed.append(None)
-    assert [row["state"] for row in rows] == ["failed", "done"] and "its process was ended" in rows[0]["told"]
+    threading.Thread(target=watch, daemon=True).start()
+    return killed
+
+
+def test_a_process_that_is_killed(tmp_path, model, folder):
+    killed = killer(tmp_path / "out", "1.tif", "process")
+    rows = apply_many(model, [folder], tmp_path / "out", workers=2, window_px=1)
+    assert killed and [row["state"] for row in rows] == ["failed", "failed", "done"]
+    assert "its process was ended" in rows[0]["told"] and "no readable image" in rows[1]["told"]
+    (folder / "2.tif").unlink()
     rows = apply_many(model, [folder], tmp_path / "out", window_px=1)
     assert [row["state"] for row in rows] == ["done", "already finished"], rows
 
 
-def belongs(process, text):
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as handle:
-            return b"apply.many" in (line := handle.read()) and text.encode() in line
-    except OSError:
-        return False
+def test_a_cluster_of_which_a_worker_is_killed(tmp_path, model, folder):
+    """Dask gives its image to another worker."""
+    distributed = pytest.importorskip("distributed")
+    killed = killer(tmp_path / "out", "1.tif", "worker")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:  # fmt: skip
+        rows = apply_many(model, [folder], tmp_path / "out", dask=cluster.scheduler_address, window_px=1)
+    assert killed and [row["state"] for row in rows] == ["done", "failed", "done"], rows
+    assert "no readable image" in rows[1]["told"]
 
 
 @pytest.mark.parametrize("arguments, told", [

@@ -135,7 +135,7 @@ def test_colours_stay_where_they_were(tmp_path, save):  # noqa: F811
 @pytest.mark.parametrize("scale, offset, dtype, told", [
     (1e-4, 0, "float32", r"blue 0.12.* model 1200 to 1700.*looks like reflectance.*--scale-offset 10000,0"),
     (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000"),
-    (0.05, 0, "uint8", "looks like 8-bit pixels.*--value-range auto"),
+    (0.05, 0, "uint8", "looks like 8-bit pixels where the model expects digital numbers.*--value-range auto"),
     (30, 0, "float32", "differ by a factor of about"),
     (1, 20_000, "uint16", "differ by a factor of about"),
     (1, -3000, "int16", "No value lies within|offset of"),
@@ -176,12 +176,13 @@ def test_the_tags_of_the_file_count_for_a_model_of_reflectance(tmp_path, save, g
         assert np.abs(out.read().astype(float) - ground).max() <= 1 and out.scales == (1e-4,) * 4
 
 
-@pytest.mark.parametrize("cloud", [0.3, 0.9])
+@pytest.mark.parametrize("cloud", [0.3, 0.9, 1])
 def test_cloudy_and_dark_ground_is_no_misfit(tmp_path, model, ground, cloud):
     """Cloud over most of an image, and water in the rest of it, are not refused."""
     values = ground.copy()
-    values[:, : int(40 * cloud)] = 4000
-    values[:, 38:] = (LOW * 0.9)[:, None, None]
+    values[:, : int(40 * cloud)] = 10_000
+    if cloud < 1:
+        values[:, 38:] = (LOW * 0.9)[:, None, None]
     answered(model, values, tmp_path)
 
 
@@ -357,7 +358,10 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
 def test_two_at_once_on_one_target(tmp_path, model, ground):
     put(tmp_path / "in.tif", ground)
     told = f"out.tif is being written already, in process {os.getpid()}"
-    with paths.claimed(tmp_path / ".out.tif.lock", "out.tif is being written"), pytest.raises(ValueError, match=told):
+    with (
+        paths.claimed(tmp_path / ".out.tif.lock", "out.tif is being written already, in process"),
+        pytest.raises(ValueError, match=told),
+    ):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif")
     apply(model, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
     assert not list(tmp_path.glob(".*"))

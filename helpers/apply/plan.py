@@ -10,7 +10,6 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.enums import MaskFlags, PhotometricInterp
 from rasterio.transform import Affine
-from rasterio.windows import Window
 
 from helpers.apply.clouded import largest_changes
 from helpers.apply.network import Predictor
@@ -69,7 +68,7 @@ def planned(
     region = _region(image, window)
     _refuse_truncated(image, bands)
     trained = np.array(about["value_range"], "float64")[take]
-    ranges = _value_ranges(image, bands, names, trained, value_range, scale_offset, nodata, region)
+    ranges = _value_ranges(image, bands, names, trained, value_range, scale_offset, nodata)
     made, own_values = about["bands_out"], not about.get("value_range_out") and not about.get("classes")
     give, out = list(range(len(about.get("classes") or made))), None
     if set(made) <= set(names) and (own_values or only_clouded):
@@ -77,7 +76,7 @@ def planned(
         out = [bands[names.index(made[at])] for at in give]
         made = [made[at] for at in give]
     about = about | {"bands": names, "bands_out": made}
-    if about.get("value_range_out"):
+    if about.get("value_range_out") and not about.get("classes"):
         about["value_range_out"] = [about["value_range_out"][at] for at in give]
     largest = largest_changes(only_clouded, image, bands, about, ranges)
     if largest is not None:
@@ -146,7 +145,7 @@ def _refuse_truncated(image, bands):
     read_raw(image, bands, window=corner)
 
 
-def _value_ranges(image, bands, names, trained, asked, scale_offset, nodata, region):
+def _value_ranges(image, bands, names, trained, asked, scale_offset, nodata):
     """Return (low, high) of each band in the unit of the file: the model's, or as asked for.
 
     The model's own are checked against a sample of the image.
@@ -158,7 +157,7 @@ def _value_ranges(image, bands, names, trained, asked, scale_offset, nodata, reg
             raise ValueError(told)
     if scale_offset and asked not in (None, "model"):
         raise ValueError("give --scale-offset or --value-range, not both: each says what the values mean")
-    values = _sample(image, bands, nodata, None if asked == "auto" else region)
+    values = _sample(image, bands, nodata)
     declared = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
     if nodata is None and not declared:
         values = _without_collar(values)
@@ -172,12 +171,10 @@ def _value_ranges(image, bands, names, trained, asked, scale_offset, nodata, reg
     return ranges
 
 
-def _sample(image, bands, nodata, region):
-    """Read the image, or a region of it, thinned out: float32 (height, width, bands)."""
-    row, column, height, width = region or (0, 0, *image.shape)
-    shape = len(bands), min(height, SAMPLE_PX), min(width, SAMPLE_PX)
-    window = Window(column, row, width, height)
-    return np.moveaxis(read_values(image, bands, nodata, window=window, out_shape=shape), 0, -1)
+def _sample(image, bands, nodata):
+    """Read the whole image, thinned out: float32 (height, width, bands)."""
+    shape = len(bands), *(min(side, SAMPLE_PX) for side in image.shape)
+    return np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
 
 
 def _without_collar(values):
@@ -296,7 +293,8 @@ def _place(image, row, column, scale):
         labels["rpcs"] = rpcs
     if image.crs is None and not labels:
         told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
-        warnings.warn(f"{image.files[0]} {told}", stacklevel=4)
+        name = (image.files or [image.name])[0]
+        warnings.warn(f"{name} {told}", stacklevel=4)
     placed = image.transform != Affine.identity()
     moved = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)
     return {"crs": image.crs, "transform": moved if placed and not points else None}, labels

@@ -86,7 +86,7 @@ def apply(
     with ExitStack() as stack:
         image = stack.enter_context(opened(source))
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-        refuse_classes(source, image)
+        refuse_classes(source)
         network, about = load_model(model)
         if about.get("classes") and uncertainty:
             raise ValueError("--uncertainty is for models of values, and this one makes classes")
@@ -95,13 +95,13 @@ def apply(
             bands=bands, window=window, window_px=window_px, only_clouded=only_clouded, tta=tta,
             spread=len(targets) == 2,
         )  # fmt: skip
-        stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written"))
+        stack.enter_context(paths.claimed(lock, f"{targets[0]} is being written already, in process"))
         job = _job(plan, model_path(model), source, targets)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        if resume and all(_made_by(path, digest) for path in targets):
+        working = Working(layers(plan, targets, digest), job, resume=resume)
+        if resume and not working.folder.exists() and all(_made_by(path, digest) for path in targets):
             print(f"{targets[0]}: already finished")
             return False
-        working = Working(layers(plan, targets, digest), job, resume=resume)
         with working.begin(), ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
             _run(plan, working, progress)

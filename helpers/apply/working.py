@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,8 @@ class Working:
             if isinstance(error, ValueError) or not self.finished:
                 shutil.rmtree(self.folder)
             else:
-                self.note()
+                with suppress(OSError):  # such as a full disk, which is what is told
+                    self.note()
             raise
         shutil.rmtree(self.folder)
 

@@ -11,6 +11,8 @@ from helpers.runs import parameters as parameter_cells
 from helpers.runs.report import write_report
 from helpers.runs.run import INPUTS, check_run_id, claim, identity, refuse_changes
 
+DEFAULT_PROFILE = "workshop"
+
 
 def notebooks(names=()):
     """Find notebooks by the beginning of their names.
@@ -65,7 +67,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     if resume and run_id and order == {"notebooks": [], "profile": None, "values": {}}:
         order = _begun(check_run_id(run_id)) or order
     chosen = notebooks(order["notebooks"])
-    profile = order["profile"] or "workshop"
+    profile = order["profile"] or DEFAULT_PROFILE
     planned = plan(chosen, profile, order["values"])
     if run_id and (paths.RUNS / check_run_id(run_id)).exists():
         if not resume:
@@ -77,7 +79,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     values = {name: value for given in planned.values() for name, value in given.items() if name in order["values"]}
     names = [path.relative_to(paths.ROOT / "notebooks").with_suffix("").as_posix() for path in chosen]
     told = {"notebooks": names, "profile": profile, "values": values}
-    with paths.claimed(folder / ".lock", f"run {run_id} is going on"):
+    with paths.claimed(folder / ".lock", f"run {run_id} is going on already, in process"):
         paths.write_json(folder / "run.json", told)
         _execute_all(run_id, profile, chosen, planned)
     return write_report(run_id)
@@ -140,6 +142,7 @@ def _environment(**values):
 def plan(chosen, profile, values):
     """The checked parameters for each of the chosen notebooks: dict from its name to a dict."""
     profiles = parameter_cells.read_yaml((paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8"))
+    profile = profile or DEFAULT_PROFILE
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     declared = {notebook.stem: parameter_cells.declared(notebook) for notebook in chosen}

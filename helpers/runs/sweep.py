@@ -55,7 +55,7 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     _refuse_changes(name, entry)
     common = {"names": [notebook], "profile": profile}
     environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA", "RUNS")}
-    claim = paths.claimed(paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running")
+    claim = paths.claimed(paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running already, in process")
     with claim, ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
         paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
         waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}

@@ -176,9 +176,11 @@ def has_palette(dataset):
     return dataset.colorinterp[:1] == (ColorInterp.palette,)
 
 
-def refuse_classes(path, dataset):
+def refuse_classes(path):
     """Raise a ValueError for a map of classes, which is no imagery."""
-    if has_palette(dataset):
+    with opened(path) as dataset:
+        is_map = has_palette(dataset)
+    if is_map:
         raise ValueError(
             f"{path} has a palette: its numbers are classes, not brightness. If it is a picture, expand "
             "its colours first: gdal_translate -expand rgb IN.tif OUT.tif"

@@ -11,7 +11,7 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
-from helpers.scenes.files import opened, read, refuse_classes
+from helpers.scenes.files import read, refuse_classes
 from helpers.scenes.ground import SPLITS, held_out, outlines, refuse_overlap, split_ground
 from helpers.scenes.values import collar, misfit
 
@@ -49,7 +49,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     table = folder / "manifest.csv"
     scenes, splits = _read_manifest(table, role) if table.exists() else (_read_all(folder), [])
     _refuse_mixture(folder, scenes)
-    _look_at_values(folder, scenes)
+    look_at_values(folder, scenes)
     if any(splits):
         if set(splits) != set(SPLITS):
             there = ", ".join(repr(split) for split in sorted(set(splits)))
@@ -78,8 +78,7 @@ def _read_all(folder):
 
 def _imagery(path, credit=""):
     """Read an image; a map of classes is refused."""
-    with opened(path) as dataset:
-        refuse_classes(path, dataset)
+    refuse_classes(path)
     return read(path, credit=credit)
 
 
@@ -101,42 +100,45 @@ def _refuse_copies(folder, files):
 
 
 def _refuse_mixture(folder, scenes):
-    """Raise a ValueError that lists the kinds, where the images of a folder are no single data set."""
-    kinds = {}
+    """Raise a ValueError that lists the kinds, where a folder is no single data set."""
+    kinds = []
     for scene in scenes:
-        kinds.setdefault(_kind(scene, [key for key in kinds]), []).append(scene.name)
+        what, size = _kind(scene)
+        for other, other_size, names in kinds:
+            if other == what and abs(size - other_size) <= 0.01 * other_size:
+                names.append(scene.name)
+                break
+        else:
+            kinds.append((what, size, [scene.name]))
     if len(kinds) > 1:
-        told = "; ".join(
-            f"{len(names)} of {', '.join(str(part) for part in kind)} ({', '.join(names[:3])})"
-            for kind, names in kinds.items()
-        )
+        kinds.sort(key=lambda kind: -len(kind[2]))
+        told = [f"{len(names)} of {what} {size:.6g} ({', '.join(names[:3])})" for what, size, names in kinds]
         raise ValueError(
-            f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each kind in a "
-            "folder of its own"
+            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, or put "
+            "each kind in a folder of its own"
         )
 
 
-def _kind(scene, known):
-    """Describe what the images of a data set share; pixel sizes count as equal within 1 %."""
-    placed, size = "without a place", 0.0
+def _kind(scene):
+    """Describe what the images of a data set share; returns that and the pixel size."""
+    place, size = "without a place, pixels", 1.0
     if scene.transform is not None:
-        placed = "placed" if scene.crs else "placed without CRS"
+        unit = " of degrees" if scene.crs and scene.crs.is_geographic else ""
+        place = f"placed{'' if scene.crs else ' without CRS'}, pixels{unit}"
         size = float(np.hypot(scene.transform.a, scene.transform.d))
-        geographic = scene.crs is not None and scene.crs.is_geographic
-        alike = [key for key in known if len(key) == 4 and (" degrees" in key[3]) == geographic]
-        for key in alike:
-            if abs(float(key[3].split()[1]) / size - 1) < 0.01:
-                return (*_values_kind(scene), placed, key[3])
-        return (*_values_kind(scene), placed, f"pixels {size:.6g}{' degrees' if geographic else ''}")
-    return (*_values_kind(scene), placed)
+    return f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}", size
 
 
-def _values_kind(scene):
-    return f"{len(scene.bands)} bands {' '.join(scene.bands)}", scene.dtype
+def look_at_values(folder, scenes):
+    """Look at the values of images before they train.
 
+    Args:
+        folder: where they come from, for the message.
+        scenes: list of Scene.
 
-def _look_at_values(folder, scenes):
-    """Name collars without data, and refuse an image whose values are on another scale than the rest."""
+    Raises:
+        ValueError: an image is on another scale than the rest. Collars without data are named in a warning.
+    """
     samples = [_thinned(scene) for scene in scenes]
     framed = {}
     for scene, values in zip(scenes, samples, strict=True):
@@ -155,9 +157,11 @@ def _look_at_values(folder, scenes):
     ranges = np.array([np.nanpercentile(each, (0.5, 99.5), axis=0).T for each in flat if np.isfinite(each).any()])
     usual = np.median(ranges, axis=0) if len(ranges) > 1 else ()
     for scene, values in zip(scenes, flat, strict=True):
-        told = misfit(values, usual, ANOTHER_UNIT) if len(usual) and (usual[:, 1] > usual[:, 0]).all() else None
-        if told:
-            raise ValueError(f"{scene.name} has other values than most images of {folder}. {told}")
+        if len(usual) and (usual[:, 1] > usual[:, 0]).all() and misfit(values, usual, ANOTHER_UNIT):
+            raise ValueError(
+                f"{scene.name} has values up to {np.nanmax(values):.4g}, most images of {folder} up to "
+                f"{usual.max():.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
+            )
 
 
 def _thinned(scene):

@@ -3,7 +3,8 @@
 import numpy as np
 
 COLLAR_SHARE = 0.1  # of the pixels along the edges
-GROSS = 4  # brighter or darker by this factor in every band
+GROSS, CLOUD = 4, 6  # darker, or brighter, by this factor in every band
+BRIGHTER = {("digital numbers", "8-bit pixels"), ("digital numbers", "reflectance"), ("8-bit pixels", "reflectance")}
 PLENTY = 64  # pixels; fewer say nothing
 
 
@@ -64,26 +65,24 @@ def refuse_misfit(values, bands, ranges):
 def misfit(values, ranges, factor=GROSS):
     """Guess why values (pixels, bands) lie far beside (low, high) of each band; None where they fit.
 
-    With a larger `factor` only such differences count, no offset.
+    Values may be 6 times as bright as the ground of the training, as cloud is. With a larger `factor` only
+    differences by so much count, and no offset.
     """
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) < PLENTY:
         return None
     low, high = np.asarray(ranges, "float64").T
-    dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
-    factors = bright / np.where(high > 0, high, np.nan)
-    if (bright > 0).all() and ((factors < 1 / factor).all() or (factors > factor).all()):
-        times = 10.0 ** np.round(np.log10(np.median(1 / np.maximum(factors, 1e-12))))
-        mend = f"--scale-offset {times:g},0 multiplies by {times:g}."
-        if bright.max() <= 2 < high.max():
-            return f"It looks like reflectance where the model expects digital numbers: {mend}"
-        if high.max() <= 2 and bright.max() > 255:
-            return f"It looks like digital numbers where the model expects reflectance: {mend}"
-        if 2 < bright.max() <= 255 and not 2 < high.max() <= 255:
-            return "It looks like 8-bit pixels, and the model was trained on another range."
-        if high.max() <= 255 < bright.max():
-            return "It looks like 16-bit pixels, and the model was trained on 8 bits."
-        return f"They differ by a factor of about {np.median(factors):.3g}: {mend}"
+    dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
+    kinds = _kind(bright.max()), _kind(high.max())
+    brighter = kinds in BRIGHTER or (middle > max(factor, CLOUD) * high).all()
+    darker = (bright < high / factor).all() and bright.min() > 0 and kinds != ("8-bit pixels",) * 2
+    if high.min() > 0 and (brighter or darker):
+        times = 10.0 ** np.round(np.log10(np.median(high / bright)))
+        told = f"--scale-offset {times:g},0 multiplies by {times:g}."
+        if kinds[0] == kinds[1]:
+            return f"They differ by a factor of about {np.median(bright / high):.3g}: {told}"
+        told = "" if "8-bit pixels" in kinds else f": {told}"
+        return f"It looks like {kinds[0]} where the model expects {kinds[1]}{told or '.'}"
     if factor > GROSS:
         return None
     shift = dark - low
@@ -95,9 +94,16 @@ def misfit(values, ranges, factor=GROSS):
             f"It looks like an offset of {1000 * sign:g}, as Sentinel-2 has it from processing baseline "
             f"04.00 on: --scale-offset 1,{-1000 * sign:g} takes it away."
         )
-    if (dark > high).all() or (bright < low).all():
+    if (bright < low).all():  # above it lies cloud
         return "No value lies within the model's range."
     return None
+
+
+def _kind(largest):
+    """Name what values are by their largest."""
+    if largest > 2:
+        return "8-bit pixels" if largest <= 255 else "digital numbers"
+    return "reflectance"
 
 
 def _distance(dark, bright, low, high, offset=0):
