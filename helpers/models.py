@@ -4,8 +4,11 @@ An image is float32 (batch, height, width, bands), values 0 to 1. The functions 
 else is said, it takes images of `bands` bands and answers with images of the same shape.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
+from helpers import features as pretrained
 from helpers.backend import keras, tf
 
 layers, ops = keras.layers, keras.ops
@@ -43,6 +46,126 @@ class BicubicUpsampling(layers.Layer):
     def get_config(self):
         """What is needed to load it again."""
         return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("helpers")
+class PretrainedFeatures(layers.Layer):
+    """Feature maps of the frozen network of `helpers.features`, whose weights stay in their pack.
+
+    A saved model holds the names of the taps alone. Loading it reads the pack again, and fails with
+    the command that fetches it where it is missing.
+
+    Args:
+        taps: as of `features.backbone`.
+        enlarge: factor by which the image is enlarged first, so that the features see finer detail.
+    """
+
+    def __init__(self, taps, enlarge=1, **options):
+        super().__init__(**options)
+        self.trainable, self.taps, self.enlarge = False, tuple(taps), enlarge
+
+    def build(self, shape):
+        """Read the frozen network."""
+        _frozen(self.taps, self.dtype_policy.name)
+
+    def call(self, images):
+        """Return a list of feature maps, one a tap, of images (batch, height, width, 3), 0 to 1."""
+        if self.enlarge > 1:
+            size = [side * self.enlarge for side in ops.shape(images)[1:3]]
+            images = ops.clip(ops.image.resize(images, size, "bicubic"), 0, 1)
+        return _frozen(self.taps, self.dtype_policy.name)(images, training=False)
+
+    def compute_output_spec(self, images):
+        """Return the shapes of the feature maps, without computing them."""
+        outputs = _frozen(self.taps, self.dtype_policy.name).outputs
+        return [keras.KerasTensor((images.shape[0], None, None, each.shape[-1]), each.dtype) for each in outputs]
+
+    def get_config(self):
+        """Return what is needed to load it again."""
+        return {**super().get_config(), "taps": self.taps, "enlarge": self.enlarge}
+
+
+@lru_cache(4)
+def _frozen(taps, dtype):
+    return pretrained.backbone(taps, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable("helpers")
+class ResizeLike(layers.Layer):
+    """Resize the first of two images, bilinearly, to the height and width of the second."""
+
+    def call(self, images):
+        """Return the resized image, (batch, height, width, channels of the first)."""
+        image, like = images
+        return ops.image.resize(image, ops.shape(like)[1:3], "bilinear")
+
+    def compute_output_spec(self, images):
+        """Return the shape of the answer."""
+        image, like = images
+        return keras.KerasTensor((*like.shape[:3], image.shape[-1]), self.compute_dtype)
+
+
+MAP_TAPS, MAP_ENLARGE = ("24", "40", "80", "112", "320"), 3  # chosen on validation ground
+
+
+def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, smoothing_px=5):
+    """Decode frozen features into a map, as a correction to what the colour of a pixel says.
+
+    All feature maps are projected to `filters` channels, enlarged to the largest one and added; all
+    else looks at one pixel at a time. The features already see far.
+
+    Args:
+        table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
+            the chances of each class, or the mean colour of the map.
+        classes: the table holds chances; else colours.
+        taps: as of `PretrainedFeatures`.
+        filters: of the decoder.
+        dropout: share of the projected channels left out in training.
+        smoothing_px: side of the squares over which the table's answers are averaged.
+
+    Returns:
+        keras.Model from a list, image (batch, height, width, 3) and feature maps, to chances or
+        colours, float32 (batch, height, width, outputs): those of the averaged table at first.
+        `with_features` makes a model of images of it.
+
+    Source: adding projected features of all levels: Xie et al. 2021 (SegFormer), arXiv:2105.15203.
+    """
+    colours, outputs = table.shape
+    steps = round(colours ** (1 / 3))
+    image = keras.Input((None, None, 3), name="image")
+    maps = [keras.Input((None, None, int(tap)), name=f"tap_{tap}") for tap in taps]
+    projected = [layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each)) for each in maps]
+    largest, *others = projected
+    total = layers.Add()([largest, *(ResizeLike()([each, largest]) for each in others)])
+    total = layers.LeakyReLU(0.2)(layers.Conv2D(filters, 1)(layers.LeakyReLU(0.2)(total)))
+    context = ResizeLike()([layers.Conv2D(filters // 2, 1)(total), image])
+    place = ops.cast(ops.clip(image * steps, 0, steps - 1), "int32")
+    place = (place[..., 0] * steps + place[..., 1]) * steps + place[..., 2]
+    lookup = layers.Embedding(colours, outputs, weights=[table], trainable=False, dtype="float32", name="table")
+    alone = lookup(place)
+    average = layers.AveragePooling2D(smoothing_px, 1, "same", dtype="float32")(alone)
+    joined = layers.Concatenate()([context, image, alone, average])
+    joined = layers.LeakyReLU(0.2)(layers.Conv2D(filters // 2, 1)(joined))
+    correction = layers.Conv2D(outputs, 1, kernel_initializer="zeros", dtype="float32")(joined)
+    if classes:
+        answer = ops.softmax(ops.log(average + 1e-3) + correction)
+    else:
+        answer = layers.Add(dtype="float32")([average, correction])
+    return keras.Model([image, *maps], answer, name="map_decoder")
+
+
+def with_features(decoder, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
+    """Put the frozen features before a decoder of them: a model of images of any size.
+
+    Args:
+        decoder: as of `map_decoder`, of the same `taps`.
+        taps, enlarge: as of `PretrainedFeatures`.
+
+    Returns:
+        keras.Model; sides of images must be multiples of 32. Its file holds the decoder only.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, decoder([image, *PretrainedFeatures(taps, enlarge)(image)]), name="map")
 
 
 def srcnn(bands, *, residual=True, filters=(64, 32)):

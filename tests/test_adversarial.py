@@ -163,3 +163,23 @@ def test_further_scores_and_the_best_weights_are_kept(device, tmp_path):
     best = int(history.psnr_db.argmax())
     assert best < len(history) - 1, "the rate of learning is meant to be so high that the last is not the best"
     np.testing.assert_allclose(averaged.predict(VALIDATION[0], verbose=0), seen[best], atol=1e-6)
+
+
+def test_a_generator_of_several_inputs_is_judged_beside_the_first(device, tmp_path):
+    image, maps = keras.Input((None, None, 3)), keras.Input((None, None, 5))
+    generator = keras.Model([image, maps], keras.layers.Conv2D(3, 1)(keras.layers.Concatenate()([image, maps])))
+    seen = []
+    judge = models.patch_discriminator(3, condition=3, receptive_field_px=16, filters=4)
+    inner = judge.call
+    judge.call = lambda images, **options: seen.append([each.shape[-1] for each in images]) or inner(images, **options)
+    draw = np.random.default_rng(0).random
+
+    def pairs(first):
+        inputs = draw((2, 16, 16, 3), "float32"), draw((2, 16, 16, 5), "float32")
+        return tf.data.Dataset.from_tensors((inputs, 1 - inputs[0])).repeat()
+
+    _, history = training.fit_adversarial(
+        generator, judge, pairs, terms={"l1": (1.0, losses.l1)}, weight=1.0, steps=2, learning_rate=1e-3, reports=1,
+        conditional=True, device=device, validation=None, checkpoint=tmp_path / "state.npz",
+    )  # fmt: skip
+    assert np.isfinite(history.loss).all() and seen and all(shapes == [3, 3] for shapes in seen)

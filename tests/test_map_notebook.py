@@ -1,4 +1,4 @@
-"""Notebook 05 on pairs of one's own, and in the other direction; what it promises on the embedded pair."""
+"""Notebook 05 on pairs of one's own: a data set of notebook 01, and pictures as the sets of pix2pix have them."""
 
 import numpy as np
 import pytest
@@ -9,42 +9,53 @@ from helpers.acquire import download, packs
 from helpers.pairs import maps
 from tests.notebook_runs import run_apart
 
-pytestmark = pytest.mark.skipif(bool(packs.missing("blue_marble")), reason="the pack blue_marble is not fetched")
-SMALL = ("tile_px=64", "patch_px=64", "steps=2", "pixel_steps=2", "adversarial_steps=2")
-
-
+pytestmark = pytest.mark.skipif(
+    any(packs.missing(name) for name in ("blue_marble", "land_cover", "imagenet_features")),
+    reason="needs: python -m helpers fetch blue_marble land_cover imagenet_features",
+)
+SMALL = ("tile_px=64", "steps=2", "unet_steps=2", "pix2pix_steps=2", "painting_steps=2")
 EDGES = ("west", "south", "east", "north")
+ROLES = ("satellite", "map")
 
 
 @pytest.fixture(scope="module")
-def tiles():
-    """Six tiles of each split of the embedded pair, those with most classes; they do not overlap."""
-    ground = maps.open_maps(tile_px=64, stride_px=64)
-    return {split: sorted(found, key=lambda tile: -len(np.unique(tile.classes)))[:6] for split, found in ground.items()}
+def earth():
+    return maps.earth()
+
+
+def pictures(pair):
+    """Satellite image and map of a pair, uint8."""
+    satellite, drawn, _ = maps.arrays([pair], maps.LEGEND)
+    return [np.rint(255 * each[0]).astype("uint8") for each in (satellite, drawn)]
 
 
 @pytest.fixture
-def data_set(tmp_path, tiles):
+def data_set(tmp_path, earth):
     """A data set folder as notebook 01 writes it: a manifest with the roles satellite and map, and credits."""
     rows = []
-    for split, found in tiles.items():
-        for number, tile in enumerate(found):
-            for role in ("satellite", "map"):
-                path = f"{role}_{split}_{number}.png"
-                Image.fromarray(getattr(tile, role)).save(tmp_path / path)
-                row = {"path": path, "pair": f"{split}{number}", "role": role, "split": split, "crs": "EPSG:4326"}
-                rows.append(row | {edge: getattr(tile, edge) for edge in EDGES} | {"credit": f"Survey of {role}s"})
+    for number in range(12):
+        pair = earth.cut(500 + 80 * number, 2980, 64, 64)  # from Poland to the Congo
+        split = "train" if number < 7 else "validation" if number < 9 else "test"
+        for role, pixels in zip(ROLES, pictures(pair), strict=True):
+            path = f"{role}_{number}.png"
+            Image.fromarray(pixels).save(tmp_path / path)
+            row = {"path": path, "pair": f"p{number}", "role": role, "split": split, "crs": "EPSG:4326"}
+            rows.append(row | dict(zip(EDGES, pair.bounds, strict=True)) | {"credit": f"Survey of {role}s"})
     download.write_manifest(tmp_path, rows)
     return tmp_path
 
 
 @pytest.fixture
-def side_by_side(tmp_path, tiles):
-    """A folder as the public sets of pix2pix have them, but with the map on the left; too many colours for a legend."""
+def side_by_side(tmp_path, earth):
+    """Pictures of 1200 x 600 pixels, aerial photo left, map right, in train and val; too many colours for a legend."""
     noise = np.random.default_rng(0)
-    for number, tile in enumerate(sum(tiles.values(), [])):
-        drawn = np.clip(tile.map + noise.normal(0, 5, tile.map.shape), 0, 255).astype("uint8")
-        Image.fromarray(np.concatenate([drawn, tile.satellite], axis=1)).save(tmp_path / f"{number:02}.png")
+    for number, split in enumerate(("train", "train", "val")):
+        (tmp_path / split).mkdir(exist_ok=True)
+        satellite, drawn = pictures(earth.cut(300 + 620 * number, 2700, 600, 600))
+        drawn = np.clip(drawn + noise.normal(0, 5, drawn.shape), 0, 255).astype("uint8")
+        both = Image.fromarray(np.concatenate([satellite, drawn], axis=1))
+        assert both.size == (1200, 600)
+        both.save(tmp_path / split / f"{number}.jpg", quality=90)
     return tmp_path
 
 
@@ -52,31 +63,27 @@ def scores_of(folder):
     return {row["method"]: row for row in paths.read_json(folder / "metrics.json")["scores"]}
 
 
+MODELS = {"unet", "pix2pix", "transfer", "pixel_loss", "transfer_pix2pix"}
+
+
 def test_a_data_set_of_pairs_becomes_classes(data_set, tmp_path):
     folder = run_apart("05", tmp_path / "runs", f"source={data_set}", *SMALL)
     rows = scores_of(folder)
-    assert rows["classes"]["headline"] and set(rows) == {
-        "colour_balanced",
-        "colour",
-        "colour_weighted",
-        "colour_voted",
-        "classes",
-        "pixel_loss",
-        "pix2pix",
-    }
+    assert rows["transfer"]["headline"]
+    assert set(rows) - MODELS == {"colour", "colour_averaged", "colour_balanced", "colour_averaged_balanced"}
     colours = {name.removeprefix("iou_") for row in rows.values() for name in row if name.startswith("iou_")}
     known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in maps.LEGEND.values()}
     assert len(colours) > 3 and colours <= known  # the colours of these maps are their legend
     assert paths.read_json(folder / "credits.json") == ["Survey of maps", "Survey of satellites"]
+    assert {each["name"] for each in paths.read_json(folder / "model.json")["classes"]} >= colours
 
 
-def test_the_other_direction_paints_satellite_images(side_by_side, tmp_path):
-    folder = run_apart("05", tmp_path / "runs", f"source={side_by_side}", "left=map", "direction=map_satellite", *SMALL)
+def test_pictures_side_by_side_without_a_legend(side_by_side, tmp_path):
+    folder = run_apart("05", tmp_path / "runs", f"source={side_by_side}", *SMALL)
     rows = scores_of(folder)
-    assert rows["pixel_loss"]["headline"] and set(rows) == {"colour", "pixel_loss", "pix2pix"}
+    assert rows["transfer"]["headline"] and set(rows) - MODELS == {"colour", "colour_averaged"}
     for row in rows.values():
-        assert np.isfinite([row["mae"], row["psnr_db"], row["kid_random"]]).all() and "mean_iou" not in row
-    assert rows["pix2pix"]["gain_over"] == "colour"
-    assert paths.read_json(folder / "model.json")["task"] == "map to satellite"
+        assert np.isfinite([row["mae"], row["psnr_db"], row["kid_imagenet"]]).all() and "mean_iou" not in row
+    assert rows["transfer"]["gain_over"] in ("colour", "colour_averaged")
     translated = scenes.read(folder / "translated.tif")
     assert translated.dtype == "uint8" and translated.pixels.shape == (64, 64, 3)

@@ -73,64 +73,6 @@ def test_wrong_classes(truth, estimate, message):
         metrics.confusion(truth, estimate, 3)
 
 
-# --- boundaries
-
-
-def slow_boundary(inside):
-    height, width = inside.shape
-    return [
-        (row, column)
-        for row, column in itertools.product(range(height), range(width))
-        if inside[row, column]
-        and any(
-            not inside[row + down, column + right]
-            for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0))
-            if 0 <= row + down < height and 0 <= column + right < width
-        )
-    ]
-
-
-@pytest.mark.parametrize("tolerance_px", [0, 1, 1.5, 3])
-@pytest.mark.parametrize("of", [1, (0, 2)])
-def test_boundaries_by_brute_force(of, tolerance_px):
-    coarse = [np.kron(classes(seed, 3, 4, 5, 3), np.ones((1, 4, 4), int)) for seed in (2, 3)]
-    counts = metrics.boundary_counts(*coarse, of=of, tolerance_px=tolerance_px)
-    total = np.zeros(4)
-    for image, (truth, guess) in enumerate(zip(*coarse, strict=True)):
-        true, found = (slow_boundary(np.isin(part, of)) for part in (truth, guess))
-
-        def near(some, others):
-            return sum(any(np.hypot(r - y, c - x) <= tolerance_px for y, x in others) for r, c in some)
-
-        expected = near(found, true), len(found), near(true, found), len(true)
-        assert tuple(counts[image]) == expected
-        total += expected
-    precision, recall = total[0] / total[1], total[2] / total[3]
-    score = metrics.boundary_f1(*coarse, of=of, tolerance_px=tolerance_px)
-    assert score == pytest.approx(2 * precision * recall / (precision + recall)) and 0 < score < 1
-
-
-def test_a_shifted_coast_is_found_within_the_tolerance():
-    truth = np.zeros((1, 20, 20), int)
-    truth[:, :, 10:] = 1
-    shifted = np.roll(truth, 2, axis=2)
-    shifted[:, :, :2] = 0
-    scores = [metrics.boundary_f1(truth, shifted, of=1, tolerance_px=px) for px in (0, 1, 2)]
-    assert scores == [0, 0, 1]
-
-
-def test_all_of_a_thin_river_is_boundary_and_the_edge_of_the_image_is_not():
-    river = np.zeros((1, 9, 9), int)
-    river[0, 4] = 1
-    assert metrics.boundary_counts(river, river, of=1, tolerance_px=0).tolist() == [[9] * 4]
-    assert metrics.boundary_counts(river + 1, river * 0 + 2, of=2, tolerance_px=0).tolist() == [[0, 0, 0, 9]]
-
-
-def test_f1_without_any_boundary():
-    assert metrics.f1([0, 0, 0, 0]) == 1
-    assert metrics.f1([[0, 5, 0, 0], [0, 0, 0, 7], [3, 4, 1, 2]]) == pytest.approx([0, 0, 2 * 0.75 * 0.5 / 1.25])
-
-
 # --- gains
 
 
@@ -168,12 +110,6 @@ def test_pooled_gain_is_paired_and_seeded(counted):
     _, low, high = metrics.gain_pooled(model, baseline)
     _, apart_low, apart_high = metrics.gain_pooled(model, baseline[::-1])
     assert high - low < apart_high - apart_low
-
-
-def test_pooled_gain_of_boundaries_by_hand():
-    # two images alike: every draw gives F 1 for the model; the baseline has precision 1/2 and recall 1/2
-    model, baseline = [[4, 4, 4, 4]] * 2, [[2, 4, 2, 4]] * 2
-    assert metrics.gain_pooled(model, baseline, metrics.f1) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_pooled_gain_on_wrong_input(counted):

@@ -661,29 +661,3 @@ def test_time_series_is_in_order_of_date_and_on_one_grid():
     assert sum(not scene.valid.all() for scene in series) == 61  # Landsat 7 without its scan-line corrector
     codes = np.unique([scene.select(["fmask"]).pixels for scene in series])
     assert codes.tolist() == [0, 1, 2, 3, 4, 255]
-
-
-@fetched("blue_marble")
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_blue_marble_lies_under_the_surveyed_coast():
-    """Where a coast line is drawn, sea begins: the best agreement with the image's own sea is without any shift."""
-    from PIL import Image, ImageDraw
-
-    scene = packs.open_scene("blue_marble")
-    top, left, height, width = 600, 2500, 400, 600  # the Mediterranean: rows, columns
-    lines = packs.member_path("blue_marble", "gshhs_i.dat").read_bytes()
-    land = Image.new("1", (width, height))
-    for row in packs.member_path("blue_marble", "gshhsmeta_i.dat").read_text().splitlines():
-        kind, start, count = (row.split()[i] for i in (0, 5, 6))
-        if kind == "1":
-            outline = np.frombuffer(lines, "<f4", int(count) // 4, int(start)).reshape(-1, 2)
-            for turn in (0, 360):
-                columns = (outline[:, 0] - turn - scene.transform.c) / scene.transform.a - left
-                rows = (outline[:, 1] - scene.transform.f) / scene.transform.e - top
-                if columns.min() < width and columns.max() > 0 and rows.min() < height and rows.max() > 0:
-                    ImageDraw.Draw(land).polygon(list(zip(columns, rows, strict=True)), fill=1)
-    sea = scene.pixels[top : top + height, left : left + width]
-    sea = sea[..., 2] > 1.25 * sea[..., 0] + 8
-    shifts = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    agreement = [np.mean(np.roll(land, shift, (0, 1))[2:-2, 2:-2] != sea[2:-2, 2:-2]) for shift in shifts]
-    assert shifts[int(np.argmax(agreement))] == (0, 0) and max(agreement) > 0.95

@@ -3,11 +3,8 @@
 
 from helpers.metrics.images import detail, ergas, gain, mae, pearson, psnr, rmse, shift_px, spectral_angle_deg, ssim
 from helpers.metrics.maps import (
-    boundary_counts,
-    boundary_f1,
     confusion,
     decode,
-    f1,
     gain_pooled,
     iou,
     kid,

@@ -1,4 +1,4 @@
-"""How close a map comes to the true one: classes, boundaries, and whether it looks like a map at all.
+"""How close a map comes to the true one: its classes, and whether it looks like a map at all.
 
 Class scores are computed from counts that can be summed, because an image of one continent holds too little of the rare
 classes: count image by image, sum, then score. `gain_pooled` draws the images anew to say how certain a gain is.
@@ -85,64 +85,6 @@ def pixel_accuracy(confusion):
     return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
 
 
-def boundary_counts(classes, estimate, *, of, tolerance_px):
-    """How many pixels of a class's boundary the other map has near by.
-
-    The boundary of a class is its pixels with a neighbour (of four) of another class: of the ocean, the coast; of a
-    river one or two pixels wide, all of it. The edge of the image is none.
-
-    Args:
-        classes, estimate: as of `confusion`.
-        of: class, or several that count as one, such as (ocean, lake).
-        tolerance_px: up to which distance between the centres of pixels "near by" reaches.
-
-    Returns:
-        int64 (batch, 4): estimated pixels with a true one near by, all estimated ones, true pixels with an estimated
-        one near by, all true ones.
-
-    Raises:
-        ValueError: shapes differ.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    def boundary(image):
-        inside = np.isin(image, of)
-        padded = np.pad(inside, 1, mode="edge")
-        return inside & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-
-    def near(some, other):
-        return np.count_nonzero(some & (distance_transform_edt(~other) <= tolerance_px)) if other.any() else 0
-
-    counts = []
-    for truth, guess in zip(*_class_images(classes, estimate), strict=True):
-        true, found = boundary(truth), boundary(guess)
-        counts.append((near(found, true), found.sum(), near(true, found), true.sum()))
-    return np.array(counts, np.int64)
-
-
-def f1(counts):
-    """Harmonic mean of precision and recall, float64 (...); 1 where there is nothing to find and nothing was found.
-
-    Args:
-        counts: (..., 4), from `boundary_counts`, summed over images or not.
-    """
-    near_found, found, near_true, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    precision, recall = near_found / np.maximum(found, 1), near_true / np.maximum(true, 1)
-    both = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1)
-    return np.where((found == 0) & (true == 0), 1.0, both)
-
-
-def boundary_f1(classes, estimate, *, of, tolerance_px):
-    """F-score of a class's boundary, pooled over the images; arguments as of `boundary_counts`.
-
-    Returns:
-        float, 0 to 1.
-
-    Source: Csurka et al. 2013, pooled instead of image by image.
-    """
-    return float(f1(boundary_counts(classes, estimate, of=of, tolerance_px=tolerance_px).sum(axis=0)))
-
-
 def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0):
     """By how much a model beats a baseline in a pooled score, with a 95 % bootstrap interval over the images.
 
@@ -150,9 +92,9 @@ def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0):
     one continent resemble each other, so the true uncertainty is rather larger than the interval.
 
     Args:
-        model_counts, baseline_counts: (images, ...), of the same images, from `confusion` or `boundary_counts`.
-        score: function from summed counts, with any axes in front, to the score: `mean_iou`, `pixel_accuracy`, `f1`,
-            or `lambda counts: iou(counts)[..., 2]` for one class, if no draw is without it.
+        model_counts, baseline_counts: (images, ...), of the same images, from `confusion`.
+        score: function from summed counts, with any axes in front, to the score: `mean_iou`,
+            `pixel_accuracy`, or `lambda counts: iou(counts)[..., 2]` for one class, if no draw is without it.
         seed: of the resampling; the same seed gives the same interval.
 
     Returns:

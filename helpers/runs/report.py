@@ -11,7 +11,7 @@ from helpers.runs import parameters as parameter_cells
 from helpers.runs.run import RECORD
 
 GAIN = re.compile(r"gain_(?!over)(.+?)(_low|_high)?$")
-PART = re.compile(r"(iou|pearson)_.+|.+_(psnr_db|boundary_f1)")  # of one class, one band, some of the pixels
+PART = re.compile(r"(iou|pearson)_.+|.+_psnr_db")  # of one class, one band, some of the pixels
 KEY_FIGURES = re.compile("side_by_side|gallery|predicted|failures")
 WORDS = {word: word.upper() for word in ("psnr", "ssim", "kid", "mae", "mse", "rmse", "ergas")}
 WORDS |= {"iou": "IoU", "db": "(dB)", "deg": "(°)", "px": "(px)"}

@@ -18,7 +18,7 @@ class Adversarial(keras.Model):
         terms: dict from name to (weight, function of (target, estimate)): what is compared with the target.
         weight: of the adversary's opinion.
         kind: "non_saturating", "lsgan" or "wgan_gp".
-        conditional: the discriminator sees the generator's input, too.
+        conditional: the discriminator sees the generator's input, too; the first, where there are several.
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential average of the generator's weights.
         change: what becomes of images before they are judged, function of (image, two whole numbers to draw by), or
@@ -62,7 +62,7 @@ class Adversarial(keras.Model):
         """One step of both networks; from the second, what the first has just answered is judged."""
         inputs, target, *counts = batch
         step = ops.cast(self.optimizers["generator"].iterations, "float32")
-        condition = [inputs] if self.conditional else []
+        condition = tf.nest.flatten(inputs)[:1] if self.conditional else []
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
             targets = [_shrunk(target, estimate) for estimate in estimates]

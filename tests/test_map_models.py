@@ -1,0 +1,82 @@
+"""The decoder of pretrained features: where it begins, what its file holds, and what it needs to be loaded."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from helpers import features, models, paths
+from helpers.acquire import packs
+from helpers.backend import keras
+
+needs_pack = pytest.mark.skipif(
+    bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch imagenet_features"
+)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(2, 32, 32, 3)).astype("float32")
+STEPS = 4
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    keras.config.set_dtype_policy("float32")
+
+
+def table(outputs):
+    chances = np.random.default_rng(1).uniform(0.1, 1, (STEPS**3, outputs))
+    return (chances / chances.sum(axis=-1, keepdims=True)).astype("float32")
+
+
+def looked_up(images, table):
+    place = np.minimum((images * STEPS).astype(int), STEPS - 1)
+    return table[(place[..., 0] * STEPS + place[..., 1]) * STEPS + place[..., 2]]
+
+
+@needs_pack
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_new_decoder_says_what_the_averaged_table_says(classes):
+    given = table(5)
+    network = models.with_features(models.map_decoder(given, classes=classes, filters=8))
+    averaged = uniform_filter(looked_up(IMAGES, given), (0, 5, 5, 0))[:, 2:-2, 2:-2]
+    expected = averaged + 1e-3 if classes else averaged
+    expected = expected / expected.sum(axis=-1, keepdims=True) if classes else expected
+    answer = network.predict(IMAGES, verbose=0)
+    assert answer.dtype == "float32" and answer.shape == (2, 32, 32, 5)
+    np.testing.assert_allclose(answer[:, 2:-2, 2:-2], expected, atol=1e-5)
+
+
+@needs_pack
+def test_only_the_decoder_is_trained_and_stored(tmp_path):
+    decoder = models.map_decoder(table(5), filters=8)
+    network = models.with_features(decoder)
+    assert len(network.weights) == len(decoder.weights) and network.trainable_weights == decoder.trainable_weights
+    for weight in network.trainable_weights:
+        weight.assign(np.random.default_rng(2).normal(size=weight.shape))
+    network.save(tmp_path / "map.keras")
+    assert zipfile.ZipFile(tmp_path / "map.keras").getinfo("model.weights.h5").file_size < 200_000
+    again = keras.models.load_model(tmp_path / "map.keras")
+    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), network.predict(IMAGES, verbose=0))
+
+
+@needs_pack
+def test_the_features_are_those_of_the_enlarged_image():
+    layer = models.PretrainedFeatures(("24", "320"), enlarge=2)
+    found = layer(IMAGES)
+    enlarged = np.clip(keras.ops.image.resize(IMAGES, (64, 64), "bicubic"), 0, 1)
+    for one, other in zip(found, features.backbone(("24", "320"))(enlarged), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert [each.shape[-1] for each in layer.compute_output_spec(keras.KerasTensor((None, None, None, 3)))] == [24, 320]
+
+
+@needs_pack
+def test_loading_without_the_pack_names_the_command(tmp_path, monkeypatch):
+    models.with_features(models.map_decoder(table(3), filters=4)).save(tmp_path / "map.keras")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "nothing")
+    caches = models._frozen, features._weights
+    for cache in caches:
+        cache.cache_clear()
+    with pytest.raises(Exception, match="python -m helpers fetch imagenet_features"):
+        keras.models.load_model(tmp_path / "map.keras")
+    for cache in caches:
+        cache.cache_clear()
