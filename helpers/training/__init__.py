@@ -5,4 +5,11 @@ from helpers.training import losses
 from helpers.training.adversarial import fit_adversarial
 from helpers.training.device import cpu_computes_bfloat16, prepare_device
 from helpers.training.fit import fit, predict
-from helpers.training.latent import augment_differentiably, draw_latents, fit_latent_gan
+from helpers.training.augment import augment
+from helpers.training.latent import (
+    diversity,
+    draw_latents,
+    fit_landscapes,
+    fit_latents,
+    view_features,
+)
