@@ -127,21 +127,6 @@ def test_an_unknown_adversary_is_refused(device, tmp_path):
         trained(device, tmp_path, kind="gan")
 
 
-def test_the_perceptual_loss_says_what_it_lacks(tmp_path):
-    with pytest.raises(ValueError, match="there is no red"):
-        losses.perceptual(("nir", "green", "blue"))
-    with pytest.raises(ValueError, match="weights of VGG19 cannot be had.*copy vgg19"):
-        losses.perceptual(("red", "green", "blue"), weights=str(tmp_path / "absent.weights.h5"))
-
-
-def test_the_perceptual_loss_compares_features(monkeypatch):
-    loss = losses.perceptual(("blue", "green", "red", "nir"), weights=None)  # random features will do
-    image = np.random.default_rng(0).random((1, 32, 32, 4)).astype("float32")
-    other_nir = image.copy()
-    other_nir[..., 3] = 0
-    assert float(loss(image, image)) == float(loss(image, other_nir)) == 0 < float(loss(image, 1 - image))
-
-
 def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
     """Wrong targets where the weight is 0 change neither the loss nor, without an adversary, the weights."""
     half = tf.cast(tf.range(32) < 16, tf.float32)[None, :, None] * tf.ones((2, 1, 32))

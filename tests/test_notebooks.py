@@ -239,7 +239,7 @@ def test_profiles_are_complete_and_allowed():
     assert set(profiles) == {"smoke", "workshop", "full"}
     for notebooks in profiles.values():
         for name, values in notebooks.items():
-            runs.check(values, runs.declared(paths.ROOT / "notebooks" / f"{name}.ipynb"))
+            runs.check(values, runs.declared(name))
 
 
 def shown(cell):

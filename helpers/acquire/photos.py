@@ -62,7 +62,7 @@ def judge(
 ):  # fmt: skip
     """Say of each photo what speaks against it as a picture of a landscape, with the numbers behind it.
 
-    A scene classifier of your own can be given: no package on the index holds one that runs with today's libraries.
+    `helpers.pairs.scene_classes` tells landscapes from other scenes; a classifier of your own can be given as well.
 
     Args:
         table: from `read_folder`; earlier judgements in it are forgotten.
@@ -89,6 +89,7 @@ def judge(
     if scenes and not classify:
         raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: give the function that names a scene")
     scenes = (scenes,) if isinstance(scenes, str) else tuple(scenes)
+    unwanted = f"not {' or '.join(map(str, scenes))}" if len(scenes) < 4 else f"none of the {len(scenes)} wanted"
     count = pictures.people_counter(most_faces is not None, most_people is not None)
     photos, hashes = table.to_dict("records"), {}
     for photo in progress.bar(photos, desc="photos", unit="photo"):
@@ -110,7 +111,7 @@ def judge(
             f"night: brightness {brightness:.0f} below {least_brightness}": brightness < least_brightness,
             f"faces: {faces:.0f}, at most {most_faces}": faces > (most_faces or 0),  # NaN is never more
             f"people: {people:.0f}, at most {most_people}": people > (most_people or 0),
-            f"scene: {scene}, not {' or '.join(map(str, scenes))}": scenes and scene not in scenes,
+            f"scene: {scene}, {unwanted}": scenes and scene not in scenes,
         }
         reasons = [reason for reason, broken in rules.items() if broken]
         bits = pictures.difference_hash(picture)
@@ -193,7 +194,8 @@ def contact_sheet(table, folder, *, columns=4, most=48):
         ax.imshow(picture, alpha=0.4 if photo["reason"] else 1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(color=colour, linewidth=2)
-        said = f"REJECTED {photo['reason']}" if photo["reason"] else f"KEPT{photo['note'][4:]}"
+        seen = f" ({photo['scene_class']})" if photo["scene_class"] else ""
+        said = f"REJECTED {photo['reason']}" if photo["reason"] else f"KEPT{seen}{photo['note'][4:]}"
         name = photo["path"] if len(photo["path"]) <= letters else f"…{photo['path'][1 - letters :]}"
         lines = textwrap.wrap(said, letters, max_lines=2, placeholder=" …")
         ax.set_title("\n".join([name, *lines]), fontsize=8, color=colour, loc="left", parse_math=False)

@@ -12,7 +12,11 @@ from helpers.runs.run import now
 
 
 def notebooks(names=()):
-    """The notebooks of the series whose name starts with one of `names`; all where none is given.
+    """Find notebooks by the beginning of their names.
+
+    Args:
+        names: such as "02", or "deeper/02b" for one that lies in `notebooks/deeper`; default: all
+            lessons, and nothing of `deeper`.
 
     Returns:
         list of Path, sorted.
@@ -20,14 +24,16 @@ def notebooks(names=()):
     Raises:
         ValueError: a name that fits no notebook (names all of them).
     """
-    known = sorted((paths.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    folder = paths.ROOT / "notebooks"
+    lessons, deeper = sorted(folder.glob("[0-9][0-9]_*.ipynb")), sorted(folder.glob("deeper/*.ipynb"))
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in lessons + deeper}
     chosen = set()
     for name in names:
-        found = {path for path in known if path.stem.startswith(name.removesuffix(".ipynb"))}
+        found = {path for key, path in known.items() if key.startswith(name.removesuffix(".ipynb"))}
         if not found:
-            raise ValueError(f"no notebook is called {name}; there are {', '.join(path.stem for path in known)}")
+            raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
         chosen |= found
-    return sorted(chosen) if names else known
+    return sorted(chosen) if names else lessons
 
 
 def execute(names=(), *, profile="workshop", values=None, run_id=None, resume=False):

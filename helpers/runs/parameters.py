@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from helpers import paths
+
 TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
 
 
@@ -73,10 +75,10 @@ def _is_in(value, allowed):
 
 
 def declared(notebook):
-    """The parameters that a notebook declares.
+    """Read the parameters that a notebook declares.
 
     Args:
-        notebook: path of an .ipynb file.
+        notebook: path of an .ipynb file, or the name of one in `notebooks` or `notebooks/deeper`.
 
     Returns:
         dict from name to Parameter, in the order of the cell.
@@ -84,6 +86,9 @@ def declared(notebook):
     Raises:
         ValueError: no cell is tagged `parameters`, or a line of it is no annotated assignment.
     """
+    if not str(notebook).endswith(".ipynb"):
+        folder = paths.ROOT / "notebooks"
+        notebook = next((folder / "deeper").glob(f"{notebook}.ipynb"), folder / f"{notebook}.ipynb")
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:

@@ -159,7 +159,7 @@ def _forest(rows, key):
 def _parameters(entry):
     """Dict from name to (value, default or "not known", differs), values as `-p` reads them."""
     try:
-        declared = parameter_cells.declared(paths.ROOT / "notebooks" / f"{entry['notebook']}.ipynb")
+        declared = parameter_cells.declared(entry["notebook"])
     except (OSError, ValueError):  # moved, or of another version: no reason to have no report
         declared = {}
     told = {}

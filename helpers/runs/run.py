@@ -14,7 +14,7 @@ import numpy as np
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
 
-SCORED_NOTEBOOKS = ("02", "03", "04", "05", "06")
+SCORED_NOTEBOOKS = ("02_", "03_", "04_", "05_", "06_")
 TIME = "%Y%m%d-%H%M%S"  # such texts sort
 
 
@@ -36,7 +36,7 @@ def start(notebook, values):
     Raises:
         ValueError: a parameter of wrong type or range, or a run of that id that is already finished.
     """
-    declared = parameter_cells.declared(paths.ROOT / "notebooks" / f"{notebook}.ipynb")
+    declared = parameter_cells.declared(notebook)
     chosen = parameter_cells.check({name: values[name] for name in declared if name in values}, declared)
     run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or now()
     profile = os.environ.get("SATELLITE_NOTEBOOKS_PROFILE", "workshop")

@@ -6,7 +6,6 @@ Images are float32 (batch, height, width, bands), 0 to 1; where nothing else is 
 from helpers.backend import keras, tf
 
 ops = keras.ops
-VGG_MEAN = (123.68, 116.779, 103.939)  # of ImageNet's red, green and blue, which VGG19 was trained around
 
 
 def l1(target, estimate):
@@ -34,40 +33,6 @@ def spectral_angle(value_range):
         return ops.mean(ops.arccos(ops.clip(ops.sum(one * other, -1) / lengths, -1 + 1e-6, 1 - 1e-6)))
 
     return angle
-
-
-def perceptual(bands, weights="imagenet"):
-    """Loss, a function of (target, estimate): mean squared difference of VGG19's features, what people notice.
-
-    Args:
-        bands: names of the images' bands; red, green and blue must be among them.
-        weights: "imagenet", or path of the weights file (`vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`).
-
-    Raises:
-        ValueError: a band is missing, or the weights cannot be had (says how to get them).
-
-    Source: Ledig et al. 2017 (SRGAN), arXiv:1609.04802: layer conv5_4 before pooling; features divided by 12.75.
-    """
-    missing = [band for band in ("red", "green", "blue") if band not in bands]
-    if missing:
-        raise ValueError(f"the perceptual loss looks at red, green and blue; there is no {', '.join(missing)}")
-    try:
-        whole = keras.applications.VGG19(include_top=False, weights=weights)
-    except Exception as error:  # of the download or the file, which differ by Keras version
-        raise ValueError(
-            f"the weights of VGG19 cannot be had ({type(error).__name__}). With a network, Keras fetches them itself "
-            "(80 MB); else copy vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models, or give its "
-            "path; or leave the perceptual term at 0"
-        ) from error
-    features = keras.Model(whole.input, whole.get_layer("block5_conv4").output, trainable=False)
-    order = [bands.index(band) for band in ("blue", "green", "red")]
-
-    def difference(target, estimate):
-        seen = (255 * ops.take(image, order, axis=-1) - ops.array(VGG_MEAN[::-1]) for image in (target, estimate))
-        one, other = (features(image) / 12.75 for image in seen)
-        return ops.mean(ops.square(one - other))
-
-    return difference
 
 
 def ssim_loss(target, estimate):

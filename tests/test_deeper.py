@@ -1,0 +1,56 @@
+"""The notebooks in notebooks/deeper, run end to end by papermill in profile smoke, and their anatomy."""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from helpers import paths, runs
+from helpers.acquire import packs
+from tests.notebook_runs import environment
+
+NOTEBOOKS = runs.notebooks(["deeper/"])
+
+pytestmark = pytest.mark.skipif(
+    any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
+)
+
+
+@pytest.fixture(scope="module")
+def smoke_run(tmp_path_factory):
+    """All of them, run once from the command line; the folder of the run."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-m", "helpers", "run", "deeper/", "--profile", "smoke", "--run-id", "deeper"]
+    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "deeper"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_run_leaves_its_scores_and_figures(smoke_run, path):
+    folder = smoke_run / path.stem
+    assert paths.read_json(folder / "metrics.json")["notebook"] == path.stem
+    assert paths.read_json(folder / "credits.json")
+    figures = sorted((folder / "figures").glob("*.png"))
+    assert len(figures) >= 2 and all(figure.stat().st_size > 5_000 for figure in figures)
+    executed = nbformat.read(folder / path.name, 4).cells
+    assert not [o for cell in executed for o in cell.get("outputs", ()) if o.output_type == "error"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_anatomy(path):
+    assert re.fullmatch(r"\d\d[b-z]_[a-z0-9_]+", path.stem), "a lesson's number and a letter: 03b_name"
+    code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    assert max(len(cell.source.splitlines()) for cell in code) <= 30
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+def test_random_features_are_blind_to_a_grid_that_pretrained_ones_see(smoke_run):
+    rows = paths.read_json(smoke_run / "07b_choosing_a_metric" / "metrics.json")["scores"]
+    random, pretrained = ({key.split(" (")[0]: row[key] for key in row} for row in rows)
+    assert (random["method"], pretrained["method"]) == ("random features", "pretrained features")
+    assert abs(random["with a grid"]) < 3 < 10 < pretrained["with a grid"]
+    assert abs(pretrained["other real views"]) < 3

@@ -1,0 +1,46 @@
+"""Scene classes of photos: landscapes pass, other pictures do not, and the reason says what was seen."""
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from helpers import features
+from helpers.acquire import packs, photos
+from helpers.acquire.practice import views as practice
+from helpers.pairs import scene_classes
+
+pytestmark = pytest.mark.skipif(bool(packs.missing(features.PACK)), reason="python -m helpers fetch")
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("coffee", "food"), ("cat", "animal"), ("astronaut", "object"), ("rocket", "vehicle")]
+)
+def test_other_pictures_are_no_landscapes(name, kind):
+    found = scene_classes.classify(getattr(skimage.data, name)()[..., :3])
+    assert found.startswith(f"{kind} (ImageNet class ") and found not in scene_classes.LANDSCAPES
+
+
+def test_nine_of_ten_practice_photos_pass():
+    chosen = [photo.number for photo in practice.photos() if not photo.defect][::3]
+    found = []
+    for number in chosen:
+        with Image.open(practice.photo_file(number)) as picture:
+            found.append(scene_classes.classify(np.asarray(picture.convert("RGB"))))
+    assert len(found) == 18 and np.mean([scene in scene_classes.LANDSCAPES for scene in found]) >= 0.9
+
+
+def test_no_class_has_two_kinds():
+    numbers = [number for kind in scene_classes.KINDS.values() for number in kind] + list(scene_classes.CLASSES)
+    assert len(numbers) == len(set(numbers)) and max(numbers) < 1000
+
+
+def test_a_photo_is_rejected_with_the_class_that_was_seen(tmp_path):
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "lunch.jpg")
+    table = photos.judge(
+        photos.read_folder(tmp_path), tmp_path, most_faces=None, most_people=None,
+        classify=scene_classes.classify, scenes=scene_classes.LANDSCAPES,
+    )  # fmt: skip
+    (row,) = table.to_dict("records")
+    assert row["scene_class"] == "food (ImageNet class 967)"
+    assert "scene: food (ImageNet class 967), none of the 12 wanted" in row["reason"]
