@@ -399,6 +399,47 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
     return keras.Model(view, answer, name="view_encoder")
 
 
+def patch_features(*, image_px=128):
+    """See a patch with ImageNet features: all of it, and its middle third again, enlarged.
+
+    A patch of 6 km then tells of the 2 km around the observer, too. Nothing here is trained.
+
+    Args:
+        image_px: side of the patch: 96 or more.
+
+    Returns:
+        keras.Model from images to (batch, 4864): two stages of both looks, means of 4 x 4 squares.
+
+    Raises:
+        FileNotFoundError: the pack of the features is not fetched (names the command).
+    """
+    patch = keras.Input((image_px, image_px, 3), name="patch")
+    middle = layers.CenterCrop(image_px // 3, image_px // 3)(patch)
+    found, pretrained = [], backbone(("40", "112"))
+    for look in (patch, layers.Resizing(64, 64)(middle)):
+        for feature_map in pretrained(look):
+            side = feature_map.shape[1] // 4
+            found.append(layers.Flatten()(layers.AveragePooling2D(side)(feature_map)))
+    return keras.Model(patch, layers.Concatenate()(found), trainable=False, name="patch_features")
+
+
+def patch_encoder(size, latent_size=4):
+    """Say from a patch's features which numbers describe the landscape to be seen there.
+
+    It is linear; `training.fit_ridge` gives the weights that it begins with.
+
+    Args:
+        size: number of features, as of `patch_features`.
+        latent_size: as of `landscape_generator`.
+
+    Returns:
+        keras.Model from (batch, size) to (batch, latent_size), -1 to 1.
+    """
+    seen = keras.Input((size,), name="features")
+    numbers = layers.Dense(latent_size, dtype="float32", name="numbers")(seen)
+    return keras.Model(seen, ops.clip(numbers, -1, 1), name="patch_encoder")
+
+
 def _stages(latent_size, image_px):
     """How often 4 is doubled to reach the side of an image."""
     if latent_size < 1:

@@ -39,7 +39,7 @@ def load_house(features_file):
     sys.path.insert(0, str(ROOT))
     stand_in("helpers.backend", keras=keras, tf=None)
     packs = stand_in("helpers.acquire.packs", member_path=lambda *_: Path(features_file))
-    stand_in("helpers.acquire", packs=packs)
+    stand_in("helpers.acquire", packs=packs, pytorch_file=None)
     stand_in("helpers.training", __path__=[str(ROOT / "helpers" / "training")])
     from helpers import features, metrics, models
     from helpers.training import augment, losses

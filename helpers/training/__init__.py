@@ -11,5 +11,7 @@ from helpers.training.latent import (
     draw_latents,
     fit_landscapes,
     fit_latents,
+    fit_ridge,
+    square_loss,
     view_features,
 )

@@ -155,9 +155,10 @@ def fit_latents(generator, views, *, draws=2000, steps=60, rate=0.04, seed=0):
         with tf.GradientTape() as tape:
             tape.watch(numbers)
             made = network(generator(numbers, training=False))
-            apart = sum(ops.sum(_unit(a) * _unit(b)) / a.shape[1] ** 2 for a, b in zip(made, targets))
-            apart = apart / 1.5 + 4 * ops.sum(_squares(made[2]) * _squares(targets[2]))
-        return -tape.gradient(apart, numbers)
+            pairs = list(zip(made, targets, strict=True))
+            alike = sum(ops.sum(_unit(a) * _unit(b)) / a.shape[1] ** 2 for a, b in pairs) / 3
+            alike += 2 * ops.sum(_squares(made[2]) * _squares(targets[2]))
+        return -tape.gradient(alike, numbers)
 
     for start in range(0, len(views), 20):
         part = views[start : start + 20]
@@ -169,6 +170,47 @@ def fit_latents(generator, views, *, draws=2000, steps=60, rate=0.04, seed=0):
             numbers.assign(ops.clip(numbers, -1, 1))
         found.append(numbers.numpy())
     return np.concatenate(found)
+
+
+def square_loss():
+    """Make a loss that compares views as `view_features` describes them.
+
+    Returns:
+        Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
+        views, 2 where nothing is alike.
+    """
+    network = features.backbone(("112",))
+
+    def loss(target, estimate):
+        one, other = (_squares(network(views)) for views in (target, estimate))
+        return ops.sum((one - other) ** 2, axis=1)
+
+    return loss
+
+
+def fit_ridge(inputs, targets, validation, *, kept=256, strengths=(3e3, 1e4, 3e4, 1e5)):
+    """Fit a linear layer by ridge regression on the main components of its inputs.
+
+    Args:
+        inputs, targets: float (samples, columns), of training ground.
+        validation: (inputs, targets) of other ground, on which the strength is chosen.
+        kept: principal components that are used.
+        strengths: of the penalty, to choose from; inputs are standardised.
+
+    Returns:
+        tuple: kernel and bias of a Dense layer for the inputs as they are, and the strength.
+    """
+    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
+    rows, lengths, parts = np.linalg.svd((inputs - mean) / scale, full_matrices=False)
+    rows, lengths, parts = rows[:, :kept], lengths[:kept], parts[:kept]
+    middle, errors, found = targets.mean(axis=0), [], []
+    for strength in strengths:
+        share = lengths / (lengths**2 + strength)
+        kernel = parts.T @ (share[:, None] * (rows.T @ (targets - middle))) / scale[:, None]
+        found.append((kernel.astype("float32"), (middle - mean @ kernel).astype("float32"), strength))
+        estimate = np.clip(validation[0] @ kernel + found[-1][1], -1, 1)
+        errors.append(((estimate - validation[1]) ** 2).mean())
+    return found[int(np.argmin(errors))]
 
 
 def _squares(feature_map):

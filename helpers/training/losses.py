@@ -76,43 +76,6 @@ def landscape(target, estimate):
     return ops.min(ops.stack(shifted), axis=0)
 
 
-# what counts as one in `exaggerated`: half of what views of different places differ by in brightness, all of it in hue,
-# twice in skyline, four times in edges
-EXAGGERATED_PARTS = {"skyline": 0.006, "hue": 0.028, "edges": 0.0053, "brightness": 0.056}
-
-
-def exaggerated(views, by=2.0):
-    """The loss that the encoder of notebook 06 is trained with: what sets a view apart counts `by` times.
-
-    A network that cannot know what will be seen answers with the mean of what may be seen, and these means resemble
-    each other: few of them are nearest to their own view. So each target is moved away from the usual view, to usual +
-    `by` * (view - usual), and with it the mean that is the best answer. Compared are skyline, hue, edges, brightness
-    and the layout of colours on 16 x 16 squares. Measured on validation ground, with three generators, a place is found
-    among 16 at a rate of 0.21 to 0.25.
-
-    Args:
-        views: square images of training ground: the first 1,000 and their mirror images say what is usual.
-        by: 1 exaggerates nothing.
-
-    Returns:
-        Function of (target, estimate), as Keras takes it for a loss.
-    """
-    views = ops.convert_to_tensor(views[:1000])
-    usual = [ops.mean(part, axis=0) for part in _parts(ops.concatenate([views, views[:, :, ::-1]]))]
-
-    def loss(target, estimate):
-        *aims, layout = [mean + by * (part - mean) for mean, part in zip(usual, _parts(target), strict=True)]
-        *made, made_layout = _parts(estimate)
-        return ops.mean(_apart(aims, made, EXAGGERATED_PARTS)) + 100 * ops.mean(ops.square(layout - made_layout))
-
-    loss.__name__ = f"exaggerated_{by:g}"
-    return loss
-
-
-def _parts(image):
-    return *_outlook(image), ops.average_pool(image, image.shape[1] // 16)
-
-
 def _apart(one, other, usual, shift=0):
     """Sum of the differences of the parts of `_outlook`, over what counts as one, the views shifted by so much."""
     total = 0.0
