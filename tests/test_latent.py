@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from helpers import features, metrics, models, training
+from helpers.acquire import packs
 from helpers.backend import keras, tf
 from helpers.training import losses
 
+pytestmark = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 SIDE = 32
 VALIDATION = np.random.default_rng(9).random((6, SIDE, SIDE, 3)).astype("float32")
 

@@ -9,9 +9,7 @@ from helpers.backend import keras, tf
 
 LIGHT = [1.5, 2.3, 2.9]
 
-needs_features = pytest.mark.skipif(
-    bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch"
-)
+needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
 
 @pytest.fixture(scope="module")

@@ -97,13 +97,9 @@ class Training:
         count = len(self.generator.trainable_variables)
         encoded, _ = self.encoder.stateless_call(drawing[count:], [], view[half:])
         mixed = ops.concatenate([latents[:half], encoded])
-        made, moving = self.generator.stateless_call(
-            drawing[:count], state["moving"], mixed, training=True
-        )
+        made, moving = self.generator.stateless_call(drawing[:count], state["moving"], mixed, training=True)
         shown = ops.concatenate([self.house.augment(image, draws) for image in (view, made)])
-        (logits, *seen), frozen = self.discriminator.stateless_call(
-            judging, state["frozen"], [shown], training=True
-        )
+        (logits, *seen), frozen = self.discriminator.stateless_call(judging, state["frozen"], [shown], training=True)
         real, fake = ops.split(logits, 2)
         against, opinion = losses.ADVERSARIES["hinge"](real, fake)
         pairs = [ops.split(each, 2) for each in seen]

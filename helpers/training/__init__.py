@@ -3,9 +3,9 @@
 
 from helpers.training import losses
 from helpers.training.adversarial import fit_adversarial
+from helpers.training.augment import augment
 from helpers.training.device import cpu_computes_bfloat16, prepare_device
 from helpers.training.fit import fit, predict
-from helpers.training.augment import augment
 from helpers.training.latent import (
     diversity,
     draw_latents,

@@ -75,18 +75,12 @@ class Adversarial(keras.Model):
             real, fake, pairs = self._judged(condition, targets, estimates, step)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
-                against += PENALTY * gradient_penalty(
-                    self.discriminator, condition, targets, estimates, step=step
-                )
+                against += PENALTY * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
             if counts:
                 shares = [_shrunk(counts[0][..., None], estimate) for estimate in estimates]
-                pairs = [
-                    (share * one, share * other)
-                    for share, (one, other) in zip(shares, pairs, strict=True)
-                ]
+                pairs = [(share * one, share * other) for share, (one, other) in zip(shares, pairs, strict=True)]
             parts = {
-                name: sum(compare(*pair) for pair in pairs) / len(pairs)
-                for name, (_, compare) in self.terms.items()
+                name: sum(compare(*pair) for pair in pairs) / len(pairs) for name, (_, compare) in self.terms.items()
             }
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items())

@@ -1,5 +1,7 @@
 """Landscapes from a few numbers: train a generator on views alone, and fit its numbers to a view."""
 
+import math
+
 import numpy as np
 
 from helpers import features, metrics
@@ -37,9 +39,7 @@ def diversity(images, real):
     """
     if min(len(images), len(real)) < 2:
         raise ValueError("one image has nothing to differ from; expected two or more")
-    apart = [
-        features.feature_distance(each, np.roll(each, 1, axis=0)).mean() for each in (images, real)
-    ]
+    apart = [features.feature_distance(each, np.roll(each, 1, axis=0)).mean() for each in (images, real)]
     if not apart[1] > 0:
         raise ValueError("the real images are all the same: there is no diversity to compare with")
     return float(apart[0] / apart[1])
@@ -188,34 +188,33 @@ def square_loss():
     return loss
 
 
-def fit_ridge(inputs, targets, validation, *, kept=256, strengths=(3e3, 1e4, 3e4, 1e5)):
-    """Fit a linear layer by ridge regression on the main components of its inputs.
+def fit_ridge(inputs, targets, validation, *, strengths=(3e3, 1e4, 3e4, 1e5)):
+    """Fit a linear layer by ridge regression, with more inputs than samples.
 
     Args:
         inputs, targets: float (samples, columns), of training ground.
         validation: (inputs, targets) of other ground, on which the strength is chosen.
-        kept: principal components that are used.
         strengths: of the penalty, to choose from; inputs are standardised.
 
     Returns:
         tuple: kernel and bias of a Dense layer for the inputs as they are, and the strength.
     """
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
-    rows, lengths, parts = np.linalg.svd((inputs - mean) / scale, full_matrices=False)
-    rows, lengths, parts = rows[:, :kept], lengths[:kept], parts[:kept]
-    middle, errors, found = targets.mean(axis=0), [], []
+    rows, middle = (inputs - mean) / scale, targets.mean(axis=0)
+    squares, axes = np.linalg.eigh(rows @ rows.T)  # as wide as there are samples
+    along, errors, found = axes.T @ (targets - middle), [], []
     for strength in strengths:
-        share = lengths / (lengths**2 + strength)
-        kernel = parts.T @ (share[:, None] * (rows.T @ (targets - middle))) / scale[:, None]
-        found.append((kernel.astype("float32"), (middle - mean @ kernel).astype("float32"), strength))
-        estimate = np.clip(validation[0] @ kernel + found[-1][1], -1, 1)
+        kernel = rows.T @ (axes @ (along / (squares + strength)[:, None])) / scale[:, None]
+        bias = middle - mean @ kernel
+        found.append((kernel.astype("float32"), bias.astype("float32"), strength))
+        estimate = np.clip(validation[0] @ kernel + bias, -1, 1)
         errors.append(((estimate - validation[1]) ** 2).mean())
     return found[int(np.argmin(errors))]
 
 
 def _squares(feature_map):
     means = ops.average_pool(feature_map, feature_map.shape[1] // 4)
-    return _unit(ops.reshape(means, (means.shape[0], -1)))
+    return _unit(ops.reshape(means, (-1, math.prod(means.shape[1:]))))
 
 
 def _unit(vectors):
