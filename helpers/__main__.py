@@ -1,4 +1,4 @@
-"""The command line: `python -m helpers fetch | run | apply | compare | publish | student`."""
+"""The command line: `python -m helpers fetch | run | apply | export | compare | publish | student`."""
 
 import argparse
 import shutil
@@ -19,6 +19,12 @@ def main(arguments=None):
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        told = "This is a fault of the program: `python -X dev -m helpers …` shows where"
+        print(f"error: {type(error).__name__}: {error}. {told}", file=sys.stderr)
+        return 2
 
 
 def _parser():
@@ -32,18 +38,26 @@ def _parser():
 
     run = commands.add_parser("run", help="run notebooks and write a report")
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="beginning of a name, such as 02; default: all")
-    run.add_argument("--profile", default="workshop", help="smoke, workshop (default) or full")
+    run.add_argument("--profile", help="smoke, workshop (default) or full")
     run.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", type=_assignment,
-                     help="a parameter; the value is read as YAML; may be repeated")  # fmt: skip
+                     help="a parameter, read as its type: text stays as it is; may be repeated")  # fmt: skip
     run.add_argument("--run-id", metavar="ID", help="name of the run; default: the time")
-    run.add_argument("--resume", action="store_true", help="go on with run ID, or with the latest")
+    run.add_argument("--resume", action="store_true", help="go on with run ID, or the latest, as it was begun")
     run.set_defaults(command=_run)
 
     apply = commands.add_parser("apply", help="apply a trained model to a whole GeoTIFF")
     apply.add_argument("model", metavar="MODEL", help="a .keras file, or a name in data/weights")
-    apply.add_argument("source", metavar="IN.tif")
-    apply.add_argument("target", metavar="OUT.tif")
-    apply.add_argument("--value-range", metavar="LO,HI|auto", type=_value_range, help="default: that of the training")
+    apply.add_argument("files", nargs="+", metavar="FILE", help="IN.tif OUT.tif; with --out: images and folders")
+    apply.add_argument("--out", metavar="DIR", help="write the results of many images to this folder")
+    apply.add_argument("--workers", metavar="N", type=int, default=1, help="with --out: processes at a time")
+    apply.add_argument("--dask", metavar="ADDRESS", help="with --out: use this Dask cluster, such as tcp://host:8786")
+    apply.add_argument("--value-range", metavar="LO,HI|auto|model", type=_value_range,
+                       help="default: as in training, and checked; model: the same unchecked")  # fmt: skip
+    apply.add_argument("--scale-offset", metavar="SCALE,OFFSET", type=_numbers(float, "SCALE,OFFSET", "two numbers"),
+                       help="the model's values are those of the file times SCALE plus OFFSET")  # fmt: skip
+    apply.add_argument("--nodata", metavar="VALUE", type=float, help="a value that means no data")
+    apply.add_argument("--bands", metavar="N,…", type=_band_numbers,
+                       help="numbers in the file of the model's bands, in its order; default: by name")  # fmt: skip
     apply.add_argument("--window", metavar="COL,ROW,WIDTH,HEIGHT", help="only this part, pixels of IN.tif",
                        type=_numbers(int, "COL,ROW,WIDTH,HEIGHT", "whole numbers"))  # fmt: skip
     apply.add_argument("--tta", action="store_true", help="average over the eight flips and turns; eight times slower")
@@ -54,11 +68,17 @@ def _parser():
     apply.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
     apply.set_defaults(command=_apply)
 
-    compare = commands.add_parser("compare", help="print the scores of runs, or put runs side by side on a page")
+    export = commands.add_parser("export", help="write a model as ONNX, for QGIS (Deepness) and others")
+    export.add_argument("model", metavar="MODEL", help="a .keras file, or a name in data/weights")
+    export.add_argument("out", metavar="OUT.onnx")
+    export.add_argument("--tile", dest="tile_px", metavar="PX", type=int, default=256, help="side of a tile; 256")
+    export.add_argument("--resolution", dest="resolution_cm", metavar="CM", type=float, help="width of an input pixel")
+    export.set_defaults(command=_export)
+
+    compare = commands.add_parser("compare", help="print the scores of runs")
     compare.add_argument(
         "run_ids", nargs="*", metavar="RUN", help="a run, or a sweep for all of its runs; default: all"
     )
-    compare.add_argument("--html", metavar="OUT", help="write one page that puts the runs side by side")
     compare.set_defaults(command=_compare)
 
     publish = commands.add_parser("publish", help="keep a trained network in data/weights, to start from or apply")
@@ -75,15 +95,10 @@ def _parser():
 
 
 def _assignment(text):
-    from helpers.runs.parameters import read_yaml
-
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} should read NAME=VALUE")
-    try:
-        return name, read_yaml(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return name, value
 
 
 def _numbers(kind, names, meaning):
@@ -102,7 +117,11 @@ def _numbers(kind, names, meaning):
 
 
 def _value_range(text):
-    return text if text == "auto" else _numbers(float, "LO,HI", "two numbers, or auto")(text)
+    return text if text in ("auto", "model") else _numbers(float, "LO,HI", "two numbers, or auto")(text)
+
+
+def _band_numbers(text):
+    return _numbers(int, ",".join(["N"] * (text.count(",") + 1)), "whole numbers")(text)
 
 
 def _tolerance(text):
@@ -124,11 +143,15 @@ def _fetch(packs, from_folder):
 
 
 def _run(notebooks, values, **options):
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
     from helpers import runs
 
+    twice = [name for name, _ in values if [other for other, _ in values].count(name) > 1]
+    if twice:
+        raise ValueError(f"parameter {twice[0]} is given twice: leave one out")
     try:
         report = runs.execute(notebooks, values=dict(values), **options)
     except PapermillExecutionError as error:
@@ -139,25 +162,47 @@ def _run(notebooks, values, **options):
         print("error: the notebook's process ended by itself, most often for lack of memory: close other programs or "
               "choose smaller parameters; `--resume` goes on from there", file=sys.stderr)  # fmt: skip
         return 1
+    except (NoSuchKernel, RuntimeError) as error:
+        print(f"error: the notebook's kernel did not start ({error}): `python -m ipykernel install --user` "
+              "installs it anew", file=sys.stderr)  # fmt: skip
+        return 1
     _print_scores([report.parent.name])
     print(f"\nreport: {report}")
 
 
-def _apply(**options):
+def _apply(model, files, out, workers, dask, **options):
     from helpers.apply import apply
+    from helpers.apply.many import apply_many
 
+    if out is not None:
+        if options.pop("uncertainty"):
+            raise ValueError("--uncertainty names one file: leave it out, or apply the images one by one")
+        del options["resume"]  # many files always go on where they stopped
+        rows = apply_many(model, files, out, workers=workers, dask=dask, **options)
+        for row in rows:
+            print(f"{row['state']:16}  {row['source']}  {row['told']}".rstrip())
+        return int(any(row["state"] == "failed" for row in rows))
+    if len(files) != 2:
+        raise ValueError(f"{len(files)} files are named: give IN.tif OUT.tif, or images and --out DIR")
+    if dask or workers != 1:
+        raise ValueError("--workers and --dask are for many images: name them, and --out DIR")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
-        apply(**options)
+        apply(model, *files, **options)
 
 
-def _compare(run_ids, html):
-    from helpers import runs
+def _export(model, out, **options):
+    from helpers.apply.export import export
 
-    if html is None:
-        _print_scores(run_ids or None)
-    else:
-        print(f"side by side: {runs.write_comparison(run_ids or None, html)}")
+    told = export(model, out, **options)
+    if "resolution" not in told:
+        print("note: the model does not say how wide its pixels are: --resolution CM adds it", file=sys.stderr)
+    kind = f"{told['model_type']}, tiles of {told['tile_size']} pixels that overlap by {told['tiles_overlap']} %"
+    print(f"{out}: {kind}, bands {', '.join(told['bands'])}")
+
+
+def _compare(run_ids):
+    _print_scores(run_ids or None)
 
 
 def _publish(**options):

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import shutil
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 
@@ -48,6 +49,36 @@ def atomic(path):
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def claimed(path, what):
+    """Keep other processes from doing the same: by SQLite's lock, which a killed process frees.
+
+    Args:
+        path: of the lock file; it is removed at the end.
+        what: for the message, such as "sweep mine is running already, in process".
+
+    Raises:
+        ValueError: another process has claimed it (says which).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute(f"pragma user_version = {os.getpid()}")
+            lock.execute("begin immediate")
+            if not path.exists():  # its last holder has just removed it
+                raise sqlite3.OperationalError
+        except sqlite3.OperationalError:
+            (process,) = lock.execute("pragma user_version").fetchone()
+            told = f"{what} {process}: wait until it ends, or choose another name"
+            raise ValueError(told) from None
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows removes no open file; an empty one is left then
+                path.unlink(missing_ok=True)
+
+
 def to_disk(path):
     """Have the system write a file to the disk before this goes on."""
     with open(path, "rb+") as handle:
@@ -84,9 +115,24 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def end_with_parent():
+    """End this process when its parent dies, even of kill -9: it holds the other end of its input."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def read_record(path, needed=()):
+    """Read a JSON file that holds names and values; a ValueError says what it lacks."""
+    record = read_json(path)
+    if not isinstance(record, dict) or set(needed) - record.keys():
+        wanted = ", ".join(needed) or "names and values"
+        raise ValueError(f"{path} is no record of this project: it should hold {wanted}. Delete it and run again")
+    return record
+
+
 def read_json(path):
     """Read a JSON file; a ValueError names the file when it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error

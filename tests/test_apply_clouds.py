@@ -162,7 +162,8 @@ def test_bands_in_another_order_in_the_file(tmp_path, scene, cloud_model):
     shuffled = replace(scene, pixels=pixels, bands=("nir", "blue", "red", "green"))
     model = cloud_model("blur")
     expected = answered(model, scene, tmp_path, only_clouded=True)
-    assert np.array_equal(answered(model, shuffled, tmp_path, only_clouded=True), expected)
+    made = answered(model, shuffled, tmp_path, only_clouded=True)
+    assert np.array_equal(made, expected[..., [2, 0, 1]])
 
 
 def test_the_mean_of_all_turns_decides(tmp_path, scene, cloud_model):
@@ -221,7 +222,7 @@ def test_black_beside_an_alpha_channel_does_not_become_a_hole(tmp_path, make_sce
 # --- interrupted
 
 
-@pytest.mark.parametrize("context, after", [("blur", 5), ("normalised", 3), ("normalised", 7)])
+@pytest.mark.parametrize("context, after", [("blur", 20), ("normalised", 12), ("normalised", 28)])
 def test_interrupted_and_gone_on_with(tmp_path, scene, cloud_model, monkeypatch, capsys, context, after):
     model, target = cloud_model(context), tmp_path / "out.tif"
     options = {"window_px": 16, "only_clouded": True}
@@ -230,7 +231,7 @@ def test_interrupted_and_gone_on_with(tmp_path, scene, cloud_model, monkeypatch,
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, after)
         apply(model, tmp_path / "in.tif", target, progress=False, **options)
-    assert 0 < json.loads((tmp_path / ".out.tif.work" / "journal.json").read_text())["finished"] <= 4 * after
+    assert 0 < json.loads((tmp_path / ".out.tif.work" / "journal.json").read_text())["finished"] <= after
     for other in (False, 0.05):
         with pytest.raises(ValueError, match="differs in: only clouded. Give the same again"):
             apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options | {"only_clouded": other})
@@ -281,7 +282,6 @@ def test_a_network_that_enlarges(tmp_path, make_scene, save, monkeypatch):  # no
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"bands_out": ["blue", "green", "red"]}, "the model makes the bands blue, green, red from red, green, blue"),
     ({"bands_out": ["height"] * 3}, "the model makes the bands height, height, height from"),
     ({"value_range_out": [(0, 1)] * 3}, r"values of another range than it takes \(value_range_out"),
     ({"dtype_out": "uint8"}, "the file has values of uint16, and the output uint8. Leave"),

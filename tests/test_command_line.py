@@ -1,5 +1,6 @@
 """`python -m helpers`: messages and exit codes for people and scripts, and that nothing heavy loads before it must."""
 
+import builtins
 import json
 import os
 import shutil
@@ -67,8 +68,7 @@ def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
     ([], "required: COMMAND"),
     (["sharpen"], "invalid choice: 'sharpen'"),
     (["run", "-p", "steps"], "'steps' should read NAME=VALUE"),
-    (["run", "-p", "bands=[1, 2"], "'[1, 2' is not valid YAML"),
-    (["apply", "model.keras", "in.tif"], "required: OUT.tif"),
+    (["apply", "model.keras"], "required: FILE"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "'5' should read LO,HI"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "should read LO,HI"),
 ])  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_command_that_cannot_be_read(arguments, message, capsys):
     (["compare", "run7"], "there is no run run7; the newest are none"),
     (["fetch", "landsat9"], "landsat9"),
     (["apply", "sharpest", "in.tif", "in.tif"], "in.tif is the input"),
-    (["apply", "sharpest", "absent.tif", "out.tif"], "absent.tif cannot be read as an image"),
+    (["apply", "sharpest", "absent.tif", "out.tif"], "absent.tif is no readable image"),
     (["apply", "sharpest", "in.tif", "out.tif"], "there is no model sharpest"),
 ])  # fmt: skip
 def test_bad_input(project, write_notebook, make_scene, monkeypatch, capsys, arguments, message):
@@ -198,11 +198,37 @@ def test_apply_in_a_process_of_its_own(project, make_scene):
     }  # fmt: skip
     path = runs.Run("mine", "02_srcnn", "smoke", {}, project).save_model(model, **about)
     scene = make_scene(20, 30)
-    scene.pixels[:] = 1234
+    scene.pixels[:] = 30_000
     scenes.write(scene, project / "in.tif")
     command = [sys.executable, "-m", "helpers", "apply", path.name, "in.tif", "out.tif"]
     done = subprocess.run(command, cwd=project, env=environment(project), text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "oneDNN" not in done.stderr and "cuda" not in done.stderr.lower()
     answer = scenes.read(project / "out.tif")
-    assert answer.bounds == scene.bounds and answer.pixels.shape == (40, 60, 3) and np.all(answer.pixels == 1234)
+    assert answer.bounds == scene.bounds and answer.pixels.shape == (40, 60, 3) and np.all(answer.pixels == 30_000)
+
+
+@pytest.mark.parametrize("error, status, told", [
+    ("NoSuchKernel", 1, "the notebook's kernel did not start"),
+    ("RuntimeError", 1, "the notebook's kernel did not start"),
+    ("DeadKernelError", 1, "most often for lack of memory"),
+    ("ZeroDivisionError", 2, "error: ZeroDivisionError: python3. This is a fault of the program"),
+])  # fmt: skip
+def test_no_traceback_reaches_the_user(project, monkeypatch, capsys, error, status, told):
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+
+    kinds = {"NoSuchKernel": NoSuchKernel, "DeadKernelError": DeadKernelError}
+    kind = kinds.get(error) or getattr(builtins, error)
+
+    def fails(*_, **__):
+        raise kind("python3")
+
+    monkeypatch.setattr(runs, "execute", fails)
+    assert main(["run", "02"]) == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_parameter_that_is_given_twice(project, capsys):
+    assert main(["run", "02", "-p", "steps=5", "-p", "steps=7"]) == 2
+    assert "parameter steps is given twice: leave one out" in capsys.readouterr().err

@@ -78,10 +78,6 @@ def page(run_id="mine"):
     return Page(runs.write_report(run_id).read_text(encoding="utf-8"))
 
 
-def beside(out, *run_ids):
-    return Page(runs.write_comparison(list(run_ids), out).read_text(encoding="utf-8"))
-
-
 def draw(folder, name, pixels):
     Image.fromarray(np.asarray(pixels, "uint8")).save(folder / "figures" / f"{name}.png")
 
@@ -255,75 +251,29 @@ def test_a_notebook_without_scores_has_a_section(make, write_notebook):
     )
 
 
-# --- side by side
+# --- several runs
 
 
-def test_two_runs_side_by_side(make, tmp_path):
-    better = {"psnr_db": 25.53, "gain_psnr_db": 1.29, "gain_psnr_db_low": 1.1, "gain_psnr_db_high": 1.5}
-    a, b = make("a", steps=6), make("b", BASELINE, HEADLINE | better)
-    c = make("c", BASELINE | {"psnr_db": 20}, HEADLINE | {"gain_psnr_db_low": 0.1})
-    for folder, name in ((a, "04_side_by_side"), (b, "05_side_by_side"), (c, "05_other"), (c, "06_failures")):
-        draw(folder, name, np.zeros((4, 4, 3)))
-    read = beside(tmp_path / "page.html", "a", "b", "c")
-    assert read.row("PSNR (dB)")["cells"] == ["PSNR (dB)", "25.03", "25.53 | +0.500", "25.03 | same"]
-    assert read.row("gain PSNR (dB)")["cells"][1:] == [
-        "+0.790 [+0.700, +0.880] | over bicubic",
-        "+1.290 [+1.100, +1.500] | over bicubic | +0.500, intervals lie apart",
-        "+0.790 [+0.100, +0.880] | over bicubic | same, intervals overlap; the baseline differs, too",
-    ]  # fmt: skip
-    assert read.row("baseline's score")["cells"][1:] == ["24.24", "24.24", "20"]
-    assert read.row("baseline's score")["class"] == "differs" and read.row("profile")["class"] is None
-    assert read.row("steps")["class"] == "differs"
-    assert [row["folded"] for row in read.rows if row["cells"][0] in ("note", "rate")] == []  # these runs left them out
-    assert [image["alt"] for image in read.all("img")] == ["a", "b", "c"]  # one name, whatever its number
-    assert "c: no such figure" in read.text and "a: no such figure" in read.text
-    assert len(read.all("circle")) == 3
-
-
-def test_eight_runs_and_a_sweep(make, write_notebook, project, tmp_path):
-    for number in range(8):
+def test_a_sweep_stands_for_its_runs(make, project):
+    for number in range(3):
         make(f"rates-{number}", rate=float(number))
-    write_notebook("03_other", parameters=PARAMETERS)
-    make("rates-0", notebook="03_other")
-    cells = {f"rates-{number}": {"rate": number} for number in range(9)}
+    cells = {f"rates-{number}": {"rate": number} for number in range(4)}  # the last one is not finished
     (project / "runs" / "rates.sweep.json").write_text(json.dumps({"notebook": "02_srcnn", "cells": cells}))
-    read = beside(tmp_path / "new" / "page.html", "rates")
-    assert read.row("rate")["cells"] == ["rate", *(f"{number}.0" for number in range(8))]
-    assert "Not finished: rates-8." in read.text and "Finished in one run only: 03 other (rates-0)." in " ".join(
-        read.text.split()
-    )
-    assert len(read.all("div", "scroll")) == len(read.all("table"))
-    assert set(runs.ledger(["rates"]).run) == set(cells) - {"rates-8"}
-    assert beside(tmp_path / "new" / "page.html", "rates-3", "rates-1").row("rate")["cells"][1:] == ["3.0", "1.0"]
+    assert set(runs.ledger(["rates"]).run) == {"rates-0", "rates-1", "rates-2"}
 
 
-@pytest.mark.parametrize("names, out, message", [
-    (["a", "b"], "folder", "folder is a folder; name the page to write, such as .*comparison.html"),
-    (["a", "b"], "mine.txt", "mine.txt exists, and is no page of `compare`: choose another name"),
-    (["a", "b"], "runs/a/report.html", "report.html exists, and is no page of `compare`"),
-    (["a", "z"], "page.html", "there is no run z; the newest are begun, a, b, other"),
-    (["a", "begun"], "page.html", "run begun has no finished notebook: leave it out"),
-    (["a"], "page.html", "finished in two of the runs; there is 02_srcnn in a"),
-    (["a", "a"], "page.html", "finished in two of the runs; there is 02_srcnn in a"),
-    (["a", "other"], "page.html", "there is 02_srcnn in a, 03_other in other"),
-])  # fmt: skip
-def test_what_cannot_be_put_side_by_side(make, write_notebook, project, capsys, names, out, message):
-    make("a"), make("b")
+def test_an_unknown_run_is_refused_with_the_newest(make, write_notebook, project, capsys):
+    for name in ("a", "b"):
+        make(name)
     (project / "runs" / "begun" / "02_srcnn").mkdir(parents=True)
-    write_notebook("03_other", parameters=PARAMETERS)
-    make("other", notebook="03_other")
-    runs.write_report("a")
-    for number, name in enumerate(("begun", "a", "b", "other")):
+    (project / "runs" / "begun" / "02_srcnn" / "started.txt").write_text("20250131-093000\n")
+    for number, name in enumerate(("a", "b"), start=1):
         for started in (project / "runs" / name).glob("*/started.txt"):
             started.write_text(f"20250131-09300{number}\n")
         changed = 1_000_000_000 - number  # counts only where nothing was noted
         os.utime(project / "runs" / name, (changed, changed))
-    (project / "folder").mkdir()
-    (project / "mine.txt").write_text("mine")
-    files = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-    assert main(["compare", *names, "--html", str(project / out)]) == 2
-    assert re.search(message, capsys.readouterr().err)
-    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == files
+    assert main(["compare", "a", "z"]) == 2
+    assert "there is no run z; the newest are begun, a, b" in capsys.readouterr().err
 
 
 # --- the terminal
@@ -358,10 +308,3 @@ def test_the_gain_goes_before_what_describes_the_row(make, capsys):
         "  landsat_conditional_gan  test   25.03    +0.790 [+0.700, +0.880] over landsat_cloudy_and_shadowed",
         "  no room for role, ssim",
     ]
-
-
-def test_side_by_side_from_the_command_line(make, tmp_path, capsys):
-    make("a"), make("b")
-    assert main(["compare", "--html", str(tmp_path / "page.html")]) == 0
-    assert str(tmp_path / "page.html") in capsys.readouterr().out
-    assert "Runs side by side" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from papermill import PapermillExecutionError
 
-from helpers import runs
+from helpers import paths, runs, scenes
 from helpers.runs.parameters import read_yaml
 
 PARAMETERS = """# a comment of its own
@@ -142,7 +142,7 @@ def test_a_run_in_a_browser_is_named_by_the_time(two_notebooks):
 
 
 def test_a_finished_run_is_never_overwritten(run):
-    runs.start("02_srcnn", {})  # not finished: goes on
+    runs.start("02_srcnn", {"scale": 3, "note": "here"})  # not finished: goes on
     record(run, BASELINE, HEADLINE)
     before = (run.folder / "metrics.json").read_bytes()
     with pytest.raises(ValueError, match="mine/02_srcnn already holds a finished run: choose another"):
@@ -262,7 +262,6 @@ def test_notebooks_are_chosen_by_the_beginning_of_their_names(two_notebooks, wri
 
 def test_resuming_goes_on_with_the_latest_run(project, nothing_runs):
     first = runs.execute(run_id="first")
-    (project / "runs").mkdir()
     (project / "runs" / "latest").write_text("first\n")
     assert runs.execute(resume=True) == first == "first"
     assert runs.execute(run_id="second", resume=True) == "second"
@@ -297,3 +296,95 @@ def test_a_failed_run_is_continued(project, two_notebooks, write_notebook, capfd
     assert entry["profile"] == "smoke" and entry["seconds"]["training"] == 1
     assert entry["parameters"] | {"scale": 3, "steps": 6, "learning_rate": 0.01} == entry["parameters"]
     assert dict(os.environ) == before  # a run leaves no trace in the process that started it
+
+
+# --- the identity of a run
+
+
+def test_resuming_without_arguments_repeats_those_of_the_run(project, nothing_runs):
+    runs.execute(["02"], profile="smoke", values={"steps": 9}, run_id="mine")
+    (project / "runs" / "latest").write_text("mine\n")
+    expected = dict(nothing_runs)
+    nothing_runs.clear()
+    assert runs.execute(resume=True) == "mine"
+    assert nothing_runs == expected == {"02_srcnn": {"steps": 9, "learning_rate": 0.01}}
+
+
+@pytest.mark.parametrize("now, told", [
+    ({"values": {"scale": 2, "seed": 5}}, "seed was 0, now 5"),
+    ({"values": {}}, "scale was 2, now 4"),
+    ({"values": {"scale": 2}, "profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
+    ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .'02_srcnn'., now .'00_start'."),
+])  # fmt: skip
+def test_a_run_that_was_begun_otherwise_is_not_gone_on_with(nothing_runs, monkeypatch, now, told):
+    runs.execute(["02"], values={"scale": 2}, run_id="mine")
+    monkeypatch.setenv("SATELLITE_NOTEBOOKS_RUN_ID", "mine")
+    defaults = {name: each.default for name, each in runs.declared(runs.notebooks(["02"])[0]).items()}
+    runs.start("02_srcnn", defaults | {"scale": 2})
+    nothing_runs.clear()
+    now = {"names": ["02"], "profile": "workshop"} | now
+    with pytest.raises(ValueError, match=f"run mine was begun otherwise: .*{told}"):
+        runs.execute(now.pop("names"), **now, run_id="mine", resume=True)
+    assert not nothing_runs
+
+
+def test_other_files_are_another_run(project, write_notebook, monkeypatch, make_scene):
+    """The pixels behind a VRT change, the VRT itself does not."""
+    write_notebook("03_more", parameters="source: str = ''  # where from")
+    monkeypatch.setenv("SATELLITE_NOTEBOOKS_RUN_ID", "mine")
+    scenes.write(make_scene(bands=["a"], dtype="float32"), project / "data.tif")
+    (project / "in.vrt").write_text(
+        '<VRTDataset rasterXSize="50" rasterYSize="40"><VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
+        '<SourceFilename relativeToVRT="1">data.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    given = {"source": str(project / "in.vrt")}
+    runs.start("03_more", given)
+    runs.start("03_more", given)
+    os.utime(project / "data.tif", (1, 1))
+    with pytest.raises(ValueError, match="files of source was"):
+        runs.start("03_more", given)
+
+
+def test_two_runs_in_one_second_have_folders_of_their_own(two_notebooks):
+    names = [runs.start("02_srcnn", {}).id for _ in range(3)]
+    assert len(set(names)) == 3
+
+
+def test_a_run_that_is_going_on_is_not_joined(project, nothing_runs):
+    runs.execute(["02"], run_id="mine")
+    told, lock = f"run mine is going on already, in process {os.getpid()}", project / "runs" / "mine" / ".lock"
+    with paths.claimed(lock, "run mine is going on already, in process"), pytest.raises(ValueError, match=told):
+        runs.execute(run_id="mine", resume=True)
+
+
+@pytest.mark.parametrize("text", ["2020-05-01", "no", "123", "/data/area #2", "null", "a: b", "[x", "1e3", ""])
+def test_text_stays_as_it_stands(nothing_runs, text):
+    runs.execute(["02"], values={"note": text}, run_id="mine")
+    assert nothing_runs["02_srcnn"]["note"] == text
+
+
+@pytest.mark.parametrize("name, text, value", [
+    ("steps", "10", 10), ("limit", "null", None), ("bands", "[1, 2]", [1, 2]), ("study", "yes", True),
+    ("shift", "1e-3", 0.001), ("steps", "010", None), ("steps", "1:30", None), ("steps", "2020-05-01", None),
+    ("bands", "[010]", None), ("learning_rate", "1,5", None),
+])  # fmt: skip
+def test_values_on_the_command_line_are_read_by_type(nothing_runs, name, text, value):
+    if value is None and name != "limit":
+        with pytest.raises(ValueError, match=f"parameter {name} is .*; expected"):
+            runs.execute(["02"], values={name: text})
+    else:
+        runs.execute(["02"], values={name: text})
+        assert nothing_runs["02_srcnn"][name] == value
+
+
+def test_a_relative_source_is_seen_from_where_the_user_stands(project, nothing_runs, write_notebook, monkeypatch):
+    write_notebook("03_more", parameters="source: str = ''  # where from")
+    for name in ("tiles", "blue_marble"):
+        (project / "elsewhere" / name).mkdir(parents=True)
+    monkeypatch.setattr("helpers.acquire.packs.catalogue", lambda: {"blue_marble": None})
+    monkeypatch.chdir(project / "elsewhere")
+    runs.execute(["03"], values={"source": "tiles"})
+    assert nothing_runs["03_more"]["source"] == str(project / "elsewhere" / "tiles")
+    runs.execute(["03"], values={"source": "blue_marble"})
+    assert nothing_runs["03_more"]["source"] == "blue_marble"

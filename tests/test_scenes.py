@@ -287,7 +287,7 @@ def test_selecting_bands(make_scene):
     scene = make_scene()
     chosen = scene.select(["blue", "red"])
     assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
-    with pytest.raises(ValueError, match="has no band nir, swir; it has red, green, blue"):
+    with pytest.raises(ValueError, match="no band is called nir, no band is called swir; .* 1 red, 2 green, 3 blue"):
         scene.select(["red", "nir", "swir"])
     with pytest.raises(ValueError, match=r"pixels have shape \(40, 50, 3\).*bands red, green"):
         Scene(scene.pixels, ("red", "green"))
@@ -652,8 +652,8 @@ def test_hidden_files_are_left_alone(tmp_path, make_scene):
 
 def test_images_with_different_bands(tmp_path, make_scene):
     for number, bands in enumerate([("red", "green"), ("red", "nir"), ("red", "green")]):
-        scenes.write(make_scene(bands=bands), tmp_path / f"{number}.tif")
-    with pytest.raises(ValueError, match=r"different bands: \[\('red', 'green'\), \('red', 'nir'\)\]"):
+        scenes.write(make_scene(bands=bands, seed=number), tmp_path / f"{number}.tif")
+    with pytest.raises(ValueError, match="several kinds of images: 2 of 2 bands red green.*; 1 of 2 bands red nir"):
         scenes.read_ground(tmp_path, **SMALL)
 
 

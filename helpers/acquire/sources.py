@@ -28,7 +28,9 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
         return scenes.split_ground(packs.open_scenes(source, bands), **split)
     path = locate(source)
     if path.is_file():
+        scenes.refuse_classes(path)
         image = scenes.read_on_disk(path, on_disk) if on_disk else scenes.read(path)
+        scenes.look_at_values(path, [image])
         ground = scenes.split_ground([image], **split)
     else:
         ground = scenes.read_ground(path, **split)

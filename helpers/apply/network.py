@@ -34,9 +34,12 @@ def read_network(path):
 
     try:
         return keras.models.load_model(path, compile=False)
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise ValueError(f"{path} cannot be loaded ({reason})") from error
+    except Exception as error:  # Keras, h5py and zipfile each raise their own
+        if path.read_bytes()[:7] == b"version":
+            told = "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"
+        else:
+            told = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} cannot be loaded ({told})") from error
 
 
 def load_model(model):
@@ -53,14 +56,14 @@ def load_model(model):
         ValueError: there is no such model, no description beside it, or one that does not say enough.
     """
     path = model_path(model)
-    about = paths.read_json(path.with_suffix(".json"))
+    about = paths.read_record(path.with_suffix(".json"))
     may_be_null = {"receptive_field_px"}  # it says that the context is global
     unsaid = [name for name in DESCRIPTION if about.get(name) is None and name not in may_be_null & about.keys()]
     if unsaid:
         told = ", ".join(unsaid)
         raise ValueError(f"{path.with_suffix('.json')} does not say {told}, which windows cannot do without")
     network = read_network(path)
-    bands, bands_out = len(about["bands"]), len(about["bands_out"])
+    bands, bands_out = len(about["bands"]), len(about.get("classes") or about["bands_out"])
     expected = [(None, None, None, bands), (None, None, None, bands_out)]
     if [network.input_shape, network.output_shape] != expected:
         raise ValueError(
@@ -75,8 +78,10 @@ class Predictor:
 
     Args:
         network, about: of `load_model`.
-        ranges: (low, high) of each band that the network sees as 0 to 1.
+        ranges: (low, high) of each band of the file that the network sees as 0 to 1.
         ranges_out: the same of each band of the output.
+        take: for each band of the network, its place in the file.
+        give: for each band of the output, its place among the network's.
         augment: average the answers to all eight flips and turns.
         spread: give the standard deviation of these eight, too; an answer has twice the `bands` then.
 
@@ -86,7 +91,7 @@ class Predictor:
         enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
     """
 
-    def __init__(self, network, about, ranges, ranges_out, *, augment=False, spread=False):
+    def __init__(self, network, about, ranges, ranges_out, *, take=None, give=None, augment=False, spread=False):
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
@@ -104,10 +109,14 @@ class Predictor:
         @tf.function(autograph=False)  # one graph for the one size; 1.5 to 2 times the rate of `predict` measured
         def answer(pixels):
             values = (pixels - low) / (high - low)
+            if take is not None:
+                values = tf.gather(values, take, axis=-1)
             values = network(upsample(values, scale) if enlarge_first else values, training=False)
+            if give is not None:
+                values = tf.gather(values, give, axis=-1)
             return tf.cast(values, "float32") * (high_out - low_out) + low_out
 
-        self._answer = answer
+        self.answer = answer
 
     def __call__(self, pixels, crop_px):
         """Answer to float32 (batch, height, width, bands) in the file's unit, without NaN.
@@ -120,13 +129,13 @@ class Predictor:
 
         pixels, inside = tf.constant(pixels), slice(crop_px, -crop_px or None)
         if not (self.augment or self.spread):
-            return self._answer(pixels)[:, inside, inside].numpy()
-        plain = mean = self._answer(pixels)[:, inside, inside]
+            return self.answer(pixels)[:, inside, inside].numpy()
+        plain = mean = self.answer(pixels)[:, inside, inside]
         squares = tf.zeros_like(mean)
         for count in range(2, 9):  # Welford's running mean and sum of squares: eight answers need not be kept
             turns, flipped = (count - 1) % 4, count > 4
             turned = tf.image.rot90(tf.reverse(pixels, [2]) if flipped else pixels, turns)
-            answer = tf.image.rot90(self._answer(turned)[:, inside, inside], -turns % 4)
+            answer = tf.image.rot90(self.answer(turned)[:, inside, inside], -turns % 4)
             difference = (tf.reverse(answer, [2]) if flipped else answer) - mean
             mean += difference / count
             squares += difference * difference * ((count - 1) / count)

@@ -5,7 +5,6 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 
@@ -77,39 +76,28 @@ class Grid:
         sides = zip(begins, self.finished_by(cell), strict=True)
         return tuple(slice((start - begin) * scale, (stop - begin) * scale) for begin, (start, stop) in sides)
 
-    def read(self, image, bands, cell, how=None):
-        """The pixels of a window, (side, side, bands), mirrored beyond the edge of the image.
+    def read(self, how, image, bands, cell, *nodata):
+        """Read the pixels of a window, (side, side, bands), mirrored beyond the edge of the image.
 
         Args:
+            how: `read_values` or `read_raw`.
             image: open rasterio dataset.
             bands: 1-based indices.
             cell: (row, column).
-            how: `read_numbers`; default: `read`.
+            nodata: for `read_values`.
         """
-        asked = [(index * self.cell - self.reach, index * self.cell - self.reach + self.side) for index in cell]
-        sides = list(zip(asked, (self.height, self.width), strict=True))
-        there = [(max(0, start), min(length, stop)) for (start, stop), length in sides]
-        beyond = [(max(0, -start), max(0, stop - length)) for (start, stop), length in sides]
-        pixels = (how or read)(image, bands, window=Window.from_slices(*there))
+        begins = [index * self.cell - self.reach for index in cell]
+        there, beyond = [], []
+        for begin, length in zip(begins, (self.height, self.width), strict=True):
+            end = begin + self.side
+            there.append((max(0, begin), min(length, end)))
+            beyond.append((max(0, -begin), max(0, end - length)))
+        pixels = how(image, bands, *nodata, window=Window.from_slices(*there))
         return np.moveaxis(np.pad(pixels, [(0, 0), *beyond], mode="symmetric"), 0, -1)
 
 
 def _rounded_up(size, multiple):
     return -(-size // multiple) * multiple
-
-
-def read(image, bands, **options):
-    """float32 (bands, height, width) of an open image, NaN without data; a ValueError where the file ends too early."""
-    return read_numbers(image, bands, out_dtype="float32", masked=True, **options).filled(np.nan)
-
-
-def read_numbers(image, bands, **options):
-    """The same as the file has it: its data type, whatever stands where there is no data."""
-    try:
-        return image.read(bands, **options)
-    except RasterioError as error:
-        reason = error.__cause__ or error
-        raise ValueError(f"{image.name} cannot be read to its end ({reason}): is it whole?") from error
 
 
 class Blend:

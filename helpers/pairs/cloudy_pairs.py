@@ -131,7 +131,7 @@ def has_pairs(folder):
     """Whether a folder holds cloudy and clear images, by its manifest or by the names of its folders."""
     table = Path(folder) / "manifest.csv"
     if table.exists():
-        return set(ROLES) <= set(pandas.read_csv(table, dtype=str).get("role", ()))
+        return set(ROLES) <= set(folders.read_table(table).get("role", ()))
     return set(ROLES) <= {role for by_role in joined(Path(folder), ROLES).values() for role in by_role}
 
 

@@ -1,8 +1,6 @@
 """What a folder of pairs holds: the rows of its manifest, or the images in a folder for each role."""
 
-import pandas
-
-from helpers.scenes.folders import IMAGE_SUFFIXES, LEFT_OUT
+from helpers.scenes.folders import IMAGE_SUFFIXES, LEFT_OUT, read_table
 
 
 def joined(folder, roles):
@@ -21,7 +19,7 @@ def joined(folder, roles):
     """
     table = folder / "manifest.csv"
     if table.exists():
-        frame = pandas.read_csv(table, dtype=str, keep_default_na=False)
+        frame = read_table(table)
         if missing := {"path", "role", "pair"} - set(frame.columns):
             raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(frame.columns)}")
         if not set(roles) & set(frame.role):

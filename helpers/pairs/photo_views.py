@@ -142,7 +142,7 @@ def _satellite_rows(folder):
     """The manifest's row of each photo's patch, by the photo's path."""
     if not (folder / manifest.NAME).exists():
         return {}
-    rows = pandas.read_csv(folder / manifest.NAME, dtype=str, keep_default_na=False).to_dict("records")
+    rows = folders.read_table(folder / manifest.NAME).to_dict("records")
     patches = {row["pair"]: row for row in rows if row["role"] == "satellite" and row["pair"]}
     return {row["path"]: patches[row["pair"]] for row in rows if row["role"] == "photo" and row["pair"] in patches}
 

@@ -2,7 +2,7 @@
 
 from helpers.runs.execute import execute, notebooks
 from helpers.runs.parameters import check, declared
-from helpers.runs.report import score_table, write_comparison, write_report
+from helpers.runs.report import score_table, write_report
 from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student
 from helpers.runs.sweep import sweep, sweep_table
@@ -10,5 +10,5 @@ from helpers.runs.weights import publish, start_from
 
 __all__ = [
     "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "score_table", "start", "start_from",
-    "student", "sweep", "sweep_table", "write_comparison", "write_report",
+    "student", "sweep", "sweep_table", "write_report",
 ]  # fmt: skip

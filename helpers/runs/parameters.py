@@ -23,6 +23,12 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, as everywhere else; PyYAML asks for 1.0e-3."""
 
 
+# In YAML 1.1, 010 is 8, 1:30 is 90 and 2020-05-01 is a date: here they are texts, and so refused
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":timestamp"))]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
@@ -45,8 +51,12 @@ class Parameter:
     default: object
     help: str
 
+    def parse(self, text):
+        """Read a value as people write it: text stays text, all else is read as YAML."""
+        return text if "str" in self.type.split(" | ") else read_yaml(text)
+
     def check(self, value):
-        """The value in the parameter's type; a ValueError says what was expected."""
+        """Return the value in the parameter's type; a ValueError says what was expected."""
         kinds = [kind.strip() for kind in self.type.split("|")]
         if not any(_is_a(value, kind) for kind in kinds):
             raise ValueError(f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}")

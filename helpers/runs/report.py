@@ -1,4 +1,4 @@
-"""Pages of one file each, that need nothing else: the report of a run, and runs side by side."""
+"""The report of a run: one HTML page that needs no other file."""
 
 import base64
 import io
@@ -8,14 +8,13 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
-from helpers.runs.run import finished
+from helpers.runs.run import RECORD
 
 GAIN = re.compile(r"gain_(?!over)(.+?)(_low|_high)?$")
 PART = re.compile(r"(iou|pearson)_.+|.+_(psnr_db|boundary_f1)")  # of one class, one band, some of the pixels
 KEY_FIGURES = re.compile("side_by_side|gallery|predicted|failures")
 WORDS = {word: word.upper() for word in ("psnr", "ssim", "kid", "mae", "mse", "rmse", "ergas")}
 WORDS |= {"iou": "IoU", "db": "(dB)", "deg": "(°)", "px": "(px)"}
-OURS = "satellite-notebooks compare"
 
 
 def write_report(run_id):
@@ -37,43 +36,6 @@ def write_report(run_id):
     begun = sorted(path for path in folder.iterdir() if path.is_dir())
     unfinished = [path.name for path in begun if not (path / "metrics.json").exists()]
     return _write(folder / "report.html", run_id=run_id, sections=sections, unfinished=unfinished)
-
-
-def write_comparison(run_ids, out):
-    """Write the page that puts the headline models of runs side by side: scores, parameters, key figures.
-
-    Args:
-        run_ids: names of runs or sweeps, in the order of the columns; None for all runs. Differences are to the first.
-        out: the page to write; an older one of this kind is replaced.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        ValueError: `out` is a folder or someone else's file, a run is unknown or has no finished notebook, or there
-            are fewer than two.
-    """
-    out = Path(out)
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder; name the page to write, such as {out / 'comparison.html'}")
-    if out.exists() and OURS.encode() not in out.read_bytes()[:1000]:
-        raise ValueError(f"{out} exists, and is no page of `compare`: choose another name")
-    found = finished(run_ids)
-    for run in run_ids or ():
-        if found.get(run) == []:
-            raise ValueError(f"run {run} has no finished notebook: leave it out, or go on with it by --resume")
-    notebooks = {}
-    for run, files in found.items():
-        for path in files:
-            notebooks.setdefault(path.parent.name, {})[run] = path
-    shared = {name: held for name, held in sorted(notebooks.items()) if len(held) > 1}
-    alone = {name: run for name, held in sorted(notebooks.items()) for run in held if name not in shared}
-    if not shared:
-        told = ", ".join(f"{name} in {run}" for name, run in alone.items()) or "none"
-        raise ValueError(f"side by side takes a notebook that is finished in two of the runs; there is {told}")
-    compared = [_beside({run: _section(path, others=False) for run, path in held.items()}) for held in shared.values()]
-    unfinished = [run for run in found if not found[run]]
-    return _write(out, compared=compared, alone=alone, unfinished=unfinished, mark=OURS)
 
 
 def score_table(scores):
@@ -122,9 +84,9 @@ def _number(value, sign):
     return f"{value:+.3f}" if sign else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _section(path, others=True):
-    """What the page tells of one finished notebook; `others` than the key figures, too."""
-    entry = paths.read_json(path)
+def _section(path):
+    """Collect what the page tells of one finished notebook."""
+    entry = paths.read_record(path, RECORD)
     scores = entry["scores"]
     (main, headline), (columns, rows) = _main(scores), score_table(scores)
     baselines = {key for row in scores if row.get("role") == "baseline" for key in _plain(row)}
@@ -141,7 +103,7 @@ def _section(path, others=True):
         "rest": [key for key in columns[3:] if key not in first and not GAIN.match(key)],
         "value": _cell(headline, main or ""), "gain": _cell(headline, f"gain_{main}"),
         "baseline_value": next((_cell(r, main) for r in scores if r["method"] == headline.get("gain_over")), ""),
-        "plots": plots, "parameters": _parameters(entry), "figures": _figures(path.parent / "figures", others),
+        "plots": plots, "parameters": _parameters(entry), "figures": _figures(path.parent / "figures"),
         "credits": paths.read_json(path.parent / "credits.json"),
     }  # fmt: skip
 
@@ -170,13 +132,13 @@ def _parameters(entry):
     return told
 
 
-def _figures(folder, others):
+def _figures(folder):
     """(name, its `src`, is key figure): as JPEG where that halves it (the whole series: 32 to 15 MB)."""
     from PIL import Image
 
     found, figures = sorted(folder.glob("*.png")), []
     key = [path for path in found if KEY_FIGURES.search(path.stem)] or found[:2]
-    for path in found if others else key:
+    for path in found:
         png, jpeg = path.read_bytes(), io.BytesIO()
         with Image.open(path) as picture:
             picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
@@ -184,50 +146,6 @@ def _figures(folder, others):
         name = path.stem.lstrip("0123456789_").replace("_", " ")
         figures.append((name, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", path in key))
     return figures
-
-
-def _beside(sections):
-    """One notebook in several runs; a row is a label, (text, note) for each run, and whether it is to be marked."""
-    here = list(sections.values())
-    first, main = here[0], here[0]["main"]
-
-    def row(label, tell, note=lambda section: "", mark=True):
-        cells = [(tell(section), "" if section is first else note(section)) for section in here]
-        return label, cells, mark and len({text for text, _ in cells}) > 1
-
-    def score(key):
-        return row(key, lambda s: _cell(s["headline"], key), lambda s: _difference(s, first, key), mark=False)
-
-    rows = []
-    if main:
-        keys = score_table([section["headline"] for section in here])[0][3:]
-        rows = [row("headline model", lambda s: s["headline"].get("method", ""))]
-        rows += [score(key) for key in keys if key == f"gain_{main}" or not GAIN.match(key)]
-        rows += [row("baseline's score", lambda s: s["baseline_value"])]
-    rows += [row("profile", lambda s: s["profile"]), row("device", lambda s: s["device"].get("kind", "")),
-             row("seconds", lambda s: str(s["seconds"]["total"]), mark=False)]  # fmt: skip
-    names = dict.fromkeys(name for section in here for name in section["parameters"])
-    parameters = [row(name, lambda s, name=name: s["parameters"].get(name, "–")[0]) for name in names]
-    sources = {run: {name: source for name, source, _ in section["figures"]} for run, section in sections.items()}
-    shown = dict.fromkeys(name for each in sources.values() for name in each)
-    return {
-        "notebook": first["notebook"], "main": main, "runs": list(sections), "rows": rows, "parameters": parameters,
-        "plot": _forest([(run, section["headline"]) for run, section in sections.items()], f"gain_{main}"),
-        "figures": [(name, [(run, each.get(name)) for run, each in sources.items()]) for name in shown],
-    }  # fmt: skip
-
-
-def _difference(section, other, key):
-    """How a headline's score differs from another run's; of gains, whether their intervals overlap."""
-    row, than, low, high = section["headline"], other["headline"], f"{key}_low", f"{key}_high"
-    if key not in row or key not in than:
-        return ""
-    told = _number(row[key] - than[key], "+") if row[key] != than[key] else "same"
-    if low in row and low in than:
-        apart = row[low] > than[high] or than[low] > row[high]
-        told += f", intervals {'lie apart' if apart else 'overlap'}"
-    same = row.get("gain_over") == than.get("gain_over") and section["baseline_value"] == other["baseline_value"]
-    return told if same or not GAIN.match(key) else f"{told}; the baseline differs, too"
 
 
 def _write(path, **values):

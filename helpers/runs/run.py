@@ -1,6 +1,8 @@
 """A run: one folder for everything that a notebook produced, and the ledger of scores over all of them."""
 
 import hashlib
+import itertools
+import json
 import math
 import os
 import re
@@ -13,14 +15,66 @@ import numpy as np
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
+from helpers.scenes.files import files_behind
 
 SCORED_NOTEBOOKS = ("02_", "03_", "04_", "05_", "06_")
+INPUTS = ("source", "imagery", "start_from", "own_photos")  # parameters that may name files
+RECORD = ("notebook", "profile", "seed", "device", "seconds", "scores")  # of `metrics.json`
 TIME = "%Y%m%d-%H%M%S"  # such texts sort
 
 
-def now():
-    """The time to the second, as runs are named by it."""
-    return f"{datetime.now():{TIME}}"
+def check_run_id(run_id):
+    """Return the id, where it can be the name of a folder; a ValueError says what it may hold."""
+    if not re.fullmatch(r"[\w-][\w.-]*", run_id):
+        raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
+    if run_id == "latest":
+        told = f"run id {run_id!r} is the name of the file that holds the newest one"
+        raise ValueError(f"{told}: choose another")
+    return run_id
+
+
+def claim(run_id=None):
+    """Make the folder of a new run, which no other process has; returns its id, by default the time."""
+    if run_id is not None:
+        (paths.RUNS / check_run_id(run_id)).mkdir(parents=True)
+        return run_id
+    time_now = f"{datetime.now():{TIME}}"
+    for number in itertools.count(1):
+        run_id = time_now if number == 1 else f"{time_now}-{number}"
+        try:
+            (paths.RUNS / run_id).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return run_id
+
+
+def identity(notebook, profile, parameters):
+    """Describe a job: notebook, profile, parameters, and the state of the files that they name."""
+    files = {}
+    for name in INPUTS:
+        value = parameters.get(name)
+        places = [Path(place, value).expanduser() for place in ("", paths.DATA, paths.ROOT)] if value else []
+        path = next((place for place in places if place.exists()), None)
+        if path:
+            state = json.dumps(files_behind(path))
+            files[f"files of {name}"] = hashlib.sha256(state.encode()).hexdigest()
+    job = {"notebook": notebook, "profile": profile} | parameters | files
+    return json.loads(json.dumps(job))
+
+
+def refuse_changes(run_id, before, now):
+    """Raise a ValueError where a run was begun with another job (says what differs)."""
+    absent = "none"
+    told = [
+        f"{name} was {before.get(name, absent)!r}, now {now.get(name, absent)!r}"
+        for name in before | now
+        if before.get(name, absent) != now.get(name, absent)
+    ]
+    if told:
+        raise ValueError(
+            f"run {run_id} was begun otherwise: {'; '.join(told)}. `run --run-id {run_id} --resume` alone goes "
+            "on as it was begun; or choose another run id"
+        )
 
 
 def start(notebook, values):
@@ -34,17 +88,22 @@ def start(notebook, values):
         Run.
 
     Raises:
-        ValueError: a parameter of wrong type or range, or a run of that id that is already finished.
+        ValueError: a parameter of wrong type or range, a run of that id that is already finished, or one
+            that was begun otherwise (says what differs).
     """
     declared = parameter_cells.declared(notebook)
     chosen = parameter_cells.check({name: values[name] for name in declared if name in values}, declared)
-    run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or now()
+    run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or claim()
     profile = os.environ.get("SATELLITE_NOTEBOOKS_PROFILE", "workshop")
     folder = paths.RUNS / run_id / notebook
     if (folder / "metrics.json").exists():
         raise ValueError(f"{folder} already holds a finished run: choose another run id, or delete that folder")
+    job = identity(notebook, profile, chosen)
+    if (folder / "job.json").exists():
+        refuse_changes(run_id, paths.read_json(folder / "job.json"), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    paths.write_text(folder / "started.txt", now())
+    paths.write_json(folder / "job.json", job)
+    paths.write_text(folder / "started.txt", f"{datetime.now():{TIME}}")
     if "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ:  # `--resume` goes on with a run that somebody began
         paths.write_text(paths.RUNS / "latest", run_id + "\n")
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
@@ -173,7 +232,7 @@ def ledger(run_ids=None):
 
     rows = []
     for run_id, files in finished(run_ids).items():
-        for entry in map(paths.read_json, files):
+        for entry in (paths.read_record(file, RECORD) for file in files):
             about = {
                 "run": run_id, "notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["seed"],
                 "device": entry["device"].get("kind"), "training_seconds": entry["seconds"]["training"],

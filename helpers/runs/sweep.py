@@ -6,19 +6,18 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
-from helpers.runs.execute import check_run_id, execute, notebooks, plan
-from helpers.runs.run import ledger
+from helpers.runs.execute import execute, notebooks, plan
+from helpers.runs.run import check_run_id, ledger
 
 ALONE = "import sys; from helpers.runs.sweep import _alone; _alone(sys.argv[1])"
 LOST = "the process ended by itself, most often for lack of memory: fewer workers or smaller parameters need less"
@@ -56,7 +55,8 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     _refuse_changes(name, entry)
     common = {"names": [notebook], "profile": profile}
     environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA", "RUNS")}
-    with _claimed(name), ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
+    claim = paths.claimed(paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running already, in process")
+    with claim, ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
         paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
         waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
@@ -75,21 +75,6 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
             for future in futures:
                 future.cancel()
     return sweep_table(name)
-
-
-@contextmanager
-def _claimed(name):
-    """Keeps others from running this sweep: by SQLite's lock, which every system frees when a process is killed."""
-    paths.RUNS.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(paths.RUNS / f".{name}.sweep.lock", timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute(f"pragma user_version = {os.getpid()}")
-            lock.execute("begin immediate")
-        except sqlite3.OperationalError:
-            (process,) = lock.execute("pragma user_version").fetchone()
-            running = f"sweep {name} is running already, in process {process}"
-            raise ValueError(f"{running}: wait until it ends, or choose another name") from None
-        yield
 
 
 def sweep_table(name):
@@ -210,7 +195,7 @@ def _alone(task):
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=paths.end_with_parent, daemon=True).start()
     task = json.loads(task)
     try:
         execute(**task, resume=True)
@@ -220,12 +205,3 @@ def _alone(task):
         told = {PapermillExecutionError: str(error), DeadKernelError: LOST}.get(type(error)) or traceback.format_exc()
         paths.write_text(paths.RUNS / task["run_id"] / "error.txt", told)
         sys.exit(1)
-
-
-def _end_with_parent():
-    """Whoever started this process holds the other end of its input: it is closed when that one dies, even of kill -9.
-
-    The notebook's kernel looks after its own parent, and follows within a second.
-    """
-    os.read(0, 1)
-    os._exit(1)

@@ -14,8 +14,8 @@ from helpers import paths
 from helpers.acquire import packs
 from helpers.apply.network import model_path, read_network
 from helpers.runs import parameters
-from helpers.runs.execute import check_run_id, notebooks, plan
-from helpers.runs.run import Run
+from helpers.runs.execute import notebooks, plan
+from helpers.runs.run import Run, check_run_id
 
 MOST_BYTES = 2_000_000  # they are kept with the code
 SIZE = ("scale", "filters", "blocks", "depth", "shrink", "published", "transposed", "latent_size", "image_size")

@@ -1,9 +1,10 @@
 """Reading and writing images with everything that makes them measurements: place, bands, no-data, data type."""
 
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -16,54 +17,65 @@ from rasterio.windows import Window
 from helpers.paths import atomic, require_space
 from helpers.scenes.scene import Scene
 
-MAX_READ_BYTES = 4e9  # a Scene is held in memory; whole products go through `apply`, window by window
+MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
 def read(files, *, bands=None, nodata=None, credit="", name=None):
     """Read one image from one file, or from several files of one grid whose bands are stacked.
 
     Args:
-        files: path, or list of paths, in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, JPEG, …).
-        bands: names for the bands; default: the file's own, else red/green/blue where the file says so, else band1, …
+        files: path, or list of paths, in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, …).
+        bands: names for the bands; default: the file's own, else red/green/blue, else band1, …
         nodata: value that means "no data", where the file does not say it itself.
         credit: whom to credit; default: what `write` noted in the file.
         name: short name; default: the first file's.
 
     Returns:
-        Scene, float32, NaN where the file's mask, alpha channel or `nodata` says that there is no data.
+        Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a value is
+        infinite, and at the lowest number of the data type where no other is declared. A picture with a
+        palette is expanded to its colours.
 
     Raises:
-        ValueError: not an image, too large for memory, grids that differ, or a wrong number of band names.
+        ValueError: not an image, complex numbers, too large for memory, grids that differ, or a wrong
+            number of band names.
     """
-    paths, parts = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])], []
-    for path in paths:
-        with _opened(path) as dataset:
-            size = dataset.width * dataset.height * dataset.count * 4 * len(paths)
-            if size > MAX_READ_BYTES:
-                raise ValueError(
-                    f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: {size / 1e9:.1f} GB in "
-                    "memory. Cut it first; `read_on_disk` and `python -m helpers apply` work on images of any size"
-                )
-            parts.append(_scene(path, dataset, _values(dataset)))
+    paths = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])]
+    parts = [_read_one(path, nodata, MAX_READ_BYTES / len(paths)) for path in paths]
     first = parts[0]
     grids = [(part.height, part.width, part.transform, part.crs) for part in parts]
     if any(grid != grids[0] for grid in grids):
-        raise ValueError(f"{', '.join(path.name for path in paths)} lie on different grids: resample them to one first")
-    found = [f"{part.name}_{band}" if len(paths) > 1 else band for part in parts for band in part.bands]
+        told = ", ".join(path.name for path in paths)
+        raise ValueError(f"{told} lie on different grids: resample them to one first")
+    found = first.bands
+    if len(parts) > 1:
+        found = [f"{part.name}_{band}" for part in parts for band in part.bands]
     if bands is not None and len(bands) != len(found):
         raise ValueError(f"{paths[0].name}: {len(bands)} band names given for {len(found)} bands")
-    pixels = np.concatenate([part.pixels for part in parts], axis=-1) if len(parts) > 1 else first.pixels
-    if nodata is not None:
-        pixels[pixels == nodata] = np.nan
+    pixels = first.pixels
+    if len(parts) > 1:
+        pixels = np.concatenate([part.pixels for part in parts], axis=-1)
+    credits = [credit, *(part.credit for part in parts)]
     return replace(
         first, pixels=pixels, bands=tuple(bands or found), name=name or first.name,
-        credit=next(filter(None, [credit, *(part.credit for part in parts)]), ""),
-        nodata=first.nodata if nodata is None else nodata,
+        credit=next(filter(None, credits), ""), nodata=first.nodata if nodata is None else nodata,
     )  # fmt: skip
 
 
+def _read_one(path, nodata, max_bytes):
+    with opened(path) as dataset:
+        size = dataset.width * dataset.height * dataset.count * 4
+        if size > max_bytes:
+            raise ValueError(
+                f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: "
+                f"{size / 1e9:.1f} GB in memory. Cut it first; `read_on_disk` and "
+                "`python -m helpers apply` work on images of any size"
+            )
+        return _scene(path, dataset, _pixels(dataset, nodata))
+
+
 def read_on_disk(path, folder, *, rows=512):
-    """Open an image of any size: its pixels go, some rows at a time, into a file that is read where it is needed.
+    """Open an image of any size: its pixels are copied to a file, and read from it where needed.
 
     Args:
         path: of one image, as `read` takes it.
@@ -77,43 +89,121 @@ def read_on_disk(path, folder, *, rows=512):
         ValueError: no image. OSError: not enough room.
     """
     path, file = Path(path), Path(folder) / f"{Path(path).stem}.npy"
-    with _opened(path) as dataset:
+    with opened(path) as dataset:
         shape = (dataset.height, dataset.width, len(image_bands(dataset)[0]))
         require_space(folder, 4 * np.prod(shape, dtype=float))
         with atomic(file) as temporary:
             pixels = np.lib.format.open_memmap(temporary, "w+", "float32", shape)
             for row in range(0, shape[0], rows):
                 window = Window(0, row, shape[1], min(rows, shape[0] - row))
-                pixels[row : row + rows] = _values(dataset, window=window)
+                pixels[row : row + rows] = _pixels(dataset, window=window)
             pixels.flush()
             del pixels
         return _scene(path, dataset, np.load(file, mmap_mode="r"))
 
 
-def _values(dataset, **options):
-    """float32 (height, width, bands) of an open file, NaN where it has no data."""
-    pixels = dataset.read(image_bands(dataset)[0], out_dtype="float32", masked=True, **options)
-    return np.moveaxis(pixels.filled(np.nan), 0, -1)
+def read_values(dataset, indexes, nodata=None, **options):
+    """Read float32 (bands, height, width) of an open image, NaN where there is no data (see `read`)."""
+    pixels = read_raw(dataset, indexes, out_dtype="float32", masked=True, **options).filled(np.nan)
+    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
+    missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
+    if dataset.nodata is None and dtype.kind == "i":
+        missing |= pixels == np.float32(np.iinfo(dtype).min)
+    if nodata is not None:
+        missing |= pixels == np.float32(nodata)
+    pixels[missing] = np.nan
+    return pixels
+
+
+def _pixels(dataset, nodata=None, **options):
+    """Read (height, width, bands)."""
+    return np.moveaxis(read_values(dataset, image_bands(dataset)[0], nodata, **options), 0, -1)
 
 
 def _scene(path, dataset, pixels):
-    """Scene of the pixels of an open file."""
+    """Build the Scene of an open file."""
     transform = None if dataset.transform == Affine.identity() else dataset.transform
+    if dataset.gcps[0] or dataset.rpcs:
+        told = "is placed by ground control points or RPCs, which are not read: its place is unknown"
+        warnings.warn(f"{path} {told}. Warp it to a map grid first", stacklevel=4)
+    indexes, names = image_bands(dataset)
     return Scene(
-        pixels, tuple(image_bands(dataset)[1]), transform, dataset.crs, dataset.tags().get("credit", ""), path.stem,
-        dataset.dtypes[0], dataset.nodata,
+        pixels, tuple(names), transform, dataset.crs, dataset.tags().get("credit", ""), path.stem,
+        dataset.dtypes[indexes[0] - 1], dataset.nodata,
     )  # fmt: skip
 
 
 @contextmanager
-def _opened(path):
-    """The open rasterio dataset; a ValueError where it is no image, or ends too early."""
+def opened(path):
+    """Open an image as a rasterio dataset; one with a palette is expanded to its colours.
+
+    Raises:
+        ValueError: it is no image, or its numbers are complex.
+    """
+    with unplaced_is_fine(), ExitStack() as stack:
+        try:
+            dataset = stack.enter_context(rasterio.open(path))
+            if has_palette(dataset) and dataset.driver != "GTiff":
+                dataset = stack.enter_context(rasterio.open(_expanded(path, dataset)))
+        except RasterioError as error:
+            told = f"{path} is no readable image ({error.__cause__ or error})"
+            raise ValueError(f"{told}; expected GeoTIFF, JP2, PNG or JPEG") from error
+        if not dataset.count:
+            raise ValueError(f"{path} holds no bands of its own: give one of the images inside it")
+        if any("complex" in dtype for dtype in dataset.dtypes):
+            raise ValueError(f"{path} holds complex numbers: save their magnitude first")
+        yield dataset
+
+
+def read_raw(dataset, indexes, **options):
+    """Read pixels as the file has them; a ValueError says where it ends too early."""
+    types = {dataset.dtypes[index - 1] for index in indexes}
     try:
-        with unplaced_is_fine(), rasterio.open(path) as dataset:
-            yield dataset
+        if len(types) == 1:
+            return dataset.read(indexes, **options)
+        shape = options.pop("out_shape", None)  # rasterio reads bands of several types one by one
+        if shape:
+            options["out_shape"] = shape[1:]
+        return np.ma.stack([dataset.read(index, **options) for index in indexes])
     except RasterioError as error:
-        reason = error.__cause__ or error
-        raise ValueError(f"{path} is no readable image ({reason}); expected GeoTIFF, JP2, PNG or JPEG") from error
+        name = (dataset.files or [dataset.name])[0]
+        told = f"{name} is no readable image: it appears truncated ({error.__cause__ or error})"
+        raise ValueError(f"{told}; get the file again") from error
+
+
+def has_palette(dataset):
+    """Return whether the numbers of an open image are places in a table of colours."""
+    return dataset.colorinterp[:1] == (ColorInterp.palette,)
+
+
+def refuse_classes(path):
+    """Raise a ValueError for a map of classes, which is no imagery."""
+    with opened(path) as dataset:
+        is_map = has_palette(dataset)
+    if is_map:
+        raise ValueError(
+            f"{path} has a palette: its numbers are classes, not brightness. If it is a picture, expand "
+            "its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
+        )
+
+
+def _expanded(path, dataset):
+    """Write a virtual dataset (VRT) of the colours that a palette stands for."""
+    colours = dataset.colormap(1).values()
+    kinds = ["Red", "Green", "Blue", "Alpha"][: 3 + (min(colour[3] for colour in colours) < 255)]
+    place, source = dataset.transform.to_gdal(), escape(str(Path(path).absolute()))
+    placed = dataset.transform != Affine.identity()
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{number}"><ColorInterp>{kind}</ColorInterp>'
+        f"<ComplexSource><SourceFilename>{source}</SourceFilename><SourceBand>1</SourceBand>"
+        f"<ColorTableComponent>{number}</ColorTableComponent></ComplexSource></VRTRasterBand>"
+        for number, kind in enumerate(kinds, 1)
+    )
+    return (
+        f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">'
+        f"<SRS>{escape(dataset.crs.to_wkt()) if dataset.crs else ''}</SRS>"
+        f"{f'<GeoTransform>{str(place)[1:-1]}</GeoTransform>' if placed else ''}{bands}</VRTDataset>"
+    )
 
 
 def unplaced_is_fine():
@@ -122,12 +212,38 @@ def unplaced_is_fine():
 
 
 def image_bands(dataset):
-    """Numbers, from 1, and names of an open file's bands that are measurements; alpha only says where there is data."""
+    """Return numbers, from 1, and names of an open file's bands; alpha only says where there is data."""
     every = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True)
     kept = [(index, own, colour.name) for index, own, colour in every if own or colour != ColorInterp.alpha]
     has_colours = {colour for _, _, colour in kept} == {"red", "green", "blue"}
     names = [own or (colour if has_colours else f"band{index}") for index, own, colour in kept]
     return [index for index, _, _ in kept], names
+
+
+def files_behind(path):
+    """List the files that an image is read from, of a VRT those behind it, with size and time.
+
+    Returns:
+        list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
+    """
+    path, found = Path(path), set()
+    todo = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    while todo:
+        file = todo.pop()
+        if file in found or not file.is_file():
+            continue
+        found.add(file)
+        if file == path or file.suffix.lower() == ".vrt":
+            with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
+                todo += map(Path, dataset.files)
+    states = [(file.resolve(), file.stat()) for file in sorted(found)]
+    return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+
+
+def remove_sidecars(path):
+    """Remove what belonged to the file that stood at `path` before: statistics, overviews, mask."""
+    for suffix in SIDECARS:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def file_nodata(nodata, dtype, *, needed):
@@ -201,3 +317,4 @@ def write(scene, path):
         dataset.descriptions = scene.bands
         if scene.credit:
             dataset.update_tags(credit=scene.credit)
+    remove_sidecars(path)

@@ -1,5 +1,6 @@
 """Folders of images as a source of ground: with a manifest, or as they are; and the split that a manifest keeps."""
 
+import filecmp
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
-from helpers.scenes.files import read
+from helpers.scenes.files import read, refuse_classes
 from helpers.scenes.ground import SPLITS, held_out, outlines, refuse_overlap, split_ground
+from helpers.scenes.values import collar, misfit
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+ANOTHER_UNIT = 300  # dark water and snow differ by far less, reflectance and digital numbers by more
 EDGES = ["west", "south", "east", "north"]
 # in place of a split: too near to the ground of another, ground that another row shows, a partner that is missing
 LEFT_OUT = ("guard", "copy", "unpaired")
@@ -45,8 +48,8 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
         raise ValueError(f"{folder} is neither the name of a pack nor a folder")
     table = folder / "manifest.csv"
     scenes, splits = _read_manifest(table, role) if table.exists() else (_read_all(folder), [])
-    if len({scene.bands for scene in scenes}) > 1:
-        raise ValueError(f"the images of {folder} have different bands: {sorted({scene.bands for scene in scenes})}")
+    _refuse_mixture(folder, scenes)
+    look_at_values(folder, scenes)
     if any(splits):
         if set(splits) != set(SPLITS):
             there = ", ".join(repr(split) for split in sorted(set(splits)))
@@ -63,21 +66,127 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
 
 
 def _read_all(folder):
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = [path for path in files if not path.name.startswith(".") and not path.is_dir()]
     if not files:
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         wanted = ", ".join(sorted(IMAGE_SUFFIXES))
         raise ValueError(f"{folder} holds no image; expected {wanted}, or a manifest.csv. It holds: {there}")
-    return [read(path) for path in files]
+    _refuse_copies(folder, files)
+    return [_imagery(path) for path in files]
 
 
-def _read_manifest(table, role):
+def _imagery(path, credit=""):
+    """Read an image; a map of classes is refused."""
+    refuse_classes(path)
+    return read(path, credit=credit)
+
+
+def _refuse_copies(folder, files):
+    """Raise a ValueError where a folder holds one image twice: by name, or byte by byte."""
+    stems, contents = {}, {}
+    for path in files:
+        twin = stems.setdefault(path.stem.lower(), path)
+        if twin is path and path.exists():
+            size = path.stat().st_size
+            alike = [other for other in contents.get(size, ()) if filecmp.cmp(other, path, shallow=False)]
+            twin = alike[0] if alike else path
+            contents.setdefault(size, []).append(path)
+        if twin is not path:
+            raise ValueError(
+                f"{folder} holds one image twice, {twin.name} and {path.name}: they could train and test on "
+                "the same ground. Keep one of each"
+            )
+
+
+def _refuse_mixture(folder, scenes):
+    """Raise a ValueError that lists the kinds, where a folder is no single data set."""
+    kinds = []
+    for scene in scenes:
+        what, size = _kind(scene)
+        for other, other_size, names in kinds:
+            if other == what and abs(size - other_size) <= 0.01 * other_size:
+                names.append(scene.name)
+                break
+        else:
+            kinds.append((what, size, [scene.name]))
+    if len(kinds) > 1:
+        kinds.sort(key=lambda kind: -len(kind[2]))
+        told = [f"{len(names)} of {what} {size:.6g} ({', '.join(names[:3])})" for what, size, names in kinds]
+        raise ValueError(
+            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, or put "
+            "each kind in a folder of its own"
+        )
+
+
+def _kind(scene):
+    """Describe what the images of a data set share; returns that and the pixel size."""
+    place, size = "without a place, pixels", 1.0
+    if scene.transform is not None:
+        unit = " of degrees" if scene.crs and scene.crs.is_geographic else ""
+        place = f"placed{'' if scene.crs else ' without CRS'}, pixels{unit}"
+        size = float(np.hypot(scene.transform.a, scene.transform.d))
+    return f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}", size
+
+
+def look_at_values(folder, scenes):
+    """Look at the values of images before they train.
+
+    Args:
+        folder: where they come from, for the message.
+        scenes: list of Scene.
+
+    Raises:
+        ValueError: an image is on another scale than the rest. Collars without data are named in a warning.
+    """
+    samples = [_thinned(scene) for scene in scenes]
+    framed = {}
+    for scene, values in zip(scenes, samples, strict=True):
+        edges = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+        found = collar(edges, values) if scene.nodata is None and np.isfinite(values).all() else None
+        if found:
+            framed.setdefault(found[0], []).append(scene.name)
+    for value, names in framed.items():
+        warnings.warn(
+            f"{len(names)} images of {folder} are {value:g} in all bands along their edges, and declare no "
+            f"such value as no data ({', '.join(names[:3])}): it counts as image. Declare it if it is none: "
+            f"rio edit-info --nodata {value:g} FILE",
+            stacklevel=4,
+        )
+    flat = [values.reshape(-1, len(scene.bands)) for scene, values in zip(scenes, samples, strict=True)]
+    ranges = np.array([np.nanpercentile(each, (0.5, 99.5), axis=0).T for each in flat if np.isfinite(each).any()])
+    usual = np.median(ranges, axis=0) if len(ranges) > 1 else ()
+    for scene, values in zip(scenes, flat, strict=True):
+        if len(usual) and (usual[:, 1] > usual[:, 0]).all() and misfit(values, usual, ANOTHER_UNIT):
+            raise ValueError(
+                f"{scene.name} has values up to {np.nanmax(values):.4g}, most images of {folder} up to "
+                f"{usual.max():.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
+            )
+
+
+def _thinned(scene):
+    step = max(1, min(scene.height, scene.width) // 200)
+    return scene.pixels[::step, ::step]
+
+
+def read_table(path):
+    """Read a CSV file of texts as people save it: with BOM, blanks after commas, CRLF.
+
+    Raises:
+        ValueError: it is no table.
+    """
     import pandas
 
     try:
-        rows = pandas.read_csv(table, dtype=str, keep_default_na=False)
+        rows = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except ValueError as error:
-        raise ValueError(f"{table} is no table with commas ({error})") from error
+        raise ValueError(f"{path} is no table with commas ({error})") from error
+    rows.columns = rows.columns.str.strip()
+    return rows.apply(lambda column: column.str.strip())
+
+
+def _read_manifest(table, role):
+    rows = read_table(table)
     missing = {"path", "role"} - set(rows.columns)
     if missing:
         raise ValueError(f"{table} has no column {', '.join(sorted(missing))}; it has {', '.join(rows.columns)}")
@@ -86,7 +195,7 @@ def _read_manifest(table, role):
     if not rows:
         raise ValueError(f"{table} has no row of role {role!r}; it has {', '.join(map(repr, roles)) or 'no row'}")
     rows = [row for row in rows if row.get("split") not in LEFT_OUT]
-    scenes = [_placed(read(table.parent / row["path"], credit=row.get("credit", "")), row) for row in rows]
+    scenes = [_placed(_imagery(table.parent / row["path"], row.get("credit", "")), row) for row in rows]
     return scenes, [row.get("split", "") for row in rows]
 
 
@@ -125,7 +234,7 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     import pandas
 
     table = Path(folder) / "manifest.csv"
-    everything = pandas.read_csv(table, dtype=str, keep_default_na=False)
+    everything = read_table(table)
     roles = everything[everything.pair != ""].groupby("pair").role.agg(set)
     every = set().union(*roles) if len(roles) else set()
     partners = roles.index[[found == every for found in roles]]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rasterio.transform import Affine, array_bounds
 
+from helpers.scenes.bands import find_bands
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -87,11 +89,11 @@ class Scene:
         return replace(self, pixels=self.pixels[row : row + height, column : column + width], transform=transform)
 
     def select(self, bands):
-        """The same scene with only `bands`, in that order; a ValueError names what is missing."""
-        missing = [band for band in bands if band not in self.bands]
-        if missing:
-            raise ValueError(f"{self.name} has no band {', '.join(missing)}; it has {', '.join(self.bands)}")
-        index = [self.bands.index(band) for band in bands]
+        """Return the scene with only `bands`, in that order, found as `find_bands` does."""
+        try:
+            index = find_bands(self.bands, bands)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
         return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
 
     def patches(self, size, stride=None):

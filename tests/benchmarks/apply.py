@@ -69,7 +69,7 @@ def once(folder, kind, height, width):
     scenes.write(wide, folder / "in.tif")
     model = saved_model(folder, kind, scene)
     del wide
-    window_px = 128 if kind == "srcnn" else 256  # as `apply` chooses them
+    window_px = room.plan.OUTPUT_PX // SCALE  # as `apply` chooses it
     alone = Alone(model, window_px)
     alone()
     delivering, deliver = [], room.working.Working.deliver

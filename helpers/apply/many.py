@@ -1,0 +1,118 @@
+"""Apply a network to many files: each in a process of its own, here or on a Dask cluster."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+
+from helpers import paths
+from helpers.apply.whole import apply
+from helpers.scenes.folders import IMAGE_SUFFIXES
+
+ALONE = "import json, sys; from helpers.apply.many import _alone; _alone(json.loads(sys.argv[1]))"
+WAIT = "10s"  # for a scheduler
+FINISHED = 3  # status of a process that found its output there already
+LOST = "its process was ended, most often for lack of memory: give the same command again, with fewer workers"
+
+
+def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
+    """Apply a network to several images; one that fails does not stop the others.
+
+    Called again, it leaves finished outputs as they are and goes on with the others.
+
+    Args:
+        model: as `apply` takes it.
+        sources: images, and folders that stand for the images in them.
+        folder: where the outputs go: GeoTIFFs with the names of the images.
+        workers: processes at a time on this machine.
+        dask: address of a running Dask scheduler, whose workers see the same files, to use instead.
+        **options: of `apply`.
+
+    Returns:
+        list of dict with `source`, `target`, `state` ("done", "already finished" or "failed") and `told`, the
+        reason or the notes.
+
+    Raises:
+        ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
+    """
+    tasks = _tasks(model, sources, Path(folder), options)
+    environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA")}
+    rows = []
+    with ExitStack() as stack:
+        if dask is None:
+            pool = stack.enter_context(ThreadPoolExecutor(workers))
+        else:
+            pool = stack.enter_context(_cluster(dask)).get_executor(pure=False)
+        futures = {pool.submit(_apply_one, task, environment): task for task in tasks}
+        for future in as_completed(futures):
+            task = futures[future]
+            state, told = ("failed", str(future.exception())) if future.exception() else future.result()
+            rows.append({"source": task["source"], "target": task["target"], "state": state, "told": told})
+            print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
+    return sorted(rows, key=lambda row: row["source"])
+
+
+def _cluster(address):
+    try:
+        from distributed import Client
+
+        return Client(address, timeout=WAIT)
+    except (ImportError, OSError, ValueError) as error:
+        told = "pip install 'satellite-notebooks[dask]' brings the library, `dask scheduler` starts a cluster"
+        raise ValueError(f"there is no Dask scheduler at {address} ({error}): {told}") from error
+
+
+def _tasks(model, sources, folder, options):
+    """Return what each process is to do."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: give --out the name of a folder")
+    kinds = IMAGE_SUFFIXES | {".vrt"}
+    files = []
+    for source in map(Path, sources):
+        inside = sorted(source.iterdir()) if source.is_dir() else []
+        found = [path for path in inside if path.suffix.lower() in kinds and not path.name.startswith(".")]
+        if source.is_dir() and not found:
+            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(kinds))}")
+        files += found or [source]
+    targets = {}
+    for path in files:
+        other = targets.setdefault(folder / f"{path.stem}.tif", path)
+        if other is not path:
+            raise ValueError(f"{other} and {path} would both become {path.stem}.tif: apply them one by one")
+    # a worker of a cluster stands in another folder
+    model = str(Path(model).absolute()) if Path(model).is_file() else str(model)
+    return [
+        options | {"model": model, "source": str(path.absolute()), "target": str(target.absolute())}
+        for target, path in targets.items()
+    ]
+
+
+def _apply_one(task, environment):
+    """Run one `apply` in a process of its own; returns (state, what it said)."""
+    command = [sys.executable, "-c", ALONE, json.dumps(task)]
+    with subprocess.Popen(
+        command, env=os.environ | environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        said = process.stderr.read()
+        status = process.wait()
+    notes = [line for line in said.splitlines() if line.startswith(("note: ", "error: "))]
+    if status in (0, FINISHED):
+        return "already finished" if status else "done", " ".join(notes)
+    return "failed", notes[-1].removeprefix("error: ") if notes and status == 1 else f"{LOST} (status {status})"
+
+
+def _alone(task):
+    """Be the process of one file."""
+    threading.Thread(target=paths.end_with_parent, daemon=True).start()
+    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    try:
+        made = apply(**task, resume=True, progress=False)
+    except Exception as error:  # also those of libraries: each file stands for itself
+        sys.exit(f"error: {str(error) or type(error).__name__}".replace("\n", " "))
+    sys.exit(0 if made else FINISHED)

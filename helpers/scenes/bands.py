@@ -1,0 +1,68 @@
+"""Find bands by name, as files of different makers spell them."""
+
+import re
+
+SAME = {
+    "near infrared": "nir", "near-infrared": "nir", "nir1": "nir",
+    "swir1": "swir16", "swir2": "swir22", "r": "red", "g": "green", "b": "blue",
+}  # fmt: skip
+# Sentinel-2 and Landsat 8 agree on 1 to 4; the others are Sentinel-2's
+NUMBERED = {
+    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "rededge1", "6": "rededge2",
+    "7": "rededge3", "8": "nir", "8A": "nir08", "9": "nir09", "11": "swir16", "12": "swir22",
+}  # fmt: skip
+
+
+def find_bands(names, wanted):
+    """Return the position of each wanted band, compared without case and with the usual aliases.
+
+    Args:
+        names: of the bands of an image. Numbers such as B2, B02, SR_B2 or B02_10m count as Sentinel-2's
+            bands, and as Landsat 8's where both mean the same.
+        wanted: names, as a model or a person gives them.
+
+    Returns:
+        list of positions, from 0.
+
+    Raises:
+        ValueError: a band is missing, or there are several of that name.
+    """
+    plain = [name.strip().lower() for name in names]
+    asked = [band.strip().lower() for band in wanted]
+    numbered = _numbered(plain)
+    alike = [_alike(band, plain, numbered) for band in asked]
+    wrong = [
+        f"{len(at)} bands mean {band}" if at else f"no band is called {band}"
+        for band, at in zip(wanted, alike, strict=True)
+        if len(at) != 1
+    ]
+    if wrong:
+        there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+        raise ValueError(f"{', '.join(wrong)}; the image has {len(names)}: {there}")
+    return [at[0] for at in alike]
+
+
+def _alike(band, plain, numbered):
+    """Return the positions of the bands of that very name, else of those that mean the same."""
+    exact = [at for at, name in enumerate(plain) if name == band]
+    (meant,) = _aliases([band], numbered)
+    return exact or [at for at, name in enumerate(_aliases(plain, numbered)) if name == meant]
+
+
+def _numbered(plain):
+    """Return the numbers that can be told: not all where the names are those of another sensor."""
+    numbers = {match[1].upper() for match in map(_number, plain) if match}
+    if {"5", "7"} <= numbers and not numbers & {"6", "8", "8A"}:  # Landsat 4 to 7: 1 is blue
+        return {}
+    if {"5", "6", "7"} <= numbers and not numbers & {"8A", "12"}:  # Landsat 8: 5 is near infrared
+        return {number: NUMBERED[number] for number in "1234"}
+    return NUMBERED
+
+
+def _number(name):
+    return re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", name)
+
+
+def _aliases(plain, numbered):
+    """Return each name in one spelling."""
+    return [numbered.get(_number(name)[1].upper(), name) if _number(name) else SAME.get(name, name) for name in plain]

@@ -1,0 +1,162 @@
+"""Many files: in processes here and on a cluster; one that fails or is killed does not stop the others."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from helpers import models, paths, scenes
+from helpers.__main__ import main
+from helpers.apply import apply
+from helpers.apply.many import apply_many
+from tests.test_apply_windows import save  # noqa: F401 - fixture
+
+
+@pytest.fixture
+def model(save):  # noqa: F811
+    return save(models.espcn(3, scale=2, filters=(4, 4), depth=1), scale=2)
+
+
+@pytest.fixture
+def folder(tmp_path, make_scene):
+    """A folder with two images and a bad file between them."""
+    for number in (1, 3):
+        scene = make_scene(12, 16, dtype="float32", seed=number)
+        scenes.write(scene, tmp_path / "images" / f"{number}.tif")
+    (tmp_path / "images" / "2.tif").write_text("see attachment")
+    return tmp_path / "images"
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path, model, folder, capsys):
+    command = ["apply", str(model), str(folder), "--out", str(tmp_path / "out"), "--workers", "2"]
+    assert main(command) == 1
+    told = capsys.readouterr().out
+    assert [told.count(word) for word in ("done ", "failed ")] == [2, 1] and "2.tif is no readable image" in told
+    for number in (1, 3):
+        apply(model, folder / f"{number}.tif", tmp_path / "expected.tif", progress=False)
+        expected = scenes.read(tmp_path / "expected.tif").pixels
+        assert np.array_equal(scenes.read(tmp_path / "out" / f"{number}.tif").pixels, expected)
+    (folder / "2.tif").unlink()
+    before = (tmp_path / "out" / "1.tif").stat()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("already finished  ") == 2
+    assert (tmp_path / "out" / "1.tif").stat() == before
+    os.utime(folder / "1.tif", (1, 1))  # another input: computed again
+    rows = apply_many(model, [folder / "1.tif", folder / "3.tif"], tmp_path / "out")
+    assert [row["state"] for row in rows] == ["done", "already finished"]
+
+
+def killer(folder, name, victim):
+    """Kill, once, the process that works on an image as it begins to write (or its parent); returns what was killed."""
+    psutil, killed = pytest.importorskip("psutil"), []
+
+    def watch():
+        while not killed:
+            for process in psutil.process_iter(["cmdline"]) if (folder / f".{name}.work").exists() else ():
+                line = " ".join(process.info["cmdline"] or ())
+                if "apply.many" in line and f"{folder.parent / 'images' / name}" in line:
+                    found = process.parent() if victim == "worker" else process
+                    found.send_signal(signal.SIGKILL)
+                    killed.append(found.pid)
+                    return
+            time.sleep(0.005)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return killed
+
+
+def test_a_process_that_is_killed(tmp_path, model, folder):
+    killed = killer(tmp_path / "out", "1.tif", "process")
+    rows = apply_many(model, [folder], tmp_path / "out", workers=2, window_px=1)
+    assert killed and [row["state"] for row in rows] == ["failed", "failed", "done"]
+    assert "its process was ended" in rows[0]["told"] and "no readable image" in rows[1]["told"]
+    (folder / "2.tif").unlink()
+    rows = apply_many(model, [folder], tmp_path / "out", window_px=1)
+    assert [row["state"] for row in rows] == ["done", "already finished"], rows
+
+
+def test_a_cluster_of_which_a_worker_is_killed(tmp_path, model, folder):
+    """Dask gives its image to another worker."""
+    distributed = pytest.importorskip("distributed")
+    killed = killer(tmp_path / "out", "1.tif", "worker")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:  # fmt: skip
+        rows = apply_many(model, [folder], tmp_path / "out", dask=cluster.scheduler_address, window_px=1)
+    assert killed and [row["state"] for row in rows] == ["done", "failed", "done"], rows
+    assert "no readable image" in rows[1]["told"]
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["a.tif"], "1 files are named: give IN.tif OUT.tif, or images and --out DIR"),
+    (["a.tif", "b.tif", "c.tif"], "3 files are named"),
+    (["a.tif", "b.tif", "--workers", "2"], "--workers and --dask are for many images"),
+    (["empty", "--out", "out"], "empty holds no image"),
+    (["x/a.tif", "y/a.jp2", "--out", "out"], "would both become a.tif"),
+    (["a.tif", "--out", "file"], "file is a file: give --out the name of a folder"),
+    (["a.tif", "--out", "out", "--uncertainty", "u.tif"], "--uncertainty names one file"),
+    (["a.tif", "--out", "out", "--dask", "tcp://127.0.0.1:9"], "there is no Dask scheduler at tcp://127.0.0.1:9"),
+])  # fmt: skip
+def test_what_cannot_be_asked_for(tmp_path, model, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    if "--dask" in arguments:
+        monkeypatch.setattr("helpers.apply.many.WAIT", "1s")
+    assert main(["apply", str(model), *arguments]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+# --- ONNX
+
+
+def engines():
+    return ["reference", "onnxruntime"]
+
+
+@pytest.mark.parametrize("engine", engines())
+@pytest.mark.parametrize("name", ["espcn_landsat8_x4", "srcnn_landsat8_x4", "cloud_remover_sentinel2"])
+def test_an_exported_network_gives_what_apply_gives(tmp_path, name, engine):
+    """As Deepness calls it: pixels / 255, channels first; the answers are digital numbers."""
+    onnx = pytest.importorskip("onnx")
+    reference = pytest.importorskip("onnx.reference")
+    if engine == "reference" and name.startswith("srcnn"):
+        pytest.skip("the reference engine resizes in pure Python: minutes")
+    about = paths.read_json(paths.ROOT / "data" / "weights" / f"{name}.json")
+    scale, margin = about["scale"], about["receptive_field_px"] // 2 + 4
+    side = (2 * margin + 47) // 16 * 16
+    low, high = np.array(about["value_range"]).T
+    generator = np.random.default_rng(6)
+    values = np.rint(generator.uniform(low, high, (side, side, len(low)))).astype("float32")
+    scene = scenes.Scene(values, tuple(about["bands"]), dtype="uint16")
+    scenes.write(scene, tmp_path / "in.tif")
+    with pytest.warns(UserWarning, match="no coordinate reference"):
+        apply(name, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
+    expected = scenes.read(tmp_path / "out.tif").pixels
+    assert main(["export", name, str(tmp_path / "m.onnx"), "--tile", str(side), "--resolution", "1000"]) == 0
+    pixels = np.moveaxis(values, -1, 0)[None] / np.float32(255)
+    model = onnx.load(tmp_path / "m.onnx")
+    if engine == "reference":
+        (made,) = reference.ReferenceEvaluator(model).run(None, {"input": pixels})
+    else:
+        session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "m.onnx")
+        (made,) = session.run(None, {"input": pixels})
+    assert made.shape == (1, len(about["bands_out"]), side * scale, side * scale)
+    inside = np.s_[margin * scale : -margin * scale]  # at its border a tile sees zeros
+    difference = np.abs(np.moveaxis(made[0], 0, -1) - expected)[inside, inside]
+    assert difference.size and difference.max() <= 1
+    told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert told["model_type"] == ("Superresolution" if scale > 1 else "Regressor") and told["resolution"] == 1000
+    assert told["class_names"] == {str(at): band for at, band in enumerate(about["bands_out"])}
+    assert told["tiles_size"] == side and 0 < told["tiles_overlap"] <= 90
+
+
+def test_what_cannot_be_exported(tmp_path, capsys):
+    pytest.importorskip("onnx")
+    assert main(["export", "cloud_remover_sentinel2", str(tmp_path / "m.onnx"), "--tile", "100"]) == 2
+    assert "takes multiples of 16: give another --tile" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()

@@ -1,0 +1,173 @@
+"""A folder is one data set only if it is one; tables and palettes as people save them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from helpers import scenes
+from helpers.__main__ import main
+from helpers.acquire import sources
+from helpers.scenes.bands import find_bands
+from helpers.scenes.folders import read_table
+
+SMALL = {"block_px": 16, "guard_px": 4}
+
+
+@pytest.fixture
+def tiles(tmp_path, make_scene):
+    """Twelve tiles side by side."""
+    for number in range(12):
+        west = 500_000 + 30 * 50 * number
+        scenes.write(make_scene(seed=number, west=west), tmp_path / f"t{number:02}.tif")
+    return tmp_path
+
+
+def refused(folder, told):
+    with pytest.raises(ValueError, match=told):
+        scenes.read_ground(folder, **SMALL)
+
+
+@pytest.mark.parametrize("change, told", [
+    ({"dtype": "uint8"}, r"12 of 3 bands red green blue, uint16, placed, pixels 30 \(t00, t01, t02\); "
+     r"1 of 3 bands red green blue, uint8, .*\(other\)\. Keep those of one kind"),
+    ({"pixel": 60}, "pixels 30 .*; 1 of .*pixels 60"),
+    ({"crs": None}, "1 of .*placed without CRS"),
+    ({"transform": None, "crs": None}, "1 of .*without a place"),
+    ({"bands": ("red", "green", "nir")}, "1 of 3 bands red green nir"),
+])  # fmt: skip
+def test_a_mixture_is_refused_with_its_kinds(tiles, make_scene, change, told):
+    scenes.write(make_scene(west=900_000, seed=99, **change), tiles / "other.tif")
+    refused(tiles, told)
+
+
+def test_one_kind_is_read(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99, pixel=30.0001)  # as files of one sensor differ
+    scenes.write(replace(scene, crs=rasterio.crs.CRS.from_epsg(32622)), tiles / "other_zone.tif")
+    for name in (".DS_Store", "._t00.tif", "t00.tif.aux.xml", "t00.tfw", "Thumbs.db"):
+        (tiles / name).write_bytes(b"junk")
+    (tiles / "folder.tif").mkdir()
+    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) >= 3
+
+
+def test_an_image_that_is_there_twice(tiles):
+    whole = (tiles / "t00.tif").read_bytes()
+    (tiles / "t00 - Copy.tif").write_bytes(whole)
+    refused(tiles, "holds one image twice, t00 - Copy.tif and t00.tif")
+    (tiles / "t00 - Copy.tif").unlink()
+    Image.fromarray(np.zeros((40, 50, 3), "uint8")).save(tiles / "t00.jpg")
+    refused(tiles, "holds one image twice, t00.jpg and t00.tif")
+
+
+def test_a_link_to_nowhere(tiles):
+    (tiles / "t97.tif").symlink_to(tiles / "gone.tif")
+    refused(tiles, "t97.tif is no readable image")
+
+
+def test_an_image_on_another_scale(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99)
+    scenes.write(replace(scene, pixels=np.clip(scene.pixels / 10_000, 1, 6)), tiles / "reflectance.tif")
+    refused(tiles, "reflectance has values up to 6, most images of .* up to .*Rescale it")
+
+
+def test_collars_of_a_folder_are_named(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99)
+    scene.pixels[:, :20] = 0
+    scenes.write(scene, tiles / "other.tif")
+    with pytest.warns(UserWarning, match=r"1 images of .* are 0 in all bands along their edges.*\(other\)"):
+        scenes.read_ground(tiles, **SMALL)
+
+
+# --- palettes
+
+
+def test_a_picture_with_a_palette_is_read_as_colours(tmp_path):
+    colours = np.random.default_rng(1).integers(0, 255, (4, 6, 3), "uint8").repeat(10, axis=0).repeat(10, axis=1)
+    picture = Image.fromarray(colours).quantize(64)
+    picture.save(tmp_path / "a & b.png")
+    scene = scenes.read(tmp_path / "a & b.png")
+    assert scene.bands == ("red", "green", "blue")
+    assert np.array_equal(scene.pixels, np.asarray(picture.convert("RGB"))) and scene.transform is None
+
+
+def test_a_palette_with_transparency(tmp_path):
+    picture = Image.fromarray(np.arange(12, dtype="uint8").reshape(3, 4) % 3, "P")
+    picture.putpalette([0, 0, 0, 200, 10, 20, 30, 40, 50])
+    picture.save(tmp_path / "a.png", transparency=0)
+    scene = scenes.read(tmp_path / "a.png")
+    assert np.array_equal(scene.valid, np.arange(12).reshape(3, 4) % 3 > 0)
+    assert np.array_equal(scene.pixels[0, 1:3], [[200, 10, 20], [30, 40, 50]])
+
+
+def test_a_map_of_classes_is_no_imagery(tiles, tmp_path):
+    with rasterio.open(
+        tiles / "map.tif", "w", driver="GTiff", height=40, width=50, count=1, dtype="uint8", photometric="palette"
+    ) as file:
+        file.write(np.ones((1, 40, 50), "uint8"))
+        file.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+    refused(tiles, "map.tif has a palette: its numbers are classes, not brightness.*gdal_translate -expand rgb")
+    assert np.all(scenes.read(tiles / "map.tif").pixels == 1)  # as classes it can be read
+
+
+def test_a_single_map_is_no_source(tiles):
+    test_a_map_of_classes_is_no_imagery(tiles, tiles)
+    with pytest.raises(ValueError, match="has a palette"):
+        sources.open_ground(str(tiles / "map.tif"), block_px=16)
+
+
+# --- tables
+
+
+TABLE = "path,role,pair,split\na.tif,image,1,train\nb c.tif,image,2,test\n"
+
+
+@pytest.mark.parametrize("text", [
+    TABLE.encode(), TABLE.encode("utf-8-sig"), TABLE.replace("\n", "\r\n").encode(),
+    TABLE.replace(",", ", ").encode(), TABLE.replace(",", " , ").replace("\n", " \r\n").encode("utf-8-sig"),
+])  # fmt: skip
+def test_tables_as_people_save_them(tmp_path, text):
+    (tmp_path / "manifest.csv").write_bytes(text)
+    rows = read_table(tmp_path / "manifest.csv")
+    assert rows.to_dict("records") == [
+        {"path": "a.tif", "role": "image", "pair": "1", "split": "train"},
+        {"path": "b c.tif", "role": "image", "pair": "2", "split": "test"},
+    ]
+
+
+# --- names of bands
+
+
+def test_names_of_bands():
+    assert find_bands(["B1", "B2", "B3", "B4", "B5", "B6", "B7"], ["blue", "green", "red"]) == [1, 2, 3]
+    assert find_bands(["B04", "B8A", "B11", "swir2"], ["red", "nir08", "swir16", "swir22"]) == [0, 1, 2, 3]
+    assert find_bands(["B4, central wavelength 665 nm", "B8_10m"], ["nir", "red"]) == [1, 0]
+    assert find_bands(["pan", "blue", "B2"], ["blue"]) == [1]  # the very name goes first
+    with pytest.raises(ValueError, match="no band is called nir"):  # Landsat 8: nobody can say what its B5 is here
+        find_bands(["B2", "B3", "B4", "B5", "B6", "B7"], ["red", "nir"])
+    with pytest.raises(ValueError, match="2 bands mean red; the image has 3: 1 R, 2 B4, 3 blue"):
+        find_bands(["R", "B4", "blue"], ["red"])
+
+
+# --- records
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"scores": []}', "{", "\udcff"])
+def test_a_record_that_is_none(project, write_notebook, capsys, content):
+    write_notebook("02_a")
+    folder = project / "runs" / "mine" / "02_a"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_bytes(content.encode(errors="surrogateescape"))
+    for command in (["compare"], ["run", "02", "--run-id", "mine", "--resume"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and "metrics.json" in error and "delete it and run again" in error.lower()
+
+
+def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
+    scene = make_scene(80, 90)
+    scene.pixels[:, :20] = 0
+    scenes.write(scene, tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match="are 0 in all bands along their edges"):
+        sources.open_ground(str(tmp_path / "a.tif"), block_px=16)
