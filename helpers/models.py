@@ -391,7 +391,7 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
         keras.Model from images to (batch, latent_size), -1 to 1.
     """
     view = keras.Input((image_px, image_px, 3), name="view")
-    features = layers.AveragePooling2D(image_px // 64)(layers.Rescaling(2.0, -1.0)(view))
+    features = layers.AveragePooling2D(max(1, image_px // 64))(layers.Rescaling(2.0, -1.0)(view))
     for level in range(4):
         features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 4)))
     features = layers.Dense(128, "relu", kernel_initializer="he_normal")(layers.Flatten()(features))
