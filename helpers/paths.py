@@ -1,6 +1,7 @@
 """Where things live, and writing files so that nothing half-written ever stands under a final name."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -102,6 +103,12 @@ def require_space(folder, size):
     if free < size:
         told = f"{size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB free"
         raise OSError(errno.ENOSPC, f"{told}. Make room, run again")
+
+
+def sha256(path):
+    """Return the SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_text(path, text):

@@ -7,9 +7,10 @@ import sys
 import nbformat
 import pytest
 
-from helpers import paths, runs
-from helpers.acquire import packs
+from helpers import paths, runs, scenes
+from helpers.acquire import download, packs
 from tests.notebook_runs import environment
+from tests.test_notebooks import check_manifest
 
 NOTEBOOKS = runs.notebooks(["deeper/"])
 
@@ -54,3 +55,17 @@ def test_random_features_are_blind_to_a_grid_that_pretrained_ones_see(smoke_run)
     assert (random["method"], pretrained["method"]) == ("random features", "pretrained features")
     assert abs(random["with a grid"]) < 3 < 10 < pretrained["with a grid"]
     assert abs(pretrained["other views"]) < 3
+
+
+def test_the_acquired_data_sets_have_their_manifests_pairs_and_splits(smoke_run):
+    (acquired,) = (smoke_run.parent / "data" / "acquired" / "smoke").glob("practice_*")
+    folders = {folder.name.split("_")[0]: folder for folder in acquired.iterdir()}
+    assert set(folders) == {"map", "multispectral", "cloudy", "landscapes"}
+    pairs = {"map": {"satellite", "map"}, "cloudy": {"cloudy", "clear"}, "landscapes": {"satellite", "photo"}}
+    for name, roles in pairs.items():
+        table = download.read_manifest(folders[name])
+        by_pair = table[table.pair != ""].groupby("pair").role.agg(set)
+        assert len(by_pair) and all(found == roles for found in by_pair)
+    assert set(scenes.SPLITS) <= set(download.read_manifest(folders["map"]).split)
+    for folder in folders.values():
+        check_manifest(folder)

@@ -1,6 +1,7 @@
 """Downloads from a server that misbehaves: what is retried, what is skipped, what is never shown, and sudden death."""
 
 import contextlib
+import gzip
 import hashlib
 import io
 import json
@@ -19,13 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.acquire import download, store
+from helpers.acquire import download
 from helpers.acquire.download import Client, Item, Policy
-from helpers.acquire.practice.server import FAULTS, Response, as_json, serve
+from helpers.acquire.practice import FAULTS, Response, as_json, serve
 
-FAST = Policy(connections=4, requests_per_s=None, timeout_s=0.4, deadline_s=1, longest_wait_s=1)
+FAST = Policy(connections=4, requests_per_s=None, timeout_s=0.4, longest_wait_s=1)
 TOKEN = "Geheim/Wort+xyz"
-CLIENT = {"key": TOKEN, "key_header": "Authorization: Bearer {}", "key_name": "PLANTED_KEY"}
+CLIENT = {"key": TOKEN, "key_name": "PLANTED_KEY"}
 
 
 def png(number, size_px=64):
@@ -50,17 +51,16 @@ def tiles(server, count, **others):
 
 
 def contents(folder):
-    """dict from path to content of all that lies in a folder, but for the journal."""
+    """dict from path to content of all that lies in a folder."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != download.JOURNAL
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
 
 
 def assert_whole(folder, count):
     """All tiles are there with the right bytes, the manifest lists them with their SHA-256, nothing else is left."""
     found = contents(folder)
+    found.pop("missing.csv", None)
     table = download.read_manifest(folder)
     assert set(found) == {f"image/{number}.png" for number in range(count)} | {"manifest.csv"}
     assert all(found[f"image/{number}.png"] == png(number) for number in range(count))
@@ -68,7 +68,7 @@ def assert_whole(folder, count):
     assert all(hashlib.sha256(found[row.path]).hexdigest() == row.sha256 for row in table.itertuples())
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "redirect"}))
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired"}))
 def test_one_fault_at_each_address_is_got_over(folders, fault):
     with serve(ROUTES, faults={fault: 1.0}) as server:
         summary = download.fetch(tiles(server, 4), folders / "set", Client(FAST))
@@ -77,15 +77,15 @@ def test_one_fault_at_each_address_is_got_over(folders, fault):
     assert_whole(folders / "set", 4)
 
 
-@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "redirect", "429_retry_after"}))
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "429_retry_after"}))
 def test_a_fault_that_stays_skips_the_file_with_its_reason(folders, fault):
-    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.3, deadline_s=0.5)
+    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.3)
     with serve(ROUTES, faults={fault: (0.5, None)}, seed=1) as server:
         summary = download.fetch(tiles(server, 8), folders / "set", Client(policy))
     (reason, names), count = *summary.skipped.items(), len(contents(folders / "set")) - 1
     expected = {
         "429": "429 Too Many", "500": "500 Internal", "503": "503 Service", "reset": "broke", "stall": "broke",
-        "drip": "not whole after 0.5 s", "truncated": "broke", "wrong_length": "damaged", "html": "an HTML page",
+        "truncated": "broke", "wrong_length": "damaged", "html": "an HTML page",
         "wrong_size": "an image of 10 x 10 px, expected 64 x 64", "corrupt": "damaged", "bomb": "more than 50000000",
     }  # fmt: skip
     assert expected[fault] in reason and "tried 2 times" in reason
@@ -180,22 +180,50 @@ def test_an_expired_key_stops_the_job_and_what_is_done_stays(folders):
     assert_whole(folders / "set", 20)
 
 
-@pytest.mark.parametrize("sent", [{"key_header": "Authorization: Bearer {}"}, {"key_header": "X-Api-Key: {}"},
-                                  {"key_parameter": "apikey"}])  # fmt: skip
-def test_the_key_does_not_follow_a_redirect_to_another_host(folders, sent, monkeypatch, tmp_path):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1\nlogin someone\npassword else\n")
-    (tmp_path / "netrc").chmod(0o600)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with serve(ROUTES, faults={"redirect": 1.0}) as server:
-        summary = download.fetch(tiles(server, 3), folders / "set", Client(FAST, key=TOKEN, **sent))
-        assert summary.fetched == 3 and server.elsewhere.requests == 3 and summary.requests == 6
-        assert not server.elsewhere.keys_seen
-        assert not server.elsewhere.headers_seen & {"authorization", "x-api-key", "cookie"}
-        if "X-Api-Key: {}" not in sent.values():
-            assert server.keys_seen == {hashlib.sha256(TOKEN.encode()).hexdigest()}
-        else:
-            assert "x-api-key" in server.headers_seen and "authorization" not in server.headers_seen
+def elsewhere(other):
+    """A route that leads to the tile of the same name on another host."""
+    there = other.url.replace("127.0.0.1", "localhost")
+    return ("GET", "/tile/.*", lambda request: Response(b"", status=302, headers={"Location": there + request.path}))
+
+
+@pytest.mark.parametrize("parameter", ["", "apikey"])
+def test_the_key_does_not_follow_a_redirect_to_another_host(folders, parameter):
+    with serve(ROUTES) as other, serve([elsewhere(other)]) as server:
+        client = Client(FAST, key=TOKEN, key_parameter=parameter)
+        summary = download.fetch(tiles(server, 3), folders / "set", client)
+        assert summary.fetched == 3 and other.requests == 3 and summary.requests == 6
+        assert not other.keys_seen
+        assert server.keys_seen == {hashlib.sha256(TOKEN.encode()).hexdigest()}
     assert_whole(folders / "set", 3)
+
+
+def test_redirects_end(folders):
+    around = Response(b"", status=302, headers={"Location": "/it"})
+    refused = pytest.raises(download.Refused, match="redirected more than 5 times")
+    with serve([("GET", "/it", lambda request: around)]) as server, refused:
+        Client(FAST).get_bytes(f"{server.url}/it")
+
+
+def test_a_gzip_that_ends_early_inside_a_whole_chunked_body_is_noticed():
+    packed = gzip.compress(json.dumps(list(range(5000))).encode())
+
+    def chunked(content):
+        body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:900], content[900:], b""))
+        return Response(body, headers={"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"})
+
+    for content, words in ((packed, ""), (packed[:-700], "ends too early"), (b"x" + packed, "damaged compression")):
+        with serve([("GET", "/it", lambda request, content=content: chunked(content))]) as server:
+            client = Client(Policy(requests_per_s=None, tries=2, longest_wait_s=0))
+            if not words:
+                assert client.get_json(f"{server.url}/it") == list(range(5000))
+                continue
+            with pytest.raises(download.Unreachable, match=f"{words}.*tried 2 times"):
+                client.get_json(f"{server.url}/it")
+            assert server.requests == 2
+    bomb = Response(gzip.compress(bytes(9_000_000)), headers={"Content-Encoding": "gzip"})
+    refused = pytest.raises(download.Refused, match="more than 1000000 bytes")
+    with serve([("GET", "/it", lambda request: bomb)]) as server, refused:
+        Client(Policy(max_bytes=1_000_000)).get_bytes(f"{server.url}/it")
 
 
 def test_a_redirect_that_carries_the_key_away_is_refused():
@@ -217,10 +245,10 @@ def test_the_key_goes_only_where_it_belongs():
         assert server.keys_seen
 
 
-@pytest.mark.parametrize("sent", [{"key_header": "Authorization: Bearer {}"}, {"key_parameter": "key"}])
+@pytest.mark.parametrize("sent", [{}, {"key_parameter": "key"}])
 def test_a_planted_token_shows_nowhere(folders, sent, caplog, capsys):
     caplog.set_level(logging.DEBUG)
-    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.2, deadline_s=0.3, longest_wait_s=0.2)
+    policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.2, longest_wait_s=0.2)
     client = Client(policy, key=f" {TOKEN}\n", key_name="PLANTED_KEY", **sent)
     echo = ("GET", "/echo/(?P<status>.*)", lambda request: as_json({"you sent": TOKEN}, int(request.groups["status"])))
     texts = [repr(client), str(vars(client))]
@@ -241,7 +269,7 @@ def test_a_planted_token_shows_nowhere(folders, sent, caplog, capsys):
     assert len(texts) > 30 and "GET /tile" in caplog.text
     texts += [caplog.text, *capsys.readouterr()]
     files = [path for path in folders.rglob("*") if path.is_file()]
-    assert len(files) > 10
+    assert len(files) > 3
     for secret in (TOKEN, "Geheim", "Wort%2B", "Wort+xyz"):
         assert not [text for text in texts if secret in text]
         assert not [path for path in files if secret.encode() in path.read_bytes() or secret in path.name]
@@ -256,7 +284,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it():
 @pytest.mark.parametrize("name", [
     "../out.png", "a/../../out.png", "/etc/out.png", "\\out.png", "a\\..\\out.png", "C:/out.png", "C:out.png", "",
     "con", "a/NUL.png", "lpt1.txt", "a//b.png", "end./b.png", "dot.png.", "blank ", "a\0b", "what?.png", "./a.png",
-    ".download.jsonl", "manifest.csv", "Manifest.CSV", "x" * 201, "a/" + "ü" * 101,
+    ".parts", "manifest.csv", "missing.csv", "Manifest.CSV", "x" * 201, "a/" + "ü" * 101,
 ])  # fmt: skip
 def test_a_name_that_leads_out_of_the_folder_or_fits_no_system_is_skipped(folders, name):
     with serve(ROUTES) as server:
@@ -269,7 +297,7 @@ def test_a_name_that_leads_out_of_the_folder_or_fits_no_system_is_skipped(folder
 def test_safe_names_are_safe():
     for text in ("a/b", "..", "con", "C:\\x", "Ünïcode", "x" * 500, "", "LC08_224077-05.tif", ".hidden", "nul.tif"):
         name = download.safe_name(text)
-        assert not download._unsafe(name) and "/" not in name
+        assert not download.unsafe(name) and "/" not in name
     assert download.safe_name("LC08_224077-05.tif") == "LC08_224077-05.tif"
 
 
@@ -302,9 +330,9 @@ def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
     moments, kills, most, folder = random.Random(4), 0, 0, folders / "set"
     with serve(ROUTES, latency_s=0.015) as server:
         whole = run_job(folders / "other data", folders / "whole", server)
-        done = f"{folders / 'whole'}: 200 fetched, 0 kept, 0 shared, 200 requests"
+        done = f"{folders / 'whole'}: 200 fetched, 0 kept, 200 requests"
         assert whole.communicate()[0] == f"ready\n{done}\n"  # and no bar, as there is no screen
-        while kills < 20:
+        while kills < 3:  # 20 in tests/benchmarks/downloads.py
             job = run_job(folders / "data", folder, server)
             assert job.stdout.readline() == "ready\n"
             time.sleep(moments.uniform(0, 0.15))
@@ -317,8 +345,9 @@ def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
             assert len(images) >= most  # nothing that was done is lost
             most = len(images)
             if "manifest.csv" in found:
-                assert found["manifest.csv"] == contents(folders / "whole")["manifest.csv"]
-                (folder / "manifest.csv").unlink()  # so that further kills meet its making
+                *lines, last = found["manifest.csv"].splitlines(keepends=True)
+                right = contents(folders / "whole")["manifest.csv"].splitlines(keepends=True)
+                assert set(lines) <= set(right) and any(line.startswith(last) for line in right)
         before = server.requests
         assert "skipped" not in run_job(folders / "data", folder, server).communicate()[0]
         assert server.requests - before <= 200 - most
@@ -364,40 +393,17 @@ def test_no_request_is_made_once_a_job_has_ended(folders):
         assert server.requests == before
 
 
-def test_a_torn_last_line_of_the_journal_is_harmless(folders):
-    with serve(ROUTES) as server:
-        download.fetch(tiles(server, 3), folders / "set", Client(FAST))
-        journal = folders / "set" / download.JOURNAL
-        lines = journal.read_bytes().splitlines(keepends=True)
-        journal.write_bytes(b"".join(lines[:2]) + lines[2][:20])
-        summary = download.fetch(tiles(server, 3), folders / "set", Client(FAST))
-        assert (summary.kept, summary.shared, summary.requests) == (2, 1, 0)
-        assert download.fetch(tiles(server, 3), folders / "set", Client(FAST)).kept == 3
-    assert_whole(folders / "set", 3)
-
-
-def test_what_a_power_cut_or_a_stray_program_damaged_is_fetched_anew(folders):
-    with serve(ROUTES) as server:
-        first = download.fetch(tiles(server, 2), folders / "set", Client(FAST))
-        for sha256 in first.frame()["sha256"]:
-            store._content(sha256).write_bytes(b"torn")  # a hard link: the file in the folder is damaged, too
-        (folders / "data/downloads/addresses/no").mkdir()
-        summary = download.fetch(tiles(server, 2), folders / "set", Client(FAST))
-        assert (summary.fetched, summary.requests) == (2, 2)
-    assert_whole(folders / "set", 2)
-
-
 def test_a_full_disk_stops_the_job_with_clear_words(folders, monkeypatch):
-    write, before = Path.write_bytes, threading.active_count()
+    write = Path.write_bytes
 
     def full(path, data):
-        if len(list((folders / "data/downloads/content").rglob("*"))) > 8:
+        if len(list((folders / "set/image").glob("*"))) > 5:
             raise OSError(28, "No space left on device")
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with serve(ROUTES) as server, pytest.raises(OSError, match="is full. What is done is kept: make room"):
         download.fetch(tiles(server, 30), folders / "set", Client(FAST))
-    assert 0 < len(download.read_manifest(folders / "set")) < 10
+    assert 0 < len(download.read_manifest(folders / "set")) < 25
     time.sleep(0.5)
-    assert threading.active_count() <= before + 1  # the threads of the job have ended
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]

@@ -1,30 +1,55 @@
-"""Whether what came from the network is what was asked for: a server may send a page of HTML, or half an image."""
+"""Check that an answer is what was asked for: servers send pages of HTML, or half an image."""
 
 import io
 import re
 
-from helpers.acquire.client import read_json
+from helpers.acquire.http import read_json
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000")  # Pillow would start other programs for some
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "TIFF",
+    "GIF",
+    "BMP",
+    "JPEG2000",
+)  # Pillow would start other programs for some
 MAX_PIXELS = 50_000_000  # of an image, by the size that it declares; checked before it is decoded
+SUFFIXES = {
+    ".png": b"\x89PNG",
+    ".jpg": b"\xff\xd8",
+    ".webp": b"RIFF",
+    ".tif": b"II*\0",
+    ".img": b"",
+}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check(data, kind, size_px=None):
-    """The bytes of a file; a ValueError says what they are instead.
+    """Return the bytes of a file; a ValueError says what they are instead.
 
     Args:
         data: bytes.
         kind: "image", "json" or "file", which is anything but a page of HTML.
         size_px: (width, height) that an image must have; None: any.
     """
-    if not data or (kind != "json" and re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE)):
+    if not data or (
+        kind != "json" and re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE)
+    ):
         raise ValueError("an HTML page in place of the file" if data else "an empty file")
     if kind == "json":
         read_json(data)
     elif kind == "image":
         _check_image(data, size_px)
     return data
+
+
+def suffix(data):
+    """Return the suffix of the file name that image bytes ask for."""
+    for end, start in SUFFIXES.items():
+        if data.startswith(start):
+            return end
+    return ".img"
 
 
 def _check_image(data, size_px):

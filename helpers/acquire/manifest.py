@@ -1,23 +1,85 @@
-"""The manifest of a data set folder: `manifest.csv`, one row for each file, that says where it is from."""
+"""Keep the manifest of a data set folder: one line for each file says where it is from."""
 
 import csv
-import heapq
-from itertools import groupby, pairwise
-from operator import itemgetter
+import io
 from pathlib import Path
 
 from helpers import paths
 
 NAME = "manifest.csv"
 BOUNDS = ["west", "south", "east", "north"]
-COLUMNS = [
-    "path", "pair", "role", "source", "scene", "tile", "time", *BOUNDS, "crs", "split", "credit", "licence", "url",
-    "sha256",
-]  # fmt: skip
+COLUMNS = ["path", "pair", "role", "source", "scene", "tile", "time", *BOUNDS]
+COLUMNS += ["crs", "split", "credit", "licence", "url", "sha256"]
+MISSING = "missing.csv"  # files that a provider does not have, or that were not wanted
+MISSING_COLUMNS = ["path", "url", "rule", "reason"]
+
+
+class Table:
+    """A CSV file that grows line by line, so that a kill loses nothing.
+
+    The last line of a path counts.
+
+    Args:
+        path: Path of the file; it is made by the first row.
+        columns: the first is the key.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+
+    def __init__(self, path, columns):
+        self.path, self.columns, self.lines = path, columns, {}
+        if not path.exists():
+            return
+        text = path.read_text(encoding="utf-8")
+        head, *rows = csv.reader(io.StringIO(text, newline=""))
+        if head != columns:
+            told = f"has the columns {head}, expected {columns}: move it elsewhere"
+            raise ValueError(f"{path} {told}")
+        self.lines = {row[0]: _line(row) for row in rows if len(row) == len(columns)}
+        if not text.endswith("\n"):  # a kill cut the last line off
+            self.tidy()
+
+    def row(self, key):
+        """Return the row of a path as dict of texts, or None."""
+        if key not in self.lines:
+            return None
+        return dict(zip(self.columns, next(csv.reader([self.lines[key]])), strict=True))
+
+    def add(self, row):
+        """Append a row, a dict of values; a split that stood there before stays."""
+        texts = {column: _text(row.get(column)) for column in self.columns}
+        key = texts[self.columns[0]]
+        if "split" in texts and not texts["split"]:
+            texts["split"] = (self.row(key) or texts)["split"]
+        line = _line(texts.values())
+        if line == self.lines.get(key):
+            return
+        if not self.path.exists():
+            paths.write_text(self.path, _line(self.columns))
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            file.write(line)
+        self.lines[key] = line
+
+    def tidy(self):
+        """Write the file anew, sorted, each path once."""
+        lines = [self.lines[key] for key in sorted(self.lines)]
+        paths.write_text(self.path, "".join([_line(self.columns), *lines]))
+
+
+def _line(values):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def _text(value):
+    """One line of text; "" for None and NaN, which differs from itself."""
+    return "" if value is None or value != value else " ".join(str(value).split())
 
 
 def read_manifest(folder):
-    """The folder's manifest as a DataFrame: numbers for the bounds, else str."""
+    """Return the folder's manifest as a DataFrame: numbers for the bounds, else str."""
     import pandas as pd
 
     path = Path(folder) / NAME
@@ -29,46 +91,25 @@ def read_manifest(folder):
 
 
 def write_manifest(folder, rows):
-    """Put rows into the folder's manifest, in place of those with the same path; a split that stands there stays.
+    """Put rows into the folder's manifest, in place of those with the same path.
 
     Args:
         folder: of the data set.
-        rows: dicts of columns of the manifest; those not given are left empty.
+        rows: dicts of columns of the manifest; those not given are left empty, a split stays.
 
     Raises:
         ValueError: a row has columns that a manifest has not.
     """
-    merge(folder, sorted(map(whole_row, rows), key=itemgetter("path")))
+    rows = [check_row(row) for row in rows]
+    table = Table(Path(folder) / NAME, COLUMNS)
+    for row in rows:
+        table.add(row)
+    table.tidy()
 
 
-def whole_row(row):
-    """A row with all columns, as text."""
+def check_row(row):
+    """Return the row; a ValueError names columns that no manifest has."""
     if unknown := set(row) - set(COLUMNS):
-        raise ValueError(f"the manifest has no columns {sorted(unknown)}; it has {', '.join(COLUMNS)}")
-    values = [row.get(column) for column in COLUMNS]
-    texts = ["" if value is None or value != value else str(value) for value in values]  # NaN differs from itself
-    return dict(zip(COLUMNS, texts, strict=True))
-
-
-def merge(folder, new):
-    """Like `write_manifest`, with whole rows that come sorted by path: they pass through one by one."""
-    path, by_path = Path(folder) / NAME, itemgetter("path")
-    old = _rows(path)
-    if any(one["path"] > other["path"] for one, other in pairwise(_rows(path))):
-        old = sorted(old, key=by_path)
-    with paths.atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for _, rows in groupby(heapq.merge(old, new, key=by_path), key=by_path):
-            first, *others = rows
-            last = others[-1] if others else first
-            writer.writerow(last | {"split": last["split"] or first["split"]})
-
-
-def _rows(path):
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            if set(reader.fieldnames or ()) != set(COLUMNS):
-                raise ValueError(f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}: move it elsewhere")
-            yield from reader
+        known = ", ".join(COLUMNS)
+        raise ValueError(f"the manifest has no columns {sorted(unknown)}; it has {known}")
+    return row

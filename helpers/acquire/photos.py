@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from helpers import paths
-from helpers.acquire import download, pictures, progress, store
+from helpers.acquire import download, pictures, progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
@@ -298,7 +298,7 @@ def _join(folder, items, rows, pairs):
     listed = _listed(folder)
     there = [name for name, item in items.items() if name in listed and listed[name]["url"] == item.url]
     new = [listed[name] | {"pair": rows[name]["pair"]} for name in there]
-    new += [rows[name] | {"sha256": store.sha256_of(folder / rows[name]["path"])} for name in there]
+    new += [rows[name] | {"sha256": paths.sha256(folder / rows[name]["path"])} for name in there]
     joined = {row["pair"] for row in new}
     apart = [row | {"pair": ""} for row in listed.values() if row["pair"] in pairs - joined]
     download.write_manifest(folder, new + apart)

@@ -1,4 +1,4 @@
-"""What a notebook's `source` may be: the name of a pack, a folder of images, or one image."""
+"""Open a notebook's `source`: the name of a pack, a folder of images, or one image."""
 
 from pathlib import Path
 
@@ -10,12 +10,14 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
     """Open imagery, split by ground.
 
     Args:
-        source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads it, from the working
-            folder, the data folder or the project's root.
-        block_px, guard_px: side of a block of ground, and width of the band left out between blocks, pixels.
+        source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads
+            it, from the working folder, the data folder or the project's root.
+        block_px, guard_px: side of a block of ground, and width of the band left out between
+            blocks, pixels.
         bands: which bands, in which order; default: all.
         seed: of the split.
-        on_disk: folder for the pixels of a single image that memory does not hold; see `scenes.read_on_disk`.
+        on_disk: folder for the pixels of a single image that memory does not hold; see
+            `scenes.read_on_disk`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -34,13 +36,17 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
         ground = scenes.split_ground([image], **split)
     else:
         ground = scenes.read_ground(path, **split)
-    return {name: [scene.select(bands or scene.bands) for scene in found] for name, found in ground.items()}
+    return {
+        name: [scene.select(bands or scene.bands) for scene in found]
+        for name, found in ground.items()
+    }
 
 
 def locate(source):
-    """Path of an image or a folder, from the working folder, the data folder or the project's root; else ValueError."""
+    """Return the Path of an image or a folder; looks in the working, data and project folder."""
     places = [Path(source).expanduser(), paths.DATA / source, paths.ROOT / source]
     path = next((place for place in places if place.exists()), None)
     if path is None:
-        raise ValueError(f"source {source!r} is neither a pack ({', '.join(packs.catalogue())}) nor a path that exists")
+        known = ", ".join(packs.catalogue())
+        raise ValueError(f"source {source!r} is neither a pack ({known}) nor a path that exists")
     return path

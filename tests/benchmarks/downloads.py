@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers import paths
 from helpers.acquire.download import Client, Item, Policy, fetch
-from helpers.acquire.practice.server import Response, serve
+from helpers.acquire.practice import Response, serve
+from helpers.paths import sha256
 
 LATENCY_S, CONNECTIONS, SIZE_PX = 0.05, 16, 256
 PLACE = dict.fromkeys(("west", "south", "east", "north"), 12345678.9)
@@ -57,6 +57,8 @@ def main():
             "0",
             (again.kept, again.requests) == (1000, 0),
         )
+        kept, whole = killed(url, 20)
+        report(f"20 kills of a job of 2,000 tiles ({kept} files there at the last)", str(whole), "whole", whole)
     print(f"{BARS.count(False)} of {len(BARS)} bars not reached")
 
 
@@ -104,14 +106,9 @@ def requests_per_s(url, limit):
 
 @contextlib.contextmanager
 def data_elsewhere():
-    """A new data set folder, with an empty store beside it."""
-    before = paths.DATA
+    """A new data set folder."""
     with tempfile.TemporaryDirectory() as folder:
-        paths.DATA = Path(folder) / "data"
-        try:
-            yield Path(folder) / "set"
-        finally:
-            paths.DATA = before
+        yield Path(folder) / "set"
 
 
 @contextlib.contextmanager
@@ -123,6 +120,24 @@ def served(latency_s):
         yield process.stdout.readline().strip()
     finally:
         process.communicate("end\n")
+
+
+def killed(url, times):
+    """Kill a job at random moments, then let it end: files at the last kill, and whether all is whole."""
+    random = np.random.default_rng(0)
+    with data_elsewhere() as folder:
+        for _ in range(times):
+            command = [sys.executable, "-m", __spec__.name, "fill", url, str(folder)]
+            job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            job.stdout.readline()
+            time.sleep(random.uniform(0, 0.15))
+            job.kill()
+            job.communicate()
+        kept = len(list(folder.glob("image/benchmark/*.png")))
+        summary = fetch(tiles(url, 2000), folder, Client(Policy(CONNECTIONS, None)))
+        table = summary.frame()
+        right = {sha256(folder / path) for path in table.path} == set(table.sha256)
+        return kept, bool(len(table) == 2000 and right and summary.kept >= kept - 4 * CONNECTIONS)
 
 
 def peak_mb(url, count):
@@ -156,6 +171,9 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["serve", latency_s]:
             serve_until_told(float(latency_s))
+        case ["fill", url, folder]:
+            print("ready", flush=True)
+            fetch(tiles(url, 2000), folder, Client(Policy(CONNECTIONS, None)))
         case ["fetch", url, count]:
             fetch_and_weigh(url, int(count))
         case _:

@@ -1,44 +1,55 @@
-"""Where imagery and photos come from: one small class a provider, all with the same two verbs, `search` and `fetch`.
+"""Connect to sources of imagery and photos: all have two verbs, `search` and `fetch`.
 
-`connect("gsi")` gives the real service, `connect("gsi", server)` the same over a practice server on loopback.
+`connect("gsi")` gives the real service, `connect("gsi", server)` the same over a practice server.
 """
 
 import difflib
 
-from helpers.acquire.providers import photos, stac, tellus, tile_sources
+from helpers.acquire.providers import photos, stac, tellus, xyz
 
 PROVIDERS = {
-    "tellus_legacy": tile_sources.TellusLegacy, "tellus": tellus.Tellus, "xyz": tile_sources.Xyz,
-    "gsi": tile_sources.Gsi, "eox": tile_sources.Eox, "yandex_static": tile_sources.YandexStatic, "vk": photos.Vk,
-    "commons": photos.Commons, "earth_search": stac.EarthSearch,
-}  # fmt: skip
+    "xyz": xyz.Xyz,
+    "gsi": xyz.Gsi,
+    "eox": xyz.Eox,
+    "yandex_static": xyz.YandexStatic,
+    "earth_search": stac.Stac,
+    "planetary_computer": stac.Stac,
+    "cdse": stac.Stac,
+    "commons": photos.Commons,
+    "vk": photos.Vk,
+    "tellus": tellus.Tellus,
+    "tellus_legacy": tellus.TellusLegacy,
+}
 
 
 def names():
-    """Names that `connect` knows."""
+    """Return the names that `connect` knows."""
     return list(PROVIDERS)
 
 
 def connect(name, server=None, **options):
-    """A provider, ready to search; no request is made yet.
+    """Make a provider, ready to search; no request is made yet.
 
     Args:
-        name: one of `names()`.
-        server: a practice server; None = the real service.
-        options: `policy` (download.Policy, instead of the provider's cautious one) and the provider's own, such as
-            `layer` of gsi, `template` of xyz, `collection` of earth_search.
+        name: one of `names()`, or a name that the library xyzservices has, as "Esri.WorldImagery".
+        server: a practice server; None: the real service.
+        options: `policy` (download.Policy, instead of the provider's cautious one), `contact` (an
+            address for the User-Agent), and the provider's own, such as `layer` of gsi,
+            `template` of xyz, `collection` and `url` of the STAC catalogues.
 
     Returns:
-        Provider with `search(bounds, limit=…, …)`, which lists what there is, sorted by time, and `fetch(found, folder,
-        role=…, pair=…, …)`, which downloads it. Bounds are (west, south, east, north) in degrees; west > east crosses
-        the antimeridian.
+        Provider with `search(bounds, limit=…, …)`, which lists what there is, sorted by time, and
+        `fetch(found, folder, role=…, pair=…, …)`, which downloads it. Bounds are (west, south,
+        east, north) in degrees; west > east crosses the antimeridian.
 
     Raises:
         ValueError: no such provider, or an option's value is refused.
         PermissionError: the provider wants a key and there is none (says where to get one).
     """
-    if name not in PROVIDERS:
-        near = difflib.get_close_matches(str(name), PROVIDERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}.{hint}")
-    return PROVIDERS[name](name, server, **options)
+    if name in PROVIDERS:
+        return PROVIDERS[name](name, server, **options)
+    if "." in str(name):
+        return xyz.Xyz(name, server, template=name, **options)
+    near = difflib.get_close_matches(str(name), PROVIDERS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}.{hint}")

@@ -1,14 +1,25 @@
-"""Tellus (Traveler): scenes of many data sets, as whole files."""
+"""Search Tellus: Traveler, with whole files of scenes, and the article's first one, with tiles."""
 
 import fnmatch
 import functools
 import itertools
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urljoin
 
 from helpers import paths
-from helpers.acquire.client import Policy
-from helpers.acquire.download import Item, fetch
-from helpers.acquire.providers.provider import Found, Provider, chosen, expect, geometry_bounds, halves, once, safe_name
+from helpers.acquire.download import Item
+from helpers.acquire.http import Denied, Policy, Refused
+from helpers.acquire.providers.provider import (
+    Found,
+    Provider,
+    expect,
+    geometry_bounds,
+    once,
+    safe_name,
+)
+from helpers.acquire.providers.tiled import Tiles
+from helpers.acquire.tiles import halves
 
 
 class Tellus(Provider):
@@ -19,17 +30,16 @@ class Tellus(Provider):
 
     address = "https://www.tellusxdp.com"
     key_name, key_place = "TELLUS_TOKEN", "https://www.tellusxdp.com (account → API tokens)"
-    key_sent = {"key_header": "Authorization: Bearer {}"}
-    policy = Policy(connections=2, requests_per_s=2, max_bytes=2_000_000_000, deadline_s=3600)  # whole scenes
+    policy = Policy(connections=2, requests_per_s=2, max_bytes=2_000_000_000)  # whole scenes
     page_size = 100
 
     @property
     def _api(self):
-        return f"{self.base}/api/traveler/v1"
+        return f"{self.base}/api/traveler/v1/"
 
     def datasets(self):
-        """The data sets on offer: list of dict with `id`, and mostly `name`, `description`, `copyright`."""
-        pages, url = {}, f"{self._api}/datasets/"
+        """List the data sets on offer: dicts with `id`, and mostly `name`, `copyright`."""
+        pages, url = {}, f"{self._api}datasets/"
         while url and url not in pages:
             answer = self.client.get_json(url)
             pages[url], url = expect(answer, "results", self.name), answer.get("next")
@@ -38,12 +48,12 @@ class Tellus(Provider):
     def _find(self, bounds, limit, *, datasets=None, since=None, until=None):
         known = {expect(one, "id", self.name, str): one for one in self.datasets()}
         if unknown := set(datasets or ()) - set(known):
-            raise ValueError(f"tellus has no data set {', '.join(map(repr, sorted(unknown)))}: see `datasets()`")
-        times = {key: value for key, value in {"gte": since, "lte": until}.items() if value}
-        body = {
-            "query": {"start_datetime": times} if times else {}, "only_downloadable_file": True,
-            "paginate": {"size": self.page_size, "cursor": None}, **({"datasets": list(datasets)} if datasets else {}),
-        }  # fmt: skip
+            names = ", ".join(map(repr, sorted(unknown)))
+            raise ValueError(f"tellus has no data set {names}: see `datasets()`")
+        times = {key: rfc3339(when) for key, when in (("gte", since), ("lte", until)) if when}
+        body = {"query": {"start_datetime": times} if times else {}, "only_downloadable_file": True}
+        body["paginate"] = {"size": self.page_size, "cursor": None}
+        body |= {"datasets": list(datasets)} if datasets else {}
         for west, south, east, north in halves(bounds):
             ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
             asked = body | {"intersects": {"type": "Polygon", "coordinates": [ring]}}
@@ -52,23 +62,34 @@ class Tellus(Provider):
     def _pages(self, body, known):
         count, total = 0, 1
         while count < total:
-            answer = self.client.post_json(f"{self._api}/data-search/", body)
-            page, meta = expect(answer, "features", self.name), expect(answer, "meta", self.name, dict)
+            answer = self.client.post_json(f"{self._api}data-search/", body)
+            page, meta = (
+                expect(answer, "features", self.name),
+                expect(answer, "meta", self.name, dict),
+            )
             count, total = count + len(page), expect(meta, "total", self.name, int)
             yield [self._found(feature, known) for feature in page], total
             if count < total:
-                body = expect(meta, "search-condition", self.name, dict)  # with the next cursor in it
+                body = expect(meta, "search-condition", self.name, dict)  # with the next cursor
                 if not page:
-                    raise ValueError(f"the paging of {self.name} ends after {count} of {total} results")
+                    told = f"ends after {count} of {total} results"
+                    raise ValueError(f"the paging of {self.name} {told}")
 
     def _found(self, feature, known):
         name, dataset = (expect(feature, key, self.name, str) for key in ("id", "dataset_id"))
-        facts = expect(feature, "properties", self.name, dict)
-        bounds, own = geometry_bounds(feature.get("geometry"), self.name), known.get(dataset, {})
-        about = {"url": f"{self._api}/datasets/{dataset}/data/{name}/files/", "dataset": dataset, "properties": facts}
-        credit = own.get("copyright") or f"Tellus data set {dataset}"
-        licence = own.get("terms_of_service") or f"terms of Tellus data set {dataset}"
-        return Found(name, bounds, facts.get("start_datetime") or "", credit, licence, about)
+        facts, own = expect(feature, "properties", self.name, dict), known.get(dataset, {})
+        bounds = geometry_bounds(feature.get("geometry")) or (float("nan"),) * 4
+        about = {"url": f"{self._api}datasets/{dataset}/data/{name}/files/", "dataset": dataset}
+        allowed = (own.get("permission") or {}).get("allow_network_type")
+        if allowed and allowed != "global":
+            about["unusable"] = f"its data set may be used inside Tellus only ({allowed})"
+        terms = own.get("terms_of_use")
+        licence = urljoin(self._api, terms.lstrip("/")) if terms else f"terms of data set {dataset}"
+        credit, time = (
+            own.get("copyright") or f"Tellus data set {dataset}",
+            facts.get("start_datetime"),
+        )
+        return Found(name, bounds, time or "", credit, licence, about)
 
     def fetch(self, found, folder, *, role="image", pair="", files="*"):
         """Download the files of scenes.
@@ -80,32 +101,96 @@ class Tellus(Provider):
             files: which files, as a pattern of their names, such as "*.tif".
 
         Returns:
-            download.Summary.
+            download.Summary; `skipped` names scenes that the key does not reach.
 
         Raises:
-            ValueError: nothing was found, or no file of it matches and may be downloaded.
+            ValueError: nothing was found.
         """
-        items = [
-            self._item(one, file, role=role, pair=pair) for one in chosen(found) for file in self._files(one, folder)
-            if file.get("is_downloadable", True) and fnmatch.fnmatch(file["name"], files)
-        ]  # fmt: skip
-        if not items:
-            raise ValueError(f"none of the scenes has a file that may be downloaded and whose name matches {files!r}")
-        return fetch(items, folder, self.client, total=len(items))
+        denied = {}
+
+        def items(one):
+            try:
+                listed = self._files(one, folder)
+            except (Denied, Refused) as error:
+                if getattr(error, "status", 0) == 401:
+                    raise
+                denied[one.id] = "the key does not reach this scene (403)"
+                return []
+            fits = [file for file in listed if fnmatch.fnmatch(file["name"], files)]
+            row = self.row(one, role=role, pair=pair)
+            return [
+                self._item(one, file, row) for file in fits if file.get("is_downloadable", True)
+            ]
+
+        summary = self.download(found, folder, items)
+        for name, reason in denied.items():
+            summary.skip(name, reason)
+        return summary
 
     def _files(self, one, folder):
         """The files of a scene; noted in the folder, so that a finished job asks nothing."""
         note = Path(folder) / ".tellus" / f"{safe_name(one.id)}.json"
         if not note.exists():
-            paths.write_json(note, expect(self.client.get_json(one.about["url"]), "results", self.name))
+            answer = self.client.get_json(one.about["url"])
+            paths.write_json(note, expect(answer, "results", self.name))
         return paths.read_json(note)
 
-    def _item(self, one, file, **columns):
-        name, url = f"{safe_name(one.id)}/{safe_name(file['name'])}", f"{one.about['url']}{file['id']}/"
+    def _item(self, one, file, row):
+        url = f"{one.about['url']}{file['id']}/"
+        name = f"{row['role']}/{safe_name(one.id)}/{safe_name(file['name'])}"
         make = functools.partial(self._write, url=f"{url}download-url/")
-        return Item(f"{columns['role']}/{name}", url, self.row(one, **columns), kind="file", make=make)
+        return Item(name, url, row, kind="file", make=make)
 
     def _write(self, client, path, *, url):
         # the address lives for a short time, on another host, which must not see the token
-        address = expect(client.post_json(url, {}), "download_url", self.name, str)
-        path.write_bytes(client.get_bytes(address, send_key=False))
+        try:
+            address = expect(client.post_json(url, {}), "download_url", self.name, str)
+            path.write_bytes(client.get_bytes(address, send_key=False))
+        except Denied as error:
+            if error.status == 401:
+                raise
+            raise Refused("the key does not reach this file (403)") from None
+
+
+class TellusLegacy(Tiles):
+    """The first Tellus, which is superseded: the scenes of ASNARO-1, in tiles."""
+
+    address = "https://gisapi.tellusxdp.com"
+    key_name, key_place = Tellus.key_name, Tellus.key_place
+    template = "/ASNARO-1/{scene}/{z}/{x}/{y}.png"
+    layer, zooms = "ASNARO-1", (0, 18)
+    credit, licence = "ASNARO-1, through Tellus", "terms of Tellus: https://www.tellusxdp.com"
+
+    def __init__(self, name, server=None, **options):
+        super().__init__(name, server, **options)
+        if server:
+            self.credit = "Landsat 8 image courtesy of the U.S. Geological Survey"
+            self.licence = "public domain"
+
+    def _find(self, bounds, limit):
+        for west, south, east, north in halves(bounds):
+            box = {"min_lat": south, "min_lon": west, "max_lat": north, "max_lon": east}
+            answer = self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", box)
+            for scene in expect({"list of scenes": answer}, "list of scenes", self.name):
+                names, number = ("min_lon", "min_lat", "max_lon", "max_lat"), int | float
+                edges = tuple(float(expect(scene, edge, self.name, number)) for edge in names)
+                name = expect(scene, "entityId", self.name, str)
+                time = _iso(scene.get("acquisitionDate") or "")
+                yield Found(name, edges, time, scene.get("copyright") or self.credit, self.licence)
+
+
+def rfc3339(when):
+    """Return a time that was given as ISO 8601, also a day alone, as full RFC 3339 in UTC."""
+    when = datetime.fromisoformat(when)
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _iso(text):
+    """ISO 8601 of a date in whatever form; the text itself where it is none."""
+    from dateutil import parser
+
+    try:
+        return parser.parse(text).isoformat()
+    except (ValueError, OverflowError):
+        return text
