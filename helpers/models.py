@@ -10,6 +10,7 @@ import numpy as np
 
 from helpers import features as pretrained
 from helpers.backend import keras, tf
+from helpers.features import backbone
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
@@ -381,52 +382,72 @@ def multi_scale_discriminator(bands, *, sizes=3, filters=32):
     return keras.Model(images, layers.Conv2D(1, 3, padding="same", dtype="float32")(features), name="discriminator")
 
 
-def landscape_generator(latent_size=4, *, image_px=64, filters=16, transposed=False):
-    """Makes a landscape of a few numbers: from 4 x 4 pixels of many channels, each stage doubles the side.
+def landscape_generator(latent_size=4, *, image_px=128, filters=24):
+    """Draw a landscape from a few numbers: start at 4 x 4 pixels, double the side at each stage.
+
+    Each stage enlarges smoothly, adds fixed noise that becomes texture, and lets half of its
+    channels gate the other half. Coarse stages also scale the channels of stages three doublings
+    later (skip-layer excitation).
 
     Args:
-        latent_size: numbers that a landscape is made of, each from -1 to 1, so that sliders reach all of them.
-        image_px: side of the image: 8, 16, 32, 64 (four stages), 128 (five) and so on.
-        filters: of the last stage; doubled at each one before, up to eight times.
-        transposed: enlarge by transposed convolutions, as DCGAN does, instead of enlarging before convolving.
+        latent_size: numbers per landscape, each from -1 to 1, so that sliders reach all of them.
+        image_px: side of the image: 16, 32, 64, 128, ...
+        filters: of the last stage; doubled at each earlier one, up to six times.
 
     Returns:
-        keras.Model, (batch, latent_size) to images. The channels of each pixel are normalised by themselves: nothing
-        differs between training and use.
+        keras.Model from (batch, latent_size) to images, (batch, image_px, image_px, 3), 0 to 1.
 
     Raises:
-        ValueError: no numbers to begin with, or a side that doubling 4 does not reach.
+        ValueError: no latent numbers, or a side that doubling 4 does not reach.
 
-    Source: Radford et al. 2015 (DCGAN), arXiv:1511.06434; without checkerboards: Odena et al. 2016,
-    doi:10.23915/distill.00003; normalisation of pixels: Karras et al. 2018, arXiv:1710.10196.
+    Source: Liu et al. 2021 (FastGAN), arXiv:2101.04775, smaller.
     """
     stages = _stages(latent_size, image_px)
-    latent = keras.Input((latent_size,), name="latent")
-    width = filters * min(2**stages, 8)
-    # with biases of zero, all landscapes would begin as a grey one, drawn the more clearly the larger the numbers are
+    features = latent = keras.Input((latent_size,), name="latent")
+    # without random biases, all landscapes of small numbers would begin as the same grey one
     apart = keras.initializers.RandomNormal(stddev=1.0)
-    features = layers.Dense(64, "relu", kernel_initializer="he_normal", bias_initializer=apart)(latent)
-    features = layers.Dense(16 * width, "relu", kernel_initializer="he_normal")(features)
-    features = layers.Reshape((4, 4, width))(features)
+    for _ in range(2):
+        dense = layers.Dense(128, kernel_initializer="he_normal", bias_initializer=apart)
+        features = layers.LeakyReLU(0.2)(dense(features))
+    width = filters * min(2**stages, 6)
+    features = layers.Reshape((4, 4, 2 * width))(layers.Dense(32 * width, use_bias=False)(features))
+    sizes = [_gated(features)]
     for level in reversed(range(stages)):
-        width = filters * min(2**level, 8)
-        if transposed:
-            features = layers.Conv2DTranspose(width, 5, strides=2, padding="same")(features)
-        else:
-            features = layers.UpSampling2D(2)(features)
-            features = layers.Conv2D(width, 3, kernel_initializer="he_normal")(ops.pad(features, EDGES, "symmetric"))
-        features *= ops.rsqrt(ops.mean(features**2, axis=-1, keepdims=True) + 1e-6)
-        features = layers.LeakyReLU(0.2)(features)
-    features = ops.pad(features, EDGES, "symmetric")  # zeros would draw a frame around all landscapes
+        width = filters * min(2**level, 6)
+        features = layers.UpSampling2D(2, interpolation="bilinear")(sizes[-1])
+        features = ops.pad(features, EDGES, "symmetric")  # zeros would frame every landscape
+        features = FixedNoise()(layers.Conv2D(2 * width, 3, use_bias=False)(features))
+        features = _gated(features)
+        sizes.append(_excited(sizes[-3], features) if len(sizes) > 2 else features)
+    features = ops.pad(sizes[-1], EDGES, "symmetric")
     image = layers.Conv2D(3, 3, activation="sigmoid", dtype="float32")(features)
     return keras.Model(latent, image, name="landscape_generator")
 
 
-def landscape_discriminator(*, image_px=64, filters=16):
-    """Judges whole landscapes: the generator mirrored, each stage halves the side down to 4 x 4 pixels.
+def transposed_generator(latent_size=4, *, image_px=128, filters=16):
+    """Draw a landscape as the original work did: transposed convolutions of 4 x 4, stride 2.
+
+    Args and Returns: as of `landscape_generator`; here `filters` are doubled up to eight times.
+
+    Source: Radford et al. 2015 (DCGAN), arXiv:1511.06434.
+    """
+    stages = _stages(latent_size, image_px)
+    latent = keras.Input((latent_size,), name="latent")
+    widths = [filters * min(2**level, 8) for level in reversed(range(stages))]
+    features = layers.Dense(16 * widths[0])(latent)
+    features = layers.Reshape((4, 4, widths[0]))(features)
+    for width in [*widths[1:], 3]:
+        features = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(features))
+        features = layers.Conv2DTranspose(width, 4, strides=2, padding="same")(features)
+    image = layers.Activation("sigmoid", dtype="float32")(features)
+    return keras.Model(latent, image, name="transposed_generator")
+
+
+def landscape_discriminator(*, image_px=128, filters=16):
+    """Judge whole landscapes from their pixels: `transposed_generator` mirrored.
 
     Args:
-        image_px, filters: as of `landscape_generator`, whose last stage is the first here.
+        image_px, filters: as of `transposed_generator`.
 
     Returns:
         keras.Model, list of one image to logits (batch, 1): positive where it looks real.
@@ -435,42 +456,111 @@ def landscape_discriminator(*, image_px=64, filters=16):
     features = layers.Rescaling(2.0, -1.0)(image)
     for level in range(_stages(1, image_px)):
         features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
-    features = layers.LeakyReLU(0.2)(_conv(filters * 8, 3, activation=None)(MinibatchDeviation()(features)))
-    return keras.Model([image], layers.Dense(1, dtype="float32")(layers.Flatten()(features)), name="discriminator")
+    logits = layers.Dense(1, dtype="float32")(layers.Flatten()(features))
+    return keras.Model([image], logits, name="discriminator")
 
 
-def patch_encoder(latent_size=4, *, image_px=64, filters=16):
-    """From a satellite patch, turned to the viewing direction, to the numbers of the landscape to be seen there.
+def projected_discriminator(*, image_px=128, channels=64):
+    """Judge landscapes by frozen ImageNet features: a small discriminator at each of four scales.
 
-    What is near fills most of a view and little of a patch. So the patch is looked at three times, in as many pixels
-    each: all of it, its middle half, its middle quarter. Dropout, as pairs are few: without it, and with one look at
-    full size, the explained variance of unseen views (then from 2 m above the ground) fell from 0.33 to 0.25.
+    Frozen random convolutions mix the features across channels, then from coarse to fine scales,
+    so that no discriminator can look at a few channels only.
 
     Args:
-        latent_size, image_px, filters: as of `landscape_generator`; the side of the patch is 32 or more.
+        image_px: side of the images: 64, 128, ...
+        channels: of the mixed features.
 
     Returns:
-        keras.Model, image to (batch, latent_size), from -1 to 1, where the generator was trained; near zero at first.
+        keras.Model, list of one image to a list: logits (batch, 64), positive where it looks real;
+        then the mixed features of each scale on 4 x 4 squares, (batch, 16 * channels).
 
     Raises:
-        ValueError: no numbers to answer with, or a side that doubling 16 does not reach.
+        FileNotFoundError: the pack of the features is not fetched (names the command).
+
+    Source: Sauer et al. 2021 (projected GAN), arXiv:2111.01007.
     """
-    stages = _stages(latent_size, image_px) - 2
-    if stages < 1:
-        raise ValueError(f"image_px is {image_px}; expected 32 or more: a quarter of it is looked at by itself")
+    frozen = {"use_bias": False, "padding": "same", "trainable": False}
+    image = keras.Input((image_px, image_px, 3), name="image")
+    pretrained = backbone()
+    for layer in pretrained.layers:  # a model around them does not ask whether the whole is frozen
+        layer.trainable = False
+    mixed, logits, squares = None, [], []
+    for tap in reversed(pretrained(image)):
+        own = layers.Conv2D(channels, 1, kernel_initializer=_drawn(len(logits)), **frozen)(tap)
+        if mixed is not None:
+            own = layers.Add()([layers.UpSampling2D(2)(mixed), own])
+        mixed = layers.Conv2D(channels, 3, kernel_initializer=_drawn(9 + len(logits)), **frozen)(own)
+        judged, width = mixed, channels
+        while judged.shape[1] > 4:
+            judged = _spectral(layers.Conv2D(width, 4, strides=2, padding="same"))(judged)
+            judged, width = layers.LeakyReLU(0.2)(judged), min(2 * width, 128)
+        logits.append(layers.Flatten()(_spectral(layers.Conv2D(1, 3, padding="same"))(judged)))
+        side = max(1, mixed.shape[1] // 4)
+        squares.append(layers.Flatten()(layers.AveragePooling2D(side)(mixed)))
+    return keras.Model([image], [layers.Concatenate()(logits), *squares], name="discriminator")
+
+
+def view_encoder(latent_size=4, *, image_px=128, filters=32):
+    """Read off a view the numbers of the landscape that resembles it.
+
+    It is trained together with the generator, so that the numbers describe what differs most
+    between real views.
+
+    Args:
+        latent_size, image_px: as of `landscape_generator`.
+        filters: of the first layer; doubled at each further one, up to four times.
+
+    Returns:
+        keras.Model from images to (batch, latent_size), -1 to 1.
+    """
+    view = keras.Input((image_px, image_px, 3), name="view")
+    features = layers.AveragePooling2D(max(1, image_px // 64))(layers.Rescaling(2.0, -1.0)(view))
+    for level in range(4):
+        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 4)))
+    features = layers.Dense(128, "relu", kernel_initializer="he_normal")(layers.Flatten()(features))
+    answer = layers.Dense(latent_size, "softsign", dtype="float32")(features)
+    return keras.Model(view, answer, name="view_encoder")
+
+
+def patch_features(*, image_px=128):
+    """See a patch with ImageNet features: all of it, and its middle third again, enlarged.
+
+    A patch of 6 km then tells of the 2 km around the observer, too. Nothing here is trained.
+
+    Args:
+        image_px: side of the patch: 96 or more.
+
+    Returns:
+        keras.Model from images to (batch, 4864): two stages of both looks, means of 4 x 4 squares.
+
+    Raises:
+        FileNotFoundError: the pack of the features is not fetched (names the command).
+    """
     patch = keras.Input((image_px, image_px, 3), name="patch")
-    whole, looks = layers.Rescaling(2.0, -1.0)(patch), []
-    for zoom in (4, 2, 1):
-        features = layers.AveragePooling2D(zoom)(layers.Cropping2D((4 - zoom) * image_px // 8)(whole))
-        for level in range(stages):
-            features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
-        looks.append(layers.Flatten()(features))
-    features = layers.Dropout(0.3)(layers.Concatenate()(looks))
-    features = layers.Dense(64, "relu", kernel_initializer="he_normal")(features)
-    # tanh, and zeros to begin with, let all patches run into one corner of the latents, from where no slope led back
-    start = keras.initializers.RandomNormal(stddev=0.05)
-    answer = layers.Dense(latent_size, "softsign", kernel_initializer=start, dtype="float32")
-    return keras.Model(patch, answer(layers.Dropout(0.3)(features)), name="patch_encoder")
+    middle = layers.CenterCrop(image_px // 3, image_px // 3)(patch)
+    found, pretrained = [], backbone(("40", "112"))
+    for look in (patch, layers.Resizing(64, 64)(middle)):
+        for feature_map in pretrained(look):
+            side = feature_map.shape[1] // 4
+            found.append(layers.Flatten()(layers.AveragePooling2D(side)(feature_map)))
+    return keras.Model(patch, layers.Concatenate()(found), trainable=False, name="patch_features")
+
+
+def patch_encoder(size, latent_size=4):
+    """Say from a patch's features which numbers describe the landscape to be seen there.
+
+    It is linear; `training.fit_ridge` gives the weights that it begins with.
+
+    Args:
+        size: number of features, as of `patch_features`.
+        latent_size: as of `landscape_generator`.
+
+    Returns:
+        keras.Model from (batch, size) to (batch, latent_size), -1 to 1.
+    """
+    seen = keras.Input((size,), name="features")
+    numbers = layers.Dense(latent_size, dtype="float32", name="numbers")(seen)
+    return keras.Model(seen, ops.clip(numbers, -1, 1), name="patch_encoder")
 
 
 def _stages(latent_size, image_px):
@@ -510,6 +600,43 @@ class Icnr(keras.initializers.Initializer):
     def get_config(self):
         """What is needed to load it again."""
         return {"factor": self.factor, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("helpers")
+class FixedNoise(layers.Layer):
+    """Add the same noise to every image, with a learned strength for each channel."""
+
+    def build(self, shape):
+        """Draw the noise of a feature map of this size."""
+        draws = np.random.default_rng(shape[1]).standard_normal((1, shape[1], shape[2], 1))
+        self.noise = draws.astype("float32")
+        self.strength = self.add_weight(shape=(shape[-1],), initializer="zeros", name="strength")
+
+    def call(self, features):
+        """Return the features with noise."""
+        return features + self.strength * ops.cast(self.noise, features.dtype)
+
+
+def _gated(features):
+    """Normalise, then let half of the channels gate the other half."""
+    kept, gate = ops.split(layers.BatchNormalization(momentum=0.9)(features), 2, axis=-1)
+    return kept * ops.sigmoid(gate)
+
+
+def _excited(coarse, fine):
+    """Scale the channels of a fine stage by what a coarse one holds."""
+    width = fine.shape[-1]
+    means = layers.GlobalAveragePooling2D(keepdims=True)(coarse)
+    hidden = layers.LeakyReLU(0.1)(layers.Dense(width)(means))
+    return fine * layers.Dense(width, "sigmoid")(hidden)
+
+
+def _spectral(layer):
+    return layers.SpectralNormalization(layer)
+
+
+def _drawn(seed):
+    return keras.initializers.HeNormal(seed)
 
 
 def _halved(features, filters):

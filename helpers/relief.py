@@ -5,6 +5,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)  # a metre away to the power of 2, the ground sinks so far; with refraction
 LAYERS_M = 0.004, 0.05, 0.6, 8.0  # pixel sizes of the invented ground's layers, fine to coarse
@@ -238,23 +239,10 @@ def _refined(grid, refine):
 
 
 def _bilinear(grid, x, y, wrap=False):
-    """Values between pixels; beyond the grid those of its edge, or of its repetition (if a power of 2 wide).
-
-    The grid's planes, if it has several, are the first axis, and stay that.
-    """
-    height, width = grid.shape[-2:]
-    if not wrap:
-        x, y = np.clip(x, 0, width - 1.001), np.clip(y, 0, height - 1.001)
-    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-    right, down = x - left.astype(x.dtype), y - top.astype(y.dtype)
-    columns = (left & (width - 1), (left + 1) & (width - 1)) if wrap else (left, left + 1)
-    rows = (top & (height - 1), (top + 1) & (height - 1)) if wrap else (top, top + 1)
-    corners = [row * width + column for row in rows for column in columns]
-    found = []
-    for plane in grid.reshape(-1, height * width):
-        a, b, c, d = (plane.take(corner) for corner in corners)
-        upper = a + (b - a) * right
-        found.append(upper + (c + (d - c) * right - upper) * down)
+    """Interpolate a grid, or each plane of its first axis; beyond it take its edge, or its repetition."""
+    planes = grid if grid.ndim == 3 else grid[None]
+    place, mode = np.stack(np.broadcast_arrays(y, x)), "grid-wrap" if wrap else "nearest"
+    found = [map_coordinates(plane, place, order=1, mode=mode) for plane in planes]
     return np.stack(found) if grid.ndim == 3 else found[0]
 
 

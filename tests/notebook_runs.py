@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from helpers import paths
+from helpers import paths, runs
 
 PLANTED = "planted-Secret+4711/key"
 
@@ -24,8 +24,9 @@ def environment(folder):
 def run_apart(notebook, folder, *values):
     """Run one notebook with these parameters, without its study, in profile smoke; its part of the run."""
     command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
-    study = [] if notebook.startswith("05") else ["study=false"]
-    command += [word for value in (*values, *study) for word in ("-p", value)]
+    if "study" in runs.declared(*runs.notebooks([notebook])):
+        values = *values, "study=false"
+    command += [word for value in values for word in ("-p", value)]
     done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (metrics,) = folder.glob("apart/*/metrics.json")

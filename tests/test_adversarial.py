@@ -123,7 +123,7 @@ def test_the_board_gets_scalars_and_pictures(device, tmp_path):
 
 
 def test_an_unknown_adversary_is_refused(device, tmp_path):
-    with pytest.raises(ValueError, match="no adversary 'gan'; there are non_saturating, lsgan, wgan_gp"):
+    with pytest.raises(ValueError, match="no adversary 'gan'; there are non_saturating, lsgan, wgan_gp, hinge"):
         trained(device, tmp_path, kind="gan")
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from helpers import metrics, models, training
+from helpers import features, metrics, models, training
+from helpers.acquire import packs
 from helpers.backend import keras, tf
 from helpers.training import losses
 
+pytestmark = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 SIDE = 32
 VALIDATION = np.random.default_rng(9).random((6, SIDE, SIDE, 3)).astype("float32")
 
@@ -28,14 +30,15 @@ def views(first, *, stop_at=None, batch_size=4):
     return tf.data.Dataset.range(first, 1000).map(draw)
 
 
-def trained(device, folder, *, steps=4, stop_at=None, make=views, **options):
+def trained(device, folder, *, steps=4, stop_at=None, make=views, paired=True, **options):
     """The averaged generator, the discriminator, and the history after some steps."""
     keras.utils.set_random_seed(0)
     generator = models.landscape_generator(3, image_px=SIDE, filters=4)
-    discriminator = models.landscape_discriminator(image_px=SIDE, filters=4)
-    averaged, history = training.fit_latent_gan(
+    discriminator = models.projected_discriminator(image_px=SIDE, channels=8)
+    encoder = models.view_encoder(3, image_px=SIDE, filters=4) if paired else None
+    averaged, history = training.fit_landscapes(
         generator, discriminator, lambda first: make(first, stop_at=stop_at), steps=steps, learning_rate=1e-3,
-        device=device, validation=VALIDATION, checkpoint=folder / "state.npz", reports=4, **options,
+        device=device, validation=VALIDATION, checkpoint=folder / "state.npz", reports=4, encoder=encoder, **options,
     )  # fmt: skip
     return averaged, discriminator, history
 
@@ -46,7 +49,7 @@ def whole(device, tmp_path_factory):
 
 
 def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path, whole):
-    """What landscapes are made of, augmentation, the falling rate and the best weights go on where they were."""
+    """Latents, augmentation, the falling rate, spectral norms and the best weights go on where they were."""
     with pytest.raises(tf.errors.InvalidArgumentError, match="the power went"):
         trained(device, tmp_path / "cut", stop_at=3)
     resumed = trained(device, tmp_path / "cut")
@@ -59,20 +62,24 @@ def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path
 def test_the_history_says_how_it_goes_and_the_best_is_kept(whole):
     averaged, _, history = whole
     assert list(history.step) == [1, 2, 3, 4] and np.isfinite(history).all(axis=None)
-    assert {"spread", "adversarial", "discriminator", "kid_random", "diversity"} <= set(history)
+    assert {"energy", "paired", "latent", "discriminator", "kid_imagenet", "diversity"} <= set(history)
     assert "psnr_db" not in history  # there is no view that a landscape should equal
     made = averaged.predict(training.draw_latents(len(VALIDATION), 3, [0, -1]), verbose=0)
-    features = [metrics.random_features(images) for images in (VALIDATION, made)]
-    assert metrics.kid(*features) == pytest.approx(history.kid_random.min(), rel=1e-4)
+    found = [features.embed(np.clip(images, 0, 1)) for images in (VALIDATION, made)]
+    assert metrics.kid(*found) == pytest.approx(history.kid_imagenet.min(), rel=1e-3)
 
 
-def test_the_slope_penalty_counts_and_other_settings_are_refused(device, tmp_path, whole):
-    *_, history = trained(device, tmp_path, steps=1, steepness=0.0)
-    assert history.loss[0] == pytest.approx(whole[2].loss[0], rel=1e-5)  # that of the generator, before any step
-    assert history.discriminator[0] < whole[2].discriminator[0]
-    for other in ({"seed": 1}, {"steepness": 2.0}, {"spread": 3.0}):
+def test_the_eyes_of_the_discriminator_stay_as_they_are(whole):
+    *_, pretrained = (layer for layer in whole[1].layers if isinstance(layer, keras.Model))
+    for weight, before in zip(pretrained.get_weights(), features.backbone().get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, before)
+
+
+def test_other_settings_are_refused(device, tmp_path):
+    trained(device, tmp_path, steps=1, paired=False)
+    for other in ({"seed": 1}, {"energy_weight": 3.0}, {"kind": "lsgan"}):
         with pytest.raises(ValueError, match="other settings"):
-            trained(device, tmp_path, steps=1, **{"steepness": 0.0} | other)
+            trained(device, tmp_path, steps=1, paired=False, **other)
 
 
 def test_latents_are_even_between_minus_one_and_one():
@@ -82,21 +89,38 @@ def test_latents_are_even_between_minus_one_and_one():
     np.testing.assert_array_equal(drawn, training.draw_latents(5000, 2, [3, 4]))
 
 
+def test_diversity_is_that_of_features():
+    same = np.repeat(VALIDATION[:1], 4, axis=0)
+    assert training.diversity(same, VALIDATION) == pytest.approx(0, abs=1e-5)
+    assert training.diversity(VALIDATION, VALIDATION) == pytest.approx(1)
+    with pytest.raises(ValueError, match="the real images are all the same"):
+        training.diversity(VALIDATION, same)
+    with pytest.raises(ValueError, match="one image has nothing to differ from"):
+        training.diversity(VALIDATION[:1], VALIDATION)
+
+
 # --- augmentation
 
 
-def test_augmentation_is_the_same_for_a_key_and_other_for_each_image():
-    same = np.repeat(VALIDATION[:1], 4, axis=0)
-    one, again, other = (np.asarray(training.augment_differentiably(same, key)) for key in ([1, 2], [1, 2], [2, 2]))
-    np.testing.assert_array_equal(one, again)
-    assert np.abs(one - other).max() > 0.05 and np.abs(one[0] - one[1]).max() > 0.05
+def test_augmentation_by_hand():
+    """Brightness alone adds 0.15; saturation alone keeps each pixel's mean; a shift moves all pixels by an eighth."""
+    draws = np.zeros((4, 5), "float32")
+    draws[0, 0], draws[1, 1], draws[2, 2], draws[3, 3] = 1, -1, 1, 1
+    image = VALIDATION[:1]
+    brighter, paler, harder, moved = np.asarray(training.augment(np.repeat(image, 4, axis=0), draws))
+    np.testing.assert_allclose(brighter, image[0] + 0.15, atol=1e-5)
+    np.testing.assert_allclose(paler.mean(-1), image[0].mean(-1), atol=1e-5)
+    assert paler.std(-1).mean() == pytest.approx(0.4 * image[0].std(-1).mean(), rel=1e-3)
+    assert harder.std() == pytest.approx(1.3 * image[0].std(), rel=1e-3)
+    np.testing.assert_allclose(moved[: -SIDE // 8], image[0, SIDE // 8 :], atol=1e-5)
+    np.testing.assert_allclose(moved[-SIDE // 8 :], image[0, -2 : -SIDE // 8 - 2 : -1], atol=1e-5)  # mirrored
 
 
 def test_the_generator_learns_through_augmentation():
-    """All of a smooth image's pixels get a gradient, but for those that a shift moved out of sight."""
     image = tf.Variable(tf.fill((8, SIDE, SIDE, 3), 0.4))
+    draws = tf.random.stateless_uniform([8, 5], [1, 1], -1, 1)
     with tf.GradientTape() as tape:
-        seen = tf.reduce_sum(training.augment_differentiably(image, [1, 1]) ** 2)
+        seen = tf.reduce_sum(training.augment(image, draws) ** 2)
     reached = np.abs(tape.gradient(seen, image)).max(axis=-1) > 0
     assert reached[:, 4:-4, 4:-4].all() and reached.mean() > 0.8
 
@@ -106,24 +130,59 @@ def test_the_generator_learns_through_augmentation():
 
 def test_the_encoder_learns_through_the_generator_which_stays_as_it_is(device, tmp_path):
     keras.utils.set_random_seed(0)
-    generator = models.landscape_generator(3, image_px=SIDE, filters=4)
-    encoder = models.patch_encoder(3, image_px=SIDE, filters=4)
+    generator, encoder = models.landscape_generator(3, image_px=SIDE, filters=4), models.patch_encoder(8, 3)
     before = generator.get_weights(), encoder.get_weights()
     generator.trainable = False
-    network = keras.Model(encoder.input, generator(encoder.output))
+    network = keras.Model(encoder.input, generator(encoder.output, training=False))
 
-    def watch(model):
-        return {"view_distance": float(losses.l2(VALIDATION, model.predict(VALIDATION, verbose=0)))}
+    def make(first):
+        return views(first).map(lambda _, view: (tf.reduce_mean(view, axis=[1, 2])[:, :1] * tf.ones((1, 8)), view))
 
-    history = training.fit(
-        network, views, steps=6, learning_rate=1e-3, device=device, validation=(VALIDATION, VALIDATION), reports=3,
-        checkpoint=tmp_path / "state.npz", watch=watch, keep_best="view_distance",
+    training.fit(
+        network, make, steps=3, learning_rate=1e-2, device=device, validation=None, reports=1,
+        checkpoint=tmp_path / "state.npz",
     )  # fmt: skip
     assert len(network.trainable_variables) == len(encoder.trainable_variables)
     for one, other in zip(before[0], generator.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert any(np.abs(one - other).max() > 0 for one, other in zip(before[1], encoder.get_weights(), strict=True))
-    assert watch(network)["view_distance"] == pytest.approx(history.view_distance.min(), rel=1e-4)
+
+
+def test_ridge_finds_a_linear_law_and_chooses_its_strength_on_other_ground():
+    random = np.random.default_rng(0)
+    law, shift = random.normal(size=(20, 2)) / 20, np.array([0.2, -0.1])
+    inputs = random.normal(3, 2, (400, 20))
+    targets, known = (inputs - 3) @ law + shift, slice(0, 300)
+    other = inputs[300:], targets[300:]
+    kernel, bias, strength = training.fit_ridge(inputs[known], targets[known], other, strengths=(1e-3, 1e6))
+    assert strength == 1e-3
+    np.testing.assert_allclose(other[0] @ kernel + bias, other[1], atol=1e-3)
+    noise = random.normal(size=(300, 2))
+    assert training.fit_ridge(inputs[known], noise, (inputs[300:], np.zeros((100, 2))), strengths=(1e-3, 1e6))[2] == 1e6
+
+
+def test_fitted_numbers_find_their_own_landscape_again():
+    """A picture that the generator drew itself is drawn again, nearer than the best of the random draws."""
+    keras.utils.set_random_seed(1)
+    generator = models.landscape_generator(2, image_px=64, filters=4)
+    for _ in range(20):  # statistics of the batch norms
+        generator(training.draw_latents(32, 2, [0, 5]), training=True)
+    true = np.array([[0.3, -0.6], [-0.8, 0.1]], "float32")
+    target = np.asarray(generator(true))
+    loss = training.square_loss()
+    few, many = (training.fit_latents(generator, target, draws=20, steps=steps) for steps in (1, 25))
+    apart = [float(np.mean(loss(target, generator(numbers)))) for numbers in (few, many)]
+    assert apart[1] < 0.7 * apart[0] and np.abs(many).max() <= 1
+
+
+def test_view_features_tell_places_apart():
+    views = np.stack([drawn()[0], drawn(clouds=3)[0], drawn(slope=0.3)[0]])
+    found = training.view_features(views)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-3)
+    assert np.sum((found[0] - found[1]) ** 2) < np.sum((found[0] - found[2]) ** 2)
+    np.testing.assert_allclose(
+        training.square_loss()(views[:1], views[2:])[0], np.sum((found[0] - found[2]) ** 2), rtol=1e-3
+    )
 
 
 def test_a_score_to_keep_the_best_by_must_exist(device, tmp_path):
@@ -165,27 +224,6 @@ def test_the_custom_loss_sees_ground_and_not_weather():
         for other in ({"ground": (0.3, 0.45, 0.2)}, {"skyline": 40}, {"slope": 0.3})
     )
     assert max(other_sky, turned) < min(green, lower, sloping, far_turned) / 2
-
-
-def test_exaggerated_by_hand(monkeypatch):
-    """Usual is 2, so that a view of 3 becomes an aim of 4: an estimate of 5 is 1 from it, and 2 from the view."""
-    monkeypatch.setattr(losses, "EXAGGERATED_PARTS", {"hue": 1.0})
-    monkeypatch.setattr(losses, "_outlook", lambda image: [tf.convert_to_tensor(image)])
-    usual, view, estimate = (np.full((2, 16, 16, 3), value, "float32") for value in (2, 3, 5))
-    found = {by: float(losses.exaggerated(usual, by)(view, estimate)) for by in (1.0, 2.0)}
-    assert found == pytest.approx({1.0: 2 + 100 * 2**2, 2.0: 1 + 100 * 1**2}, rel=1e-5)
-
-
-def test_the_best_answer_lies_farther_from_the_usual_view_than_the_mean_of_what_may_be_seen():
-    """Three places of the training ground; at the last, one of two views is seen, nobody knows which."""
-    views = [drawn(ground=ground) for ground in ((0.3, 0.4, 0.2), (0.8, 0.8, 0.8), (0.5, 0.3, 0.2), (0.6, 0.4, 0.3))]
-    views = np.concatenate(views)
-    usual, mean = views.mean(axis=0, keepdims=True), views[2:].mean(axis=0, keepdims=True)
-    answers = {by: (usual + by * (mean - usual)).repeat(2, axis=0) for by in (0.0, 1.0, 2.0)}
-    for by in (1.0, 2.0):
-        loss = losses.exaggerated(views, by)
-        found = {answer: float(loss(views[2:], made)) for answer, made in answers.items()}
-        assert min(found, key=found.get) == by, found
 
 
 def test_views_of_twice_the_size_are_as_far_apart():
@@ -232,18 +270,15 @@ def test_a_table_of_distances_holds_every_pair(loss):
 
 
 def test_energy_distance_by_hand():
-    """One pixel, real 0 and 1, generated 0 and 0: 2 x 1/2 - 1 (of two different real ones) - 0 = 0; of 1 and 1 as well;
-    generated 3 and 3: 2 x 2.5 - 1 - 0 = 4."""
-    plain = [np.full((1, 16, 16, 3), value, "float32") for value in (0, 1, 3)]
-    real = np.concatenate(plain[:2])
-    for value, expected in ((0, 0), (1, 0), (2, 4)):
-        fake = np.repeat(plain[value], 2, axis=0)
-        assert float(losses.energy_distance(real, fake)) == pytest.approx(expected, abs=0.01)
+    """Real 0 and 2, deviation 1; generated 0 and 0: 2 x 1 - 2 (of the two real ones) - 0 = 0; 6 and 6: 10 - 2 = 8."""
+    real = np.array([[0.0], [2.0]], "float32")
+    for value, expected in ((0, 0), (2, 0), (6, 8)):
+        fake = np.full((2, 1), value, "float32")
+        assert float(losses.energy_distance(real, fake)) == pytest.approx(expected, abs=0.02)
+    assert float(losses.paired_distance(real, real + 3)) == pytest.approx(3, abs=0.01)
 
 
-def test_the_slope_penalty_of_a_plane_is_known():
-    """A discriminator that sums the pixels of a 2 x 2 x 1 image, twice: a slope of 2 at each of 4, 16 squared."""
-    image = keras.Input((2, 2, 1))
-    plane = keras.Model([image], 8 * keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(image)))
-    real = [np.random.default_rng(0).random((3, 2, 2, 1)).astype("float32")]
-    assert float(losses.slope_penalty(plane, [tf.constant(real[0])])) == pytest.approx(16, rel=1e-5)
+def test_hinge_by_hand():
+    real, fake = np.array([[2.0], [0.5]], "float32"), np.array([[-3.0], [1.0]], "float32")
+    against, opinion = losses.ADVERSARIES["hinge"](real, fake)
+    assert float(against) == pytest.approx(0.25 + 1.0) and float(opinion) == pytest.approx(1.0)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
 from helpers import metrics
 
@@ -64,37 +63,3 @@ def test_identification_by_hand():
         metrics.identification(table[:1])
     with pytest.raises(ValueError, match="1 distances are NaN"):
         metrics.identification([[1, np.nan], [2, 3]])
-
-
-def test_diversity_by_hand_and_by_scipy():
-    """Pixels of 0 and 1 differ by 1; by half as much, 0.5. Three images, 0, 0 and 1: pairs differ by 0, 1, 1."""
-    black, white = np.zeros((1, 2, 2, 3)), np.ones((1, 2, 2, 3))
-    real = np.concatenate([black, white])
-    assert metrics.diversity(real / 2, real) == pytest.approx(0.5)
-    assert metrics.diversity(np.concatenate([black, black, white]), real) == pytest.approx(2 / 3)
-    one, other = (np.random.default_rng(n).random((8, 4, 4, 3)) for n in (1, 2))
-    expected = pdist(one.reshape(8, -1)).mean() / pdist(other.reshape(8, -1)).mean()
-    assert metrics.diversity(one, other) == pytest.approx(expected)
-
-
-def test_diversity_needs_images_that_differ():
-    with pytest.raises(ValueError, match="1 image has nothing"):
-        metrics.diversity(np.zeros((1, 2, 2, 3)), np.zeros((2, 2, 2, 3)))
-    with pytest.raises(ValueError, match="real images are all the same"):
-        metrics.diversity(np.random.default_rng(0).random((3, 2, 2, 3)), np.zeros((2, 2, 2, 3)))
-
-
-def test_features_tell_colour_and_outline_apart():
-    """A change of either moves the features; bytes and floats of the same picture give the same."""
-    views = np.zeros((3, 32, 32, 3), np.uint8)
-    views[:, :16] = (60, 110, 200)  # sky over ground
-    views[:, 16:] = (120, 100, 80)
-    views[1, 16:] = (30, 60, 20)  # forest
-    views[2, 8:16, 16:] = (120, 100, 80)  # a cliff
-    plain, forest, cliff = metrics.view_features(views)
-    assert np.linalg.norm(plain - forest) > 0.2 and np.linalg.norm(plain - cliff) > 0.2
-    np.testing.assert_allclose(metrics.view_features(views / 255), [plain, forest, cliff])
-    colours = 2 * 12**3
-    np.testing.assert_allclose([np.linalg.norm(part) for part in np.split(cliff, [-colours])], 1)  # equal halves
-    with pytest.raises(ValueError, match=r"\(3, 8, 8, 3\)"):
-        metrics.view_features(views[:, :8, :8])

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from helpers import models
+from helpers.acquire import packs
 from helpers.backend import keras, tf
 
 LIGHT = [1.5, 2.3, 2.9]
+
+needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
 
 @pytest.fixture(scope="module")
@@ -100,62 +103,74 @@ def test_an_impossible_receptive_field_names_the_possible_ones():
 # --- landscapes
 
 
-def grid_strength(transposed):
-    """How much of a new generator's detail is a pattern of single pixels: the share of the highest frequencies."""
-    keras.utils.set_random_seed(0)
-    network = models.landscape_generator(filters=4, transposed=transposed)
-    images = np.asarray(network(np.random.default_rng(0).uniform(-1, 1, (32, 4)).astype("float32")))[:, 8:-8, 8:-8]
-    power = np.abs(np.fft.fft2(images - images.mean(axis=(1, 2), keepdims=True), axes=(1, 2))).mean(axis=(0, 3)) ** 2
-    half = len(power) // 2  # where every other pixel is brighter
-    return (power[half, :3].sum() + power[:3, half].sum()) / np.sort(power.ravel())[-100:].sum()
-
-
-def test_enlarging_before_convolving_leaves_no_checkerboard():
-    assert grid_strength(transposed=True) > 10 * grid_strength(transposed=False)
-
-
 @pytest.mark.parametrize("image_px, stages", [(16, 2), (64, 4), (128, 5)])
 def test_landscapes_come_in_doublings_of_four(image_px, stages):
+    latents = np.random.default_rng(0).uniform(-1, 1, (2, 3)).astype("float32")
     generator = models.landscape_generator(3, image_px=image_px, filters=4)
-    answer = np.asarray(generator(np.random.default_rng(0).uniform(-1, 1, (2, 3)).astype("float32")))
+    answer = np.asarray(generator(latents))
     assert answer.shape == (2, image_px, image_px, 3) and answer.min() >= 0 and answer.max() <= 1
     assert sum(isinstance(layer, keras.layers.UpSampling2D) for layer in generator.layers) == stages
-    transposed = models.landscape_generator(3, image_px=image_px, filters=4, transposed=True)
-    assert sum(isinstance(layer, keras.layers.Conv2DTranspose) for layer in transposed.layers) == stages
+    transposed = models.transposed_generator(3, image_px=image_px, filters=4)
+    assert transposed(latents).shape == answer.shape
+    kernels = [layer.kernel_size for layer in transposed.layers if "transpose" in layer.name]
+    assert kernels == [(4, 4)] * stages
     discriminator = models.landscape_discriminator(image_px=image_px, filters=4)
     assert discriminator([answer]).shape == (2, 1)
-    assert sum(layer.strides == (2, 2) for layer in discriminator.layers if hasattr(layer, "strides")) == stages
+    halvings = [layer for layer in discriminator.layers if getattr(layer, "strides", 0) == (2, 2)]
+    assert len(halvings) == stages
 
 
 def test_every_number_changes_a_landscape_from_the_beginning():
-    """Even where all numbers are 0, the landscape is not plain grey."""
+    """Even where all numbers are 0, there is no dead point: statistics of a batch are not yet learned."""
     keras.utils.set_random_seed(0)
     generator = models.landscape_generator(filters=4)
     numbers = np.concatenate([np.zeros((1, 4)), 0.5 * np.eye(4)]).astype("float32")
-    zero, *others = np.asarray(generator(numbers))
+    zero, *others = np.asarray(generator(numbers, training=True))
     assert zero.std() > 0.02 and all(np.abs(zero - other).mean() > 0.01 for other in others)
 
 
-def test_the_encoder_stays_where_the_generator_was_trained_and_looks_at_the_middle():
-    keras.utils.set_random_seed(0)
-    encoder = models.patch_encoder(4, image_px=64, filters=4)
-    patches = np.random.default_rng(0).random((64, 64, 64, 3)).astype("float32")
-    assert np.abs(encoder(patches)).max() < 0.5  # not in a corner at first
-    middle, edge = patches.copy(), patches.copy()
-    middle[:, 28:36, 28:36], edge[:, :8, 28:36] = 0, 0
-    moved = [np.abs(encoder(patches) - encoder(other)).mean() for other in (middle, edge)]
-    assert moved[0] > 2 * moved[1] > 0
+def test_noise_is_the_same_in_every_image_and_as_strong_as_learned():
+    layer, zeros = models.FixedNoise(), np.zeros((3, 8, 8, 2), "float32")
+    assert not np.asarray(layer(zeros)).any()  # at first
+    layer.strength.assign([1.0, 2.0])
+    noisy = np.asarray(layer(zeros))
+    np.testing.assert_array_equal(noisy[0], noisy[2])
+    np.testing.assert_allclose(noisy[..., 1], 2 * noisy[..., 0])
+    assert noisy[0, ..., 0].std() == pytest.approx(1, abs=0.2)
+    np.testing.assert_array_equal(models.FixedNoise()(zeros), 0 * noisy)
+
+
+@needs_features
+@pytest.mark.parametrize("image_px, judged", [(64, 52), (128, 64)])
+def test_the_projected_discriminator_learns_a_fifth_of_its_weights(image_px, judged):
+    network = models.projected_discriminator(image_px=image_px)
+    logits, *seen = network([np.random.default_rng(0).random((2, image_px, image_px, 3), "float32")])
+    assert logits.shape == (2, judged) and len(seen) == 4
+    learned = sum(weight.shape.num_elements() for weight in network.trainable_variables)
+    assert 0 < learned < network.count_params() / 5  # the eyes are frozen
+    assert not [weight for weight in network.trainable_variables if "spectral" not in weight.path]
+
+
+@needs_features
+def test_the_encoder_sees_the_patch_at_two_scales():
+    see = models.patch_features(image_px=128)
+    patch = np.full((1, 128, 128, 3), 0.5, "float32")
+    edge, middle = patch.copy(), patch.copy()
+    edge[:, :20], middle[:, 60:68, 60:68] = 0, 0
+    plain, of_edge, of_middle = (np.asarray(see(each))[0] for each in (patch, edge, middle))
+    assert plain.shape == (4864,) and not see.trainable_variables
+    near = slice(2432, None)  # the second half sees the middle third alone
+    np.testing.assert_array_equal(plain[near], of_edge[near])
+    assert np.abs(plain - of_edge).max() > 0 and np.abs(plain - of_middle)[near].max() > 0
+    encoder = models.patch_encoder(4864)
     encoder.set_weights([100 * weight for weight in encoder.get_weights()])
-    latent = np.asarray(encoder(patches))
-    assert latent.shape == (64, 4) and 0.99 < np.abs(latent).max() <= 1
+    assert np.abs(encoder(plain[None])).max() <= 1
 
 
 @pytest.mark.parametrize("build, message", [
     (lambda: models.landscape_generator(0), "latent_size is 0"),
-    (lambda: models.patch_encoder(-1), "latent_size is -1"),
     (lambda: models.landscape_generator(image_px=96), "image_px is 96; expected 4 doubled"),
     (lambda: models.landscape_discriminator(image_px=4), "image_px is 4"),
-    (lambda: models.patch_encoder(image_px=16), "image_px is 16; expected 32"),
 ])  # fmt: skip
 def test_impossible_landscapes_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
@@ -164,9 +179,7 @@ def test_impossible_landscapes_are_refused(build, message):
 
 def test_landscape_networks_can_be_saved(tmp_path):
     numbers = np.random.default_rng(0).uniform(-1, 1, (2, 4)).astype("float32")
-    encoder, generator = models.patch_encoder(filters=4), models.landscape_generator(filters=4)
-    for network, given in ((generator, numbers), (keras.Model(encoder.input, generator(encoder.output)), None)):
-        given = np.random.default_rng(1).random((2, 64, 64, 3)).astype("float32") if given is None else given
-        network.save(tmp_path / "model.keras")
-        again = keras.models.load_model(tmp_path / "model.keras")
-        np.testing.assert_allclose(network(given), again(given), atol=1e-6)
+    generator = models.landscape_generator(filters=4, image_px=32)
+    generator.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(generator(numbers), again(numbers), atol=1e-6)

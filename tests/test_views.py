@@ -76,7 +76,7 @@ def is_green(image):
 
 def test_the_horizon_of_a_plain_lies_where_geometry_puts_it(on_land):
     on_land()
-    pair = views.render("train", 4)
+    pair = views.render("train", 4, image_size=64)
     dip = math.sqrt(2 * 20 * (1 - 0.13) / 6_371_000)  # from 20 m above the plain, radians
     expected = 32 + FOCAL * (dip - math.tan(math.radians(10)))  # the view's middle looks 10 degrees down
     assert expected == pytest.approx(22.4, abs=0.1)

@@ -12,4 +12,4 @@ from helpers.metrics.maps import (
     pixel_accuracy,
     random_features,
 )
-from helpers.metrics.views import diversity, identification, retrieval, view_features
+from helpers.metrics.views import identification, retrieval

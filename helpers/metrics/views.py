@@ -1,44 +1,6 @@
-"""How well predicted views fit their places: retrieval among other spots, identification, diversity."""
+"""Score how well predicted views fit their places: retrieval among other spots, identification."""
 
 import numpy as np
-
-
-def view_features(views):
-    """Features to retrieve views by, which no network was trained with: outlines and colours.
-
-    Histograms of oriented gradients in 4 x 4 cells, and of 12 x 12 x 12 colours in the upper and the lower half; each
-    makes up half of a distance. Two renderings of one training spot, from the tower, find each other among 16 at a rate
-    of 0.99 in the same range of weather, of 0.92 in the wider one of `pairs.views.render(again=True)`. They are neither
-    those of `losses.landscape` nor those of `kid_random`.
-
-    Args:
-        views: (batch, height, width, 3), uint8, or float with 0 to 1 for the same range; 16 pixels or more wide.
-
-    Returns:
-        float64 (batch, features); `retrieval` compares them by their distance.
-
-    Raises:
-        ValueError: other shapes, or views that are too small.
-
-    Source: Dalal and Triggs 2005, as in skimage.feature.hog.
-    """
-    from skimage.feature import hog
-
-    views = np.asarray(views)
-    if views.ndim != 4 or views.shape[3] != 3 or min(views.shape[1:3]) < 16:
-        raise ValueError(f"views have shape {views.shape}; expected (batch, height, width, 3), 16 px or more wide")
-    views = views / (255 if views.dtype == np.uint8 else 1)
-    cell = tuple(side // 4 for side in views.shape[1:3])
-    found = []
-    for view in views:
-        outlines = hog(view, pixels_per_cell=cell, cells_per_block=(2, 2), channel_axis=-1)
-        colours = [
-            np.histogramdd(half.reshape(-1, 3), bins=12, range=[(0, 1)] * 3)[0].ravel()
-            for half in np.array_split(np.clip(view, 0, 1), 2)
-        ]
-        colours = np.sqrt(np.concatenate(colours) / sum(part.sum() for part in colours))
-        found.append(np.concatenate([outlines / max(np.linalg.norm(outlines), 1e-9), colours]))  # both of length 1
-    return np.array(found)
 
 
 def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
@@ -109,31 +71,3 @@ def identification(distances):
     if not np.isfinite(distances).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(distances))} distances are NaN or infinite")
     return (distances <= np.diag(distances)[:, None]).sum(axis=1) == 1
-
-
-def diversity(images, real):
-    """How much images differ from each other, over how much real ones do: 1 is as diverse, 0 all the same.
-
-    Args:
-        images: (batch, height, width, bands), two or more.
-        real: (other batch, height, width, bands), in the same unit.
-
-    Returns:
-        float: mean distance (root of the mean squared difference) of all pairs, generated over real.
-
-    Raises:
-        ValueError: fewer than two images, or all real ones are the same.
-    """
-    found = [_mean_distance(each) for each in (images, real)]
-    if not found[1] > 0:
-        raise ValueError("the real images are all the same: there is no diversity to compare with")
-    return float(found[0] / found[1])
-
-
-def _mean_distance(images):
-    if len(images) < 2:
-        raise ValueError(f"{len(images)} image has nothing to differ from; expected two or more")
-    flat = np.asarray(images, np.float64).reshape(len(images), -1)
-    squares = (flat**2).sum(axis=1)
-    apart = np.maximum(squares[:, None] + squares - 2 * flat @ flat.T, 0) / flat.shape[1]
-    return np.sqrt(apart[np.triu_indices(len(flat), 1)]).mean()

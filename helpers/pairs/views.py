@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas
+from tqdm.auto import tqdm
 
 from helpers import paths, relief
 from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import photo_views
 from helpers.pairs.photo_views import Views, as_bytes, cut, read_views
+from helpers.show import is_static
 
 # Centres of patches, metres from the northern edge of the relief. A patch reaches 4.25 km from its centre however it is
 # turned: 9 km apart none shares a pixel with another, and those of train and test lie 12 km apart, edge to edge.
@@ -35,7 +37,7 @@ PATIENCE = 3000  # places tried in vain, one after the other, until the ground c
 Land = namedtuple("Land", "ground image transform")
 
 
-def render(split, count, *, image_size=64, seed=0, again=False, workers=None):
+def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
     """Pairs of satellite patch and rendered view over the Rocky Mountains; never show them without saying "rendered".
 
     The relief (about 230 m a pixel) and the image (about 127 x 167 m) are real; small relief, texture, trees, clouds,
@@ -73,7 +75,8 @@ def render(split, count, *, image_size=64, seed=0, again=False, workers=None):
             return as_bytes(patch), as_bytes(255 * _seen(land, row, image_size, seed))
 
         with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
-            kept = [np.stack(images) for images in zip(*threads.map(pair, rows), strict=True)]
+            found = tqdm(threads.map(pair, rows), f"rendering {split}", count, disable=is_static())
+            kept = [np.stack(images) for images in zip(*found, strict=True)]
         with paths.atomic(path) as temporary:
             np.savez(temporary, patches=kept[0], views=kept[1])
     return Views(*kept, table)

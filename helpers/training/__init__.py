@@ -3,6 +3,15 @@
 
 from helpers.training import losses
 from helpers.training.adversarial import fit_adversarial
+from helpers.training.augment import augment
 from helpers.training.device import cpu_computes_bfloat16, prepare_device
 from helpers.training.fit import fit, predict
-from helpers.training.latent import augment_differentiably, draw_latents, fit_latent_gan
+from helpers.training.latent import (
+    diversity,
+    draw_latents,
+    fit_landscapes,
+    fit_latents,
+    fit_ridge,
+    square_loss,
+    view_features,
+)

@@ -1,34 +1,39 @@
-"""The one adversarial trainer: a generator that has to come near its target *and* to convince a discriminator."""
+"""The one adversarial trainer: compare with a target, and convince a discriminator."""
 
 from helpers.backend import keras, tf
 from helpers.training.fit import State, train
-from helpers.training.losses import ADVERSARIES, gradient_penalty, slope_penalty
+from helpers.training.losses import ADVERSARIES, energy_distance, gradient_penalty
 
 ops = keras.ops
+LATENT_WEIGHT = 5.0  # of the distance of encoded latents to drawn ones
 PENALTY = 10.0  # weight of the gradient penalty of "wgan_gp"
-BORDER = {"non_saturating": 0.0, "lsgan": 0.5}  # logits above it mean "real"
+BORDER = {"non_saturating": 0.0, "lsgan": 0.5, "hinge": 0.0}  # logits above it mean "real"
 
 
 class Adversarial(keras.Model):
-    """Both networks and both optimizers in one training step; called, it answers with the averaged generator.
+    """Train both networks in one step; called, answer with the averaged generator.
 
     Args:
         generator: keras.Model from the input to an image, or to a list of images, largest first.
-        discriminator: keras.Model from the list of images (after the input, if `conditional`) to logits.
-        terms: dict from name to (weight, function of (target, estimate)): what is compared with the target.
-        weight: of the adversary's opinion.
-        kind: "non_saturating", "lsgan" or "wgan_gp".
-        conditional: the discriminator sees the generator's input, too; the first, where there are several.
+        discriminator: keras.Model from the list of images (after the input, if `conditional`) to
+            logits; or to a list of logits and of features, which `terms` then compare.
+        terms: dict from name to (weight, function of (target, estimate)).
+        weight: of the discriminator's opinion.
+        kind: "non_saturating", "lsgan", "wgan_gp" or "hinge".
+        conditional: the discriminator sees the generator's input, too; the first, where there are
+            several.
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
-        decay: of the exponential average of the generator's weights.
-        change: what becomes of images before they are judged, function of (image, two whole numbers to draw by), or
-            None.
-        steepness: weight of `losses.slope_penalty`, which is computed at every eighth step, as it is slow; 0 = never.
+        decay: of the exponential moving average (EMA) of the generator's weights.
+        augment: function of (image, two whole numbers to draw by), applied to images before they
+            are judged; target and estimate are changed alike. Or None.
+        encoder: keras.Model from a target to an input of the generator, trained with it; it gives
+            the second half of each batch of inputs, and is held to their distribution. Or None.
     """
 
     def __init__(
-        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay, change, steepness
-    ):
+        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay,
+        augment, encoder,
+    ):  # fmt: skip
         super().__init__(name=f"{generator.name}_adversarial")
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
@@ -37,9 +42,10 @@ class Adversarial(keras.Model):
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional = weight, kind, conditional
-        self.ramp_steps, self.decay = ramp_steps, decay
-        self.change, self.steepness = change or (lambda image, key: image), steepness
-        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm", "discriminator_norm"]
+        self.ramp_steps, self.decay, self.encoder = ramp_steps, decay, encoder
+        self.augment = augment or (lambda image, key: image)
+        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
+        names += ["discriminator_norm", *(["latent"] if encoder else [])]
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
     def call(self, inputs, training=False):
@@ -56,50 +62,78 @@ class Adversarial(keras.Model):
         super().compile(**options)
         self.optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
         for name, optimizer in self.optimizers.items():
-            optimizer.build(getattr(self, name).trainable_variables)
+            optimizer.build(self._trained(name))
 
     def train_step(self, batch):
         """One step of both networks; from the second, what the first has just answered is judged."""
         inputs, target, *counts = batch
         step = ops.cast(self.optimizers["generator"].iterations, "float32")
-        condition = tf.nest.flatten(inputs)[:1] if self.conditional else []
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            inputs, latent = self._encoded(inputs, target)
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
             targets = [_shrunk(target, estimate) for estimate in estimates]
-            number = ops.cast(step, "int32")
-            shown = [self.change(image, [2 * number, n]) for n, image in enumerate(targets)]
-            made = [self.change(image, [2 * number + 1, n]) for n, image in enumerate(estimates)]
-            real = self.discriminator([*condition, *shown], training=True)
-            fake = self.discriminator([*condition, *made], training=True)
+            condition = tf.nest.flatten(inputs)[:1] if self.conditional else []
+            real, fake, pairs = self._judged(condition, targets, estimates, step)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
                 against += PENALTY * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
-            if self.steepness:
-                against += tf.cond(
-                    number % 8 == 0, lambda: 8 * self.steepness * slope_penalty(self.discriminator, shown), lambda: 0.0
-                )
-            pairs = list(zip(targets, estimates, strict=True))
             if counts:
                 shares = [_shrunk(counts[0][..., None], estimate) for estimate in estimates]
                 pairs = [(share * one, share * other) for share, (one, other) in zip(shares, pairs, strict=True)]
-            parts = {name: sum(f(*pair) for pair in pairs) / len(pairs) for name, (_, f) in self.terms.items()}
+            parts = {
+                name: sum(compare(*pair) for pair in pairs) / len(pairs) for name, (_, compare) in self.terms.items()
+            }
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
-            loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items()) + ramp * self.weight * opinion
+            loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items())
+            loss += ramp * self.weight * opinion + LATENT_WEIGHT * latent
             scaled = self._scaled("generator", loss), self._scaled("discriminator", against)
         norm = self._update("generator", generator_tape, scaled[0])
         against_norm = self._update("discriminator", discriminator_tape, scaled[1])
-        decay = ops.minimum(self.decay, (1 + step) / (10 + step))  # early on, an average over few steps
+        self._average(step)
+        seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
+        seen |= {"accuracy": self._accuracy(real, fake), "gradient_norm": norm}
+        seen |= {"discriminator_norm": against_norm, "latent": latent}
+        for name, mean in self.means.items():
+            mean.update_state(seen[name])
+        return {name: mean.result() for name, mean in self.means.items()}
+
+    def _encoded(self, inputs, target):
+        """Put encoded targets in the second half of the inputs; their distance to the inputs."""
+        if not self.encoder:
+            return inputs, 0.0
+        half = inputs.shape[0] // 2
+        encoded = self.encoder(target[half:], training=True)
+        return ops.concatenate([inputs[:half], encoded]), energy_distance(inputs[half:], encoded)
+
+    def _judged(self, condition, targets, estimates, step):
+        """Return the logits of targets and estimates, and the pairs that the terms compare."""
+        answers = []
+        for images in (targets, estimates):
+            keys = ([ops.cast(step, "int32"), number] for number in range(len(images)))
+            shown = [self.augment(image, key) for image, key in zip(images, keys, strict=True)]
+            answers.append(tf.nest.flatten(self.discriminator([*condition, *shown], training=True)))
+        (real, *seen), (fake, *made) = answers
+        return real, fake, list(zip(seen or targets, made or estimates, strict=True))
+
+    def _average(self, step):
+        """Move the averaged generator towards the present one, over few steps early on."""
+        decay = ops.minimum(self.decay, (1 + step) / (10 + step))
         for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
             average.assign(decay * average + (1 - decay) * weight)
+
+    def _accuracy(self, real, fake):
+        """Return the share of images that the discriminator judges right."""
         if self.kind == "wgan_gp":
-            right = _share(real > fake)
-        else:
-            right = _share(real > BORDER[self.kind]) / 2 + _share(fake < BORDER[self.kind]) / 2
-        seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
-        seen |= {"accuracy": right, "gradient_norm": norm, "discriminator_norm": against_norm}
-        for name, value in seen.items():
-            self.means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.means.items()}
+            return _share(real > fake)
+        border = BORDER[self.kind]
+        return _share(real > border) / 2 + _share(fake < border) / 2
+
+    def _trained(self, name):
+        """Return the variables that an optimizer moves."""
+        networks = [getattr(self, name)]
+        if name == "generator" and self.encoder:
+            networks.append(self.encoder)
+        return [variable for network in networks for variable in network.trainable_variables]
 
     def _scaled(self, name, loss):
         """The loss shared out among several GPUs, and enlarged where float16 needs it."""
@@ -107,7 +141,7 @@ class Adversarial(keras.Model):
 
     def _update(self, name, tape, loss):
         """Take one step; returns the length of the gradient."""
-        variables = getattr(self, name).trainable_variables
+        variables = self._trained(name)
         gradients = tape.gradient(loss, variables)
         self.optimizers[name].apply(gradients, variables)
         return tf.linalg.global_norm(gradients)
@@ -125,16 +159,17 @@ def _shrunk(image, like):
 
 def fit_adversarial(
     generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, checkpoint,
-    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, change=None, steepness=0.0, settings=None,
-    **reporting,
+    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, augment=None, encoder=None,
+    betas=(0.5, 0.999), settings=None, **reporting,
 ):  # fmt: skip
     """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
 
     Args:
-        generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay, change, steepness: as of
-            `Adversarial`.
+        generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay, augment,
+            encoder: as of `Adversarial`.
         make_dataset: as of `fit`; how much a pixel counts is for `terms` that are sums over pixels.
         learning_rate: of both optimizers; a number or a schedule of Keras.
+        betas: of both Adam optimizers.
         steps, device, checkpoint, settings, reporting: as of `fit`; scored is the averaged generator.
 
     Returns:
@@ -148,9 +183,9 @@ def fit_adversarial(
     with device.scope():
         model = Adversarial(
             generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional, ramp_steps=ramp_steps,
-            decay=decay, change=change, steepness=steepness,
+            decay=decay, augment=augment, encoder=encoder,
         )  # fmt: skip
-        optimizers = [keras.optimizers.Adam(learning_rate, 0.5, 0.999) for _ in range(2)]
+        optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         if device.precision == "mixed_float16":
             optimizers = [keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers]
         model.compile(*optimizers, jit_compile=device.xla)
