@@ -60,7 +60,8 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         outputs = layers.Dense(1000, activation="softmax", dtype="float32")(x)
     else:
         outputs = [maps[tap] for tap in taps]
-    model = keras.Model(image, outputs, trainable=False, name=PACK)
+    model = keras.Model(image, outputs, name=PACK)
+    model.trainable = False  # every layer, so that it holds inside another model, too
     model.set_weights(_weights()[: len(model.weights)])  # both are in the order of the layers
     return model
 

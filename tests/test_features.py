@@ -13,6 +13,7 @@ from skimage.transform import resize
 
 from helpers import features, metrics, paths
 from helpers.acquire import packs, pytorch_file
+from helpers.backend import keras
 
 pytestmark = pytest.mark.skipif(bool(packs.missing(features.PACK)), reason="python -m helpers fetch")
 
@@ -52,7 +53,8 @@ def test_features_are_those_of_an_independent_implementation():
 
 def test_the_backbone_is_frozen_and_only_as_deep_as_its_taps():
     short = features.backbone(("24",))
-    assert not short.trainable_variables
+    inside = keras.Model(short.input, short(short.input))
+    assert not short.trainable_variables and not inside.trainable_variables
     assert len(short.weights) < len(features.backbone(("24", "320")).weights) == 2 * 48
     with pytest.raises(ValueError, match="no tap '32'; expected some of 16, 24, 40"):
         features.backbone(("24", "32"))

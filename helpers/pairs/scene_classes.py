@@ -34,8 +34,8 @@ KINDS = {
         914,
     ),
 }  # fmt: skip
-# Landscapes are often spread over many classes: the practice photos, rendered, reach 0.03 or more
-# in sum, all 54 of them; of scikit-image's photographs the highest has 0.013. A subject that
+# Landscapes are often spread over many classes: 30 of the 32 sound practice photos, which are
+# rendered, reach 0.03 in sum; of scikit-image's photographs the highest has 0.013. A subject that
 # fills the picture is surer than MAX_OTHER.
 MIN_LANDSCAPE, MAX_OTHER = 0.03, 0.6
 
