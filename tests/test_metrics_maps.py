@@ -149,34 +149,3 @@ def test_kid_is_unbiased():
 def test_kid_on_wrong_input(real, fake, message):
     with pytest.raises(ValueError, match=message):
         metrics.kid(real, fake)
-
-
-def test_random_features_tell_textures_apart():
-    rng = np.random.default_rng(0)
-
-    def pictures(count, cell):
-        cells = rng.integers(0, 256, (count, 64 // cell, 64 // cell, 3), dtype=np.uint8)
-        return cells.repeat(cell, axis=1).repeat(cell, axis=2)
-
-    fine, others, coarse = (metrics.random_features(pictures(12, cell)) for cell in (4, 4, 8))
-    assert fine.shape == (12, 384) and fine.dtype == np.float64
-    assert metrics.kid(fine, coarse) > 20 * abs(metrics.kid(fine, others))
-    assert 0.1 < np.mean(fine @ fine.T / 384) < 10  # so that all powers of the kernel count
-
-
-def test_random_features_are_the_same_again():
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 20, 23, 3), dtype=np.uint8)
-    found = metrics.random_features(pictures)
-    assert np.array_equal(found, metrics.random_features(pictures))
-    np.testing.assert_allclose(metrics.random_features(pictures / 255), found, rtol=1e-4)
-    assert not np.allclose(metrics.random_features(pictures, seed=1), found)
-    with pytest.raises(ValueError, match="20 px"):
-        metrics.random_features(pictures[:, :19])
-
-
-def test_one_random_feature_by_hand():
-    filters = np.random.default_rng(0).normal(size=(3, 75, 64)).astype("float32") * 4 / np.sqrt(75)
-    grey = np.full((1, 32, 32, 3), 0.5)
-    answers = np.maximum(filters.sum(axis=1) * 0.5, 0)  # every place answers alike: the mean, and no deviation
-    expected = np.concatenate([part for answer in answers for part in (answer, np.zeros(64))])
-    np.testing.assert_allclose(metrics.random_features(grey)[0], expected, atol=1e-4)

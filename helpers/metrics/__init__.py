@@ -10,6 +10,5 @@ from helpers.metrics.maps import (
     kid,
     mean_iou,
     pixel_accuracy,
-    random_features,
 )
 from helpers.metrics.views import identification, retrieval

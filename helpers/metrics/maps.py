@@ -8,8 +8,6 @@ import numpy as np
 
 from helpers.metrics.images import RESAMPLES
 
-FILTER_PX, FILTERS, SCALES = 5, 64, 3  # of `random_features`
-
 
 def decode(picture, legend):
     """Class of every pixel of a map: the nearest colour of the legend, whatever the distance.
@@ -134,7 +132,7 @@ def kid(real, fake):
     Raises:
         ValueError: other shapes, fewer than two images in a set, or a value that is not finite.
 
-    Source: Binkowski et al. 2018, there with features of Inception, which have to be downloaded.
+    Source: Binkowski et al. 2018, there with features of Inception; here `features.embed` gives them.
     """
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1] or min(len(real), len(fake)) < 2:
@@ -152,45 +150,6 @@ def kid(real, fake):
         return (values.sum() - np.trace(values)) / (len(images) * (len(images) - 1))
 
     return float(between_two(real) + between_two(fake) - 2 * kernel(real, fake).mean())
-
-
-def random_features(pictures, *, seed=0):
-    """Features for `kid` without any download: what filters of random numbers answer to a picture, at three scales.
-
-    Filters that were never trained see colours, edges and texture, not what they mean: a map with rivers in the wrong
-    place scores well. Name the score `kid_random`; published ones, of Inception, are not comparable.
-
-    Args:
-        pictures: (batch, height, width, 3), uint8, or float with 0 to 1 for the same range; 20 pixels or more wide.
-        seed: of the filters; compare only features of one seed.
-
-    Returns:
-        float64 (batch, 384): mean and standard deviation of what each of 3 x 64 filters answers, negative answers as 0.
-
-    Raises:
-        ValueError: other shapes, or pictures that are too small.
-
-    Source: that random filters with pooling tell textures apart: Jarrett et al. 2009.
-    """
-    pictures = np.asarray(pictures)
-    least = FILTER_PX * 2 ** (SCALES - 1)
-    if pictures.ndim != 4 or pictures.shape[3] != 3 or min(pictures.shape[1:3]) < least:
-        raise ValueError(f"pictures have shape {pictures.shape}; expected (batch, height, width, 3), {least} px wide")
-    filters = np.random.default_rng(seed).normal(size=(SCALES, 3 * FILTER_PX**2, FILTERS)).astype(np.float32)
-    # scaled so that the kernel's x . y / features is about 1 for natural pictures, and all its powers count
-    filters *= 4 / np.sqrt(filters.shape[1])
-    features = []
-    for picture in pictures:
-        image = picture.astype(np.float32) / (255 if pictures.dtype == np.uint8 else 1)
-        found = []
-        for scale in filters:
-            windows = np.lib.stride_tricks.sliding_window_view(image, (FILTER_PX, FILTER_PX), axis=(0, 1))[::2, ::2]
-            answers = np.maximum(windows.reshape(-1, len(scale)) @ scale, 0)
-            found += [answers.mean(axis=0), answers.std(axis=0)]
-            height, width = (side // 2 for side in image.shape[:2])
-            image = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
-        features.append(np.concatenate(found))
-    return np.array(features, np.float64)
 
 
 def _class_images(classes, estimate):
