@@ -31,12 +31,11 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         taps: stages to return, named by their channels: 16, 24, 40, 80, 112, 192 and 320, at 1/2,
             1/4, 1/8, 1/16, 1/16, 1/32 and 1/32 of the image's size.
         classifier: return the probabilities of the 1,000 ImageNet classes instead.
-        dtype: data type or Keras policy to compute in. bfloat16 is a third faster forward and half
-            as fast backward (TensorFlow's gradient of depthwise convolutions; see `make bench`).
+        dtype: data type or Keras policy to compute in; on CPUs gradients are slower in bfloat16.
 
     Returns:
-        keras.Model from images to a list of feature maps, one a tap (a single map for one tap), or
-        to float (batch, 1000).
+        keras.Model from images to a list of feature maps (to one map for one tap), or float
+        (batch, 1000).
 
     Raises:
         ValueError: an unknown tap, or a damaged file.
@@ -69,10 +68,8 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
 def embed(images, batch_size=32):
     """Compute a feature vector for each image: float32 (batch, 432), as `metrics.kid` takes them.
 
-    It holds the means over all pixels of the stages with 112 and 320 channels.
-
-    Raises:
-        ValueError: another shape, type or range of images (says what was found).
+    It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
+    which other shape, type or range of images was found.
     """
     images, model = _checked(images), _kept(("112", "320"))
     batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
@@ -85,37 +82,32 @@ def feature_distance(images, others, batch_size=32):
 
     At each pixel of each tap the channels are scaled to unit length; their squared differences are
     summed over channels and averaged over pixels and taps. This is the form of LPIPS without its
-    learned weights (Zhang et al. 2018, arXiv:1801.03924); its numbers are not comparable.
-
-    Raises:
-        ValueError: shapes differ, or another shape, type or range of images.
+    learned weights (Zhang et al. 2018, arXiv:1801.03924); do not compare it with LPIPS values.
+    A ValueError says where shapes differ, or what is wrong with the images.
     """
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
         raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
-    found = []
-    for i in range(0, len(images), batch_size):
-        pair = images[i : i + batch_size], others[i : i + batch_size]
-        found.append(_distance(_kept(TAPS), *pair, np.ones(len(TAPS))))
-    return np.concatenate(found)
+    starts, weights = range(0, len(images), batch_size), np.ones(len(TAPS))
+    pairs = [(images[i : i + batch_size], others[i : i + batch_size]) for i in starts]
+    return np.concatenate([_distance(_kept(TAPS), *pair, weights) for pair in pairs])
 
 
 def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtype="float32"):
-    """Make a loss of the form of `feature_distance`.
+    """Make a loss of the form of `feature_distance`, by default on three of its four taps.
 
     Args:
         taps: as of `backbone`; early ones see texture, late ones see objects.
         weights: of the taps; default: all equal.
-        names: names of the images' bands, where there are not just red, green and blue.
-        bands: names of the three that the network takes for red, green and blue, for example
-            ("nir", "red", "green").
+        names: of the images' bands, in their order; default: red, green, blue.
+        bands: three of them, to be taken for red, green and blue, such as ("nir", "red", "green").
         dtype: as of `backbone`.
 
     Returns:
         Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar.
 
     Raises:
-        ValueError: not three bands, or a band that the images lack.
+        ValueError: not three bands, a band that the images lack, or wrong weights.
     """
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)

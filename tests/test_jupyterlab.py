@@ -18,7 +18,7 @@ from tests import browser
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
 )
-SHOWN = {"02": "04_side_by_side", "05": "06_side_by_side", "06": "05_predicted"}
+SHOWN = {"02": "04_side_by_side", "05": "04_samples", "06": "05_predicted"}
 FAMILY = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
