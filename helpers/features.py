@@ -30,12 +30,11 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
     Args:
         taps: stages to return, named by their channels: 16, 24, 40, 80, 112, 192 and 320, at 1/2,
             1/4, 1/8, 1/16, 1/16, 1/32 and 1/32 of the image's size.
-        classifier: return the probabilities of the 1,000 ImageNet classes instead.
+        classifier: return the probabilities of the 1,000 classes of ImageNet instead.
         dtype: data type or Keras policy to compute in; on CPUs gradients are slower in bfloat16.
 
     Returns:
-        keras.Model from images to a list of feature maps (to one map for one tap), or float
-        (batch, 1000).
+        keras.Model from images to a list of maps (one map for one tap), or to float (batch, 1000).
 
     Raises:
         ValueError: an unknown tap, or a damaged file.
@@ -104,10 +103,8 @@ def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtyp
         dtype: as of `backbone`.
 
     Returns:
-        Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar.
-
-    Raises:
-        ValueError: not three bands, a band that the images lack, or wrong weights.
+        Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar. A
+        ValueError says where there are not three bands, or what is wrong with the weights.
     """
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
