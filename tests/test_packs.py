@@ -139,7 +139,7 @@ class Index(BaseHTTPRequestHandler):
         step = len(body) // 40 + 1
         for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])
-            time.sleep(0.05 if slow else 0)
+            time.sleep(0.02 if slow else 0)
 
     def log_message(self, *ignored):
         pass
