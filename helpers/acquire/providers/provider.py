@@ -2,7 +2,6 @@
 
 import contextlib
 import getpass
-import hashlib
 import itertools
 import math
 import os
@@ -204,13 +203,6 @@ def cut(box, parts=2):
     lats = [south + height * step for step in range(parts + 1)]
     columns, rows = itertools.pairwise(lons), list(itertools.pairwise(lats))
     return [(w, s, e, n) for w, e in columns for s, n in rows]
-
-
-def safe_name(text):
-    """Return a safe part of a file name, different for different texts."""
-    name = download.safe_name(text)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return name if name == text else f"{name}_{digest}"
 
 
 def wrapped(lon):

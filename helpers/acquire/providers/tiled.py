@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import mercantile
 
 from helpers.acquire import checks, tiles
-from helpers.acquire.download import Item, fetch
+from helpers.acquire.download import Item, fetch, safe_name
 from helpers.acquire.http import Refused
-from helpers.acquire.providers.provider import Found, Provider, chosen, safe_name
+from helpers.acquire.providers.provider import Found, Provider, chosen
 
 TILE_PX = 256  # that an estimate of the ground resolution goes by
 TILE_BYTES = 25_000  # typical, for estimates
