@@ -367,7 +367,10 @@ def test_a_geometry_over_180_degrees_gives_bounds_that_cross_it(lons):
     assert provider.geometry_bounds({"type": "Polygon", "coordinates": [ring]}) == (179, -17, -179, -16)
     split = [[ring], [[[-180, -17], [-179, -16]]]]
     assert provider.geometry_bounds({"type": "MultiPolygon", "coordinates": split}) == (179, -17, -179, -16)
+    cut = [[[[179, -17], [180, -16]]], [[[-180, -17], [-179, -16]]]]
+    assert provider.geometry_bounds({"type": "MultiPolygon", "coordinates": cut}) == (179, -17, -179, -16)
     assert provider.geometry_bounds({"coordinates": [[[-180, -90], [180, 90]]]}) == (-180, -90, 180, 90)
+    assert provider.geometry_bounds({"coordinates": [[[-180, -90], [0, 0], [180, 90]]]}) == (-180, -90, 180, 90)
 
 
 # --- photos
