@@ -59,8 +59,12 @@ class Table:
 
     def tidy(self):
         """Write the file anew, sorted, each path once."""
-        lines = [self.lines[key] for key in sorted(self.lines)]
-        paths.write_text(self.path, "".join([_line(self.columns), *lines]))
+        with (
+            paths.atomic(self.path) as part,
+            open(part, "w", newline="", encoding="utf-8") as file,
+        ):
+            file.write(_line(self.columns))
+            file.writelines(self.lines[key] for key in sorted(self.lines))
 
 
 def _line(values):
