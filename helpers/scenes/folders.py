@@ -1,4 +1,4 @@
-"""Folders of images: what is in them, whether they are one data set, and the split in a manifest."""
+"""Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +62,8 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
 
 def images(folder):
     """Return the image files of a folder, sorted."""
-    return sorted(
-        path for path in Path(folder).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
-    )
+    found = sorted(Path(folder).glob("[!.]*"))
+    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
 
 
 def some(names):
@@ -143,8 +142,8 @@ def manifest_rows(folder, roles, needed=("path", "role")):
     table = read_table(path, needed)
     rows = table[table.role.isin(roles)]
     if rows.empty:
-        there = ", ".join(map(repr, sorted(set(table.role)))) or "no row"
-        raise ValueError(f"{path} has no row of role {' or '.join(map(repr, roles))}; it has {there}")
+        wanted, there = (", ".join(map(repr, names)) for names in (roles, sorted(set(table.role))))
+        raise ValueError(f"{path} has no row of role {wanted}; it has {there or 'no row'}")
     rows = rows.reindex(columns=table.columns.union(["pair", "split"]), fill_value="")
     return rows[~rows.split.isin(LEFT_OUT)].sort_values(["pair", "path"]).to_dict("records")
 

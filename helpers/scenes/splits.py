@@ -1,4 +1,4 @@
-"""The one split policy: ground is split, not pictures, into training, validation and test ground."""
+"""The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
 
@@ -28,8 +28,8 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     if any(given):
         if set(given) != set(SPLITS):
             there = ", ".join(map(repr, sorted(set(given))))
-            wanted = ", ".join(SPLITS)
-            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted} in all rows, or in none")
+            wanted = f"{', '.join(SPLITS)} in all rows, or in none"
+            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted}")
         ground = {split: [] for split in SPLITS}
         for split, scene in zip(given, scenes, strict=True):
             ground[split].append(scene)
@@ -115,7 +115,8 @@ def _split_tiles(tiles, guard_px, seed):
 
 def _by_split(members, parts):
     """Return a dict from split to members, given the numbers of those in each part."""
-    return {split: [members[at] for at in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
+    chosen = [[members[at] for at in sorted(part)] for part in parts]
+    return dict(zip(SPLITS, chosen, strict=True))
 
 
 def deal(cells):
@@ -159,7 +160,8 @@ def split_boxes(boxes, guards, seed=0):
     for split, part in zip(reversed(SPLITS), reversed(parts), strict=True):
         part = part[[not _overlapping(later, box).any() for box in grown[part]]]
         if not len(part):
-            raise ValueError(f"no image is left for {split} beside the guard; acquire a larger area")
+            told = f"no image is left for {split} beside the guard"
+            raise ValueError(f"{told}; acquire a larger area")
         kept.insert(0, part)
         later = np.concatenate([later, grown[part]])
     return kept
