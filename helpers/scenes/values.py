@@ -6,7 +6,7 @@ import numpy as np
 
 COLLAR_SHARE = 0.1  # of the pixels along the edges
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
-OTHER_UNIT = 300  # dark water and snow differ by far less, reflectance and digital numbers by more
+OTHER_UNIT = 200  # dark water and snow differ by less; reflectance and any other unit by more
 KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value
 MIN_PIXELS = 64  # fewer say nothing
 
