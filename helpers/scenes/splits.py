@@ -7,6 +7,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform
 
 SPLITS = ("train", "validation", "test")
+IDENTITY = Affine.identity()
 TOUCHING_PX = 0.01  # scenes that overlap by less only touch
 
 
@@ -101,7 +102,7 @@ def _split_tiles(tiles, guard_px, seed):
     """Split whole tiles: by place where it is known, by name where not, with a warning."""
     has_crs = {tile.crs is not None for tile in tiles}
     if all(tile.transform is not None for tile in tiles) and len(has_crs) == 1:
-        boxes = _boxes(tiles, Affine.identity())
+        boxes = _boxes(tiles, tiles[0].crs, IDENTITY)
         pixel = (boxes[:, 2] - boxes[:, 0]) / [tile.width for tile in tiles]
         return _by_split(tiles, split_boxes(boxes, guard_px * pixel, seed))
     warnings.warn(
@@ -194,7 +195,7 @@ def refuse_overlap(ground):
 
     Args:
         ground: dict from split to list of Scene; scenes without a place cannot be compared, and
-            pass. Those in other coordinates than the first count as the upright boxes around them.
+            pass.
     """
     splits, scenes = [], []
     for split, found in ground.items():
@@ -203,12 +204,13 @@ def refuse_overlap(ground):
         scenes += placed
     if not scenes:
         return
-    # in pixels of the first, so that all are upright if all are rotated alike
-    boxes = _boxes(scenes, ~scenes[0].transform) + TOUCHING_PX * np.array([1, 1, -1, -1])
-    for at, box in enumerate(boxes):
-        for other in np.flatnonzero(_overlapping(boxes[:at], box)):
-            if splits[other] != splits[at]:
-                told = " and ".join(f"{scenes[i].name} ({splits[i]})" for i in (other, at))
+    boxes = _boxes(scenes, scenes[0].crs, IDENTITY)
+    for at, scene in enumerate(scenes):
+        for other in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
+            near = scenes[other]
+            # two parallelograms overlap exactly where each reaches into the other
+            if splits[other] != splits[at] and _reaches(scene, near) and _reaches(near, scene):
+                told = f"{near.name} ({splits[other]}) and {scene.name} ({splits[at]})"
                 raise ValueError(
                     f"{told} show the same ground: scores on it would not be honest. Split by "
                     "ground, for example with scenes.split_ground"
@@ -220,12 +222,18 @@ def _overlapping(boxes, box):
     return ((boxes[:, :2] < box[2:]) & (box[:2] < boxes[:, 2:])).all(axis=1)
 
 
-def _boxes(scenes, frame):
-    """Return float64 (scenes, 4): least x and y, then the largest, in a frame of the first's CRS.
+def _reaches(scene, base):
+    """Return whether the box of a scene, in pixels of another, overlaps that."""
+    inside = np.array([0, 0, base.width, base.height]) + TOUCHING_PX * np.array([1, 1, -1, -1])
+    return _overlapping(_boxes([scene], base.crs, ~base.transform), inside)[0]
+
+
+def _boxes(scenes, crs, frame):
+    """Return float64 (scenes, 4): least x and y, then the largest, in a frame of a CRS.
 
     5 x 5 points stand for each scene, as what is straight in one CRS is bent in another.
     """
-    crs, found = scenes[0].crs, []
+    found = []
     rows, columns = np.mgrid[0:1:5j, 0:1:5j].reshape(2, -1)
     for scene in scenes:
         points = scene.transform @ (columns * scene.width, rows * scene.height)
