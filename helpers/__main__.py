@@ -78,7 +78,7 @@ OPTIONS = {
     ],
     "run": [
         "run notebooks and write a report",
-        ("notebooks", "NOTEBOOK", "beginning of a name, such as 02; default: all", {"nargs": "*"}),
+        ("notebooks", "NOTEBOOK", "begins a name, such as 02; default: lessons", {"nargs": "*"}),
         ("--profile", "NAME", "smoke, workshop (default) or full"),
         ("-p", "NAME=VALUE", "a parameter, read as its type: text stays as it is; may be repeated",
          {"action": "append", "type": _assignment, "default": [], "dest": "values"}),
