@@ -17,7 +17,7 @@ from helpers.apply.clouded import leave_clear
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import layers, planned
 from helpers.apply.windows import blending
-from helpers.apply.working import Working
+from helpers.apply.working import Working, work_folder
 from helpers.scenes import filled
 from helpers.scenes.files import (
     files_behind,
@@ -82,7 +82,8 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         refuse_classes(source)
         job = _job(model_path(model), source, uncertainty, options)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        if resume and all(_made_by(path, digest) for path in targets):
+        begun = work_folder(targets[0]).exists()
+        if resume and not begun and all(_made_by(path, digest) for path in targets):
             print(f"{targets[0]}: already finished")
             return False
         network, about = load_model(model)

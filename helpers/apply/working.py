@@ -19,6 +19,11 @@ BLOCK_PX = 512
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
 
 
+def work_folder(target):
+    """Return the folder beside a target in which it grows."""
+    return target.with_name(f".{target.name}.work")
+
+
 @dataclass(frozen=True)
 class Layer:
     """Describe one output: its final name, and what rasterio needs to create it."""
@@ -53,7 +58,7 @@ class Working:
 
     def __init__(self, layers, job, *, resume):
         target = layers[0].target
-        self.folder, self.layers, self.job = target.with_name(f".{target.name}.work"), layers, job
+        self.folder, self.layers, self.job = work_folder(target), layers, job
         self.files = [self.folder / f"{number}.tif" for number in range(len(layers))]
         self.journal, self.finished, self.left = self.folder / "journal.json", 0, [0, 0]
         for path in self.folder.glob("*"):
