@@ -23,9 +23,9 @@ def model(save):  # noqa: F811
 
 @pytest.fixture
 def folder(tmp_path, make_scene):
-    """A folder with two images and a bad file between them."""
-    for number in (1, 3):
-        scene = make_scene(12, 16, dtype="float32", seed=number)
+    """A folder with two images, the first large enough to be killed at work, and a bad file between them."""
+    for number, height in ((1, 60), (3, 12)):
+        scene = make_scene(height, 16, dtype="float32", seed=number)
         scenes.write(scene, tmp_path / "images" / f"{number}.tif")
     (tmp_path / "images" / "2.tif").write_text("see attachment")
     return tmp_path / "images"
