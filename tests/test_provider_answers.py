@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.acquire import download, providers
 from helpers.acquire import practice as loopback
-from tests.test_providers import ANY, BOX, FAST, JPEG, TOKEN, connect, no_keys, serve, xyz  # noqa: F401
+from tests.test_providers import ANY, BOX, FAST, JPEG, PATIENT, TOKEN, connect, no_keys, serve, xyz  # noqa: F401
 
 # --- templates of tiles
 
@@ -212,7 +212,8 @@ def vk(serve, monkeypatch, items, errors=()):
         text = json.dumps({"response": {"count": len(items), "items": items}})
         return loopback.Response(text.replace("BASE", request.base).encode())
 
-    return connect("vk", serve(("GET", "/vk/method/photos.search", answer), JPEG))
+    route = ("GET", "/vk/method/photos.search", answer)
+    return connect("vk", serve(route, JPEG), policy=PATIENT)
 
 
 def size(name, width, height):
