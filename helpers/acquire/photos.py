@@ -118,9 +118,8 @@ def _reasons(row, scenes):
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     """Give each photo that is kept the satellite patch around its position.
 
-    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`; the
-    second is missing where there was no patch. Run again, it fetches what is missing, and takes
-    apart what is rejected by now.
+    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`. Run
+    again, it fetches what is missing, and takes apart what is rejected by now.
 
     Args:
         table: from `judge`.
@@ -161,6 +160,10 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         items.append(replace(patch, name=name, row=own))
     download.write_manifest(folder, rows)
     summary = download.fetch(items, folder, provider.client, total=len(items))
+    listed = _manifest(folder)
+    got = {item.row["pair"] for item in items if listed.get(item.name, {}).get("url") == item.url}
+    alone = [row | {"pair": ""} for row in rows if row["pair"] and row["pair"] not in got]
+    download.write_manifest(folder, alone)
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary

@@ -89,7 +89,7 @@ def _check(template):
 
 
 def _listed(name):
-    """What xyzservices knows by a name; its `url` has our fields only, its `zooms` both ends."""
+    """Return what xyzservices knows by a name; `url` has our fields only, `zooms` both ends."""
     try:
         import xyzservices.providers
 
