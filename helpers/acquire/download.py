@@ -4,6 +4,7 @@
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -26,10 +27,6 @@ __all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]
 
 DEVICES = r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)"  # of Windows
 FORBIDDEN = rf'{DEVICES}|[<>:"\\|?*\x00-\x1f\x7f]|[. ]$'
-
-
-class Unwanted(Exception):
-    """`accept` leaves the file out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,8 +201,8 @@ class _Job:
         part = self.parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
         try:
             return self.make(item, part)
-        except (Refused, Unwanted) as error:
-            return item, "refused", mask(getattr(error, "reason", error))
+        except Refused as error:
+            return item, "refused", mask(error.reason)
         except (ConnectionError, TimeoutError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
         finally:
@@ -219,7 +216,7 @@ class _Job:
         else:
             part.write_bytes(self.client.get_bytes(item.url, check=item.check))
         if reason := item.accept(part) if item.accept else "":
-            raise Unwanted(reason)
+            raise Refused(reason)
         if item.name.endswith(".*"):
             suffix = checks.suffix(part.read_bytes())
             item = replace(item, name=item.name.removesuffix(".*") + suffix)
@@ -236,9 +233,11 @@ def _outcomes(done):
 
 
 def safe_name(text):
-    """Return the text as one part of a name that every system can hold."""
-    name = re.sub(r"[^\w.-]+", "_", str(text), flags=re.ASCII).strip("._")[:150] or "_"
-    return f"_{name}" if unsafe(name) else name
+    """Return the text as a part of a name that every system can hold, different for each text."""
+    name = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:150]
+    name = f"_{name}" if unsafe(name) else name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return name if name == text else f"{name}_{digest}"
 
 
 def unsafe(name):

@@ -9,7 +9,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from helpers.acquire import tiles
-from helpers.acquire.download import Item
+from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused, read_json
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
@@ -20,7 +20,6 @@ from helpers.acquire.providers.provider import (
     expect,
     geometry_bounds,
     once,
-    safe_name,
 )
 
 CATALOGUES = {  # name: address, title
@@ -75,7 +74,9 @@ class Stac(Provider):
     policy = Policy(connections=2)
 
     def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
-        self.address, title = CATALOGUES.get(name) if not url else (url, urlsplit(url).hostname)
+        self.address, title = (
+            CATALOGUES.get(name) if not url else (url.rstrip("/"), urlsplit(url).hostname)
+        )
         super().__init__(name, server, **options)
         self.url, self.collection = f"{self.base}/v1" if server else self.base, collection
         credit, self.licence = f"collection {collection}", "see the collection"
