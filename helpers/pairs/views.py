@@ -89,7 +89,8 @@ def spots(split, count, *, seed=0, again=False):
     if count < 1:
         raise ValueError(f"count is {count}; expected at least one pair")
     (ground, _, transform), stripe, apart_m = _land(), STRIPES_M[split], APART_M.get(split, 0)
-    heights, (wide, high), number = ground.shapes[0], ground.pixel_size_m, list(STRIPES_M).index(split)
+    heights, number = ground.shapes[0], list(STRIPES_M).index(split)
+    wide, high = map(float, ground.pixel_size_m)
     size_m = heights.shape[1] * wide, heights.shape[0] * high
     random, places, rows, missed = np.random.default_rng([seed, number]), np.empty((0, 2)), [], 0
     while len(rows) < count:
