@@ -58,13 +58,26 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         row["split"] = listed["split"] if listed else ""
         try:
             _refuse(row, image_size, whole or listed, needs_position=bool(whole))
-            found.append((row, whole or _patch_scene(folder, listed, row), _photo(folder / row["path"], image_size)))
+            found.append(
+                (
+                    row,
+                    whole or _patch_scene(folder, listed, row),
+                    _photo(folder / row["path"], image_size),
+                )
+            )
         except ValueError as error:
             row["reason"] = str(error)
     width_m = PATCH_M if whole else _width_m(found)
     for row, scene, photo in found:
         try:
-            patch = cut(scene, row["lon"], row["lat"], row["heading_deg"], size_px=image_size, width_m=width_m)
+            patch = cut(
+                scene,
+                row["lon"],
+                row["lat"],
+                row["heading_deg"],
+                size_px=image_size,
+                width_m=width_m,
+            )
             usable.append((row, patch[..., :3], photo))
         except ValueError as error:
             row["reason"] = str(error)
@@ -77,13 +90,19 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
             "photos that say where they were taken, with imagery of there, or ask for fewer: `least`"
         )
     _set_splits([row for row, *_ in usable], width_m, seed)
-    ground, low, high = {split: [one for one in usable if one[0]["split"] == split] for split in scenes.SPLITS}, 0, 255
+    ground, low, high = (
+        {split: [one for one in usable if one[0]["split"] == split] for split in scenes.SPLITS},
+        0,
+        255,
+    )
     if whole and whole.dtype != "uint8":
         low, high = np.percentile([patch for _, patch, _ in ground["train"]], (0.5, 99.5), axis=(0, 1, 2))
     for split, own in ground.items():
         patches = [as_bytes(255 * (patch - low) / np.maximum(high - low, 1e-9)) for _, patch, _ in own]
         ground[split] = Views(
-            np.stack(patches), np.stack([photo for *_, photo in own]), pandas.DataFrame([row for row, *_ in own])
+            np.stack(patches),
+            np.stack([photo for *_, photo in own]),
+            pandas.DataFrame([row for row, *_ in own]),
         )
     return ground, pandas.DataFrame(rows)
 
@@ -215,13 +234,22 @@ def _set_splits(rows, width_m, seed):
         except ValueError:  # no ground is left for a split
             continue
         if sum(map(len, found)) >= len(rows) / 2:
-            parts, how = found, "lie less than 6 km apart, though none shows what another does" * (not guard_m)
+            parts, how = (
+                found,
+                "lie less than 6 km apart, though none shows what another does" * (not guard_m),
+            )
             break
     if parts is None and np.isfinite(places).all():
         along = places[:, np.ptp(places, axis=0).argmax()]
-        parts, how = folders._deal(along.argsort().argsort()), "show the same ground in part: the photos lie too close"
+        parts, how = (
+            folders._deal(along.argsort().argsort()),
+            "show the same ground in part: the photos lie too close",
+        )
     elif parts is None:
-        parts, how = folders._deal(np.arange(len(rows))), "may show the same ground: not all photos have a position"
+        parts, how = (
+            folders._deal(np.arange(len(rows))),
+            "may show the same ground: not all photos have a position",
+        )
     if how:
         warnings.warn(f"patches of different splits {how}; the scores may flatter", stacklevel=3)
     for row in rows:

@@ -72,7 +72,10 @@ def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
 
     width = 480
     height = round(width * picture.shape[0] / picture.shape[1])
-    layout, style = Layout(width="auto", height="auto", margin="0"), ButtonStyle(button_color="#0000")
+    layout, style = (
+        Layout(width="auto", height="auto", margin="0"),
+        ButtonStyle(button_color="#0000"),
+    )
     buttons = [Button(layout=layout, style=style) for _ in range(rows * columns)]
     grid = GridBox(buttons, layout=Layout(
         width=f"{width}px", height=f"{height}px", grid_gap="0",
