@@ -67,15 +67,6 @@ def catalogue():
     return _read_catalogue(paths.ROOT / "data" / "packs.toml")
 
 
-def folder(name):
-    """Return the Path of a pack's folder; a FileNotFoundError says how to fetch it."""
-    pack = _pack(name)
-    if absent := missing(name):
-        path = pack.folder / absent[0]
-        raise FileNotFoundError(f"{path} is missing. Get it with: python -m helpers fetch {name}")
-    return pack.folder
-
-
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
     pack = _pack(name)
@@ -136,13 +127,10 @@ def open_scene(pack, name=None, bands=None):
         _look_up(band, dict.fromkeys(names), f"band of {pack} {name}")
     if bands and len(files) == len(names):  # a file for each band: read only those wanted
         files, names = [files[names.index(band)] for band in bands], bands
-    scene = scenes.read(
-        [member_path(pack, file) for file in files],
-        bands=names,
-        nodata=listed.get("nodata"),
-        credit=entry.credit,
-        name=f"{pack} {name}",
-    )
+    nodata = listed.get("nodata")
+    parts = [scenes.read(member_path(pack, file), nodata=nodata) for file in files]
+    labels = {"bands": tuple(names), "credit": entry.credit, "name": f"{pack} {name}"}
+    scene = replace(scenes.stack(parts), **labels)
     if "bounds" in listed:
         transform = from_bounds(*listed["bounds"], scene.width, scene.height)
         scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))

@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from helpers import scenes
 from helpers.acquire import manifest, photos, pictures
-from helpers.scenes import folders
+from helpers.scenes import folders, splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
 DEGREE_M, MAX_PIXELS = 111_195, 100_000_000  # of a photo
@@ -58,26 +58,13 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         row["split"] = listed["split"] if listed else ""
         try:
             _refuse(row, image_size, whole or listed, needs_position=bool(whole))
-            found.append(
-                (
-                    row,
-                    whole or _patch_scene(folder, listed, row),
-                    _photo(folder / row["path"], image_size),
-                )
-            )
+            found.append((row, whole or _patch_scene(folder, listed, row), _photo(folder / row["path"], image_size)))
         except ValueError as error:
             row["reason"] = str(error)
     width_m = PATCH_M if whole else _width_m(found)
     for row, scene, photo in found:
         try:
-            patch = cut(
-                scene,
-                row["lon"],
-                row["lat"],
-                row["heading_deg"],
-                size_px=image_size,
-                width_m=width_m,
-            )
+            patch = cut(scene, row["lon"], row["lat"], row["heading_deg"], size_px=image_size, width_m=width_m)
             usable.append((row, patch[..., :3], photo))
         except ValueError as error:
             row["reason"] = str(error)
@@ -90,19 +77,13 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
             "photos that say where they were taken, with imagery of there, or ask for fewer: `least`"
         )
     _set_splits([row for row, *_ in usable], width_m, seed)
-    ground, low, high = (
-        {split: [one for one in usable if one[0]["split"] == split] for split in scenes.SPLITS},
-        0,
-        255,
-    )
+    ground, low, high = {split: [one for one in usable if one[0]["split"] == split] for split in scenes.SPLITS}, 0, 255
     if whole and whole.dtype != "uint8":
         low, high = np.percentile([patch for _, patch, _ in ground["train"]], (0.5, 99.5), axis=(0, 1, 2))
     for split, own in ground.items():
         patches = [as_bytes(255 * (patch - low) / np.maximum(high - low, 1e-9)) for _, patch, _ in own]
         ground[split] = Views(
-            np.stack(patches),
-            np.stack([photo for *_, photo in own]),
-            pandas.DataFrame([row for row, *_ in own]),
+            np.stack(patches), np.stack([photo for *_, photo in own]), pandas.DataFrame([row for row, *_ in own])
         )
     return ground, pandas.DataFrame(rows)
 
@@ -187,7 +168,7 @@ def _patch_scene(folder, listed, row):
     scene = scenes.read(folder / listed["path"])
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {listed['path']} has {len(scene.bands)} bands")
-    scene = folders._placed(scene, listed)
+    scene = folders.placed(scene, listed)
     # without both places, the photo is taken to be from the middle
     return scene if scene.crs and not math.isnan(row["lon"]) else replace(scene, transform=None)
 
@@ -230,26 +211,17 @@ def _set_splits(rows, width_m, seed):
     boxes, parts = np.concatenate([places - reach, places + reach], axis=1), None
     for guard_m in (PATCH_M, 0) if np.isfinite(places).all() else ():
         try:
-            found = folders._split_boxes(boxes, np.full(len(rows), guard_m), seed)
+            found = splits.split_boxes(boxes, np.full(len(rows), guard_m), seed)
         except ValueError:  # no ground is left for a split
             continue
         if sum(map(len, found)) >= len(rows) / 2:
-            parts, how = (
-                found,
-                "lie less than 6 km apart, though none shows what another does" * (not guard_m),
-            )
+            parts, how = found, "lie less than 6 km apart, though none shows what another does" * (not guard_m)
             break
     if parts is None and np.isfinite(places).all():
         along = places[:, np.ptp(places, axis=0).argmax()]
-        parts, how = (
-            folders._deal(along.argsort().argsort()),
-            "show the same ground in part: the photos lie too close",
-        )
+        parts, how = splits.deal(along.argsort().argsort()), "show the same ground in part: the photos lie too close"
     elif parts is None:
-        parts, how = (
-            folders._deal(np.arange(len(rows))),
-            "may show the same ground: not all photos have a position",
-        )
+        parts, how = splits.deal(np.arange(len(rows))), "may show the same ground: not all photos have a position"
     if how:
         warnings.warn(f"patches of different splits {how}; the scores may flatter", stacklevel=3)
     for row in rows:
