@@ -1,6 +1,7 @@
 """Notebook 06 on a folder of photos that say where they were taken: rendered views as JPEG."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,13 +34,15 @@ def photo(path, pixels, lon, lat, heading_deg):
 def folder(tmp_path):
     """Thirty rendered views as photos, one without a position, one far away; and the imagery."""
     image = packs.open_scene("rocky_mountain", "image")
-    scenes.write(image.cut(0, 0, 373, 485), tmp_path / "imagery.tif")
+    white = replace(image, pixels=np.nan_to_num(image.pixels, nan=255))  # as the views show it
+    scenes.write(white.cut(0, 0, 373, 485), tmp_path / "imagery.tif")
     (tmp_path / "photos").mkdir()
-    for split in scenes.SPLITS:
-        pairs = views.render(split, 10, image_size=72)
-        for row, pixels in zip(pairs.table.itertuples(), pairs.views, strict=True):
+    for split, count, northern in (("test", 50, True), ("validation", 10, True), ("train", 50, False)):
+        pairs = views.render(split, count, image_size=72)
+        apart = pairs.table.sort_values("y_m", ascending=northern)[:10]  # three places, far apart
+        for row in apart.itertuples():
             name = tmp_path / "photos" / f"{split}_{row.Index}.jpg"
-            photo(name, pixels, row.lon, row.lat, row.heading_deg)
+            photo(name, pairs.views[row.Index], row.lon, row.lat, row.heading_deg)
     photo(tmp_path / "photos" / "nowhere.jpg", pairs.views[0], None, None, 0)
     photo(tmp_path / "photos" / "far.jpg", pairs.views[1], 12.5, 41.9, 0)
     return tmp_path
