@@ -108,7 +108,7 @@ def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypat
         large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
     assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
     reasons = {names[0]: reason for reason, names in summary.skipped.items()}
-    assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "GeoTIFF" in reasons["short.tif"]
+    assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "RasterioIOError" in reasons["short.tif"]
     assert "damaged image, or none" in reasons["script.eps"] and "more than 3000 pixels" in str(large)
 
 

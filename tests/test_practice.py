@@ -1,6 +1,7 @@
 """The practice server: answers in the providers' shapes, and imagery that lies where it says it lies."""
 
 import io
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 import rasterio
 import requests
 from PIL import Image
+from rasterio import warp
 from rasterio.transform import from_bounds
 from rasterio.warp import Resampling, reproject
 from skimage.registration import phase_cross_correlation
@@ -20,6 +22,7 @@ from helpers.acquire.practice import services
 from helpers.acquire.providers.cog import GDAL
 
 NEEDED = ("landsat8_itaipu", "sentinel2_brandenburg", "landsat_timeseries", "blue_marble", "rocky_mountain")
+EDGES = ("min_lon", "min_lat", "max_lon", "max_lat")
 BEARER = {"Authorization": "Bearer practice"}
 AGENT = {"User-Agent": "tests (https://example.org)"}
 
@@ -44,7 +47,7 @@ def pixels(answer):
 
 def assert_same_place(seen, name, tile, most_different):
     """A tile shows what rasterio makes of the source there: alike, and shifted by less than a fifth of a pixel."""
-    scene = packs.open_scene(*services.SOURCES[name][:2], ["red", "green", "blue"])
+    scene = packs.open_scene(*services.LAYERS[name][:2], ["red", "green", "blue"])
     low, high = services.STRETCH if name[0] == "2" else (1, 255)
     colours = np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255)
     expected, where = np.full((3, 256, 256), np.nan, "float32"), mercantile.xy_bounds(*tile)
@@ -89,15 +92,19 @@ def test_scenes_of_the_first_tellus_overlap_and_are_listed_where_they_touch_the_
 
 
 def test_a_tile_of_a_scene_lies_where_rasterio_puts_it_and_ends_with_the_scene(server):
-    name, (source, box) = list(services.parts().items())[8]
+    one = services.listed("")["scenes"][8]
+    name, source, box = one["entityId"], one["entityId"].split("-")[1], [one[edge] for edge in EDGES]
     tile = mercantile.tile((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 11)
     seen = pixels(get(server, f"/tellus_legacy/ASNARO-1/{name}/11/{tile.x}/{tile.y}.png"))
     assert_same_place(seen, source, tile, 3)
     edge = mercantile.tile(box[0], (box[1] + box[3]) / 2, 12)
     seen = pixels(get(server, f"/tellus_legacy/ASNARO-1/{name}/12/{edge.x}/{edge.y}.png"))
-    column = (box[0] - mercantile.bounds(edge).west) / (360 / 2**12) * 256
-    transparent = (seen[..., 3] == 0).all(0).nonzero()[0]
-    assert abs(transparent.max() + 1 - column) <= 1.5
+    scene, (row, column) = services.layer(name=source), map(int, name.split("-")[2:])
+    corners = [scene.transform @ (column, row + down) for down in (0, 1000)]  # of the part's western edge
+    (left, right), _ = warp.transform(scene.crs, "EPSG:4326", *zip(*corners, strict=True))
+    columns = [(lon - mercantile.bounds(edge).west) / (360 / 2**12) * 256 for lon in sorted((left, right))]
+    first = [opaque[0] for opaque in (line.nonzero()[0] for line in seen[..., 3]) if len(opaque)]
+    assert columns[0] - 2 <= min(first) <= max(first) <= columns[1] + 2
     get(server, f"/tellus_legacy/ASNARO-1/{name}/13/{2 * tile.x}/{2 * tile.y}.png", 404)
     get(server, f"/tellus_legacy/ASNARO-1/nobody/12/{edge.x}/{edge.y}.png", 404)
 
@@ -130,19 +137,46 @@ def test_pystac_client_finds_items_by_place_time_and_cloud(server):
 
 
 def test_cloud_cover_is_the_share_that_fmask_calls_cloud():
-    for day, (pack, _, names, cover) in services.ITEMS.items():
-        if names:
-            [mask] = packs.open_scene(pack, day, ["fmask"]).pixels.transpose(2, 0, 1)
+    for item in services.listed("")["items"]:
+        if item["collection"] == "landsat-c2-l2":
+            day, cover = item["properties"]["datetime"][:10], item["properties"]["eo:cloud_cover"]
+            [mask] = packs.open_scene("landsat_timeseries", day, ["fmask"]).pixels.transpose(2, 0, 1)
             assert 100 * (mask[np.isfinite(mask) & (mask != 255)] == 4).mean() == pytest.approx(cover, abs=0.06)
+
+
+def test_the_answers_say_of_the_packs_what_is_so():
+    answers = services.listed("")
+    for item in answers["items"]:
+        pack, file = re.fullmatch(r"/files/(\w+)/(.+)\.tif", item["assets"]["red"]["href"]).groups()
+        with rasterio.open(packs.member_path(pack, file)) as image:
+            box = warp.transform_bounds(image.crs, "EPSG:4326", *image.bounds)
+        assert np.allclose(item["bbox"], box, atol=1e-5) and [item["properties"]["credit"]] == packs.credits([pack])
+        assert item["bbox"] == [
+            *np.min(item["geometry"]["coordinates"][0], 0),
+            *np.max(item["geometry"]["coordinates"][0], 0),
+        ]
+    for one in answers["scenes"]:
+        _, name, row, column = one["entityId"].split("-")
+        part = services.layer(name=name).cut(int(row), int(column), 1000, 1000)
+        box = warp.transform_bounds(part.crs, "EPSG:4326", *part.bounds)
+        assert np.allclose([one[edge] for edge in EDGES], box, atol=1e-5)
+    for number, page in enumerate(answers["photos"]):
+        [info] = page["imageinfo"]
+        author = info["extmetadata"]["Artist"]["value"]
+        assert author == (
+            "NASA" if number == 28 else f"rendered, no photograph, from {packs.credits(['rocky_mountain'])[0]}"
+        )
+        assert info["url"] == f"/files/photos/{number}.jpg" and page["pageid"] == 90_000 + number
 
 
 @pytest.mark.parametrize("day, key, member", [("2017-02-16", "red", "B04.jp2"), ("2010-07-30", "fmask", "")])
 def test_a_cog_holds_the_pixels_of_the_pack_and_is_read_by_parts(server, day, key, member):
-    path = services.item_files(day)[key]
+    [item] = [item for item in services.listed(server.url)["items"] if day in item["id"]]
+    address = item["assets"][key]["href"]
+    path = packs.member_path(*address.removeprefix(f"{server.url}/files/").removesuffix(".tif").split("/", 1))
     assert path.name.endswith(member)
     before = server.requests
-    address = f"/vsicurl/{server.url}/files/{day}/{key}.tif"
-    with rasterio.Env(**GDAL), rasterio.open(address) as cog, rasterio.open(path) as file:
+    with rasterio.Env(**GDAL), rasterio.open(f"/vsicurl/{address}") as cog, rasterio.open(path) as file:
         assert cog.transform == file.transform and cog.crs == file.crs
         assert (cog.read(1) == file.read(1)).all()
     assert server.requests > before
@@ -155,9 +189,9 @@ def test_photos_of_commons_come_with_licence_author_and_place(server):
         facts = page["imageinfo"][0]["extmetadata"]
         assert "rendered" in facts["Artist"]["value"] or facts["Artist"]["value"] == "NASA"
         assert page["imageinfo"][0]["mime"] == "image/jpeg"
-    wide = get(server, "/commons/w/api.php", **asked | {"ggsradius": 90_000}).json()
-    assert wide["continue"] and sum("coordinates" in page for page in wide["query"]["pages"].values()) == 20
-    assert b"contact" in get(server, "/commons/w/api.php", 403, headers={"User-Agent": "x"}, **asked).content
+    wide = get(server, "/commons/w/api.php", **asked | {"ggsradius": 90_000}).json()["query"]["pages"]
+    assert 3 < len(pages) < len(wide) == 36
+    assert len(get(server, "/commons/w/api.php", **asked | {"ggslimit": 3}).json()["query"]["pages"]) == 3
 
 
 def test_the_rules_for_photos_find_each_defect_and_nothing_else(server, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.acquire import download, providers
 from helpers.acquire import practice as loopback
-from tests.test_providers import ANY, BOX, FAST, JPEG, TOKEN, connect, no_keys, serve, xyz  # noqa: F401
+from tests.test_providers import ANY, BOX, FAST, JPEG, PATIENT, TOKEN, connect, no_keys, serve, xyz  # noqa: F401
 
 # --- templates of tiles
 
@@ -65,6 +65,8 @@ def test_a_key_in_the_path_is_sent_and_stands_nowhere(serve, tmp_path, monkeypat
     asked, table, source = fetched(serve, tmp_path, "/{key}/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
     assert all(path.startswith(f"/{TOKEN}/") for path in asked)
     assert TOKEN not in (tmp_path / "manifest.csv").read_text() + repr(vars(source)) and "{key}" in table.url[0]
+    with pytest.raises(ValueError, match="field {key}.*`key_name` go together"):
+        xyz(None, template="https://a.example/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
     with pytest.raises(ValueError, match="field {key}.*`key_name`"):
         xyz(None, template="https://a.example/{key}/{z}/{x}/{y}.png")
 
@@ -81,7 +83,7 @@ def test_a_refusal_names_the_field():
 def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
     pytest.importorskip("xyzservices")
     esri = providers.connect("Esri.WorldImagery")
-    assert "arcgisonline" in esri.base and esri.credit and esri.zooms[1] >= 18
+    assert esri.layer == "Esri.WorldImagery" and "arcgisonline" in esri.base and esri.credit and esri.zooms[1] >= 18
     assert esri._url((1, 2, 3)).endswith("/3/2/1")  # z, y, x there
     with pytest.raises(ValueError, match="is refused: OpenStreetMap's"):
         providers.connect("OpenStreetMap.Mapnik")
@@ -212,7 +214,8 @@ def vk(serve, monkeypatch, items, errors=()):
         text = json.dumps({"response": {"count": len(items), "items": items}})
         return loopback.Response(text.replace("BASE", request.base).encode())
 
-    return connect("vk", serve(("GET", "/vk/method/photos.search", answer), JPEG))
+    route = ("GET", "/vk/method/photos.search", answer)
+    return connect("vk", serve(route, JPEG), policy=PATIENT)
 
 
 def size(name, width, height):

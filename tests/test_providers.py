@@ -18,6 +18,7 @@ from helpers.acquire.providers import photos, provider
 
 BOX = (-54.6, -25.5, -54.4, -25.3)
 FAST = download.Policy(connections=8, requests_per_s=math.inf, tries=2, longest_wait_s=0.1)
+PATIENT = download.Policy(requests_per_s=math.inf, tries=3, longest_wait_s=0.01)
 TOKEN = "planted-4711-token"
 KEYS = {"tellus_legacy": "TELLUS_TOKEN", "tellus": "TELLUS_TOKEN", "yandex_static": "YANDEX_MAPS_KEY", "vk": "VK_TOKEN"}
 ANY = r".*"
@@ -27,7 +28,6 @@ ANY = r".*"
 def no_keys(folders, monkeypatch):
     for name in KEYS.values():
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(photos, "PAUSES_S", (0.01, 0.01, 0.01))
 
 
 @pytest.fixture
@@ -367,7 +367,10 @@ def test_a_geometry_over_180_degrees_gives_bounds_that_cross_it(lons):
     assert provider.geometry_bounds({"type": "Polygon", "coordinates": [ring]}) == (179, -17, -179, -16)
     split = [[ring], [[[-180, -17], [-179, -16]]]]
     assert provider.geometry_bounds({"type": "MultiPolygon", "coordinates": split}) == (179, -17, -179, -16)
+    cut = [[[[179, -17], [180, -16]]], [[[-180, -17], [-179, -16]]]]
+    assert provider.geometry_bounds({"type": "MultiPolygon", "coordinates": cut}) == (179, -17, -179, -16)
     assert provider.geometry_bounds({"coordinates": [[[-180, -90], [180, 90]]]}) == (-180, -90, 180, 90)
+    assert provider.geometry_bounds({"coordinates": [[[-180, -90], [0, 0], [180, 90]]]}) == (-180, -90, 180, 90)
 
 
 # --- photos
@@ -409,7 +412,7 @@ def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, 
     asked = []
     monkeypatch.setenv("VK_TOKEN", TOKEN)
     monkeypatch.setattr(photos.Vk, "page_size", 40)
-    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG))
+    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT)
     found = vk.search((-54.6, -25.45, -54.4, -25.3), since="2020-01-01")
     assert len(found) == 76 and all(-25.45 <= one.bounds[1] <= -25.3 for one in found)  # of 150, inside the bounds
     assert [query["offset"] for query in asked] == ["0", "0", "0", "40", "80", "120"]
@@ -426,7 +429,7 @@ def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, 
 
 def test_vk_tells_other_errors_in_its_words_without_the_token(serve, monkeypatch):
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    for code, kind in ((5, PermissionError), (100, RuntimeError), (6, RuntimeError)):
+    for code, kind in ((5, PermissionError), (100, RuntimeError), (6, ConnectionError)):
         error = {"error": {"error_code": code, "error_msg": f"User authorization failed: {TOKEN}"}}
         with pytest.raises(kind, match=rf"vk answers: User authorization failed.*code {code}") as caught:
             connect("vk", serve(("GET", ANY, error))).search(BOX)

@@ -29,10 +29,6 @@ DEVICES = r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)"  # of Win
 FORBIDDEN = rf'{DEVICES}|[<>:"\\|?*\x00-\x1f\x7f]|[. ]$'
 
 
-class Unwanted(Exception):
-    """`accept` leaves the file out."""
-
-
 @dataclass(frozen=True, eq=False)
 class Item:
     """One file that is wanted.
@@ -205,8 +201,8 @@ class _Job:
         part = self.parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
         try:
             return self.make(item, part)
-        except (Refused, Unwanted) as error:
-            return item, "refused", mask(getattr(error, "reason", error))
+        except Refused as error:
+            return item, "refused", mask(error.reason)
         except (ConnectionError, TimeoutError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
         finally:
@@ -220,7 +216,7 @@ class _Job:
         else:
             part.write_bytes(self.client.get_bytes(item.url, check=item.check))
         if reason := item.accept(part) if item.accept else "":
-            raise Unwanted(reason)
+            raise Refused(reason)
         if item.name.endswith(".*"):
             suffix = checks.suffix(part.read_bytes())
             item = replace(item, name=item.name.removesuffix(".*") + suffix)

@@ -50,7 +50,7 @@ class Denied(PermissionError):
 
 
 class _Busy(Exception):
-    """The server asks for patience: what it says, and seconds to wait or None."""
+    """The server asks for patience: what it says, and its Retry-After or None."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Client:
     def _ask(self, method, url, check, **options):
         """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
-            wait_s, refusal = None, None
+            asked, refusal = "", ""
             try:
                 return check(self._body(method, url, options))
             except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
@@ -178,20 +178,23 @@ class Client:
             except (requests.RequestException, HTTPError) as error:
                 broken = _innermost(error)
             except _Busy as error:
-                broken, wait_s = error.args
+                broken, asked = error.args
             except ValueError as error:
                 broken = mask(error)
             if refusal:
                 raise Refused(refusal, url)
             if number + 1 < self.policy.tries:
-                self._wait(number, url, wait_s)
+                self._wait(number, url, asked)
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
-    def _wait(self, number, url, wait_s):
+    def _wait(self, number, url, asked):
         """Wait ever longer; where the server names the time, all threads do."""
-        if wait_s is not None:
-            return HOSTS[urlsplit(url).netloc].hold(wait_s)
-        pause(min(random.uniform(0.25, 0.5) * 2**number, self.policy.longest_wait_s))
+        longest = self.policy.longest_wait_s
+        if asked:
+            with contextlib.suppress(InvalidHeader):
+                wait_s = Retry(retry_after_max=longest).parse_retry_after(asked)
+                return HOSTS[urlsplit(url).netloc].hold(wait_s)
+        pause(min(random.uniform(0.25, 0.5) * 2**number, longest))
 
     def _body(self, method, url, options):
         """Body of one good answer."""
@@ -202,7 +205,7 @@ class Client:
         if status < 300:
             return body
         if status in BUSY:
-            raise _Busy(said, self._asked_s(answer.raw))
+            raise _Busy(said, answer.headers.get("Retry-After"))
         if b"<" not in body[:100]:
             said = f"{said}: {_start(body, 200)}".rstrip(": ")
         if status not in (401, 403):
@@ -213,11 +216,6 @@ class Client:
         denied = Denied(f"{shown(url)} answered {said}; {advice}. What is done is kept")
         denied.status = status
         raise denied
-
-    def _asked_s(self, raw):
-        """Seconds that the server asks to wait for, bounded; None where it does not say."""
-        with contextlib.suppress(InvalidHeader):
-            return Retry(retry_after_max=self.policy.longest_wait_s).get_retry_after(raw)
 
     def _read(self, raw, url):
         """Bytes of a body; urllib3 would pass over a gzip that ends too early."""

@@ -1,23 +1,27 @@
 """Serve HTTP on this machine, and misbehave as real servers do, for practice and for tests."""
 
-import contextlib
 import hashlib
+import io
 import json
+import math
 import re
-import socket
 import struct
 import threading
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
+from socket import SO_LINGER, SOL_SOCKET
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-KEYS = {"apikey", "access_token", "api_key", "key", "token"}  # query parameters
+from PIL import Image
+
+KEY = r"\b(?:apikey|access_token|api_key|key|token)=([^&]*)"  # in a query
 STATUS = {"429": 429, "429_retry_after": 429, "500": 500, "503": 503, "expired": 401}
-CUT = ("reset", "stall", "truncated", "wrong_length")
-FAULTS = (*STATUS, *CUT, "html", "wrong_size", "corrupt", "bomb")
+HALF = ("reset", "stall", "truncated")  # half of the body is sent
+SIDES_PX = {"wrong_size": 10, "bomb": 9_000}  # of a square in place of the image
+HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+FAULTS = (*STATUS, *HALF, *SIDES_PX, "wrong_length", "html", "corrupt")
 
 
 @dataclass
@@ -35,48 +39,26 @@ def as_json(value, status=200):
     return Response(json.dumps(value, ensure_ascii=False).encode(), status=status)
 
 
-def serve(routes, *, latency_s=0.0, faults=None, seed=0, port=0):
-    """Start a server on 127.0.0.1, in threads that end with the program.
+class Server(ThreadingHTTPServer):
+    """A server on 127.0.0.1, also for `with`; counts `requests`, and what is `suffered`.
 
     Args:
-        routes: list of (method, pattern of the path, function to a Response or None); it gets an
-            object with path, query, headers, body, base (the server's URL), and groups of the path.
+        routes: list of (method, pattern of the path, function to a Response or None); it gets a
+            request with path, query, headers, body, base (the server's URL) and groups.
         latency_s: wait before each answer.
         faults: dict from kind (FAULTS) to the share of addresses that suffer it at their first
             request, or to (share, number of requests that suffer, None for all).
-        seed: of the choice of addresses.
-        port: to listen on, if it is free; 0, or where it is not: any.
-
-    Returns:
-        Server, also for `with`.
-
-    Raises:
-        ValueError: a kind of fault that there is not (says which there are).
-    """
-    faults = {
-        kind: how if isinstance(how, tuple) else (how, 1) for kind, how in (faults or {}).items()
-    }
-    if unknown := set(faults) - set(FAULTS):
-        raise ValueError(f"there are no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
-    try:
-        return Server(routes, latency_s, faults, seed, port)
-    except OSError:  # the port is taken
-        return Server(routes, latency_s, faults, seed, 0)
-
-
-class Server(ThreadingHTTPServer):
-    """A running server: its `url`, the number of `requests`, and what it saw.
-
-    `keys_seen` has the SHA-256 of each key, never the key; `suffered` counts (fault, address).
+        seed, port: of the choice of addresses; to listen on, 0 for any that is free.
     """
 
     request_queue_size = 128
 
-    def __init__(self, routes, latency_s, faults, seed, port):
+    def __init__(self, routes, *, latency_s=0.0, faults=None, seed=0, port=0):
+        self.routes, self.latency_s, self.faults, self.seed = routes, latency_s, faults or {}, seed
+        if unknown := set(self.faults) - set(FAULTS):
+            raise ValueError(f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
         super().__init__(("127.0.0.1", port), _Handler)
-        self.routes = [(method, re.compile(pattern), answer) for method, pattern, answer in routes]
-        self.latency_s, self.faults, self.seed = latency_s, faults, seed
-        self.requests, self.keys_seen, self.suffered = 0, set(), Counter()
+        self.requests, self.suffered, self.keys_seen = 0, Counter(), set()  # SHA-256 of keys
         self.lock, self.stopping = threading.Lock(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -84,22 +66,22 @@ class Server(ThreadingHTTPServer):
     def __repr__(self):
         return f"Server({self.url}, {self.requests} requests)"
 
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
+    def stop(self, *_):
         """End it, with all its connections."""
         self.stopping.set()
         self.shutdown()
         self.server_close()
 
+    __exit__ = stop
+
     def fault(self, address):
         """Return the fault that this request for an address suffers, or None."""
-        for kind, (share, times) in self.faults.items():
+        for kind, how in self.faults.items():
+            share, times = how if isinstance(how, tuple) else (how, 1)
             digest = hashlib.sha256(f"{self.seed} {kind} {address}".encode()).digest()
             with self.lock:
-                few = times is None or self.suffered[kind, address] < times
-                if few and int.from_bytes(digest[:8]) / 2**64 < share:
+                again = self.suffered[kind, address] < (times or math.inf)
+                if again and int.from_bytes(digest[:8]) / 2**64 < share:
                     self.suffered[kind, address] += 1
                     return kind
         return None
@@ -116,79 +98,68 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         """Answer, or misbehave."""
-        server, parts = self.server, urlsplit(self.path)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        keys = [query[name] for name in KEYS & set(query)]
+        server, size = self.server, int(self.headers.get("Content-Length", 0))
+        self.body = self.rfile.read(size)
+        keys = [unquote(key) for key in re.findall(KEY, self.path)]
         keys += self.headers.get("Authorization", "").split()[-1:]
         with server.lock:
             server.requests += 1
             server.keys_seen |= {hashlib.sha256(key.encode()).hexdigest() for key in keys}
+        fault = server.fault(re.sub(KEY, "", self.path))
         if server.stopping.wait(server.latency_s):
             self.close_connection = True
             return
-        public = sorted((name, query[name]) for name in set(query) - KEYS)
-        fault = server.fault(f"{parts.path} {public}")
-        request = {"path": unquote(parts.path), "query": query, "headers": self.headers}
-        request = SimpleNamespace(**request, body=body, base=server.url)
-        status = STATUS.get(fault)
-        self.send(
-            as_json({"detail": "practice"}, status) if status else self.answer(request), fault
-        )
+        busy = as_json({"detail": "practice"}, STATUS.get(fault))
+        self.send(busy if fault in STATUS else self.answer(), fault)
 
     do_POST = do_HEAD = do_GET
 
-    def answer(self, request):
+    def answer(self):
         """Return the Response of the first route that fits."""
-        method = "GET" if self.command == "HEAD" else self.command
-        for wanted, pattern, function in self.server.routes:
-            if wanted == method and (match := pattern.fullmatch(request.path)):
-                request.groups = match.groupdict()
-                if response := function(request):
+        parts, self.base = urlsplit(self.path), self.server.url
+        self.path, self.query = unquote(parts.path), dict(parse_qsl(parts.query, True))
+        for method, pattern, function in self.server.routes:
+            match = re.fullmatch(pattern, self.path)
+            if match and method == self.command.replace("HEAD", "GET"):
+                self.groups = match.groupdict()
+                if response := function(self):
                     return response
         return as_json({"code": "not_found", "detail": "nothing lies there"}, 404)
 
     def send(self, response, fault):
         """Write a Response, spoilt by the fault."""
-        status, body, headers = response.status, response.body, dict(response.headers)
+        status, body = response.status, _spoilt(response.body, fault)
+        headers = {"Content-Type": response.type, **response.headers}
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if span and status == 200:
             first, last = int(span[1]), min(int(span[2] or len(body)), len(body) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
             status, body = 206, body[first : last + 1]
-        if fault == "429_retry_after":
-            headers["Retry-After"] = "1"
-        body = _spoilt(body, fault)
+        headers |= {"Retry-After": "1"} if fault == "429_retry_after" else {}
         if "Transfer-Encoding" not in headers:
-            headers["Content-Length"] = str(len(body) - 10 * (fault == "wrong_length"))
-        body = body[: len(body) // 2] if fault in CUT[:3] else body
-        if fault == "reset":  # with this, closing sends a reset
-            linger = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close_connection |= fault in CUT
+            headers["Content-Length"] = len(body) - 10 * (fault == "wrong_length")
         self.send_response(status)
-        for name, value in {"Content-Type": response.type, **headers}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        with contextlib.suppress(OSError):  # the client has gone
-            self.wfile.write(b"" if self.command == "HEAD" else body)
-            self.wfile.flush()
-        self.server.stopping.wait(60 if fault == "stall" else 0)
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if fault in HALF else body)
+        self.wfile.flush()
+        if fault == "stall":
+            self.server.stopping.wait(60)
+        if fault == "reset":  # with this, closing sends a reset
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection |= fault in (*HALF, "wrong_length")
 
 
 def _spoilt(body, fault):
-    """The body as a fault makes it; damage lies inside the pixels of a PNG."""
-    if fault == "corrupt":
-        place = len(body) // 2 if body.startswith(b"\x89PNG") else 3
-        turned = bytes(255 - byte for byte in body[place : place + 16])
-        return body[:place] + turned + body[place + 16 :]
-    if fault == "html":
-        return b"<!DOCTYPE html><html><body>Please log in</body></html>"
-    if fault not in ("wrong_size", "bomb"):
-        return body
-    side, png = (10 if fault == "wrong_size" else 9_000), b"\x89PNG\r\n\x1a\n"
-    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    for name, data in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(110))), (b"IEND", b"")):
-        check = struct.pack(">I", zlib.crc32(name + data))
-        png += struct.pack(">I", len(data)) + name + data + check
-    return png
+    if fault in SIDES_PX:
+        return _square(SIDES_PX[fault])
+    return {"html": HTML, "corrupt": body[::-1]}.get(fault, body)
+
+
+@cache
+def _square(side_px):
+    buffer = io.BytesIO()
+    Image.new("1", (side_px, side_px)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,118 +1,47 @@
-"""Answer in the providers' shapes over the sample packs: tiles, scenes, STAC, rendered photos."""
+"""Answer in the providers' shapes: lists from `answers.json`, pixels from the sample packs."""
 
 import io
 import json
 import threading
-from functools import lru_cache, wraps
-from itertools import product
-from math import cos, hypot, radians
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import rasterio
+from PIL import Image, ImageFilter
 from rasterio.shutil import copy
 from rasterio.transform import from_bounds
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import Resampling, transform_bounds
+from rasterio.warp import Resampling, reproject
+from skimage import data
 
 from helpers import relief
 from helpers.acquire import packs, tiles
 from helpers.acquire.practice.server import Response, as_json
 
-# pack, scene, lowest and native zoom
-SOURCES = {name: ("landsat8_itaipu", name, 8, 12) for name in ("224077", "224078")}
-SOURCES["seamlessphoto"] = ("blue_marble", "image", 0, 4)
-SOURCES["std"] = SOURCES["pale"] = ("blue_marble", "relief", 0, 4)
-SOURCES["eox"] = ("rocky_mountain", "image", 7, 10)
+ANSWERS = Path(__file__).with_name("answers.json").read_text(encoding="utf-8")
+LAYERS = {name: ("landsat8_itaipu", name, 12) for name in ("224077", "224078")}
+LAYERS |= {name: ("blue_marble", "relief", 4) for name in ("std", "pale")}  # native zoom
+LAYERS |= {"seamlessphoto": ("blue_marble", "image", 4), "eox": ("rocky_mountain", "image", 10)}
 # digital numbers of Landsat that become 1 and 255: about the 0.5th and 99.5th percentile
 STRETCH = np.array([(5950, 9050), (6640, 8700), (7380, 8900)], "float32").T
-# STAC items by date: pack, collection, assets, cloud cover in % (by Fmask; bright in coastal)
-LANDSAT = ("landsat_timeseries", "landsat-c2-l2", ("red", "nir08", "swir16", "fmask"))
-ITEMS = {"2017-02-16": ("sentinel2_brandenburg", "sentinel-2-l2a", (), 6.9)}
-ITEMS |= {"2011-08-18": (*LANDSAT, 0.0), "2011-08-02": (*LANDSAT, 19.2)}
-ITEMS |= {"2010-07-30": (*LANDSAT, 43.1), "2010-07-14": (*LANDSAT, 0.0)}
 DEFECTS = {3: "copy", 14: "night", 21: "blurred", 28: "face"}  # of photos, for filters to find
-TILE = r"(?P<z>\d{1,2})/(?P<x>\d{1,9})/(?P<y>\d{1,9})"
-ROUTES = []  # as `server.serve` takes them
-
-
-def route(pattern, method="GET"):
-    """Make a function of a request answer at a path."""
-    return lambda function: ROUTES.append((method, pattern, function)) or function
 
 
 def once(function):
     """Keep results, and let one thread at a time make them."""
     kept, making = lru_cache(400)(function), threading.Lock()
 
-    @wraps(function)
-    def call(*key):
+    def call(**key):
         with making:
-            return kept(*key)
+            return kept(**key)
 
     return call
 
 
-@once
-def raster(name):
-    """Return a MemoryFile of a source: red, green, blue, uint8, 0 = no data."""
-    scene = packs.open_scene(*SOURCES[name][:2], ["red", "green", "blue"])
-    low, high = STRETCH if name[0] == "2" else (1, 255)
-    pixels = np.nan_to_num(np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255))
-    memory, size = rasterio.MemoryFile(), {"height": scene.height, "width": scene.width, "count": 3}
-    place = {"crs": scene.crs, "transform": scene.transform, "tiled": True}
-    with memory.open(driver="GTiff", **size, **place, dtype="uint8", nodata=0) as file:
-        file.write(np.moveaxis(pixels.astype("uint8"), -1, 0))
-    return memory
-
-
-@once
-def tile(name, kind, zoom, x, y, box=(-180, -90, 180, 90)):
-    """Return an image of a tile, transparent outside the source and the box; None where empty."""
-    _, _, lowest, native = SOURCES[name]
-    if not lowest <= zoom <= native or max(x, y) >= 2**zoom:
-        return None
-    place = from_bounds(*tiles.mercator_bounds((x, y, zoom)), 256, 256)
-    how = Resampling.bilinear if zoom == native else Resampling.average
-    grid = {"crs": "EPSG:3857", "transform": place, "width": 256, "height": 256, "add_alpha": True}
-    with raster(name).open() as file, WarpedVRT(file, **grid, resampling=how) as on_grid:
-        pixels = np.moveaxis(on_grid.read(), 0, -1)
-    west, south, east, north = tiles.bounds((x, y, zoom))
-    lon, lat = np.linspace(west, east, 256)[None], np.linspace(north, south, 256)[:, None]
-    inside = (box[0] <= lon) & (lon <= box[2]) & (box[1] <= lat) & (lat <= box[3])
-    pixels = pixels * inside[..., None].astype("uint8")
-    return image(pixels if kind == "PNG" else pixels[..., :3], kind) if pixels.any() else None
-
-
-def image(pixels, kind):
-    """Return the Response of an image."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, compress_level=1, quality=90)
-    return Response(buffer.getvalue(), f"image/{kind.lower()}")
-
-
-@route(rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}\.(jpg|png)")
-@route(r"/eox/wmts/.*/g/(?P<z>\d\d?)/(?P<y>\d+)/(?P<x>\d+)\.jpg")
-def map_tile(request):
-    """Answer with a tile of gsi or eox."""
-    kind = "JPEG" if request.path.endswith(".jpg") else "PNG"
-    place = (int(request.groups[axis]) for axis in "zxy")
-    return tile(request.groups.get("name", "eox"), kind, *place)
-
-
-@once
-def parts():
-    """Return dict from id to (source, bounds): overlapping parts of the scenes, 30 km wide."""
-    found = {}
-    for name in ("224077", "224078"):
-        with raster(name).open() as file:
-            west, south, east, north = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
-        corners = product(np.linspace(south, north - 0.27, 3), np.linspace(west, east - 0.3, 6))
-        for number, (bottom, left) in enumerate(corners, start=1):
-            box = np.round((left, bottom, left + 0.3, bottom + 0.27), 4).tolist()
-            found[f"PRACTICE-{name}-{number:02}"] = name, tuple(box)
-    return found
+def listed(base):
+    """Return the answers of a server."""
+    return json.loads(ANSWERS.replace("BASE", base))
 
 
 def overlap(one, other):
@@ -120,179 +49,120 @@ def overlap(one, other):
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
-@route("/tellus_legacy/api/v1/asnaro1/scene")
+def image(picture):
+    """Return the Response of a Pillow image: PNG where it can be transparent, else JPEG."""
+    buffer, kind = io.BytesIO(), "png" if picture.mode == "RGBA" else "jpeg"
+    picture.save(buffer, kind, compress_level=1, quality=90)
+    return Response(buffer.getvalue(), f"image/{kind}")
+
+
+@once
+def layer(name):
+    """Return a Scene of uint8 pixels, red, green, blue; 0 = no data."""
+    scene = packs.open_scene(*LAYERS[name][:2], ["red", "green", "blue"])
+    low, high = STRETCH if scene.dtype == "uint16" else (1, 255)
+    pixels = np.nan_to_num(np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255))
+    return replace(scene, pixels=pixels.astype("uint8"))
+
+
+@once
+def tile(z, x, y, kind="jpg", name="eox"):
+    """Return the image of a tile of a layer or a part, a PNG transparent outside; or None."""
+    z, x, y, (name, *corner) = int(z), int(x), int(y), name.split("-")
+    if z > LAYERS[name][2] or max(x, y) >= 2**z:
+        return None
+    scene = layer(name=name)
+    if corner:
+        scene = scene.cut(*map(int, corner), 1000, 1000)  # 30 km
+    grid = from_bounds(*tiles.mercator_bounds((x, y, z)), 256, 256)
+    source = {"src_crs": scene.crs, "src_transform": scene.transform, "src_nodata": 0}
+    target = {"dst_crs": "EPSG:3857", "dst_transform": grid, "resampling": Resampling.bilinear}
+    pixels, drawn = np.moveaxis(scene.pixels, -1, 0), np.zeros((4, 256, 256))
+    reproject(np.ascontiguousarray(pixels), drawn[:3], **source, **target)
+    drawn[3] = 255 * drawn.any(axis=0)
+    picture = Image.fromarray(np.moveaxis(drawn, 0, -1).astype("uint8"))
+    return image(picture.convert("RGBA" if kind == "png" else "RGB")) if drawn.any() else None
+
+
 def legacy_scenes(request):
     """List scenes that touch a box; wants a token, and takes any."""
     if not request.headers.get("Authorization", "").startswith("Bearer "):
         return as_json({"detail": "Authentication credentials were not provided."}, 401)
-    names, found = ("min_lon", "min_lat", "max_lon", "max_lat"), []
-    for name, (_, box) in parts().items():
-        if overlap(box, [float(request.query[edge]) for edge in names]):
-            facts = {"entityId": name, "acquisitionDate": "2020-05-18T00:00:00Z"}
-            found.append(facts | dict(zip(names, box, strict=True)))
-    return as_json(found)
+    asked, edges = request.query, ("min_lon", "min_lat", "max_lon", "max_lat")
+    asked, found = [float(asked[edge]) for edge in edges], listed(request.base)["scenes"]
+    return as_json([one for one in found if overlap([one[edge] for edge in edges], asked)])
 
 
-@route(rf"/tellus_legacy/ASNARO-1/(?P<name>[\w-]+)/{TILE}\.png")
-def legacy_tile(request):
-    """Answer with a tile of a scene."""
-    name, box = parts().get(request.groups["name"], ("", ()))
-    place = (int(request.groups[axis]) for axis in "zxy")
-    return tile(name, "PNG", *place, box) if name else None
-
-
-@once
-def item_files(day):
-    """Return dict from asset to the Path of an item's file."""
-    pack, _, names, _ = ITEMS[day]
-    listed, found = packs.catalogue()[pack].scenes, {}
-    for scene in [listed[day]] if names else listed.values():
-        files = [packs.member_path(pack, file) for file in scene["files"]]
-        found |= dict(zip(names or scene["bands"], files, strict=True))
-    return found
-
-
-def item(day, base):
-    """Return the GeoJSON of an item."""
-    pack, collection, _, cover = ITEMS[day]
-    with rasterio.open(item_files(day)["red"]) as file:
-        west, south, east, north = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
-    ring = [(west, north), (west, south), (east, south), (east, north), (west, north)]
-    facts = {"datetime": f"{day}T10:00:00Z", "eo:cloud_cover": cover}
-    facts |= {"credit": packs.credits([pack])[0], "earthsearch:boa_offset_applied": True}
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": f"{collection}-{day}",
-        "collection": collection,
-        "bbox": [west, south, east, north],
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": facts,
-        "assets": {key: {"href": f"{base}/files/{day}/{key}.tif"} for key in item_files(day)},
-        "links": [],
-    }
-
-
-@route("/earth_search/v1/?")
-def landing(request):
-    """Describe the catalogue."""
-    link = {"rel": "search", "href": f"{request.base}/earth_search/v1/search", "method": "POST"}
-    parts = ("core", "item-search", "item-search#query")
-    classes = [f"https://api.stacspec.org/v1.0.0/{part}" for part in parts]
-    head = {"type": "Catalog", "stac_version": "1.0.0", "id": "practice", "description": "Packs"}
-    link["type"] = "application/geo+json"
-    return as_json(head | {"conformsTo": classes, "links": [link]})
-
-
-@route("/earth_search/v1/collections")
-def collections(request):
-    """List the collections by id."""
-    names = sorted({collection for _, collection, _, _ in ITEMS.values()})
-    return as_json({"collections": [{"id": name} for name in names]})
-
-
-@route("/earth_search/v1/search", "POST")
 def search(request):
     """List items, latest first, all on one page."""
     asked, found = json.loads(request.body), []
     first, last = asked.get("datetime", "0/9").replace("..", "").split("/")
     most = asked.get("query", {}).get("eo:cloud_cover", {}).get("lt", 101)
-    for one in (item(day, request.base) for day in ITEMS):
-        facts = one["properties"]
-        wanted = first <= facts["datetime"] <= (last or "9") and facts["eo:cloud_cover"] < most
-        wanted = wanted and one["collection"] in asked["collections"]
-        found += [one] * (wanted and overlap(one["bbox"], asked["bbox"]))
-    count = {"numberMatched": len(found)}
-    return as_json({"type": "FeatureCollection", "features": found, "links": []} | count)
-
-
-@route(r"/files/(?P<day>[\d-]{10})/(?P<key>\w+)\.tif")
-def asset(request):
-    """Answer with a band of an item."""
-    day, key = request.groups["day"], request.groups["key"]
-    return cog(day, key) if day in ITEMS and key in item_files(day) else None
+    for item in listed(request.base)["items"]:
+        facts = item["properties"]
+        fits = item["collection"] in asked["collections"] and facts["eo:cloud_cover"] < most
+        dated = first <= facts["datetime"] <= (last or "9")
+        found += [item] * (fits and dated and overlap(item["bbox"], asked["bbox"]))
+    answer = {"type": "FeatureCollection", "numberMatched": len(found)}
+    return as_json(answer | {"features": found, "links": []})
 
 
 @once
-def cog(day, key):
-    """Return a band of an item as cloud-optimised GeoTIFF."""
+def cog(pack, file):
+    """Return a file of a pack as cloud-optimised GeoTIFF."""
     with rasterio.MemoryFile() as memory:
-        copy(item_files(day)[key], memory.name, driver="COG", blocksize=256, compress="deflate")
+        copy(packs.member_path(pack, file), memory.name, driver="COG", blocksize=256)
         return Response(bytes(memory.getbuffer()), "image/tiff")
 
 
 @once
 def land():
-    """Return the ground of the Rocky Mountains for `relief.view`, its shape and transform."""
+    """Return the ground of the Rocky Mountains for `relief.view`, and its transform."""
     dem, colours = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
     heights, colours, pixel_size_m, transform = relief.aligned(dem, colours)
-    return relief.ground(heights, colours, pixel_size_m), heights.shape, transform
+    return relief.ground(heights, colours, pixel_size_m), transform
 
 
 @once
-def photos():
-    """Return list of (lon, lat, row, column): 36 photos spread over the mountains."""
-    random, (_, shape, transform), found = np.random.default_rng(2014), land(), []
-    for corner in product(range(6), range(6)):
-        row, column = (corner + random.uniform(0.25, 0.75, 2)) / 6 * shape
-        found.append((*map(float, transform @ (column, row)), row, column))
-    return found
-
-
-@route(r"/files/photos/(?P<number>\d\d)\.jpg")
-def photo(request):
-    """Answer with a photo."""
-    return rendered(int(request.groups["number"]))
-
-
-@once
-def rendered(number):
+def photo(number):
     """Return a rendered photo; a few have a defect."""
-    from PIL import Image, ImageFilter
-    from skimage import data
-
-    defect, (ground, _, _) = DEFECTS.get(number), land()
-    number = 2 if defect == "copy" else number
-    _, _, row, column = photos()[number]
-    sun = -9 if defect == "night" else 25 + number % 5 * 5
-    eye = {"row": row, "column": column, "heading_deg": number * 77 % 360, "size_px": (288, 432)}
-    view = relief.view(ground, **eye, sun_elevation_deg=sun)
-    pixels = data.astronaut() if defect == "face" else np.rint(view * 255).astype("uint8")
-    if defect == "blurred":
-        pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(8)))
-    return image(pixels, "JPEG")
+    (ground, transform), defect = land(), DEFECTS.get(int(number))
+    seen = 2 if defect == "copy" else int(number)
+    [place] = listed("")["photos"][seen]["coordinates"]
+    column, row = ~transform @ (place["lon"], place["lat"])
+    sun = -9 if defect == "night" else 25 + seen % 5 * 5
+    eye = {"column": column, "row": row, "heading_deg": seen * 77 % 360, "size_px": (288, 432)}
+    view = np.rint(255 * relief.view(ground, **eye, sun_elevation_deg=sun)).astype("uint8")
+    picture = Image.fromarray(data.astronaut() if defect == "face" else view)
+    return image(picture.filter(ImageFilter.GaussianBlur(8)) if defect == "blurred" else picture)
 
 
-@route(r"/commons/w/api\.php")
 def commons_query(request):
-    """List files within a circle, nearest first; coordinates come 20 an answer."""
-    asked, near, pages = request.query, [], {}
-    if "(" not in request.headers.get("User-Agent", ""):
-        return Response(b"Please set a user-agent with contact details", "text/plain", 403)
+    """List files within a circle, with author, licence and place."""
+    asked, pages = request.query, {}
     lat, lon = map(float, asked["ggscoord"].split("|"))
-    for number, place in enumerate(photos()):
-        metres = 111_195 * hypot(place[1] - lat, (place[0] - lon) * cos(radians(lat)))
-        near += [(metres, number)] * (metres <= int(asked["ggsradius"]))
-    near, start = sorted(near)[: int(asked["ggslimit"])], int(asked.get("cocontinue", 0))
-    for rank, (_, number) in enumerate(near):
-        info = image_info(request.base, number)
-        page = {
-            "pageid": 90_000 + number,
-            "title": f"File:View {number:02}.jpg",
-            "imageinfo": [info],
-        }
-        if start <= rank < start + 20:
-            page["coordinates"] = [{"lat": photos()[number][1], "lon": photos()[number][0]}]
-        pages[str(page["pageid"])] = page
-    more = {"continue": {"cocontinue": str(start + 20)}} if start + 20 < len(near) else {}
-    return as_json(({"query": {"pages": pages}} if pages else {}) | (more or {"batchcomplete": ""}))
+    for page in listed(request.base)["photos"]:
+        [place] = page["coordinates"]
+        aside = (place["lon"] - lon) * np.cos(np.radians(lat))
+        away_m = 111_195 * np.hypot(place["lat"] - lat, aside)
+        if away_m <= int(asked["ggsradius"]) and len(pages) < int(asked["ggslimit"]):
+            pages[page["pageid"]] = page
+    return as_json({"batchcomplete": ""} | ({"query": {"pages": pages}} if pages else {}))
 
 
-def image_info(base, number):
-    """Return the facts about a photo, with its licence."""
-    rendered = f"rendered, no photograph, from {packs.credits(['rocky_mountain'])[0]}"
-    facts = {"Artist": "NASA" if DEFECTS.get(number) == "face" else rendered}
-    facts |= {"LicenseShortName": "Public domain", "DateTimeOriginal": "2014-09-20 18:00:00"}
-    facts = {name: {"value": value} for name, value in facts.items()}
-    address = f"{base}/files/photos/{number:02}.jpg"
-    return {"url": address, "mime": "image/jpeg", "extmetadata": facts}
+TILE = r"(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"  # of an address
+MADE = {
+    rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}": tile,
+    r"/eox/.*/g/(?P<z>\d+)/(?P<y>\d+)/(?P<x>\d+)\.jpg": tile,
+    rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}": tile,
+    r"/files/photos/(?P<number>\d\d?)\.jpg": photo,
+    r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif": cog,
+}
+ROUTES = [("GET", path, lambda ask, make=make: make(**ask.groups)) for path, make in MADE.items()]
+ROUTES += [
+    ("GET", "/tellus_legacy/api/v1/asnaro1/scene", legacy_scenes),
+    ("GET", "/earth_search/v1/?", lambda ask: as_json(listed(ask.base)["landing"])),
+    ("GET", "/earth_search/v1/collections", lambda ask: as_json(listed(ask.base)["collections"])),
+    ("POST", "/earth_search/v1/search", search),
+    ("GET", r"/commons/w/api\.php", commons_query),
+]

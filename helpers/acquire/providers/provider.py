@@ -166,23 +166,22 @@ def geometry_bounds(geometry):
 
     West > east where it crosses the antimeridian.
     """
-    lons, lats = [], []
-    nested = [(geometry or {}).get("coordinates") or []]
-    while nested:
-        part = nested.pop()
-        if part and isinstance(part[0], int | float):
-            lons.append(part[0])
-            lats.append(part[1])
-        else:
-            nested.extend(part)
-    if not lons:
+    points = _points((geometry or {}).get("coordinates") or [])
+    if not points:
         return (math.nan,) * 4
-    west, east = min(lons), max(lons)
-    if east - west > 180 and (west, east) != (-180, 180):  # 179 and -179, not the whole Earth
-        turned = [lon % 360 for lon in lons]
-        west, east = min(turned), max(turned)
-    west, east = (wrapped(lon) if abs(lon) > 180 else lon for lon in (west, east))
+    lons, lats = zip(*points, strict=True)
+    turned = [lon % 360 for lon in lons]
+    far = min(map(abs, lons)) > 90 and len(set(turned)) > 1  # on both sides, not around the Earth
+    if max(lons) - min(lons) > 180 and far:
+        lons = turned
+    west, east = (wrapped(lon) if abs(lon) > 180 else lon for lon in (min(lons), max(lons)))
     return west, min(lats), east, max(lats)
+
+
+def _points(nested):
+    if nested and isinstance(nested[0], int | float):
+        return [nested[:2]]
+    return [point for part in nested for point in _points(part)]
 
 
 def circle(box):

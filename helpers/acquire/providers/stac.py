@@ -74,7 +74,9 @@ class Stac(Provider):
     policy = Policy(connections=2)
 
     def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
-        self.address, title = CATALOGUES.get(name) if not url else (url, urlsplit(url).hostname)
+        self.address, title = (
+            CATALOGUES.get(name) if not url else (url.rstrip("/"), urlsplit(url).hostname)
+        )
         super().__init__(name, server, **options)
         self.url, self.collection = f"{self.base}/v1" if server else self.base, collection
         credit, self.licence = f"collection {collection}", "see the collection"

@@ -25,35 +25,37 @@ class Xyz(Tiles):
             the key stands. Or a name that the library xyzservices knows, as "Esri.WorldImagery".
         credit, licence: whom to credit, under which terms.
         zooms: lowest and highest.
-        key_name: environment variable of the key; key_parameter: its query parameter, where the
-            template has no {key}.
+        key_name: environment variable of the key.
         tile_px: 256, or 512, which fills {r} with "@2x".
     """
 
     policy = Policy(connections=2, requests_per_s=2)
+    key_parameter = "{key}"
 
     def __init__(
         self, name, server=None, *, template, credit="", licence="", zooms=None, key_name="",
-        key_parameter="key", tile_px=None, **options,
+        tile_px=None, **options,
     ):  # fmt: skip
+        self.layer = urlsplit(template).hostname or name
         if "{" not in template:
             known = _listed(template)
+            self.layer = known.name
             template, self.zooms, self.subdomains = known.url, known.zooms, known.subdomains
             credit, licence = credit or known.attribution, licence or f"terms of {known.name}"
         if server and template.startswith("/"):
             template = server.url + template
         _check(template)
         parts = urlsplit(template)
-        self.address, self.layer = f"{parts.scheme}://{parts.netloc}", parts.hostname
+        self.address = f"{parts.scheme}://{parts.netloc}"
         self.template = template[len(self.address) :]
         if not (credit and licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         self.credit, self.licence, self.zooms = credit, licence, zooms or self.zooms
         self.tile_px = tile_px or (512 if "@2x" in template else 256)
-        if "{key}" in template and not key_name:
-            raise ValueError("the template has the field {key}: name its variable as `key_name`")
+        if ("{key}" in template) != bool(key_name):
+            told = "its variable as `key_name` go together: give both"
+            raise ValueError(f"the field {{key}} of the template and {told}")
         self.key_name, self.key_place = key_name, self.layer
-        self.key_parameter = "{key}" if "{key}" in template else key_parameter
         super().__init__(name, None, **options)
         self.source = f"practice {name}" if server else name
 
@@ -87,7 +89,7 @@ def _check(template):
 
 
 def _listed(name):
-    """What xyzservices knows by a name; its `url` has our fields only, its `zooms` both ends."""
+    """Return what xyzservices knows by a name; `url` has our fields only, `zooms` both ends."""
     try:
         import xyzservices.providers
 
