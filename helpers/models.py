@@ -563,6 +563,28 @@ def patch_encoder(size, latent_size=4):
     return keras.Model(seen, ops.clip(numbers, -1, 1), name="patch_encoder")
 
 
+def matching_encoder(kernel, bias, looks, numbers):
+    """Say from a patch's features which of many drawn landscapes is most like the view there.
+
+    Args:
+        kernel, bias: of a linear layer from features of the patch to the look of the view, as
+            `training.fit_ridge` finds them.
+        looks: float (count, look), of the drawn landscapes; only their directions count.
+        numbers: float (count, latent_size) that they were drawn from.
+
+    Returns:
+        keras.Model from (batch, features) to (batch, latent_size).
+    """
+    directions = looks / np.linalg.norm(looks, axis=1, keepdims=True)
+    seen = keras.Input((len(kernel),), name="features")
+    expected = layers.Dense(len(bias), dtype="float32", name="look")(seen)
+    alike = layers.Dense(len(looks), use_bias=False, dtype="float32", name="alike")(expected)
+    table = layers.Embedding(*numbers.shape, dtype="float32", name="numbers")
+    model = keras.Model(seen, table(ops.argmax(alike, axis=1)), name="matching_encoder")
+    model.set_weights([kernel, bias, directions.T, numbers])
+    return model
+
+
 def _stages(latent_size, image_px):
     """How often 4 is doubled to reach the side of an image."""
     if latent_size < 1:

@@ -336,7 +336,7 @@ def test_a_truncated_input_leaves_the_old_output(tmp_path, make_scene, sharpen):
     whole = (tmp_path / "in.tif").read_bytes()
     (tmp_path / "in.tif").write_bytes(whole[: len(whole) * 3 // 4])
     (tmp_path / "out.tif").write_text("old")
-    with pytest.raises(ValueError, match="in.tif appears truncated.*get the file again"):
+    with pytest.raises(ValueError, match="in.tif .*appears truncated"):
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=20, progress=False)
     assert (tmp_path / "out.tif").read_text() == "old" and sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
 
@@ -347,7 +347,7 @@ def test_stopped_half_way(tmp_path, make_scene, sharpen, monkeypatch, failure):
 
     def fails_later(self, pixels, crop_px):
         calls.append(pixels)
-        if len(calls) == 3:
+        if len(calls) == 10:
             raise failure
         return once(self, pixels, crop_px)
 
@@ -356,7 +356,7 @@ def test_stopped_half_way(tmp_path, make_scene, sharpen, monkeypatch, failure):
     (tmp_path / "out.tif").write_text("old")
     with pytest.raises(failure):
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False)
-    assert len(calls) == 3 and (tmp_path / "out.tif").read_text() == "old"
+    assert len(calls) == 10 and (tmp_path / "out.tif").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == [".out.tif.work", "in.tif", "out.tif"]
     apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False, resume=True)
     assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"] and scenes.read(tmp_path / "out.tif").valid.all()

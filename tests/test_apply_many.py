@@ -23,31 +23,12 @@ def model(save):  # noqa: F811
 
 @pytest.fixture
 def folder(tmp_path, make_scene):
-    """A folder with two images and a bad file between them."""
-    for number in (1, 3):
-        scene = make_scene(12, 16, dtype="float32", seed=number)
+    """A folder with two images, the first large enough to be killed at work, and a bad file between them."""
+    for number, height in ((1, 60), (3, 12)):
+        scene = make_scene(height, 16, dtype="float32", seed=number)
         scenes.write(scene, tmp_path / "images" / f"{number}.tif")
     (tmp_path / "images" / "2.tif").write_text("see attachment")
     return tmp_path / "images"
-
-
-def test_one_bad_file_does_not_stop_the_others(tmp_path, model, folder, capsys):
-    command = ["apply", str(model), str(folder), "--out", str(tmp_path / "out"), "--workers", "2"]
-    assert main(command) == 1
-    told = capsys.readouterr().out
-    assert [told.count(word) for word in ("done ", "failed ")] == [2, 1] and "2.tif is no readable image" in told
-    for number in (1, 3):
-        apply(model, folder / f"{number}.tif", tmp_path / "expected.tif", progress=False)
-        expected = scenes.read(tmp_path / "expected.tif").pixels
-        assert np.array_equal(scenes.read(tmp_path / "out" / f"{number}.tif").pixels, expected)
-    (folder / "2.tif").unlink()
-    before = (tmp_path / "out" / "1.tif").stat()
-    assert main(command) == 0
-    assert capsys.readouterr().out.count("already finished  ") == 2
-    assert (tmp_path / "out" / "1.tif").stat() == before
-    os.utime(folder / "1.tif", (1, 1))  # another input: computed again
-    rows = apply_many(model, [folder / "1.tif", folder / "3.tif"], tmp_path / "out")
-    assert [row["state"] for row in rows] == ["done", "already finished"]
 
 
 def killer(folder, name, victim):
@@ -69,14 +50,41 @@ def killer(folder, name, victim):
     return killed
 
 
-def test_a_process_that_is_killed(tmp_path, model, folder):
+def test_one_bad_file_and_one_killed_process_do_not_stop_the_others(tmp_path, model, folder, capsys):
+    """A process of its own costs seconds, for TensorFlow alone: one test, and as few of them as may be."""
     killed = killer(tmp_path / "out", "1.tif", "process")
     rows = apply_many(model, [folder], tmp_path / "out", workers=2, window_px=1)
     assert killed and [row["state"] for row in rows] == ["failed", "failed", "done"]
     assert "its process was ended" in rows[0]["told"] and "no readable image" in rows[1]["told"]
+    before = (tmp_path / "out" / "3.tif").stat().st_mtime_ns
     (folder / "2.tif").unlink()
     rows = apply_many(model, [folder], tmp_path / "out", window_px=1)
     assert [row["state"] for row in rows] == ["done", "already finished"], rows
+    assert (tmp_path / "out" / "3.tif").stat().st_mtime_ns == before
+    for number in (1, 3):
+        apply(model, folder / f"{number}.tif", tmp_path / "expected.tif", progress=False)
+        expected = scenes.read(tmp_path / "expected.tif").pixels
+        found = scenes.read(tmp_path / "out" / f"{number}.tif").pixels
+        assert np.allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_the_table_at_the_end(tmp_path, model, folder, monkeypatch, capsys):
+    said = {"1": ("done", "note: such"), "2": ("failed", "error: that"), "3": ("already finished", "")}
+    monkeypatch.setattr("helpers.apply.many._apply_one", lambda task: said[task["source"][-5]])
+    command = ["apply", str(model), str(folder), "--out", str(tmp_path / "out"), "--workers", "2"]
+    assert main(command) == 1
+    *progress, one, two, three = capsys.readouterr().out.splitlines()
+    assert len(progress) == 3 and [line.split()[0] for line in (one, two, three)] == ["done", "failed", "already"]
+    assert one.endswith("1.tif  note: such") and two.endswith("2.tif  error: that")
+
+
+def test_another_input_is_no_finished_job(tmp_path, model, folder, capsys):
+    files = model, folder / "1.tif", tmp_path / "out.tif"
+    options = {"progress": False, "resume": True}
+    assert apply(*files, **options) and not apply(*files, **options)
+    assert "out.tif: already finished" in capsys.readouterr().out
+    os.utime(folder / "1.tif", (1, 1))
+    assert apply(*files, **options)
 
 
 def test_a_cluster_of_which_a_worker_is_killed(tmp_path, model, folder):
@@ -92,9 +100,9 @@ def test_a_cluster_of_which_a_worker_is_killed(tmp_path, model, folder):
 
 
 @pytest.mark.parametrize("arguments, told", [
-    (["a.tif"], "1 files are named: give IN.tif OUT.tif, or images and --out DIR"),
+    (["a.tif"], "1 files are named: give IN.tif OUT.tif, or images and --out DIR, with --workers"),
     (["a.tif", "b.tif", "c.tif"], "3 files are named"),
-    (["a.tif", "b.tif", "--workers", "2"], "--workers and --dask are for many images"),
+    (["a.tif", "b.tif", "--workers", "2"], "2 files are named: give IN.tif"),
     (["empty", "--out", "out"], "empty holds no image"),
     (["x/a.tif", "y/a.jp2", "--out", "out"], "would both become a.tif"),
     (["a.tif", "--out", "file"], "file is a file: give --out the name of a folder"),

@@ -134,7 +134,7 @@ def test_colours_stay_where_they_were(tmp_path, save):  # noqa: F811
 
 @pytest.mark.parametrize("scale, offset, dtype, told", [
     (1e-4, 0, "float32", r"blue 0.12.* model 1200 to 1700.*looks like reflectance.*--scale-offset 10000,0"),
-    (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000"),
+    (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000.*--value-range model trusts"),
     (0.05, 0, "uint8", "looks like 8-bit pixels where the model expects digital numbers.*--value-range auto"),
     (30, 0, "float32", "differ by a factor of about"),
     (1, 20_000, "uint16", "differ by a factor of about"),
@@ -203,8 +203,11 @@ def test_what_is_no_number_is_no_data(tmp_path, model, ground, value, dtype):
 def test_a_value_that_looks_like_no_data_is_refused_by_name(tmp_path, model, ground):
     values = ground.astype("float32")
     values[:, 10:15, 10:15] = -9999
-    with pytest.raises(ValueError, match="-9999 in all bands, which looks like no data.*--nodata -9999"):
-        answered(model, values, tmp_path)
+    framed = values.copy()
+    framed[:, :, :15] = -9999
+    for each in (values, framed):
+        with pytest.raises(ValueError, match="-9999 in all bands, which looks like no data.*--nodata -9999"):
+            answered(model, each, tmp_path)
     made = answered(model, values, tmp_path, nodata=-9999)
     with rasterio.open(tmp_path / "out.tif") as out:
         assert out.nodata == -9999

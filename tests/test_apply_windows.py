@@ -107,7 +107,7 @@ def test_blended_windows_leave_no_seam(tmp_path, make_scene, unet, monkeypatch):
         return np.abs(np.diff(added[8:-8, 8:-8], n=4, axis=1)).max()  # smooth ramps have no sharp bend
 
     blended = largest_step()
-    monkeypatch.setattr(Grid, "over", lambda shape, region, cell, *_: Grid(*shape, cell, 0, 0, region))
+    monkeypatch.setattr(Grid, "over", lambda shape, region, cell, *_: Grid(shape, region, cell, 0, 0))
     assert largest_step() > 4 * blended
 
 
@@ -251,7 +251,7 @@ def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save
         file.write(np.moveaxis(scene.pixels, -1, 0))
     content = (tmp_path / "in.tif").read_bytes()
     (tmp_path / "in.tif").write_bytes(content[:-missing])
-    monkeypatch.setattr("helpers.apply.whole._run", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("helpers.apply.whole._compute", lambda *_: pytest.fail("computed"))
     with pytest.raises(ValueError, match="in.tif .*appears truncated"):
         apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif")
 

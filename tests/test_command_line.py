@@ -127,7 +127,7 @@ def test_run_and_compare(project, write_notebook, capfd):
     assert main(["run", "02", "-p", "rate=1e-3", "--profile", "smoke", "--run-id", "mine"]) == 0
     said = capfd.readouterr().out
     assert "mine · 02_srcnn" in said and f"report: {project / 'runs' / 'mine' / 'report.html'}" in said
-    assert [line.split() for line in said.splitlines() if line.startswith("  srcnn")] == [
+    assert [line.split() for line in said.splitlines() if line.strip().startswith("srcnn ")] == [
         ["srcnn", "model", "test", "25.03", "+0.790", "[+0.700,", "+0.880]", "over", "bicubic"]
     ]
     entry = json.loads((project / "runs" / "mine" / "02_srcnn" / "metrics.json").read_text())
@@ -135,7 +135,7 @@ def test_run_and_compare(project, write_notebook, capfd):
     assert main(["run", "--run-id", "mine"]) == 2
     assert "run mine exists: give --resume" in capfd.readouterr().err
     assert main(["compare", "mine"]) == 0
-    assert "bicubic  baseline  test   24.24" in capfd.readouterr().out
+    assert ["bicubic", "baseline", "test", "24.24"] in list(map(str.split, capfd.readouterr().out.splitlines()))
 
 
 def test_a_notebook_that_fails(project, write_notebook, capfd):

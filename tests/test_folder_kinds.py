@@ -66,10 +66,17 @@ def test_a_link_to_nowhere(tiles):
     refused(tiles, "t97.tif is no readable image")
 
 
-def test_an_image_on_another_scale(tiles, make_scene):
+@pytest.mark.parametrize("factor, largest", [(10_000, "6"), (255, "23[0-9]")])
+def test_an_image_on_another_scale(tiles, make_scene, factor, largest):
     scene = make_scene(west=900_000, seed=99)
-    scenes.write(replace(scene, pixels=np.clip(scene.pixels / 10_000, 1, 6)), tiles / "reflectance.tif")
-    refused(tiles, "reflectance has values up to 6, most images of .* up to .*Rescale it")
+    scenes.write(replace(scene, pixels=np.maximum(scene.pixels / factor, 1)), tiles / "other.tif")
+    refused(tiles, f"other has values up to {largest}.*, most images of .* up to .*Rescale it")
+
+
+def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99)
+    scenes.write(replace(scene, pixels=np.rint(scene.pixels / 100 + 1)), tiles / "water.tif")
+    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) > 3
 
 
 def test_collars_of_a_folder_are_named(tiles, make_scene):

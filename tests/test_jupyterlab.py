@@ -142,7 +142,7 @@ def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
 @notebooks("06")
 def test_each_latent_slider_redraws_the_landscape(page):
     handles, image = sliders(page)
-    assert len(handles) == 4 + 2  # numbers of the latent, and places on the map
+    assert len(handles) == 4
     seen = [page.picture(image).tobytes()]
     for handle in handles[:4]:
         handle.send_keys(Keys.END)  # all the way at once: one change, one picture
@@ -151,6 +151,17 @@ def test_each_latent_slider_redraws_the_landscape(page):
     page.screenshot(image, "06_sliders")
     ActionChains(page.driver).drag_and_drop_by_offset(handles[0], -80, 0).perform()
     page.wait(lambda: page.picture(image).tobytes() not in seen, "new picture after dragging")
+
+
+@notebooks("06")
+def test_a_click_on_the_map_shows_the_view_from_there(page):
+    buttons = page.all(".click-map button")
+    image = page.all(".widget-hbox img")[-1]
+    page.show(image)
+    seen = page.picture(image).tobytes()
+    ActionChains(page.driver).click(buttons[4 * 20 + 6]).perform()
+    page.wait(lambda: page.picture(image).tobytes() != seen, "another view after a click")
+    page.screenshot(image, "06_click")
 
 
 def test_without_a_browser_the_reason_is_said(monkeypatch, tmp_path):

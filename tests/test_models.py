@@ -167,6 +167,18 @@ def test_the_encoder_sees_the_patch_at_two_scales():
     assert np.abs(encoder(plain[None])).max() <= 1
 
 
+def test_the_matching_encoder_chooses_by_direction(tmp_path):
+    """Expected looks are (1, 0.1) and (0, -2): nearest in direction are (9, 0) and (0.5, -7)."""
+    looks = np.array([[9, 0], [1, 1.5], [0.5, -7], [-1, 0]], "float32")
+    numbers = np.arange(8, dtype="float32").reshape(4, 2)
+    kernel, bias = np.array([[1, 0.1], [0, -2], [0, 0]], "float32"), np.zeros(2, "float32")
+    encoder = models.matching_encoder(kernel, bias, looks, numbers)
+    np.testing.assert_array_equal(encoder(np.eye(3, dtype="float32")[:2]), numbers[[0, 2]])
+    encoder.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(np.eye(3, dtype="float32")[:2]), numbers[[0, 2]])
+
+
 @pytest.mark.parametrize("build, message", [
     (lambda: models.landscape_generator(0), "latent_size is 0"),
     (lambda: models.landscape_generator(image_px=96), "image_px is 96; expected 4 doubled"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rasterio.crs import CRS
 from rasterio.transform import Affine
+from scipy.ndimage import map_coordinates
 
 from helpers import relief
 from helpers.scenes import Scene
@@ -20,9 +21,10 @@ def plain(size=200, colour=GREY):
 
 def look(heights, image, **others):
     """From the middle, bare and in clear air, unless told otherwise."""
-    middle = {"column": heights.shape[1] / 2, "row": heights.shape[0] / 2, "pixel_size_m": (50, 50)}
-    plainly = {"heading_deg": 90, "size_px": SIZE, "eye_m": 2, "haze_km": math.inf, "detail": 0}
-    return relief.view(heights, image, **{**middle, **plainly, **others})
+    middle = {"column": heights.shape[1] / 2, "row": heights.shape[0] / 2}
+    plainly = {"heading_deg": 90, "size_px": SIZE, "eye_m": 2, "haze_km": math.inf, "detail": False}
+    land = relief.ground(heights, image, others.pop("pixel_size_m", (50, 50)))
+    return relief.view(land, **{**middle, **plainly, **others})
 
 
 def focal(field_of_view_deg=60, width=SIZE[1]):
@@ -149,25 +151,39 @@ def test_slopes_that_face_the_sun_are_brighter():
 
 def test_what_is_invented_depends_on_the_seed_alone():
     heights, image = plain()
-    first, again, other = (look(heights, image, detail=1, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (look(heights, image, detail=True, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.allclose(first, other, atol=0.05)
     assert np.array_equal(look(heights, image, seed=1), look(heights, image, seed=2))
     assert first.dtype == "float32" and first.shape == (*SIZE, 3) and first.min() >= 0 and first.max() <= 1
 
 
 def test_trees_stand_where_the_image_looks_like_forest():
-    views = [look(*plain(colour=colour), detail=1) for colour in ((0.16, 0.19, 0.12), GREY)]
+    views = [look(*plain(colour=colour), detail=True) for colour in ((0.16, 0.19, 0.12), GREY)]
     above = [view[SIZE[0] // 2 - 12 : SIZE[0] // 2 - 6] for view in views]
     assert above[0].mean() < 0.8 * above[1].mean()
 
 
 def test_slopes_of_invented_ground_go_with_its_heights():
     phase = np.arange(64) * 2 * np.pi / 64
-    square, to_east, to_south = relief._with_slopes(np.sin(phase)[None, :] + 3 * np.cos(phase)[:, None])
-    np.testing.assert_allclose(to_east, np.broadcast_to(np.cos(phase) * np.sin(phase[1]), square.shape), atol=1e-9)
-    np.testing.assert_allclose(
-        to_south.T, np.broadcast_to(-3 * np.sin(phase) * np.sin(phase[1]), square.shape), atol=1e-9
-    )
+    heights, slopes = relief._with_slopes(np.sin(phase)[None, :] + 3 * np.cos(phase)[:, None])
+    to_east, to_south = slopes[:, :-1, :-1]
+    east = np.broadcast_to(np.cos(phase) * np.sin(phase[1]), to_east.shape)
+    south = np.broadcast_to(-3 * np.sin(phase) * np.sin(phase[1]), to_east.shape)
+    np.testing.assert_allclose(to_east, east, atol=1e-6)
+    np.testing.assert_allclose(to_south.T, south, atol=1e-6)
+    assert heights.shape == (1, 65, 65) and np.array_equal(heights[:, 0], heights[:, -1])  # seamless
+
+
+def test_grids_are_interpolated_as_scipy_does_it():
+    random = np.random.default_rng(0)
+    grid, place = random.random((2, 30, 40)), random.uniform(-3, 45, (2, 20_000))
+    found = relief._bilinear(grid, place)
+    for plane, values in zip(grid, found, strict=True):
+        expected = map_coordinates(plane, place[::-1], order=1, mode="nearest")
+        np.testing.assert_allclose(values, expected, atol=1e-12)
+    repeated = relief._seamless(relief._closed([grid[0, :, :30]]).astype(float), place)
+    expected = map_coordinates(grid[0, :, :30].astype("f"), place[::-1], order=1, mode="grid-wrap")
+    np.testing.assert_allclose(repeated[0], expected, atol=1e-5)
 
 
 # --- what is refused

@@ -279,7 +279,8 @@ def test_an_unknown_run_is_refused_with_the_newest(make, write_notebook, project
 # --- the terminal
 
 
-def test_the_terminal_shows_what_fits_and_says_what_does_not(make, capsys, monkeypatch):
+def test_the_terminal_shows_every_score(make, capsys, monkeypatch):
+    """Columns that do not fit stand below, under their own heading."""
     monkeypatch.setenv("COLUMNS", "80")
     many = {f"iou_{name}": 0.5 for name in ("ocean", "lake", "river", "lowland", "upland", "mountain", "coast")}
     make("a", BASELINE | many, HEADLINE | many)
@@ -287,24 +288,6 @@ def test_the_terminal_shows_what_fits_and_says_what_does_not(make, capsys, monke
     assert main(["compare", "a"]) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 100
-    table, dropped = said.split("no room for ")
-    head = table.splitlines()[2].split()
+    head = said.splitlines()[2].split()
     assert head[:5] == ["method", "role", "split", "psnr_db", "gain_psnr_db"] and "iou_coast" not in head
-    assert [*head[5:], *dropped.replace(",", "").split()] == ["ssim", *many]
-    monkeypatch.setenv("COLUMNS", "300")
-    assert main(["compare", "a"]) == 0
-    assert "no room for" not in capsys.readouterr().out
-
-
-def test_the_gain_goes_before_what_describes_the_row(make, capsys):
-    """Method 25, score 9, gain 58 and split 7 wide are 99 of 100: no room for the role, 10 wide, nor ssim."""
-    names = {"method": "landsat_conditional_gan", "gain_over": "landsat_cloudy_and_shadowed"}
-    make("a", BASELINE, HEADLINE | names)
-    capsys.readouterr()
-    assert main(["compare", "a"]) == 0
-    assert capsys.readouterr().out.splitlines()[2:] == [
-        "  method                   split  psnr_db  gain_psnr_db",
-        "  bicubic                  test   24.24",
-        "  landsat_conditional_gan  test   25.03    +0.790 [+0.700, +0.880] over landsat_cloudy_and_shadowed",
-        "  no room for role, ssim",
-    ]
+    assert all(name in said.split() for name in ["ssim", *many])

@@ -378,3 +378,26 @@ def test_where_nobody_moves_a_slider_every_number_gets_a_row():
     panels = [drawn(figure, panel) for panel in range(28)]
     assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
     assert all((panel[..., 0] == 128).all() for panel in panels[7:])
+
+
+def seen_at(x, y):
+    """An image whose first two colors are the place."""
+    return np.broadcast_to([x, y, 0], (4, 5, 3))
+
+
+def test_a_click_on_the_map_shows_what_is_seen_there():
+    picture = np.zeros((30, 60, 3), "uint8")
+    widget = show.click_map(picture, seen_at, rows=5, columns=10, static=False, credit="<rendered>")
+    style, (grid, image), line = widget.children[0], widget.children[1].children, widget.children[2]
+    assert png(image)[0, 0].tolist() == [140, 128, 0]  # the middle, before any click
+    grid.children[0].click()
+    assert png(image)[0, 0].tolist() == [13, 26, 0]  # half a button from the north-western corner
+    grid.children[37].click()
+    assert png(image)[0, 0].tolist() == [191, 178, 0]
+    assert "click-map" in grid._dom_classes and "data:image/png;base64," in style.value
+    assert "&lt;rendered&gt;" in line.value
+
+
+def test_where_nobody_clicks_six_places_are_drawn():
+    figure = show.click_map(np.zeros((30, 60, 3), "uint8"), seen_at, static=True)
+    assert [drawn(figure, panel)[0, 0, 0] for panel in range(3)] == pytest.approx([64, 128, 191], abs=1)

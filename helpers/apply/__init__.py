@@ -1,8 +1,8 @@
-"""A trained network over a whole GeoTIFF: `apply` and `load_model`.
+"""Apply a trained network to a whole GeoTIFF: `apply` and `load_model`.
 
-`plan` is what is decided before, `whole` the walk over the image, `network` what happens to one window, `windows` how
-windows are cut and put together again, `working` the file that grows beside the output and survives a crash, `clouded`
-what is left as it was.
+`plan` validates and decides, `whole` walks over the image, `network` answers to one window, `windows`
+cuts the image and blends the answers, `working` grows the files beside the output so that they survive
+a crash, `clouded` leaves what was clear, `many` takes many files, `export` writes ONNX.
 """
 
 from helpers.apply.network import load_model

@@ -1,13 +1,11 @@
 """Apply a network to many files: each in a process of its own, here or on a Dask cluster."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from pathlib import Path
 
 from helpers import paths
@@ -34,26 +32,24 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
         **options: of `apply`.
 
     Returns:
-        list of dict with `source`, `target`, `state` ("done", "already finished" or "failed") and `told`, the
+        list of dict with `source`, `state` ("done", "already finished" or "failed") and `told`, the
         reason or the notes.
 
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
-    tasks = _tasks(model, sources, Path(folder), options)
-    environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA")}
+    options["model"] = str(Path(model).absolute()) if Path(model).is_file() else model
+    tasks = [options | task for task in _tasks(sources, Path(folder).absolute())]
     rows = []
-    with ExitStack() as stack:
-        if dask is None:
-            pool = stack.enter_context(ThreadPoolExecutor(workers))
-        else:
-            pool = stack.enter_context(_cluster(dask)).get_executor(pure=False)
-        futures = {pool.submit(_apply_one, task, environment): task for task in tasks}
+    with ThreadPoolExecutor(workers) if dask is None else _cluster(dask) as pool:
+        if dask is not None:
+            pool = pool.get_executor(pure=False)
+        futures = {pool.submit(_apply_one, task): task["source"] for task in tasks}
         for future in as_completed(futures):
-            task = futures[future]
-            state, told = ("failed", str(future.exception())) if future.exception() else future.result()
-            rows.append({"source": task["source"], "target": task["target"], "state": state, "told": told})
-            print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
+            source, error = futures[future], future.exception()
+            state, told = ("failed", str(error)) if error else future.result()
+            rows.append({"source": source, "state": state, "told": told})
+            print(f"[{len(rows)}/{len(tasks)}] {source}: {state}")
     return sorted(rows, key=lambda row: row["source"])
 
 
@@ -67,44 +63,36 @@ def _cluster(address):
         raise ValueError(f"there is no Dask scheduler at {address} ({error}): {told}") from error
 
 
-def _tasks(model, sources, folder, options):
-    """Return what each process is to do."""
-    if folder.exists() and not folder.is_dir():
+def _tasks(sources, folder):
+    """Return source and target of each image."""
+    if folder.is_file():
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
-    kinds = IMAGE_SUFFIXES | {".vrt"}
-    files = []
-    for source in map(Path, sources):
-        inside = sorted(source.iterdir()) if source.is_dir() else []
-        found = [path for path in inside if path.suffix.lower() in kinds and not path.name.startswith(".")]
-        if source.is_dir() and not found:
-            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(kinds))}")
-        files += found or [source]
     targets = {}
-    for path in files:
-        other = targets.setdefault(folder / f"{path.stem}.tif", path)
-        if other is not path:
-            raise ValueError(f"{other} and {path} would both become {path.stem}.tif: apply them one by one")
+    for source in map(Path, sources):
+        files = [source]
+        if source.is_dir():
+            files = [path for path in source.glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES | {".vrt"}]
+        if not files:
+            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
+        for path in sorted(files):
+            other = targets.setdefault(folder / f"{path.stem}.tif", path)
+            if other is not path:
+                raise ValueError(f"{other} and {path} would both become {path.stem}.tif: apply them one by one")
     # a worker of a cluster stands in another folder
-    model = str(Path(model).absolute()) if Path(model).is_file() else str(model)
-    return [
-        options | {"model": model, "source": str(path.absolute()), "target": str(target.absolute())}
-        for target, path in targets.items()
-    ]
+    return [{"source": str(path.absolute()), "target": str(to)} for to, path in targets.items()]
 
 
-def _apply_one(task, environment):
+def _apply_one(task):
     """Run one `apply` in a process of its own; returns (state, what it said)."""
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     command = [sys.executable, "-c", ALONE, json.dumps(task)]
-    with subprocess.Popen(
-        command, env=os.environ | environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, text=True,
-    ) as process:  # fmt: skip
-        said = process.stderr.read()
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        said = process.stderr.read().splitlines()
         status = process.wait()
-    notes = [line for line in said.splitlines() if line.startswith(("note: ", "error: "))]
+    notes = [line for line in said if line.startswith(("note: ", "error: "))]
     if status in (0, FINISHED):
         return "already finished" if status else "done", " ".join(notes)
-    return "failed", notes[-1].removeprefix("error: ") if notes and status == 1 else f"{LOST} (status {status})"
+    return "failed", notes[-1] if notes and status == 1 else LOST
 
 
 def _alone(task):
@@ -114,5 +102,5 @@ def _alone(task):
     try:
         made = apply(**task, resume=True, progress=False)
     except Exception as error:  # also those of libraries: each file stands for itself
-        sys.exit(f"error: {str(error) or type(error).__name__}".replace("\n", " "))
+        sys.exit(f"error: {error or type(error).__name__}".replace("\n", " "))
     sys.exit(0 if made else FINISHED)

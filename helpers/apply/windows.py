@@ -1,7 +1,6 @@
-"""How an image is cut into windows that overlap, and how the answers become one image again."""
+"""Cut an image into windows that overlap, and put the answers together again."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -10,133 +9,99 @@ from rasterio.windows import Window
 
 @dataclass(frozen=True)
 class Grid:
-    """Square cells that cover an image, counted from its upper left corner; a window is a cell with its surroundings.
+    """Square windows that cover an image. All in pixels of the input, from its upper left corner.
 
-    All in pixels of the input. Where the receptive field is known, a window shows `margin` pixels more on each side,
-    which are cropped from the answer: no seam is left. Where the context is global, windows are blended: they reach
-    `ramp` pixels into their neighbours' cells, and across the 2 x `ramp` pixels that both have answered, a raised
-    cosine leads from one to the other, with weight near zero where a window, at its very border, knows least. `ramp`
-    is an eighth of a cell: the network is asked for 1.6 times the pixels.
+    Where the receptive field is known, a window shows `margin` pixels more on each side, which are
+    cropped from the answer: no seam is left. Where the context is global, neighbouring answers share
+    `overlap` pixels, across which a raised cosine leads from one to the other. An image that fits
+    into one window is not cut.
     """
 
-    height: int
-    width: int
-    cell: int
-    margin: int
-    ramp: int
+    shape: tuple  # (height, width) of the image
     region: tuple  # (row, column, height, width) that is wanted
+    cell: int  # from one window to the next
+    margin: int
+    overlap: int
 
     @classmethod
     def over(cls, shape, region, cell, margin, multiple):
-        """The grid for an image; `margin` is None where the context is global."""
-        cell = _rounded_up(min(cell, max(shape)), multiple)
-        if margin is not None:
-            return cls(*shape, cell, _rounded_up(margin, multiple), 0, region)
-        return cls(*shape, max(cell, 2 * multiple), 0, _rounded_up(-(-cell // 8), multiple), region)
+        """Choose windows; `margin` is None where the context is global."""
+        cell, overlap = min(cell, max(shape)), 0
+        if margin is None:
+            margin = _rounded_up(max(cell // 8, 1), multiple)
+            if cell < max(shape):
+                margin, overlap = 0, 2 * margin
+        cell = _rounded_up(max(cell, overlap), multiple)
+        return cls(shape, region, cell, _rounded_up(margin, multiple), overlap)
 
     @property
-    def reach(self):
-        """How far a window extends beyond its cell on each side."""
-        return self.margin + self.ramp
-
-    @property
-    def side(self):
-        """Of a window."""
-        return self.cell + 2 * self.reach
-
-    @cached_property
-    def last(self):
-        """Row and column of the last cell of the image."""
-        return (self.height - 1) // self.cell, (self.width - 1) // self.cell
-
-    @cached_property
     def cells(self):
-        """(row, column) of each cell that has a part in the region, in reading order."""
-        axes = []
-        for start, length, last in zip(self.region[:2], self.region[2:], self.last, strict=True):
-            first = max(0, (start - self.ramp) // self.cell)
-            axes.append(range(first, min(last, (start + length - 1 + self.ramp) // self.cell) + 1))
-        return list(product(*axes))
+        """List (row, column) of the windows that have a part in the region, in reading order."""
+        start, length = np.reshape(self.region, (2, 2))
+        last = (start + length - 1 + self.overlap) // self.cell
+        return list(product(*map(range, start // self.cell, last + 1)))
 
-    def finished_by(self, cell):
-        """((top, bottom), (left, right)) of what is complete once the windows up to that of `cell` are answered.
-
-        Pixels of the image, within the region; empty where bottom <= top or right <= left.
-        """
-        sides = []
-        for index, last, start, length in zip(cell, self.last, self.region[:2], self.region[2:], strict=True):
-            begin = index * self.cell - self.ramp
-            end = begin + self.cell + 2 * self.ramp * (index == last)
-            sides.append((max(begin, start), min(end, start + length)))
-        return tuple(sides)
-
-    def finished_part(self, cell, reach, scale=1):
-        """The same as slices of an array that begins `reach` pixels before the cell, and has `scale` times as many."""
-        begins = (index * self.cell - reach for index in cell)
-        sides = zip(begins, self.finished_by(cell), strict=True)
-        return tuple(slice((start - begin) * scale, (stop - begin) * scale) for begin, (start, stop) in sides)
-
-    def read(self, how, image, bands, cell, *nodata):
-        """Read the pixels of a window, (side, side, bands), mirrored beyond the edge of the image.
+    def read(self, how, cell):
+        """Read a window, float32 (side, side, bands), mirrored beyond the image.
 
         Args:
-            how: `read_values` or `read_raw`.
-            image: open rasterio dataset.
-            bands: 1-based indices.
-            cell: (row, column).
-            nodata: for `read_values`.
+            how: function of `window` that returns (bands, height, width).
+            cell: (row, column) of the window.
         """
-        begins = [index * self.cell - self.reach for index in cell]
-        there, beyond = [], []
-        for begin, length in zip(begins, (self.height, self.width), strict=True):
-            end = begin + self.side
-            there.append((max(0, begin), min(length, end)))
-            beyond.append((max(0, -begin), max(0, end - length)))
-        pixels = how(image, bands, *nodata, window=Window.from_slices(*there))
-        return np.moveaxis(np.pad(pixels, [(0, 0), *beyond], mode="symmetric"), 0, -1)
+        begin = np.multiply(cell, self.cell) - self.overlap - self.margin
+        end = begin + self.cell + self.overlap + 2 * self.margin
+        first, last = np.maximum(begin, 0), np.minimum(end, self.shape)
+        pixels = how(window=Window(*first[::-1], *(last - first)[::-1]))
+        around = zip(first - begin, end - last, strict=True)
+        return np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
+
+    def finished(self, cell):
+        """Say what is complete once the answer to a window has arrived.
+
+        Returns:
+            int (2, 2): from and to which row and column of the answer; empty where they are equal
+            or less. And int (2,): row and column of its beginning in the region.
+        """
+        start, length = np.reshape(self.region, (2, 2))
+        begin = np.multiply(cell, self.cell) - self.overlap
+        first = np.maximum(begin, start)
+        last = np.minimum(begin + self.cell, start + length)
+        return np.array([first - begin, last - begin]), first - start
 
 
 def _rounded_up(size, multiple):
     return -(-size // multiple) * multiple
 
 
-class Blend:
-    """Adds up the answers of windows that overlap by ramps; they must come in reading order.
+def blending(size, overlap):
+    """Make a function that adds up answers that overlap; they must come in reading order.
 
-    Only what later windows add to is kept: one row of ramps, and one ramp of the window before.
+    Only what later windows need is kept: an overlap for each column, and that of the window before.
+    Beside the first row and column of the region lies what nobody asks for.
+
+    Args:
+        size: from one answer to the next, pixels.
+        overlap: pixels that neighbours share.
+
+    Returns:
+        function of a column and an answer, float32 (height, width, bands), that returns what is
+        complete with it: (size, size, bands).
     """
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(overlap) + 0.5) / max(1, overlap))
+    side = np.concatenate([rise, np.ones(size - overlap), rise[::-1]]).astype("float32")
+    weight = np.outer(side, side)[..., None]
+    right, below = {}, {}
 
-    def __init__(self, grid, scale):
-        self.grid, self.ramp = grid, 2 * grid.ramp * scale
-        rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.ramp) + 0.5) / max(1, self.ramp))
-        self.rise, self.below, self.right = rise.astype("float32"), {}, None
-
-    def __call__(self, cell, answer):
-        """Add the answer to one more window, float32 (height, width, bands) without its margin.
-
-        Returns:
-            The part that is now complete, as `Grid.finished_by` says, but reaching beyond region and image.
-        """
-        if not self.ramp:
+    def blend(column, answer):
+        if not overlap:
             return answer
-        (row, column), last = cell, self.grid.last
-        answer = answer * self._weight(row, last[0])[:, None, None] * self._weight(column, last[1])[:, None]
-        height, width = answer.shape[0] - self.ramp, answer.shape[1] - self.ramp
-        if self.right is not None and self.right[0] == (row, column - 1):
-            answer[:, : self.ramp] += self.right[1]
-        above = self.below.pop(column, None)
-        if above is not None:
-            answer[: self.ramp, : above.shape[1]] += above
-        # the lower right corner goes to the right only, or it would arrive twice
-        self.right = cell, answer[:, width:].copy()
-        end = None if column == last[1] else width
-        self.below[column] = answer[height:, :end].copy()
-        return answer[: None if row == last[0] else height, :end]
+        answer = answer * weight
+        answer[:, :overlap] += right.get(column, 0)
+        right[column + 1] = answer[:, size:].copy()
+        right.pop(column, None)
+        answer = answer[:, :size]
+        answer[:overlap] += below.get(column, 0)
+        below[column] = answer[size:].copy()
+        return answer[:size]
 
-    def _weight(self, index, last):
-        weight = np.ones((self.grid.cell + 2 * self.grid.ramp) * len(self.rise) // (2 * self.grid.ramp), "float32")
-        if index > 0:
-            weight[: self.ramp] = self.rise
-        if index < last:
-            weight[-self.ramp :] = self.rise[::-1]
-        return weight
+    return blend

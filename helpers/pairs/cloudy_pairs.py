@@ -14,7 +14,6 @@ from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs.clouds import Examples, skewed
 from helpers.pairs.patches import patches, whole_patches
-from helpers.pairs.resolution import beside
 from helpers.scenes import Scene, folders, to_unit
 from helpers.scenes.folders import some
 
@@ -71,10 +70,10 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
     """
     folder, both, given, left_out, apart = Path(folder), [], [], [], []
     for name, by_role in folders.pair_rows(folder, ROLES).items():
-        if missing := [role for role in ROLES if role not in by_role]:
-            left_out.append(f"{name} (no {missing[0]} image)")
+        rows = [by_role.get(role) for role in ROLES]
+        if None in rows:
+            left_out.append(f"{name} (no {ROLES[rows.index(None)]} image)")
             continue
-        rows = [by_role[role] for role in ROLES]
         cloudy, clear = (folders.read_row(folder, row) for row in rows)
         _refuse_unlike(name, cloudy, clear)
         both.append(replace(_stacked(cloudy, clear), name=name))
@@ -86,11 +85,14 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
             f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and clear that share a "
             f"`pair`, or folders `cloudy` and `clear` with files of equal names. Left out: {some(left_out) or 'none'}"
         )
-    ground = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
-    for split, members in ground.items():
-        useless = [_useless(member) for member in members]
-        left_out += [f"{m.name} ({reason})" for m, reason in zip(members, useless, strict=True) if reason]
-        ground[split] = [_parted(m) for m, reason in zip(members, useless, strict=True) if not reason]
+    found = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
+    ground = {split: [] for split in found}
+    for split, members in found.items():
+        for member in members:
+            if reason := _useless(member):
+                left_out.append(f"{member.name} ({reason})")
+            else:
+                ground[split].append(_parted(member))
         if not ground[split]:
             raise ValueError(f"{folder} has no pair for {split}. Left out: {some(left_out) or 'none'}")
     if left_out:
@@ -225,27 +227,29 @@ def _has_snow(scene):
 
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
-    facts = [
-        {"size": f"{scene.height} x {scene.width} pixels", "bands": ", ".join(scene.bands), "CRS": str(scene.crs)}
-        for scene in (cloudy, clear)
-    ]
-    for what, one in facts[0].items():
-        if one != facts[1][what]:
-            raise ValueError(f"the images of pair {name!r} differ in {what}: cloudy {one}, clear {facts[1][what]}")
-    corners = [_corners(scene) for scene in (cloudy, clear)]
-    if not np.allclose(*corners, rtol=0, atol=0.01, equal_nan=True):
+    one, other = map(_facts, (cloudy, clear))
+    for what, fact in one.items():
+        if fact != other[what]:
+            told = f"the images of pair {name!r} differ in {what}"
+            raise ValueError(f"{told}: cloudy {fact}, clear {other[what]}")
+    if clear.transform is None:
+        return
+    corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
+    moved = ~clear.transform @ cloudy.transform @ corners
+    if np.abs(moved - corners).max() > 0.01:
         raise ValueError(
-            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear {clear.bounds}. "
-            "Resample one to the grid of the other first"
+            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear "
+            f"{clear.bounds}. Resample one to the grid of the other first"
         )
 
 
-def _corners(scene):
-    """Three corners, in pixel widths; NaN where the place is unknown."""
-    if scene.transform is None:
-        return np.full((3, 2), np.nan)
-    corners = [scene.transform @ corner for corner in ((0, 0), (scene.width, 0), (0, scene.height))]
-    return np.array(corners) / np.hypot(scene.transform.a, scene.transform.d)
+def _facts(scene):
+    return {
+        "size": f"{scene.height} x {scene.width} pixels",
+        "bands": ", ".join(scene.bands),
+        "CRS": str(scene.crs),
+        "place": "unknown" if scene.transform is None else "known",
+    }
 
 
 def _day(row):
@@ -260,9 +264,11 @@ def _day(row):
 
 
 def _stacked(cloudy, clear):
-    """One scene that holds the bands of both, without data wherever one of them has none."""
-    both, credits = beside([cloudy], [clear], 1)[0], dict.fromkeys(filter(None, (cloudy.credit, clear.credit)))
-    return replace(both, pixels=np.where(both.valid[..., None], both.pixels, np.nan), credit="; ".join(credits))
+    """Return one scene with the bands of both, without data wherever one of them has none."""
+    both = scenes.stack([cloudy, replace(clear, transform=cloudy.transform)])
+    credits = dict.fromkeys(filter(None, (cloudy.credit, clear.credit)))
+    pixels = np.where(both.valid[..., None], both.pixels, np.nan)
+    return replace(both, pixels=pixels, credit="; ".join(credits))
 
 
 def _parted(both):

@@ -4,7 +4,6 @@ A pair is one Scene whose bands are red, green, blue and then either `class`, th
 pixel's class in a legend, or `map_red`, `map_green`, `map_blue` where the map has no legend.
 """
 
-import itertools
 import warnings
 from collections import Counter, namedtuple
 from dataclasses import replace
@@ -56,12 +55,12 @@ def earth():
     step = cover.height / image.height
     rows, columns = (((np.arange(side) + 0.5) * step).astype(int) for side in (image.height, image.width))
     igbp = cover.pixels[rows][:, columns, 0].astype(int)
-    class_of = {member: number for number, members in enumerate(IGBP.values()) for member in members}
-    classes = np.array([class_of[member] for member in range(17)], "float32")[igbp]
-    pixels = np.concatenate([image.pixels, classes[..., None]], axis=-1)
-    both = replace(
-        image, pixels=pixels, bands=(*SATELLITE, "class"), credit=f"{image.credit} · {cover.credit}", name="earth"
-    )
+    class_of = np.zeros(17, "float32")
+    for number, members in enumerate(IGBP.values()):
+        class_of[list(members)] = number
+    pixels = np.dstack([image.pixels, class_of[igbp]])
+    credit = f"{image.credit} · {cover.credit}"
+    both = replace(image, pixels=pixels, bands=(*SATELLITE, "class"), credit=credit, name="earth")
     top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
     return both.cut(top, 0, bottom - top, image.width)
 
@@ -90,12 +89,16 @@ def away_from(held_out, whole, *, block_px=128, buffer_px=16, stride_px=48):
     """Return overlapping blocks of the Earth, none nearer than the buffer to a block that is held out."""
     free = np.ones((whole.height, whole.width), bool)
     for block in held_out:
-        column, row = ~whole.transform @ (block.transform.c, block.transform.f)
-        top, left = max(0, round(row) - buffer_px), max(0, round(column) - buffer_px)
-        free[top : round(row) + block.height + buffer_px, left : round(column) + block.width + buffer_px] = False
-    places = itertools.product(*(range(0, side - block_px + 1, stride_px) for side in free.shape))
-    kept = [(row, column) for row, column in places if free[row : row + block_px, column : column + block_px].all()]
-    return [whole.cut(row, column, block_px, block_px) for row, column in kept]
+        corner = ~whole.transform @ (block.transform.c, block.transform.f)
+        left, top = (round(edge) for edge in corner)
+        rows = slice(max(0, top - buffer_px), top + block.height + buffer_px)
+        free[rows, max(0, left - buffer_px) : left + block.width + buffer_px] = False
+    kept = []
+    for row in range(0, whole.height - block_px + 1, stride_px):
+        for column in range(0, whole.width - block_px + 1, stride_px):
+            if free[row : row + block_px, column : column + block_px].all():
+                kept.append(whole.cut(row, column, block_px, block_px))
+    return kept
 
 
 def _land(block):
@@ -202,7 +205,9 @@ def read_map_pairs(
         warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}", stacklevel=2)
     read = [(pair, *both) for pair, both in read if both is not None]
     maps = {pair.name: drawn for pair, _, drawn in read}
-    legend = legend or _legend_of(folder, maps.values())
+    if legend is None:
+        table = folder / "legend.csv"
+        legend = _read_legend(table) if table.exists() else _own_legend(maps.values())
     classes = _classes(maps, legend, tolerance) if legend else {}
     whole = []
     for pair, satellite, drawn in read:
@@ -284,32 +289,31 @@ def _rgb(path):
         raise ValueError(f"{path} {pictures.unreadable(error)}") from error
 
 
-def _legend_of(folder, maps):
-    """Return the legend of `legend.csv`, else of the maps' own colours; None where these are too many."""
-    path, found = folder / "legend.csv", set()
-    if path.exists():
-        try:
-            rows = pandas.read_csv(path, dtype={"class": str})
-            legend = dict(
-                zip(rows["class"], rows[list(SATELLITE)].astype(int).itertuples(index=False, name=None), strict=True)
-            )
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"{path} cannot be read ({error!r}); expected the columns class, red, green, blue"
-            ) from error
-        if not legend or len(set(legend.values())) < len(rows) or not set(sum(legend.values(), ())) <= set(range(256)):
-            raise ValueError(f"{path}: expected classes and colours that occur once, and numbers from 0 to 255")
-        return legend
+def _read_legend(path):
+    try:
+        table = pandas.read_csv(path, dtype={"class": str}, index_col="class")[list(SATELLITE)].astype(int)
+    except (KeyError, ValueError) as error:
+        columns = "expected the columns class, red, green, blue"
+        raise ValueError(f"{path} cannot be read ({error!r}); {columns}") from error
+    doubled = table.duplicated().any() or table.index.duplicated().any()
+    if table.empty or doubled or not table.isin(range(256)).all(axis=None):
+        raise ValueError(f"{path}: expected classes and colours that occur once, and numbers from 0 to 255")
+    return {name: tuple(colour) for name, *colour in table.itertuples()}
+
+
+def _own_legend(maps):
+    """Return one class for each colour of the maps; None where there are too many colours."""
+    found = set()
     for drawn in maps:
         found |= set(np.unique(_packed(drawn)).tolist())
         if len(found) > MAX_COLOURS:
             warnings.warn(
-                f"there is no legend.csv, and the maps have more than {MAX_COLOURS} colours: no classes, so "
-                "that only pictures can be compared",
+                f"there is no legend.csv, and the maps have more than {MAX_COLOURS} colours: "
+                "no classes, so that only pictures can be compared",
                 stacklevel=3,
             )
             return None
-    return {f"#{colour:06x}": tuple(colour.to_bytes(3, "big")) for colour in sorted(found)}
+    return {f"#{colour:06x}": _unpacked(colour) for colour in sorted(found)}
 
 
 def _classes(maps, legend, tolerance):
@@ -321,7 +325,7 @@ def _classes(maps, legend, tolerance):
         unknown.update(_packed(drawn[far]).tolist())
     undecided = unknown.total() / max(1, sum(classes.size for classes in found.values()))
     if unknown:
-        most = ", ".join(f"{tuple(colour.to_bytes(3, 'big'))} {count} px" for colour, count in unknown.most_common(5))
+        most = ", ".join(f"{_unpacked(colour)} {count} px" for colour, count in unknown.most_common(5))
         told = (
             f"{undecided:.1%} of the map pixels are undecided: further than {tolerance} from every colour of the "
             f"legend. Most frequent: {most}"
@@ -339,17 +343,23 @@ def _packed(pixels):
     return pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
 
+def _unpacked(colour):
+    return tuple(colour.to_bytes(3, "big"))
+
+
 def _check_classes(ground, legend):
     """Refuse a legend with a class that no pair holds; warn of one that no training pair holds."""
-    train, held_out = (
-        np.bincount(np.concatenate([pair.pixels[..., -1].ravel() for pair in pairs]).astype(int), minlength=len(legend))
-        for pairs in (ground["train"], ground["validation"] + ground["test"])
-    )
-    absent = [name for name, count in zip(legend, train + held_out, strict=True) if not count]
+    trained = {number for pair in ground["train"] for number in np.unique(pair.pixels[..., -1])}
+    held_out = ground["validation"] + ground["test"]
+    present = trained.union(*(np.unique(pair.pixels[..., -1]) for pair in held_out))
+    absent = [name for number, name in enumerate(legend) if number not in present]
     if absent:
-        raise ValueError(f"no map holds the legend's {', '.join(absent)}: correct the colours, or remove the class")
-    if unlearned := [name for name, count in zip(legend, train, strict=True) if not count]:
-        warnings.warn(f"no training pair holds {', '.join(unlearned)}: it cannot be learned", stacklevel=3)
+        names = ", ".join(absent)
+        raise ValueError(f"no map holds the legend's {names}: correct the colours, or remove the class")
+    unlearned = [name for number, name in enumerate(legend) if number not in trained]
+    if unlearned:
+        names = ", ".join(unlearned)
+        warnings.warn(f"no training pair holds {names}: it cannot be learned", stacklevel=3)
 
 
 def _split(whole, splits, tile_px, buffer_px, seed):

@@ -1,7 +1,7 @@
 """Low- and high-resolution pairs: what a coarser sensor would have seen of the same ground.
 
-`scale` is the whole number of high-resolution pixels to a low-resolution one; `value_range`, (low, high) per band, is
-what networks see as 0 to 1.
+`scale` is the whole number of high-resolution pixels to a low-resolution one; `value_range`, (low,
+high) per band, is what networks see as 0 to 1.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 
 from helpers.backend import tf
 from helpers.pairs.patches import patches, whole_patches
-from helpers.scenes import to_unit
+from helpers.scenes import stack, to_unit
 
 
 def degrade(high_res, scale):
@@ -26,11 +26,13 @@ def degrade(high_res, scale):
     Raises:
         ValueError: a side is no multiple of `scale`.
 
-    Source: cubic convolution with a = -0.5 (Keys 1981), stretched by `scale`; cross-checked against Pillow.
+    Source: cubic convolution with a = -0.5 (Keys 1981), stretched by `scale`; cross-checked against
+    Pillow.
     """
     height, width = high_res.shape[1:3]
     if height % scale or width % scale:
-        raise ValueError(f"{height} x {width} pixels cannot be shrunk {scale} times: cut to multiples of {scale} first")
+        told = f"{height} x {width} pixels cannot be shrunk {scale} times"
+        raise ValueError(f"{told}: cut to multiples of {scale} first")
     return tf.image.resize(high_res, [height // scale, width // scale], "bicubic", antialias=True)
 
 
@@ -48,7 +50,7 @@ def upsample(low_res, scale):
 
 
 def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
-    """Training pairs, degraded in the input pipeline, or of two sensors where the scenes come from `beside`.
+    """Stream training pairs, degraded here, or of two sensors where `beside` made the scenes.
 
     Args:
         scenes: list of Scene of training ground.
@@ -57,8 +59,8 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
 
     Returns:
-        tf.data.Dataset of (input, target), float32, 0 to 1 within the value range; target (batch, patch, patch,
-        bands), input the same or a `scale`-th of it.
+        tf.data.Dataset of (input, target), float32, 0 to 1 within the value range; target (batch,
+        patch, patch, bands), input the same or a `scale`-th of it.
     """
 
     def pair(pixels):
@@ -67,11 +69,12 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
 
     align = 1 if len(scenes[0].bands) == len(value_range) else scale
     # one batch ahead suffices, and one call at a time leaves the cores to the training step
-    return patches(scenes, first_step=first_step, align=align, **stream).map(pair, num_parallel_calls=1).prefetch(2)
+    batches = patches(scenes, first_step=first_step, align=align, **stream)
+    return batches.map(pair, num_parallel_calls=1).prefetch(2)
 
 
 def _low_and_high(pixels, value_range, scale):
-    """The pair of a batch of patches: degraded, or of two sensors where there are bands of a second one."""
+    """Return the pair of a batch: degraded, or of two sensors where bands of both are there."""
     bands = len(value_range)
     high_res = to_unit(pixels[..., :bands], value_range)
     if pixels.shape[-1] == bands:
@@ -80,52 +83,57 @@ def _low_and_high(pixels, value_range, scale):
 
 
 def beside(high_res, low_res, scale):
-    """Scenes that hold what two sensors saw of one ground: the fine bands, then the coarse ones at the fine size.
+    """Join what two sensors saw of one ground: the fine bands, then the coarse ones.
 
     Args:
-        high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one `scale` times as wide and high.
+        high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one is `scale`
+            times as wide and high.
 
     Returns:
-        list of Scene, bands of the fine one, and "low_" bands, each coarse pixel repeated `scale` x `scale` times.
+        list of Scene, the bands of the fine one, and "low_" bands, each coarse pixel repeated
+        `scale` x `scale` times.
 
     Raises:
         ValueError: a pair whose sizes or bands do not fit.
     """
     found = []
     for high, low in zip(high_res, low_res, strict=True):
-        if (low.height * scale, low.width * scale, low.bands) != (high.height, high.width, high.bands):
+        pixels = low.pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+        if pixels.shape != high.pixels.shape or low.bands != high.bands:
             raise ValueError(
-                f"{low.name} is {low.height} x {low.width} with {', '.join(low.bands)}, {high.name} {high.height} x "
-                f"{high.width} with {', '.join(high.bands)}: expected equal bands, and {scale} times the size"
+                f"{low.name} is {low.height} x {low.width} with {', '.join(low.bands)}, and "
+                f"{high.name} {high.height} x {high.width} with {', '.join(high.bands)}: expected "
+                f"equal bands, and {scale} times the size"
             )
-        pixels = np.concatenate([high.pixels, low.pixels.repeat(scale, axis=0).repeat(scale, axis=1)], axis=-1)
-        found.append(replace(high, pixels=pixels, bands=(*high.bands, *(f"low_{band}" for band in low.bands))))
+        coarse = replace(high, pixels=pixels, bands=tuple(f"low_{band}" for band in low.bands))
+        found.append(stack([high, coarse]))
     return found
 
 
 def matched(low_res, high_res, scale):
-    """Coarse scenes of another sensor in the unit of the fine ones: a gain and an offset for each band.
+    """Fit the gain and the offset that bring coarse scenes to the unit of the fine ones.
 
     Args:
-        low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit may see.
+        low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit
+            may see.
 
     Returns:
-        gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken fine pixels.
+        gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken
+        fine pixels.
 
-    Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2 images.
+    Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2.
     """
-    shrunken = [degrade(scene.pixels[None], scale).numpy() for scene in high_res]
-    fine, coarse = (
-        np.concatenate([image.reshape(-1, image.shape[-1]) for image in images])
-        for images in (shrunken, [scene.pixels for scene in low_res])
-    )
-    known = np.isfinite(fine).all(axis=1) & np.isfinite(coarse).all(axis=1)
-    fits = [np.polyfit(coarse[known, band], fine[known, band], 1) for band in range(coarse.shape[1])]
+    count = len(low_res[0].bands)
+    fine = [np.reshape(degrade(scene.pixels[None], scale), (-1, count)) for scene in high_res]
+    coarse = [scene.pixels.reshape(-1, count) for scene in low_res]
+    both = np.concatenate([np.concatenate(coarse), np.concatenate(fine)], axis=1)
+    both = both[np.isfinite(both).all(axis=1)]
+    fits = [np.polyfit(both[:, band], both[:, count + band], 1) for band in range(count)]
     return tuple(np.transpose(fits))
 
 
 def arrays(scenes, *, value_range, scale, patch_px):
-    """The non-overlapping patches of some ground, for validation and test.
+    """Cut ground into pairs of patches that do not overlap, for validation and test.
 
     Args:
         scenes: list of Scene.
@@ -143,7 +151,7 @@ def arrays(scenes, *, value_range, scale, patch_px):
 
 
 def shrink_scene(scene, scale):
-    """A scene as a coarser sensor would have seen it, with the transform that belongs to its larger pixels.
+    """Shrink a scene to what a coarser sensor would have seen; its transform fits the new pixels.
 
     Args:
         scene: Scene; up to `scale` - 1 rows and columns at the end are left out.
@@ -153,6 +161,7 @@ def shrink_scene(scene, scale):
     """
     scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
     coarse = degrade(np.nan_to_num(scene.pixels)[None], scale)[0].numpy()
-    coarse[np.abs(degrade((~scene.valid)[None, ..., None].astype("float32"), scale)[0, ..., 0]) > 1e-6] = np.nan
+    missing = (~scene.valid)[None, ..., None].astype("float32")
+    coarse[np.abs(degrade(missing, scale)[0, ..., 0]) > 1e-6] = np.nan
     transform = scene.transform and scene.transform @ Affine.scale(scale)
     return replace(scene, pixels=coarse, transform=transform)

@@ -26,8 +26,14 @@ from helpers.show import is_static
 # turned: 9 km apart none shares a pixel with another, and those of train and test lie 12 km apart, edge to edge.
 STRIPES_M = {"test": (0, 9_000), "validation": (18_000, 20_500), "train": (29_500, math.inf)}
 APART_M = {"test": 1000}  # least distance between two spots, so that each can be told from all others
-CLIMB_M, AHEAD_M = 400, 8000  # how far people climb to see something; relief that every column of a view has ahead
-EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: views then show more of what a patch shows
+CLIMB_M, AHEAD_M = (
+    400,
+    8000,
+)  # how far people climb to see something; relief that every column of a view has ahead
+EYE_M, PITCH_DEG = (
+    20,
+    -10,
+)  # from a lookout tower, a little downwards: views then show more of what a patch shows
 TURN_DEG = 5  # most between the headings of two renderings of one spot
 # limits of the sun's azimuth and elevation, degrees, and of the range of sight in haze, km; when a spot is rendered
 # again, light and air may be ones that its first rendering, and training, never have
@@ -89,7 +95,8 @@ def spots(split, count, *, seed=0, again=False):
     if count < 1:
         raise ValueError(f"count is {count}; expected at least one pair")
     (ground, _, transform), stripe, apart_m = _land(), STRIPES_M[split], APART_M.get(split, 0)
-    heights, (wide, high), number = ground.shapes[0], ground.pixel_size_m, list(STRIPES_M).index(split)
+    heights, number = ground.shapes[0], list(STRIPES_M).index(split)
+    wide, high = map(float, ground.pixel_size_m)
     size_m = heights.shape[1] * wide, heights.shape[0] * high
     random, places, rows, missed = np.random.default_rng([seed, number]), np.empty((0, 2)), [], 0
     while len(rows) < count:
@@ -157,17 +164,28 @@ def _land():
     dem, image = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
     *ground, transform = relief.aligned(dem, image)
     # white, as over-exposed snow is marked as pixels without data
-    return Land(relief.ground(*ground), replace(image, pixels=np.nan_to_num(image.pixels, nan=255)), transform)
+    return Land(
+        relief.ground(*ground),
+        replace(image, pixels=np.nan_to_num(image.pixels, nan=255)),
+        transform,
+    )
 
 
 def _lookout(heights, pixel_size_m, x, y):
     """The highest place within `CLIMB_M` of another, and the compass direction in which the ground around it falls."""
-    (reach_x, reach_y), (wide, high) = (round(CLIMB_M / size) for size in pixel_size_m), pixel_size_m
+    (reach_x, reach_y), (wide, high) = (
+        (round(CLIMB_M / size) for size in pixel_size_m),
+        pixel_size_m,
+    )
     top, left = max(0, int(y / high) - reach_y), max(0, int(x / wide) - reach_x)
     around = heights[top : int(y / high) + reach_y + 1, left : int(x / wide) + reach_x + 1]
     row, column = np.unravel_index(around.argmax(), around.shape)
     south, east = (float(slope.mean()) for slope in np.gradient(around, high, wide))
-    return (left + column + 0.5) * wide, (top + row + 0.5) * high, math.degrees(math.atan2(-east, south))
+    return (
+        (left + column + 0.5) * wide,
+        (top + row + 0.5) * high,
+        math.degrees(math.atan2(-east, south)),
+    )
 
 
 def _ahead(size_m, x, y, heading_deg):

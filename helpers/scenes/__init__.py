@@ -1,4 +1,4 @@
-"""Scenes: imagery with its place on the ground; reading, writing, and splits that keep test ground unseen."""
+"""Scenes: imagery with its place on the ground; read, write, and split so that tests are fair."""
 
 from helpers.scenes.files import read, refuse_classes, to_file_values, write
 from helpers.scenes.folders import read_ground, split_manifest

@@ -45,7 +45,8 @@ def read(path, *, nodata=None, on_disk=None):
         pixels = _array(path, (*image.shape, len(names)), on_disk)
         for row in range(0, image.height, ROWS):
             window = Window(0, row, image.width, min(ROWS, image.height - row))
-            pixels[row : row + ROWS] = read_values(image, indexes, nodata, window).transpose(1, 2, 0)
+            part = read_values(image, indexes, nodata, window)
+            pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
         if on_disk:
             pixels.flush()
             pixels.flags.writeable = False

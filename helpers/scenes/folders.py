@@ -1,4 +1,4 @@
-"""Folders of images: what is in them, whether they are one data set, and the split in a manifest."""
+"""Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +62,8 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
 
 def images(folder):
     """Return the image files of a folder, sorted."""
-    return sorted(
-        path for path in Path(folder).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
-    )
+    found = sorted(Path(folder).glob("[!.]*"))
+    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
 
 
 def some(names):
@@ -88,14 +87,13 @@ def _refuse_copies(folder, rows, scenes):
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    table = pandas.DataFrame(map(_kind, scenes), columns=["image", "kind", "pixel"])
-    usual = table.groupby("kind").pixel.transform("median")
-    step = (np.log(table.pixel / usual) / 0.02).round()  # 0 within 1 %
-    kinds = [found for _, found in table.groupby(["kind", step])]
+    kinds = {}
+    for scene in scenes:
+        kinds.setdefault(_kind(scene), []).append(scene.name)
     if len(kinds) > 1:
         told = [
-            f"{len(found)} of {found.kind.iloc[0]}, pixels {found.pixel.iloc[0]:.6g} ({', '.join(found.image[:3])})"
-            for found in sorted(kinds, key=len, reverse=True)
+            f"{len(kinds[kind])} of {kind} ({', '.join(kinds[kind][:3])})"
+            for kind in sorted(kinds, key=lambda kind: -len(kinds[kind]))
         ]
         raise ValueError(
             f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, "
@@ -104,13 +102,13 @@ def _refuse_mixture(folder, scenes):
 
 
 def _kind(scene):
-    """Return name, what the images of a data set share, and the pixel size."""
-    place, pixel = "without a place", 1.0
+    """Describe what the images of a data set share; pixel sizes agree in two digits."""
+    place = "without a place"
     if scene.transform is not None:
-        place = "placed" if scene.crs else "placed without CRS"
-        pixel = np.hypot(scene.transform.a, scene.transform.d)
-    bands = f"{len(scene.bands)} bands {' '.join(scene.bands)}"
-    return scene.name, f"{bands}, {scene.dtype}, {place}", pixel
+        pixel = float(f"{np.hypot(scene.transform.a, scene.transform.d):.2g}")
+        place = f"placed{'' if scene.crs else ' without CRS'}, pixels {pixel:g}"
+    bands = " ".join(scene.bands)
+    return f"{len(scene.bands)} bands {bands}, {scene.dtype}, {place}"
 
 
 def read_table(path, needed=()):
@@ -144,8 +142,8 @@ def manifest_rows(folder, roles, needed=("path", "role")):
     table = read_table(path, needed)
     rows = table[table.role.isin(roles)]
     if rows.empty:
-        there = ", ".join(map(repr, sorted(set(table.role)))) or "no row"
-        raise ValueError(f"{path} has no row of role {' or '.join(map(repr, roles))}; it has {there}")
+        wanted, there = (", ".join(map(repr, names)) for names in (roles, sorted(set(table.role))))
+        raise ValueError(f"{path} has no row of role {wanted}; it has {there or 'no row'}")
     rows = rows.reindex(columns=table.columns.union(["pair", "split"]), fill_value="")
     return rows[~rows.split.isin(LEFT_OUT)].sort_values(["pair", "path"]).to_dict("records")
 
@@ -258,8 +256,7 @@ def _boxes(path, rows):
     if len(lacking):
         told = f"{path} does not say where {lacking.iloc[0]} lies"
         raise ValueError(f"{told}: it cannot be split by ground")
-    metric = [crs for crs in rows.crs.unique() if not CRS.from_user_input(crs).is_geographic]
-    target = (metric or list(rows.crs))[0]
+    target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
     places = rows[["crs", *EDGES]].itertuples(index=False)
     boxes = [transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
     return pandas.DataFrame(boxes, rows.index, EDGES)

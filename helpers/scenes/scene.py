@@ -17,7 +17,8 @@ class Scene:
         pixels: float32 (height, width, bands), reflectance or digital numbers as the file has them;
             NaN = no data.
         bands: one name per band, for example ("blue", "green", "red").
-        transform: affine map from (column, row) to map coordinates, or None where the place is unknown.
+        transform: affine map from (column, row) to map coordinates, or None where the place is
+            unknown.
         crs: coordinate reference system of `transform`, or None.
         credit: whom to credit wherever the pixels are shown.
         name: short name for captions and file names.

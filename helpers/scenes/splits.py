@@ -1,11 +1,13 @@
-"""The one split policy: ground is split, not pictures, into training, validation and test ground."""
+"""The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
 
 import numpy as np
+from rasterio.transform import Affine
 from rasterio.warp import transform
 
 SPLITS = ("train", "validation", "test")
+IDENTITY = Affine.identity()
 TOUCHING_PX = 0.01  # scenes that overlap by less only touch
 
 
@@ -27,10 +29,11 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     if any(given):
         if set(given) != set(SPLITS):
             there = ", ".join(map(repr, sorted(set(given))))
-            wanted = ", ".join(SPLITS)
-            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted} in all rows, or in none")
-        pairs = list(zip(given, scenes, strict=True))
-        ground = {name: [scene for split, scene in pairs if split == name] for name in SPLITS}
+            wanted = f"{', '.join(SPLITS)} in all rows, or in none"
+            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted}")
+        ground = {split: [] for split in SPLITS}
+        for split, scene in zip(given, scenes, strict=True):
+            ground[split].append(scene)
         refuse_overlap(ground)
         return ground
     longest = max(min(scene.height, scene.width) for scene in scenes)
@@ -99,7 +102,7 @@ def _split_tiles(tiles, guard_px, seed):
     """Split whole tiles: by place where it is known, by name where not, with a warning."""
     has_crs = {tile.crs is not None for tile in tiles}
     if all(tile.transform is not None for tile in tiles) and len(has_crs) == 1:
-        boxes = _boxes(tiles)
+        boxes = _boxes(tiles, tiles[0].crs, IDENTITY)
         pixel = (boxes[:, 2] - boxes[:, 0]) / [tile.width for tile in tiles]
         return _by_split(tiles, split_boxes(boxes, guard_px * pixel, seed))
     warnings.warn(
@@ -113,7 +116,8 @@ def _split_tiles(tiles, guard_px, seed):
 
 def _by_split(members, parts):
     """Return a dict from split to members, given the numbers of those in each part."""
-    return {split: [members[at] for at in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
+    chosen = [[members[at] for at in sorted(part)] for part in parts]
+    return dict(zip(SPLITS, chosen, strict=True))
 
 
 def deal(cells):
@@ -157,7 +161,8 @@ def split_boxes(boxes, guards, seed=0):
     for split, part in zip(reversed(SPLITS), reversed(parts), strict=True):
         part = part[[not _overlapping(later, box).any() for box in grown[part]]]
         if not len(part):
-            raise ValueError(f"no image is left for {split} beside the guard; acquire a larger area")
+            told = f"no image is left for {split} beside the guard"
+            raise ValueError(f"{told}; acquire a larger area")
         kept.insert(0, part)
         later = np.concatenate([later, grown[part]])
     return kept
@@ -192,23 +197,23 @@ def refuse_overlap(ground):
         ground: dict from split to list of Scene; scenes without a place cannot be compared, and
             pass.
     """
-    placed = [
-        (split, scene)
-        for split, found in ground.items()
-        for scene in found
-        if scene.transform is not None and scene.crs
-    ]
-    if not placed:
+    splits, scenes = [], []
+    for split, found in ground.items():
+        placed = [scene for scene in found if scene.transform is not None and scene.crs]
+        splits += [split] * len(placed)
+        scenes += placed
+    if not scenes:
         return
-    splits, scenes = zip(*placed, strict=True)
-    boxes = _boxes(scenes)
+    boxes = _boxes(scenes, scenes[0].crs, IDENTITY)
     for at, scene in enumerate(scenes):
         for other in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
-            if splits[other] != splits[at] and _share_ground(scene, scenes[other]):
+            near = scenes[other]
+            # two parallelograms overlap exactly where each reaches into the other
+            if splits[other] != splits[at] and _reaches(scene, near) and _reaches(near, scene):
+                told = f"{near.name} ({splits[other]}) and {scene.name} ({splits[at]})"
                 raise ValueError(
-                    f"{scenes[other].name} ({splits[other]}) and {scene.name} ({splits[at]}) show "
-                    "the same ground: scores on it would not be honest. Split by ground, for "
-                    "example with scenes.split_ground"
+                    f"{told} show the same ground: scores on it would not be honest. Split by "
+                    "ground, for example with scenes.split_ground"
                 )
 
 
@@ -217,28 +222,23 @@ def _overlapping(boxes, box):
     return ((boxes[:, :2] < box[2:]) & (box[:2] < boxes[:, 2:])).all(axis=1)
 
 
-def _boxes(scenes):
-    """Return float64 (scenes, 4), west, south, east, north in the coordinates of the first."""
-    points = [_points(scene, scenes[0].crs) for scene in scenes]
-    return np.array([[x.min(), y.min(), x.max(), y.max()] for x, y in points])
+def _reaches(scene, base):
+    """Return whether the box of a scene, in pixels of another, overlaps that."""
+    inside = np.array([0, 0, base.width, base.height]) + TOUCHING_PX * np.array([1, 1, -1, -1])
+    return _overlapping(_boxes([scene], base.crs, ~base.transform), inside)[0]
 
 
-def _points(scene, crs):
-    """Return x and y of 5 x 5 points of a scene: what is straight in one CRS is bent in another."""
-    rows, columns = np.mgrid[0:1:5j, 0:1:5j].reshape(2, -1)
-    x, y = scene.transform @ (columns * scene.width, rows * scene.height)
-    return np.array((x, y) if scene.crs == crs else transform(scene.crs, crs, x, y))
+def _boxes(scenes, crs, frame):
+    """Return float64 (scenes, 4): least x and y, then the largest, in a frame of a CRS.
 
-
-def _share_ground(one, other):
-    """Return whether each of two scenes reaches into the other.
-
-    Two parallelograms overlap exactly where each one's box, in the pixels of the other, does.
+    5 x 5 points stand for each scene, as what is straight in one CRS is bent in another.
     """
-    for scene, base in ((one, other), (other, one)):
-        columns, rows = ~base.transform @ _points(scene, base.crs)
-        if min(columns.max(), rows.max()) < TOUCHING_PX:
-            return False
-        if max(columns.min() - base.width, rows.min() - base.height) > -TOUCHING_PX:
-            return False
-    return True
+    found = []
+    rows, columns = np.mgrid[0:1:5j, 0:1:5j].reshape(2, -1)
+    for scene in scenes:
+        points = scene.transform @ (columns * scene.width, rows * scene.height)
+        if scene.crs != crs:
+            points = np.array(transform(scene.crs, crs, *points))
+        x, y = frame @ points
+        found.append([x.min(), y.min(), x.max(), y.max()])
+    return np.array(found)

@@ -6,7 +6,7 @@ import numpy as np
 
 COLLAR_SHARE = 0.1  # of the pixels along the edges
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
-OTHER_UNIT = 300  # dark water and snow differ by far less, reflectance and digital numbers by more
+OTHER_UNIT = 200  # dark water and snow differ by less; reflectance and any other unit by more
 KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value
 MIN_PIXELS = 64  # fewer say nothing
 
@@ -123,8 +123,10 @@ def refuse_misfit(values, bands, ranges):
     guess = _guess(values, ranges)
     if guess:
         dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
-        rows = zip(bands, dark, bright, low, high, strict=True)
-        told = "; ".join(f"{b} {d:.4g} to {e:.4g}, model {f:.4g} to {g:.4g}" for b, d, e, f, g in rows)
+        told = "; ".join(
+            f"{band} {dark[at]:.4g} to {bright[at]:.4g}, model {low[at]:.4g} to {high[at]:.4g}"
+            for at, band in enumerate(bands)
+        )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
             f"percentile). {guess} --value-range LO,HI or --value-range auto sets another range, "
@@ -139,13 +141,14 @@ def _guess(values, ranges):
     low, high = np.asarray(ranges, "float64").T
     dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
     kind, expected = (int(np.searchsorted((2, 255), end.max())) for end in (bright, high))
-    brighter = kind > expected or (middle > CLOUD * high).all()
-    darker = (bright < high / GROSS).all() and bright.min() > 0 and (kind, expected) != (1, 1)
+    ratio = bright / high
+    brighter = kind > expected or (middle / high).min() > CLOUD
+    darker = ratio.min() > 0 and ratio.max() < 1 / GROSS and not kind == expected == 1
     if high.min() > 0 and (brighter or darker):
-        times = 10.0 ** np.round(np.log10(np.median(high / bright)))
+        times = 10.0 ** -np.round(np.log10(np.median(ratio)))
         mend = f": --scale-offset {times:g},0 multiplies by {times:g}."
         if kind == expected:
-            return f"They differ by a factor of about {np.median(bright / high):.3g}{mend}"
+            return f"They differ by a factor of about {np.median(ratio):.3g}{mend}"
         told = f"It looks like {KINDS[kind]} where the model expects {KINDS[expected]}"
         return told + ("." if 1 in (kind, expected) else mend)
     sign = np.sign(dark[0] - low[0])

@@ -8,6 +8,6 @@ expression of a cell, or `display(...)` it. The figure is already closed for pyp
 from helpers.show.code import source
 from helpers.show.drawing import NO_DATA, PALETTE, stretch
 from helpers.show.images import error_map, grid
-from helpers.show.latent import explore
+from helpers.show.latent import click_map, explore
 from helpers.show.plots import curves, footprints
 from helpers.show.slider import before_after, is_static

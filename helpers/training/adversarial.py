@@ -49,26 +49,29 @@ class Adversarial(keras.Model):
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
     def call(self, inputs, training=False):
-        """The image, at full size, of the averaged generator."""
+        """Return the image of the averaged generator, at full size."""
         return tf.nest.flatten(self.averaged(inputs, training=False))[0]
 
     @property
     def metrics(self):
-        """What every report shows, and then begins anew."""
+        """Return what every report shows, and then resets."""
         return list(self.means.values())
 
     def compile(self, generator_optimizer, discriminator_optimizer, **options):
         """Build both optimizers now: one that is built in the first step would not be restored."""
         super().compile(**options)
-        self.optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
+        self.optimizers = {
+            "generator": generator_optimizer,
+            "discriminator": discriminator_optimizer,
+        }
         for name, optimizer in self.optimizers.items():
             optimizer.build(self._trained(name))
 
     def train_step(self, batch):
-        """One step of both networks; from the second, what the first has just answered is judged."""
+        """Take one step of both networks; the second judges what the first has just drawn."""
         inputs, target, *counts = batch
         step = ops.cast(self.optimizers["generator"].iterations, "float32")
-        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+        with tf.GradientTape() as tape, tf.GradientTape() as other_tape:
             inputs, latent = self._encoded(inputs, target)
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
             targets = [_shrunk(target, estimate) for estimate in estimates]
@@ -76,26 +79,33 @@ class Adversarial(keras.Model):
             real, fake, pairs = self._judged(condition, targets, estimates, step)
             against, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
-                against += PENALTY * gradient_penalty(self.discriminator, condition, targets, estimates, step=step)
-            if counts:
-                shares = [_shrunk(counts[0][..., None], estimate) for estimate in estimates]
-                pairs = [(share * one, share * other) for share, (one, other) in zip(shares, pairs, strict=True)]
-            parts = {
-                name: sum(compare(*pair) for pair in pairs) / len(pairs) for name, (_, compare) in self.terms.items()
-            }
+                shown = self.discriminator, condition, targets, estimates
+                against += PENALTY * gradient_penalty(*shown, step=step)
+            parts = self._compared(pairs, *counts)
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items())
             loss += ramp * self.weight * opinion + LATENT_WEIGHT * latent
             scaled = self._scaled("generator", loss), self._scaled("discriminator", against)
-        norm = self._update("generator", generator_tape, scaled[0])
-        against_norm = self._update("discriminator", discriminator_tape, scaled[1])
+        seen = parts | {"loss": loss, "adversarial": opinion, "discriminator": against}
+        seen["gradient_norm"] = self._update("generator", tape, scaled[0])
+        seen["discriminator_norm"] = self._update("discriminator", other_tape, scaled[1])
+        seen |= {"accuracy": self._accuracy(real, fake), "latent": latent}
         self._average(step)
-        seen = {"loss": loss, **parts, "adversarial": opinion, "discriminator": against}
-        seen |= {"accuracy": self._accuracy(real, fake), "gradient_norm": norm}
-        seen |= {"discriminator_norm": against_norm, "latent": latent}
         for name, mean in self.means.items():
             mean.update_state(seen[name])
         return {name: mean.result() for name, mean in self.means.items()}
+
+    def _compared(self, pairs, counts=None):
+        """Return each term, the mean over the sizes of the image; pixels may count differently."""
+        if counts is not None:
+            shares = [_shrunk(counts[..., None], one) for one, _ in pairs]
+            pairs = [
+                (share * one, share * two) for share, (one, two) in zip(shares, pairs, strict=True)
+            ]
+        return {
+            name: sum(compare(*pair) for pair in pairs) / len(pairs)
+            for name, (_, compare) in self.terms.items()
+        }
 
     def _encoded(self, inputs, target):
         """Put encoded targets in the second half of the inputs; their distance to the inputs."""
@@ -136,11 +146,13 @@ class Adversarial(keras.Model):
         return [variable for network in networks for variable in network.trainable_variables]
 
     def _scaled(self, name, loss):
-        """The loss shared out among several GPUs, and enlarged where float16 needs it."""
-        return self.optimizers[name].scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+        """Share the loss out among several GPUs, and scale it where float16 needs it."""
+        return self.optimizers[name].scale_loss(
+            loss / tf.distribute.get_strategy().num_replicas_in_sync
+        )
 
     def _update(self, name, tape, loss):
-        """Take one step; returns the length of the gradient."""
+        """Take one step; return the length of the gradient."""
         variables = self._trained(name)
         gradients = tape.gradient(loss, variables)
         self.optimizers[name].apply(gradients, variables)
@@ -152,7 +164,7 @@ def _share(true):
 
 
 def _shrunk(image, like):
-    """The image at the size of a smaller one, if it is smaller: each pixel the mean of those it covers."""
+    """Average the image to the size of a smaller one."""
     factor = image.shape[1] // like.shape[1]
     return image if factor == 1 else ops.average_pool(image, factor)
 
@@ -162,20 +174,22 @@ def fit_adversarial(
     kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, augment=None, encoder=None,
     betas=(0.5, 0.999), settings=None, **reporting,
 ):  # fmt: skip
-    """Train a generator against a discriminator, reporting and saving the whole state at regular steps.
+    """Train a generator against a discriminator; report and save the whole state as `fit` does.
 
     Args:
         generator, discriminator, terms, weight, kind, conditional, ramp_steps, decay, augment,
             encoder: as of `Adversarial`.
-        make_dataset: as of `fit`; how much a pixel counts is for `terms` that are sums over pixels.
+        make_dataset: as of `fit`; how much a pixel counts is for `terms` that are sums over
+            pixels.
         learning_rate: of both optimizers; a number or a schedule of Keras.
         betas: of both Adam optimizers.
         steps, device, checkpoint, settings, reporting: as of `fit`; scored is the averaged generator.
 
     Returns:
-        keras.Model, the averaged generator; and the history as a pandas.DataFrame with the columns step, seconds,
-        loss, one for each term, adversarial, discriminator (losses), accuracy, gradient_norm, discriminator_norm,
-        psnr_db unless `validation` is None, and what `watch` adds.
+        keras.Model, the averaged generator; and the history as a pandas.DataFrame: step, seconds,
+        loss, one column for each term, adversarial, discriminator (losses), accuracy,
+        gradient_norm, discriminator_norm, psnr_db unless `validation` is None, and what `watch`
+        adds.
 
     Raises:
         ValueError: unknown kind, or the checkpoint belongs to other settings.
@@ -187,10 +201,15 @@ def fit_adversarial(
         )  # fmt: skip
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         if device.precision == "mixed_float16":
-            optimizers = [keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers]
+            optimizers = [
+                keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers
+            ]
         model.compile(*optimizers, jit_compile=device.xla)
     rate = getattr(learning_rate, "get_config", lambda: learning_rate)()
     shaped = {"steps": steps, "learning_rate": rate, "kind": kind, "weight": weight, "decay": decay}
-    shaped |= {"ramp_steps": ramp_steps, "terms": {name: share for name, (share, _) in terms.items()}}
+    shaped |= {
+        "ramp_steps": ramp_steps,
+        "terms": {name: share for name, (share, _) in terms.items()},
+    }
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
     return model.averaged, train(model, make_dataset, state, steps=steps, **reporting)

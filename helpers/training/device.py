@@ -71,14 +71,18 @@ def prepare_device(*, precision="auto", seed=0):
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if precision == "auto" and gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        capability = tf.config.experimental.get_device_details(gpus[0]).get(
+            "compute_capability", (0, 0)
+        )
         precision = "mixed_float16" if capability >= (7, 0) else "float32"
     elif precision == "auto":
         precision = "mixed_bfloat16" if cpu_computes_bfloat16() else "float32"
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
-    device = Device("gpu" if gpus else "cpu", len(gpus) or os.cpu_count(), precision, bool(gpus), strategy)
+    device = Device(
+        "gpu" if gpus else "cpu", len(gpus) or os.cpu_count(), precision, bool(gpus), strategy
+    )
     print(device)
     return device
 

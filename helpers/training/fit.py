@@ -14,7 +14,17 @@ from helpers.training.monitor import Monitor
 
 
 def fit(
-    model, make_dataset, *, steps, learning_rate, device, checkpoint, loss="mse", ema=None, settings=None, **reporting
+    model,
+    make_dataset,
+    *,
+    steps,
+    learning_rate,
+    device,
+    checkpoint,
+    loss="mse",
+    ema=None,
+    settings=None,
+    **reporting,
 ):
     """Train a network, reporting and saving its whole state at regular steps.
 
@@ -46,12 +56,22 @@ def fit(
         warmup_target=learning_rate, warmup_steps=max(1, steps // 20),
     )  # fmt: skip
     with device.scope():
-        optimizer = keras.optimizers.Adam(schedule, use_ema=ema is not None, ema_momentum=ema or 0.99)
+        optimizer = keras.optimizers.Adam(
+            schedule, use_ema=ema is not None, ema_momentum=ema or 0.99
+        )
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
     name = getattr(loss, "__name__", str(loss))
-    settings = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema} | (settings or {})
-    return train(model, make_dataset, State(checkpoint, model, settings, [model.optimizer]), steps=steps, **reporting)
+    settings = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema} | (
+        settings or {}
+    )
+    return train(
+        model,
+        make_dataset,
+        State(checkpoint, model, settings, [model.optimizer]),
+        steps=steps,
+        **reporting,
+    )
 
 
 def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
@@ -63,7 +83,13 @@ def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
     first = history[-1]["step"] if history else 0
     if first < steps:
         reporter = Reporter(state, history, steps=steps, keep_best=keep_best, **reporting)
-        model.fit(make_dataset(first), steps_per_epoch=steps - first, shuffle=False, verbose=0, callbacks=[reporter])
+        model.fit(
+            make_dataset(first),
+            steps_per_epoch=steps - first,
+            shuffle=False,
+            verbose=0,
+            callbacks=[reporter],
+        )
         state.save(history)  # once more, with the averaged weights in place
     if keep_best:
         state.restore_best()
@@ -83,11 +109,16 @@ class State:
     def __init__(self, path, model, settings, optimizers):
         self.path, self.settings = Path(path), json.dumps(settings, sort_keys=True, default=str)
         self.model, self.best = model, self.path.with_suffix(".best.npz")
-        self.variables = [*model.variables, *(variable for one in optimizers for variable in one.variables)]
+        self.variables = [
+            *model.variables,
+            *(variable for one in optimizers for variable in one.variables),
+        ]
 
     def save(self, history):
         """Write the state atomically."""
-        values = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(self.variables)}
+        values = {
+            f"{number:05d}": np.asarray(variable) for number, variable in enumerate(self.variables)
+        }
         with atomic(self.path) as temporary, open(temporary, "wb") as file:
             np.savez(file, history=json.dumps(history), settings=self.settings, **values)
 
@@ -133,7 +164,17 @@ class Reporter(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=False, board=None, watch=None
+        self,
+        state,
+        history,
+        *,
+        steps,
+        validation,
+        baseline=None,
+        reports=20,
+        keep_best=False,
+        board=None,
+        watch=None,
     ):
         super().__init__()
         self.score, self.sign = (keep_best, -1) if isinstance(keep_best, str) else ("psnr_db", 1)
@@ -142,7 +183,9 @@ class Reporter(keras.callbacks.Callback):
         self.every, self.steps = max(1, steps // reports), steps
         self.at = history[-1]["step"] if history else 0
         self.seconds = history[-1]["seconds"] if history else 0.0
-        self.monitor = Monitor(state.model.name, first=self.at, steps=steps, score=self.score, baseline=baseline)
+        self.monitor = Monitor(
+            state.model.name, first=self.at, steps=steps, score=self.score, baseline=baseline
+        )
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
@@ -166,7 +209,9 @@ class Reporter(keras.callbacks.Callback):
         if self.sign < 0 and self.score not in row:
             scores = ", ".join(name for name in row if name not in ("step", "seconds"))
             raise ValueError(f"keep_best is {self.score!r}; the scores are {scores}")
-        if self.score in row and all(self.sign * (row[self.score] - old[self.score]) >= 0 for old in self.history):
+        if self.score in row and all(
+            self.sign * (row[self.score] - old[self.score]) >= 0 for old in self.history
+        ):
             self.state.save_best()
         self.history.append(row)
         self.state.save(self.history)
@@ -182,7 +227,9 @@ class Reporter(keras.callbacks.Callback):
                 tf.summary.scalar(name, row[name])
             if pictures:
                 bands = slice(0, 3) if pictures[0].shape[-1] > 2 else slice(0, 1)
-                tf.summary.image("estimate and target", np.concatenate(pictures, axis=2)[..., bands][..., ::-1])
+                tf.summary.image(
+                    "estimate and target", np.concatenate(pictures, axis=2)[..., bands][..., ::-1]
+                )
         self.board.flush()
 
     def on_train_end(self, logs=None):

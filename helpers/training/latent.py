@@ -39,7 +39,9 @@ def diversity(images, real):
     """
     if min(len(images), len(real)) < 2:
         raise ValueError("one image has nothing to differ from; expected two or more")
-    apart = [features.feature_distance(each, np.roll(each, 1, axis=0)).mean() for each in (images, real)]
+    apart = [
+        features.feature_distance(each, np.roll(each, 1, axis=0)).mean() for each in (images, real)
+    ]
     if not apart[1] > 0:
         raise ValueError("the real images are all the same: there is no diversity to compare with")
     return float(apart[0] / apart[1])
@@ -83,7 +85,9 @@ def fit_landscapes(
     def with_latents(first):
         def draw(step, batch):
             view = batch[-1] if isinstance(batch, tuple) else batch
-            return draw_latents(view.shape[0], size, tf.stack([tf.cast(seed, tf.int64), step])), view
+            return draw_latents(
+                view.shape[0], size, tf.stack([tf.cast(seed, tf.int64), step])
+            ), view
 
         return make_dataset(first).enumerate(first).map(draw)
 
@@ -130,41 +134,38 @@ def view_features(views):
     return np.concatenate([_squares(tf.nest.flatten(network(part))[0]) for part in parts])
 
 
-def fit_latents(generator, views, *, draws=2000, steps=60, rate=0.04, seed=0):
+def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
     """Find the numbers whose landscapes come nearest to views: what a perfect encoder would say.
 
-    The best of random draws is moved by gradient steps through the frozen generator, towards the
-    view's features at three scales and on 4 x 4 squares.
+    Gradient steps through the frozen generator move the numbers towards the view's features at
+    three scales and on 4 x 4 squares.
 
     Args:
         generator: keras.Model from (batch, latent_size) to images.
         views: float32 (batch, side, side, 3), 0 to 1.
-        draws: random landscapes to begin from.
+        latents: float32 (batch, latent_size), the numbers to begin with.
         steps: gradient steps (Adam) of the learning rate `rate`, which falls to zero.
-        seed: of the draws.
 
     Returns:
         float32 (batch, latent_size), -1 to 1.
     """
     network, found = features.backbone(("24", "40", "112")), []
-    drawn = draw_latents(draws, generator.input_shape[-1], [seed, -2])
-    known = view_features(generator.predict(drawn, verbose=0))
 
     @tf.function
     def slope(numbers, targets):
         with tf.GradientTape() as tape:
             tape.watch(numbers)
             made = network(generator(numbers, training=False))
-            pairs = list(zip(made, targets, strict=True))
-            alike = sum(ops.sum(_unit(a) * _unit(b)) / a.shape[1] ** 2 for a, b in pairs) / 3
-            alike += 2 * ops.sum(_squares(made[2]) * _squares(targets[2]))
+            alike = 2 * ops.sum(_squares(made[2]) * _squares(targets[2]))
+            for one, other in zip(made, targets, strict=True):
+                alike += ops.sum(_unit(one) * _unit(other)) / one.shape[1] ** 2 / 3
         return -tape.gradient(alike, numbers)
 
     for start in range(0, len(views), 20):
-        part = views[start : start + 20]
-        numbers = tf.Variable(tf.gather(drawn, ops.argmax(view_features(part) @ known.T, axis=1)))
+        targets = network(views[start : start + 20])
+        numbers = tf.Variable(latents[start : start + 20])
         schedule = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
-        optimizer, targets = keras.optimizers.Adam(schedule, 0.9, 0.99), network(part)
+        optimizer = keras.optimizers.Adam(schedule, 0.9, 0.99)
         for _ in range(steps):
             optimizer.apply([slope(numbers.value(), targets)], [numbers])
             numbers.assign(ops.clip(numbers, -1, 1))
@@ -207,8 +208,7 @@ def fit_ridge(inputs, targets, validation, *, strengths=(3e3, 1e4, 3e4, 1e5)):
         kernel = rows.T @ (axes @ (along / (squares + strength)[:, None])) / scale[:, None]
         bias = middle - mean @ kernel
         found.append((kernel.astype("float32"), bias.astype("float32"), strength))
-        estimate = np.clip(validation[0] @ kernel + bias, -1, 1)
-        errors.append(((estimate - validation[1]) ** 2).mean())
+        errors.append(((validation[0] @ kernel + bias - validation[1]) ** 2).mean())
     return found[int(np.argmin(errors))]
 
 

@@ -30,7 +30,9 @@ def spectral_angle(value_range):
         one, other = (image * (high - low) + low for image in (target, estimate))
         lengths = ops.sqrt(ops.sum(one**2, -1) * ops.sum(other**2, -1)) + 1e-6
         # the slope of arccos is endless at 1
-        return ops.mean(ops.arccos(ops.clip(ops.sum(one * other, -1) / lengths, -1 + 1e-6, 1 - 1e-6)))
+        return ops.mean(
+            ops.arccos(ops.clip(ops.sum(one * other, -1) / lengths, -1 + 1e-6, 1 - 1e-6))
+        )
 
     return angle
 
@@ -52,7 +54,10 @@ def ssim_loss(target, estimate):
 # 0.81 by the skyline, 0.88 by hue, 0.86 by brightness, 1.00 by the direction of edges, and by all together, where the
 # next spot is never nearer than 1.1 times the own, half the time than 3.3 times
 LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
-LANDSCAPE_PX, LANDSCAPE_SHIFTS = 64, range(-2, 3)  # a compass is some degrees off; two pixels of 64 for each shift
+LANDSCAPE_PX, LANDSCAPE_SHIFTS = (
+    64,
+    range(-2, 3),
+)  # a compass is some degrees off; two pixels of 64 for each shift
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
 
 
@@ -82,7 +87,9 @@ def _apart(one, other, usual, shift=0):
     for (name, one_is), some, others in zip(usual.items(), one, other, strict=True):
         by = shift * some.shape[-2] * 2 // LANDSCAPE_PX
         left, width = max(by, 0), some.shape[-2] - abs(by)
-        difference = some[..., left : left + width, :] - others[..., left - by : left - by + width, :]
+        difference = (
+            some[..., left : left + width, :] - others[..., left - by : left - by + width, :]
+        )
         difference = ops.square(difference) if name in ("skyline", "edges") else ops.abs(difference)
         total += ops.mean(difference, axis=(-3, -2, -1)) / one_is
     return total
@@ -101,13 +108,20 @@ def _outlook(image):
     half, ground = _sized(image, LANDSCAPE_PX // 2), _ground(image, LANDSCAPE_PX)
     below = ops.average_pool(ground, 2) * half
     hue = below / (ops.sum(half, axis=-1, keepdims=True) + 0.1)
-    return _slopes(ground), hue, ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2), below
+    return (
+        _slopes(ground),
+        hue,
+        ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2),
+        below,
+    )
 
 
 def _ground(image, side_px):
     """How much a pixel is ground: all from the first one downwards that is not blue sky."""
     image = _sized(image, LANDSCAPE_PX)
-    blue = ops.max_pool(ops.sigmoid(40 * (image[..., 2:] - image[..., :1])), 3, 1, "same")  # small clouds are sky, too
+    blue = ops.max_pool(
+        ops.sigmoid(40 * (image[..., 2:] - image[..., :1])), 3, 1, "same"
+    )  # small clouds are sky, too
     return _sized(1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1)), side_px)
 
 
@@ -119,7 +133,9 @@ def _slopes(plane):
     """How much a pixel rises to the right and down (Sobel)."""
     edge = ops.pad(plane, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")
     kernel = [[[-1, -1], [0, -2], [1, -1]], [[-2, 0], [0, 0], [2, 0]], [[-1, 1], [0, 2], [1, 1]]]
-    return ops.conv(edge, ops.reshape(ops.array(kernel, "float32"), (3, 3, 1, 2)) / 8, padding="valid")
+    return ops.conv(
+        edge, ops.reshape(ops.array(kernel, "float32"), (3, 3, 1, 2)) / 8, padding="valid"
+    )
 
 
 def distances(loss, images, others):
@@ -133,7 +149,9 @@ def distances(loss, images, others):
     @tf.function
     def row(image):
         apart = loss(tf.convert_to_tensor(others), image[None])
-        return tf.reduce_mean(apart, axis=range(1, len(apart.shape)))  # those of Keras keep the pixels apart
+        return tf.reduce_mean(
+            apart, axis=range(1, len(apart.shape))
+        )  # those of Keras keep the pixels apart
 
     return tf.map_fn(row, tf.convert_to_tensor(images)).numpy()
 
@@ -175,7 +193,9 @@ def _lengths(some, others):
 
 def _non_saturating(real, fake):
     """The discriminator's loss and the generator's; log 2 each where the discriminator cannot tell."""
-    return ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2, ops.mean(ops.softplus(-fake))
+    return ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2, ops.mean(
+        ops.softplus(-fake)
+    )
 
 
 def _least_squares(real, fake):
@@ -207,11 +227,17 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    share = tf.random.stateless_uniform([tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)])
+    share = tf.random.stateless_uniform(
+        [tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)]
+    )
     between = [share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)]
     with tf.GradientTape() as tape:
         tape.watch(between)
         # one number an image: the mean over its patches
-        judged = ops.sum(ops.mean(discriminator([*condition, *between], training=True), axis=(1, 2, 3)))
-    squares = sum(ops.sum(gradient**2, axis=(1, 2, 3)) for gradient in tape.gradient(judged, between))
+        judged = ops.sum(
+            ops.mean(discriminator([*condition, *between], training=True), axis=(1, 2, 3))
+        )
+    squares = sum(
+        ops.sum(gradient**2, axis=(1, 2, 3)) for gradient in tape.gradient(judged, between)
+    )
     return ops.mean((ops.sqrt(squares + 1e-12) - 1) ** 2)

@@ -36,8 +36,15 @@ class Monitor:
         row = history[-1]
         if self.bar is None:
             against = "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
-            score = f" · validation {self.score} {row[self.score]:.3f}{against}" if self.score in row else ""
-            print(f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}", flush=True)
+            score = (
+                f" · validation {self.score} {row[self.score]:.3f}{against}"
+                if self.score in row
+                else ""
+            )
+            print(
+                f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}",
+                flush=True,
+            )
         elif time.monotonic() - self.drawn > 1:  # a tab that is redrawn all the time freezes
             self.drawn = time.monotonic()
             self.display.update(self._figure(history))
