@@ -170,9 +170,9 @@ def _shrunk(image, like):
 
 
 def fit_adversarial(
-    generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device, checkpoint,
-    kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, augment=None, encoder=None,
-    betas=(0.5, 0.999), settings=None, **reporting,
+    generator, discriminator, make_dataset, *, terms, weight, steps, learning_rate, device,
+    checkpoint, kind="non_saturating", conditional=False, ramp_steps=0, decay=0.999, augment=None,
+    encoder=None, betas=(0.5, 0.999), settings=None, **reporting,
 ):  # fmt: skip
     """Train a generator against a discriminator; report and save the whole state as `fit` does.
 
@@ -183,7 +183,8 @@ def fit_adversarial(
             pixels.
         learning_rate: of both optimizers; a number or a schedule of Keras.
         betas: of both Adam optimizers.
-        steps, device, checkpoint, settings, reporting: as of `fit`; scored is the averaged generator.
+        steps, device, checkpoint, settings, reporting: as of `fit`; the averaged generator is
+            scored.
 
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame: step, seconds,
@@ -196,8 +197,8 @@ def fit_adversarial(
     """
     with device.scope():
         model = Adversarial(
-            generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional, ramp_steps=ramp_steps,
-            decay=decay, augment=augment, encoder=encoder,
+            generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional,
+            ramp_steps=ramp_steps, decay=decay, augment=augment, encoder=encoder,
         )  # fmt: skip
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         if device.precision == "mixed_float16":

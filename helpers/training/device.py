@@ -36,8 +36,9 @@ class Device:
         """The choice and the versions, for `metrics.json`."""
         return {
             "kind": self.kind, "count": self.count, "precision": self.precision, "xla": self.xla,
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"), "tensorflow": tf.__version__,
-            "keras": keras.__version__, "machine": platform.machine(), "system": platform.system(),
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+            "tensorflow": tf.__version__, "keras": keras.__version__,
+            "machine": platform.machine(), "system": platform.system(),
         }  # fmt: skip
 
     def __str__(self):
@@ -51,9 +52,9 @@ class Device:
 def prepare_device(*, precision="auto", seed=0):
     """Set up GPUs, precision and seeds, and print the choice in one line.
 
-    GPUs get memory growth and XLA, and mixed_float16 where they have tensor cores; several are used together. CPUs
-    get mixed_bfloat16 where the processor computes in it (1.4 to 2.7 times faster than float32 there; 9 times slower
-    where it does not), and no XLA (twice slower).
+    GPUs get memory growth and XLA, and mixed_float16 where they have tensor cores; several are used
+    together. CPUs get mixed_bfloat16 where the processor computes in it (1.4 to 2.7 times faster
+    than float32 there; 9 times slower where it does not), and no XLA (twice slower).
 
     Args:
         precision: "auto", or a Keras dtype policy to force.
@@ -88,7 +89,7 @@ def prepare_device(*, precision="auto", seed=0):
 
 
 def cpu_computes_bfloat16(cpuinfo="/proc/cpuinfo"):
-    """Whether the processor has bfloat16 instructions that TensorFlow uses; False where that cannot be read."""
+    """Tell whether the processor has the bfloat16 instructions that TensorFlow uses."""
     try:
         with open(cpuinfo, encoding="utf-8") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "").split()

@@ -28,13 +28,14 @@ def fit(
 ):
     """Train a network, reporting and saving its whole state at regular steps.
 
-    The learning rate warms up over a twentieth of the steps, then falls along a cosine to a hundredth. If
-    `checkpoint` exists, training continues from it and ends as if it had never stopped.
+    The learning rate warms up over a twentieth of the steps, then falls along a cosine to a
+    hundredth. If `checkpoint` exists, training continues from it and ends as if it had never
+    stopped.
 
     Args:
         model: keras.Model, built within `device.scope()`.
-        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches from there on; a
-            third member, (batch, height, width), is how much each pixel counts.
+        make_dataset: function from the first step to a tf.data.Dataset of (input, target) batches
+            from there on; a third member, (batch, height, width), weighs each pixel.
         steps: optimiser steps in all.
         learning_rate: the highest.
         device: Device.
@@ -42,8 +43,8 @@ def fit(
         loss: Keras loss.
         ema: decay of an exponential average of the weights that replaces them at the end, or None.
         settings: dict of what else shaped the training; a checkpoint of other settings is refused.
-        reporting: `validation`, `baseline`, `reports`, `keep_best`, `board`, `watch` of `Reporter`. With `ema`, the
-            weights that `keep_best` ends with are not averaged.
+        reporting: `validation`, `baseline`, `reports`, `keep_best`, `board`, `watch` of
+            `Reporter`. With `ema`, the weights that `keep_best` ends with are not averaged.
 
     Returns:
         pandas.DataFrame with the columns step, seconds, loss, psnr_db and those of `watch`.
@@ -75,7 +76,7 @@ def fit(
 
 
 def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
-    """The loop below `fit` and `fit_adversarial`: from where the state of a compiled model left off to the last step.
+    """Train a compiled model from its saved state to the last step; `fit` builds on it.
 
     Args and Returns: as of `fit`; `state` is the model's State.
     """
@@ -129,8 +130,8 @@ class State:
         with np.load(self.path) as saved:
             if str(saved["settings"]) != self.settings:
                 raise ValueError(
-                    f"{self.path} was begun with other settings ({saved['settings']}) than asked for now "
-                    f"({self.settings}): continue with the old ones, or start a new run"
+                    f"{self.path} was begun with other settings ({saved['settings']}) than asked "
+                    f"for now ({self.settings}): continue with the old ones, or start a new run"
                 )
             for number, variable in enumerate(self.variables):
                 variable.assign(saved[f"{number:05d}"])
@@ -148,16 +149,16 @@ class State:
 
 
 class Reporter(keras.callbacks.Callback):
-    """At regular steps: score the validation patches, add a row to the history, save the state, show it.
+    """Score validation patches, add a history row and save the state at regular steps.
 
     Args:
         state: State of the model.
         history: list of dict, a row for each report so far; it grows.
         steps: optimiser steps in all.
         validation: (inputs, targets) arrays to score in PSNR; None leaves the scores to `watch`.
-        baseline: PSNR in dB of the method to beat on the same validation patches, to be drawn beside.
+        baseline: PSNR in dB of the method to beat on the same patches, drawn beside.
         reports: how many there are in all.
-        keep_best: whether the best weights are kept: True for the highest PSNR, or the name of one of the scores of
+        keep_best: keep the best weights: True for the highest PSNR, or the name of a score of
             `watch`, lowest best.
         board: folder for TensorBoard's scalars and preview images, or None.
         watch: function of the model that gives a dict of further scores for every report, or None.
@@ -238,5 +239,5 @@ class Reporter(keras.callbacks.Callback):
 
 
 def predict(model, inputs):
-    """The network's answer to a batch of images, float32 array, clipped to 0..1 as it is scored and shown."""
+    """Return the network's answer to images, float32 array, clipped to 0..1."""
     return np.clip(model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1)

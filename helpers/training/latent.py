@@ -1,4 +1,4 @@
-"""Landscapes from a few numbers: train a generator on views alone, and fit its numbers to a view."""
+"""Train a generator of landscapes on views alone, and fit its latent numbers to a view."""
 
 import math
 

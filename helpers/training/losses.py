@@ -1,6 +1,7 @@
-"""What a generator is trained to make small: distances between images, and the adversary's opinion.
+"""Compute generator and discriminator losses.
 
-Images are float32 (batch, height, width, bands), 0 to 1; where nothing else is said, a loss is one number for a batch.
+Images are float32 (batch, height, width, bands), 0 to 1. Unless stated, a loss is one number for
+a batch.
 """
 
 from helpers.backend import keras, tf
@@ -19,10 +20,12 @@ def l2(target, estimate):
 
 
 def spectral_angle(value_range):
-    """Loss, a function of (target, estimate): mean angle between the spectra of a pixel, radians; blind to brightness.
+    """Return a loss of (target, estimate): the mean angle between spectra, in radians.
+
+    It is blind to brightness.
 
     Args:
-        value_range: (low, high) per band, as the images are mapped to 0 … 1: an angle is one of measured values.
+        value_range: (low, high) per band that became 0 to 1; angles are those of measured values.
     """
     low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
 
@@ -48,30 +51,29 @@ def ssim_loss(target, estimate):
     return 1 - tf.image.ssim(target, estimate, max_val=1.0)
 
 
-# what counts as one in `landscape`: all of what views of different places differ by in the direction of edges (medians
-# over training ground), ten times that in skyline and hue, twenty times in brightness, which weather changes most.
-# Measured on 140 training spots, each rendered twice: the other view of a spot is found among all of them at a rate of
-# 0.81 by the skyline, 0.88 by hue, 0.86 by brightness, 1.00 by the direction of edges, and by all together, where the
-# next spot is never nearer than 1.1 times the own, half the time than 3.3 times
+# Scale of each part of `landscape`: the median difference of two places on training ground for
+# edge directions, ten times it for skyline and hue, twenty times for brightness, which weather
+# changes most. Measured on 140 training spots, each rendered twice: the rate at which the other
+# view of a spot is found is 0.81 by skyline, 0.88 by hue, 0.86 by brightness and 1.00 by edge
+# directions or by all four. With all four, another spot is never nearer than 1.1 times the own
+# spot, and half the time 3.3 times as far.
 LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
-LANDSCAPE_PX, LANDSCAPE_SHIFTS = (
-    64,
-    range(-2, 3),
-)  # a compass is some degrees off; two pixels of 64 for each shift
+LANDSCAPE_PX = 64
+LANDSCAPE_SHIFTS = range(-2, 3)  # of two pixels each, as a compass is some degrees off
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
 
 
 def landscape(target, estimate):
-    """How differently two views show a place, whatever the weather: the custom loss of notebook 06.
+    """Compare two views of a place, whatever the weather: the custom loss of notebook 06.
 
-    Compared are the directions of edges on the ground, however strong light and haze let them be, and with less weight
-    the skyline, and hue and brightness of the ground; a blue sky counts for nothing. All of it is looked at with a few
-    shifts to the sides, and the best counts, since no one knows exactly where a camera pointed. A grey sky is not told
-    from ground; its skyline then says nothing.
+    It compares the directions of edges on the ground, whatever their contrast. Skyline, hue and
+    brightness of the ground weigh less, and a blue sky counts for nothing. Views are compared at
+    a few shifts to the sides and the best one counts, as a camera's direction is not known
+    exactly. A grey sky is not told from ground; its skyline then says nothing.
 
     Args:
-        target, estimate: red, green and blue; square, 64 pixels or a multiple of that wide, made 64 wide first. One may
-            hold a single image for all of the other's.
+        target, estimate: red, green and blue; square, 64 pixels or a multiple of that wide, made
+            64 wide first. One may hold a single image for all of the other's.
 
     Returns:
         float32 (batch,), 0 for equal images, about 1.3 for views of different places.
@@ -82,7 +84,7 @@ def landscape(target, estimate):
 
 
 def _apart(one, other, usual, shift=0):
-    """Sum of the differences of the parts of `_outlook`, over what counts as one, the views shifted by so much."""
+    """Sum the differences of the parts of two shifted views, each over its scale."""
     total = 0.0
     for (name, one_is), some, others in zip(usual.items(), one, other, strict=True):
         by = shift * some.shape[-2] * 2 // LANDSCAPE_PX
@@ -96,14 +98,14 @@ def _apart(one, other, usual, shift=0):
 
 
 def _landmarks(image):
-    """The parts of `_outlook`, with edges of the ground alone, and of length 1 but for faint ones."""
+    """Return the parts of `_outlook` with edges of the ground only, of length 1 if not faint."""
     skyline, hue, edges, below = _outlook(image)
     length = ops.sqrt(ops.sum(ops.square(edges), axis=-1, keepdims=True) + FAINT**2)
     return skyline, hue, edges / length * _ground(image, LANDSCAPE_PX // 2), below
 
 
 def _outlook(image):
-    """Slopes of the ground's outline, at full size; at half of it, its hue, all edges, and its brightness."""
+    """Return the skyline's slopes; and at half size hue, all edges and brightness."""
     image = _sized(image, LANDSCAPE_PX)
     half, ground = _sized(image, LANDSCAPE_PX // 2), _ground(image, LANDSCAPE_PX)
     below = ops.average_pool(ground, 2) * half
@@ -139,11 +141,14 @@ def _slopes(plane):
 
 
 def distances(loss, images, others):
-    """A loss of every image against every other, float32 array (images, others): the table by which a loss is chosen.
+    """Compute a loss of every image against every other, to choose a loss by.
 
     Args:
-        loss: function of (target, estimate) to (batch,), such as `landscape`; or that of one of Keras.
+        loss: function of (target, estimate) to (batch,), such as `landscape` or one of Keras.
         images, others: (batch, height, width, 3).
+
+    Returns:
+        float32 array (images, others).
     """
 
     @tf.function
@@ -192,7 +197,7 @@ def _lengths(some, others):
 
 
 def _non_saturating(real, fake):
-    """The discriminator's loss and the generator's; log 2 each where the discriminator cannot tell."""
+    """Return discriminator and generator loss; log 2 each where the former cannot tell."""
     return ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2, ops.mean(
         ops.softplus(-fake)
     )
@@ -217,7 +222,7 @@ ADVERSARIES = {
 
 
 def gradient_penalty(discriminator, condition, real, fake, *, step=0):
-    """How far the discriminator's slope is from 1 between real and generated images: what WGAN-GP adds.
+    """Compute the gradient penalty of WGAN-GP: slopes between real and generated should be 1.
 
     Args:
         discriminator: keras.Model on the list `condition + images`.

@@ -1,4 +1,4 @@
-"""Watching a training: a figure that redraws in place for people, a few plain lines everywhere else."""
+"""Watch a training: a figure that redraws in place for people, plain lines everywhere else."""
 
 import time
 
