@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
@@ -117,6 +116,8 @@ def read_table(path, needed=()):
     Raises:
         ValueError: it is no table, or lacks a needed column.
     """
+    import pandas
+
     options = {"dtype": str, "keep_default_na": False, "skipinitialspace": True}
     try:
         rows = pandas.read_csv(path, encoding="utf-8-sig", **options)
@@ -220,6 +221,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
     """
+    import pandas
+
     path = Path(folder) / "manifest.csv"
     table = read_table(path, ("path", "role", "pair", *EDGES, "crs"))
     rows = _with_partner(table)
@@ -252,6 +255,8 @@ def _with_partner(table):
 
 def _boxes(path, rows):
     """Return a table of EDGES in one coordinate system, in metres where a row has such a one."""
+    import pandas
+
     lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
         told = f"{path} does not say where {lacking.iloc[0]} lies"
