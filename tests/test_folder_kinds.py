@@ -34,6 +34,7 @@ def refused(folder, told):
     ({"dtype": "uint8"}, r"12 of 3 bands red green blue, uint16, placed, pixels 30 \(t00, t01, t02\); "
      r"1 of 3 bands red green blue, uint8, .*\(other\)\. Keep those of one kind"),
     ({"pixel": 60}, "pixels 30 .*; 1 of .*pixels 60"),
+    ({"pixel": 30.4}, r"pixels 30 .*; 1 of .*pixels 30\.4"),
     ({"crs": None}, "1 of .*placed without CRS"),
     ({"transform": None, "crs": None}, "1 of .*without a place"),
     ({"bands": ("red", "green", "nir")}, "1 of 3 bands red green nir"),
@@ -50,6 +51,14 @@ def test_one_kind_is_read(tiles, make_scene):
         (tiles / name).write_bytes(b"junk")
     (tiles / "folder.tif").mkdir()
     assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) >= 3
+
+
+def test_pixel_sizes_within_a_hundredth_are_one_kind(tmp_path, make_scene):
+    """Also where rounding would part them."""
+    for number, pixel in enumerate((9.949, 9.951, 9.96)):
+        scene = make_scene(seed=number, west=500_000 + 5_000 * number, pixel=pixel)
+        scenes.write(scene, tmp_path / f"{number}.tif")
+    assert sum(map(len, scenes.read_ground(tmp_path, **SMALL).values())) >= 3
 
 
 def test_an_image_that_is_there_twice(tiles):

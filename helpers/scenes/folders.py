@@ -1,6 +1,7 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +89,13 @@ def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
     kinds = {}
     for scene in scenes:
-        kinds.setdefault(_kind(scene), []).append(scene.name)
+        what, pixel = _kind(scene)
+        known = (kind for kind in kinds if kind[0] == what and isclose(kind[1], pixel, rel_tol=0.01))
+        kinds.setdefault(next(known, (what, pixel)), []).append(scene.name)
     if len(kinds) > 1:
         told = [
-            f"{len(kinds[kind])} of {kind} ({', '.join(kinds[kind][:3])})"
-            for kind in sorted(kinds, key=lambda kind: -len(kinds[kind]))
+            f"{len(names)} of {what} {pixel:.6g} ({', '.join(names[:3])})"
+            for (what, pixel), names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
         ]
         raise ValueError(
             f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, "
@@ -101,13 +104,13 @@ def _refuse_mixture(folder, scenes):
 
 
 def _kind(scene):
-    """Describe what the images of a data set share; pixel sizes agree in two digits."""
-    place = "without a place"
+    """Describe what the images of a data set share; return that and the size of a pixel."""
+    place, pixel = "without a place, pixels", 1.0
     if scene.transform is not None:
-        pixel = float(f"{np.hypot(scene.transform.a, scene.transform.d):.2g}")
-        place = f"placed{'' if scene.crs else ' without CRS'}, pixels {pixel:g}"
+        place = f"placed{'' if scene.crs else ' without CRS'}, pixels"
+        pixel = float(np.hypot(scene.transform.a, scene.transform.d))
     bands = " ".join(scene.bands)
-    return f"{len(scene.bands)} bands {bands}, {scene.dtype}, {place}"
+    return f"{len(scene.bands)} bands {bands}, {scene.dtype}, {place}", pixel
 
 
 def read_table(path, needed=()):

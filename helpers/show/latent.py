@@ -72,28 +72,36 @@ def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
 
     width = 480
     height = round(width * picture.shape[0] / picture.shape[1])
-    layout, style = (
-        Layout(width="auto", height="auto", margin="0"),
-        ButtonStyle(button_color="#0000"),
-    )
-    buttons = [Button(layout=layout, style=style) for _ in range(rows * columns)]
+    layout = Layout(width="auto", height="auto", margin="0")
+    clear, marked = (ButtonStyle(button_color=colour) for colour in ("#0000", "#f00a"))
+    buttons = [Button(layout=layout, style=clear) for _ in range(rows * columns)]
     grid = GridBox(buttons, layout=Layout(
-        width=f"{width}px", height=f"{height}px", grid_gap="0",
+        width=f"{width}px", height=f"{height}px", grid_gap="0", flex="0 0 auto",  # never shrunk
         grid_template_columns=f"repeat({columns}, 1fr)", grid_template_rows=f"repeat({rows}, 1fr)",
     ))  # fmt: skip
     grid.add_class("click-map")
     address = base64.b64encode(png(picture)).decode()
     rule = f".click-map {{background: url(data:image/png;base64,{address}) 0 0 / 100% 100%}}"
-    image = Image(format="png", layout=Layout(height=f"{height}px"))
+    image = Image(format="png", layout=Layout(width="420px", height="auto", flex="0 0 auto"))
 
     def redraw(button):
+        for each in buttons:
+            if each.style is marked:
+                each.style = clear
+        button.style = marked
         row, column = divmod(buttons.index(button), columns)
         image.value = png(_bytes(look((column + 0.5) / columns, (row + 0.5) / rows)))
 
     for button in buttons:
         button.on_click(redraw)
     redraw(buttons[rows // 2 * columns + columns // 2])
-    return VBox([HTML(f"<style>{rule}</style>"), HBox([grid, image]), _line(credit)])
+    return VBox(
+        [
+            HTML(f"<style>{rule}</style>"),
+            HBox([grid, image], layout=Layout(flex_flow="row wrap", align_items="center")),
+            _line(credit),
+        ]
+    )
 
 
 def _bytes(image):
