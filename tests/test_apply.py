@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.shutil import copy as rasterio_copy
 from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
 from skimage.registration import phase_cross_correlation
 
 from helpers import models, paths, runs, scenes
@@ -312,6 +314,55 @@ def test_the_input_is_never_overwritten(tmp_path, make_scene, sharpen, link):
     with pytest.raises(ValueError, match="is the input: choose another name"):
         apply(sharpen, source, target)
     assert source.read_bytes() == before
+
+
+def test_what_a_vrt_reads_is_never_overwritten(tmp_path, make_scene, sharpen):
+    scenes.write(make_scene(), tmp_path / "in.tif")
+    with rasterio.open(tmp_path / "in.tif") as image, WarpedVRT(image) as virtual:
+        rasterio_copy(virtual, tmp_path / "in.vrt", driver="VRT")
+    before = (tmp_path / "in.tif").read_bytes()
+    with pytest.raises(ValueError, match="in.tif is read by .*in.vrt: choose another name"):
+        apply(sharpen, tmp_path / "in.vrt", tmp_path / "in.tif")
+    assert (tmp_path / "in.tif").read_bytes() == before
+
+
+def test_a_folder_is_no_image(tmp_path, sharpen):
+    with pytest.raises(ValueError, match="is a folder: --out DIR"):
+        apply(sharpen, tmp_path, tmp_path / "out.tif")
+
+
+def test_gaps_of_int64_come_back_as_gaps(tmp_path, make_scene, sharpen):
+    pixels = make_scene().pixels.astype("int64")
+    pixels[5:20, 5:20] = -9999
+    with rasterio.open(
+        tmp_path / "in.tif",
+        "w",
+        driver="GTiff",
+        width=50,
+        height=40,
+        count=3,
+        dtype="int64",
+        crs="EPSG:32621",
+        transform=rasterio.Affine(30, 0, 500_000, 0, -30, 7_000_000),
+    ) as file:
+        file.write(np.moveaxis(pixels, -1, 0))
+        file.write_mask(np.where(pixels[..., 0] == -9999, 0, 255).astype("uint8"))
+    apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", value_range="auto", progress=False)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        missing, scale = out.read_masks(1) == 0, out.height // 40
+        assert out.dtypes[0] == "int64" and missing.sum() == (15 * scale) ** 2
+        assert missing[5 * scale : 20 * scale, 5 * scale : 20 * scale].all()
+        assert (out.read(1)[missing] == out.nodata).all()
+
+
+def test_nan_can_be_given_as_no_data(tmp_path, make_scene, sharpen):
+    scene = make_scene(dtype="float32")
+    scene.pixels[5:20, 5:20] = np.nan
+    scenes.write(scene, tmp_path / "in.tif")
+    given = {"value_range": "auto", "nodata": float("nan"), "progress": False}
+    apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", **given)
+    assert not (tmp_path / ".out.tif.work").exists()
+    assert not apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", resume=True, **given)
 
 
 @pytest.mark.parametrize("name, content, message", [

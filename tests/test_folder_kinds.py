@@ -36,6 +36,8 @@ def refused(folder, told):
     ({"pixel": 60}, "pixels 30 .*; 1 of .*pixels 60"),
     ({"pixel": 30.4}, r"pixels 30 .*; 1 of .*pixels 30\.4"),
     ({"crs": None}, "1 of .*placed without CRS"),
+    ({"crs": "EPSG:2277"}, "1 of .*pixels of US survey foot 30"),
+    ({"transform": rasterio.Affine(30, 0, 900_000, 0, -60, 7_000_000)}, "1 of .*pixels 30 x 60"),
     ({"transform": None, "crs": None}, "1 of .*without a place"),
     ({"bands": ("red", "green", "nir")}, "1 of 3 bands red green nir"),
 ])  # fmt: skip
@@ -61,6 +63,24 @@ def test_pixel_sizes_within_a_hundredth_are_one_kind(tmp_path, make_scene):
     assert sum(map(len, scenes.read_ground(tmp_path, **SMALL).values())) >= 3
 
 
+@pytest.mark.parametrize("header", ["path,role,Split", "PATH, Role ,split"])
+def test_an_image_without_a_place_in_two_splits(tmp_path, header):
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 40, 3), "uint8")
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    rows = ["0.png,image,train", "1.png,image,validation", "2.png,image,test"]
+    (tmp_path / "manifest.csv").write_text("\n".join([header, *rows]))
+    ground = scenes.read_ground(tmp_path, **SMALL)
+    assert [[one.name for one in ground[split]] for split in scenes.SPLITS] == [["0"], ["1"], ["2"]]
+    (tmp_path / "2.png").write_bytes((tmp_path / "0.png").read_bytes())
+    refused(tmp_path, r"0 \(train\) and 2 \(test\) hold the same pixels")
+
+
+def test_rows_with_more_cells_than_the_header(tiles):
+    (tiles / "manifest.csv").write_text("path,role\nt00.tif,image,NASA, ESA\n")
+    refused(tiles, "more cells than its header")
+
+
 def test_an_image_that_is_there_twice(tiles):
     whole = (tiles / "t00.tif").read_bytes()
     (tiles / "t00 - Copy.tif").write_bytes(whole)
@@ -80,6 +100,16 @@ def test_an_image_on_another_scale(tiles, make_scene, factor, largest):
     scene = make_scene(west=900_000, seed=99)
     scenes.write(replace(scene, pixels=np.maximum(scene.pixels / factor, 1)), tiles / "other.tif")
     refused(tiles, f"other has values up to {largest}.*, most images of .* up to .*Rescale it")
+
+
+@pytest.mark.parametrize("usual, odd", [((1, 200), (1, 3000)), ((0.05, 0.95), (1, 180))])
+def test_a_brighter_image_of_another_kind(tmp_path, make_scene, usual, odd):
+    for number in range(12):
+        low, high = odd if number == 11 else usual
+        scene = make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32")
+        scene = replace(scene, pixels=low + (high - low) * scene.pixels)
+        scenes.write(scene, tmp_path / f"t{number:02}.tif")
+    refused(tmp_path, "t11 has values up to .*mixed")
 
 
 def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):

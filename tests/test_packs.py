@@ -442,6 +442,11 @@ def test_pip_settings_come_from_files_and_environment(tmp_path, monkeypatch):
     assert package_index._sources(pip | {"no-index": "1"}) == [("find_links", "/x"), ("find_links", "/y")]
 
 
+def test_an_empty_setting_does_not_hide_the_mirror(tmp_path, monkeypatch):
+    file = "[global]\nindex-url = https://a/simple\n[install]\nindex-url =\n"
+    assert settings_of(tmp_path, monkeypatch, file)["index-url"] == "https://a/simple"
+
+
 def test_the_default_index_is_asked_beside_an_extra_one():
     sources = package_index._sources({"extra-index-url": "https://extra/simple"})
     assert (

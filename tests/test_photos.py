@@ -132,6 +132,8 @@ def test_the_heading_is_read(tmp_path, heading, expected):
     [
         ({Base.DateTimeOriginal: "2024:09:20 18:05:59"}, "2024-09-20T18:05:59"),
         ({Base.DateTimeOriginal: "    :  :     :  :  "}, ""),
+        ({Base.DateTimeOriginal: "0000:00:00 00:00:00"}, ""),  # a clock that was never set
+        ({Base.DateTimeOriginal: "2024:13:45 99:99:99"}, ""),
         ({}, ""),
     ],
 )
@@ -415,7 +417,10 @@ def test_a_job_that_is_stopped_leaves_no_patch_without_its_photo(tmp_path, image
     monkeypatch.setattr(download, "fetch", stopped)
     with pytest.raises(KeyboardInterrupt):
         photos.pair_with_patches(table, imagery, tmp_path)
-    assert [row["path"] for row in manifest(tmp_path)] == ["a.jpg", "satellite/a.jpg.png", "b.jpg"]
+    rows = manifest(tmp_path)
+    assert sorted(row["path"] for row in rows) == ["a.jpg", "b.jpg", "satellite/a.jpg.png"]
+    paired = [(row["pair"], row["role"]) for row in rows if row["pair"]]
+    assert paired == [("a.jpg", "photo"), ("a.jpg", "satellite")]
     monkeypatch.setattr(download, "fetch", fetch)
     photos.pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and len(manifest(tmp_path)) == 4

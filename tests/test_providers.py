@@ -244,6 +244,13 @@ def test_a_patch_is_cut_around_its_centre(serve, tmp_path):
         source.patch(10.0, 84.9, width_m=2_000_000, size_px=64)
 
 
+@pytest.mark.parametrize("width_m", [0, -100, float("nan")])
+def test_a_patch_without_a_width_is_refused(serve, width_m):
+    source = xyz(serve(XYZ), zooms=(3, 3))
+    with pytest.raises(ValueError, match="choose another width"):
+        source.patch(10.0, 45.0, width_m=width_m, size_px=64)
+
+
 def test_a_patch_takes_a_lower_zoom_where_there_are_no_tiles(serve, tmp_path):
     def low_only(request):
         return numbered_tile(request) if int(request.groups["z"]) <= 8 else loopback.Response(b"", "text/plain", 404)

@@ -259,6 +259,13 @@ def test_assets_are_found_by_key_alias_and_common_name(assets, band):
     assert stac.choose(assets, "swir22") is None
 
 
+@pytest.mark.parametrize("band, sizes, chosen", [("red", "60 20 10", "B04_10m"), ("scl", "60 20", "SCL_20m")])
+def test_of_one_band_in_several_sizes_the_finest_is_chosen(band, sizes, chosen):
+    stem = chosen.partition("_")[0]
+    assets = {f"{stem}_{size}m": {"href": f"{stem}_{size}m"} for size in sizes.split()}
+    assert stac.choose(assets, band)["href"] == chosen
+
+
 def test_scale_and_offset_of_the_asset_count_where_the_flag_is_missing(serve, tmp_path):
     pixels = np.random.default_rng(0).integers(1001, 5000, (1, 40, 60)).astype("uint16")
     write_file(tmp_path / "red.tif", pixels)

@@ -126,7 +126,7 @@ def fetch(items, folder, client, *, total=None):
         raise OSError(errno.ENOSPC, told) from None
     finally:
         shutil.rmtree(job.parts, ignore_errors=True)
-    job.table.tidy()
+        job.table.tidy()
     summary.requests = client.requests - before
     return summary
 
@@ -205,6 +205,10 @@ class _Job:
             return item, "refused", mask(error.reason)
         except (ConnectionError, TimeoutError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
+        except OSError as error:  # one without a number is of the file, not of the disk
+            if error.errno or isinstance(error, PermissionError):
+                raise
+            return item, "skipped", mask(error)
         finally:
             part.unlink(missing_ok=True)
 

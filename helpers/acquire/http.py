@@ -25,6 +25,9 @@ from helpers.acquire.pace import HOSTS, pause
 CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address
 CHUNK_BYTES = 256 * 1024
 BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
+NO_ADDRESS = tuple(
+    getattr(requests.exceptions, name) for name in ("InvalidSchema", "InvalidURL", "MissingSchema")
+)
 
 
 class _Unanswered(Exception):
@@ -50,7 +53,7 @@ class Denied(PermissionError):
 
 
 class _Busy(Exception):
-    """The server asks for patience: what it says, and its Retry-After or None."""
+    """The server asks for patience: what it says, and its answer."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,10 @@ class Client:
     def _ask(self, method, url, check, **options):
         """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
-            asked, refusal = "", ""
+            busy, refusal = None, ""
             try:
                 return check(self._body(method, url, options))
-            except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
+            except NO_ADDRESS:
                 refusal = "not an http address"
             except requests.TooManyRedirects:
                 refusal = "is redirected more than 5 times"
@@ -178,23 +181,27 @@ class Client:
             except (requests.RequestException, HTTPError) as error:
                 broken = _innermost(error)
             except _Busy as error:
-                broken, asked = error.args
+                broken, busy = error.args
             except ValueError as error:
                 broken = mask(error)
             if refusal:
                 raise Refused(refusal, url)
             if number + 1 < self.policy.tries:
-                self._wait(number, url, asked)
+                self._wait(number, busy)
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
-    def _wait(self, number, url, asked):
-        """Wait ever longer; where the server names the time, all threads do."""
+    def _wait(self, number, busy):
+        """Wait ever longer; where a server is too busy, or names the time, all threads do."""
         longest = self.policy.longest_wait_s
-        if asked:
-            with contextlib.suppress(InvalidHeader):
-                wait_s = Retry(retry_after_max=longest).parse_retry_after(asked)
-                return HOSTS[urlsplit(url).netloc].hold(wait_s)
-        pause(min(random.uniform(0.25, 0.5) * 2**number, longest))
+        wait_s = min(random.uniform(0.25, 0.5) * 2**number, longest)
+        if busy is None:
+            return pause(wait_s)
+        with contextlib.suppress(InvalidHeader):
+            asked = busy.headers.get("Retry-After")
+            wait_s = Retry(retry_after_max=longest).parse_retry_after(asked) if asked else wait_s
+        if asked or busy.status_code == 429:
+            HOSTS[urlsplit(busy.url).netloc].hold(wait_s)
+        pause(wait_s)
 
     def _body(self, method, url, options):
         """Body of one good answer."""
@@ -205,7 +212,7 @@ class Client:
         if status < 300:
             return body
         if status in BUSY:
-            raise _Busy(said, answer.headers.get("Retry-After"))
+            raise _Busy(said, answer)
         if b"<" not in body[:100]:
             said = f"{said}: {_start(body, 200)}".rstrip(": ")
         if status not in (401, 403):
@@ -225,7 +232,7 @@ class Client:
             body += part
             if len(body) > most:
                 raise Refused(f"sends more than {most} bytes", url)
-        if "gzip" not in raw.headers.get("Content-Encoding", ""):
+        if "gzip" not in raw.headers.get("Content-Encoding", "").lower():
             return bytes(body)
         unpack = zlib.decompressobj(wbits=31)
         try:

@@ -29,9 +29,9 @@ class Table:
 
     def __init__(self, path, columns):
         self.path, self.columns, self.lines = path, columns, {}
-        if not path.exists():
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not text:  # also where a kill came before the first line
             return
-        text = path.read_text(encoding="utf-8")
         head, *rows = csv.reader(io.StringIO(text, newline=""))
         if head != columns:
             told = f"has the columns {head}, expected {columns}: move it elsewhere"
@@ -52,7 +52,7 @@ class Table:
         key = row[self.columns[0]]
         if line == self.lines.get(key):
             return
-        new = not self.path.exists()
+        new = not self.path.exists() or not self.path.stat().st_size
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             file.write(_line(self.columns) * new + line)
         self.lines[key] = line

@@ -51,8 +51,8 @@ def _pip_settings():
         lines = listing.stdout.splitlines()
         for line in sorted(lines, key=lambda line: not line.startswith("global.")):
             key, _, value = line.partition("=")
-            if not key.startswith(":env:"):
-                settings[key.rpartition(".")[2]] = ast.literal_eval(value)
+            if not key.startswith(":env:") and (value := ast.literal_eval(value)):
+                settings[key.rpartition(".")[2]] = value
     for name, value in os.environ.items():
         if name.startswith("PIP_") and value:
             settings[name[4:].lower().replace("_", "-")] = value

@@ -149,21 +149,24 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
             if math.isnan(lon):
                 raise ValueError("no position")
             patch = provider.patch(lon, lat, width_m=width_m, size_px=size_px)
-        except ValueError as error:
+            sha256 = paths.sha256(folder / path)
+        except (OSError, ValueError) as error:
             failed[path] = str(error)
             continue
-        facts = {"path": path, "pair": path, "role": "photo", "sha256": paths.sha256(folder / path)}
+        facts = {"path": path, "pair": path, "role": "photo", "sha256": sha256}
         place = {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
         rows.append({column: row[column] for column in (*FROM_MANIFEST, "time")} | facts | place)
         name = f"satellite/{path}{PurePosixPath(patch.name).suffix}"
         own = patch.row | {"pair": path, "role": "satellite"}
         items.append(replace(patch, name=name, row=own))
     download.write_manifest(folder, rows)
-    summary = download.fetch(items, folder, provider.client, total=len(items))
-    listed = _manifest(folder)
-    got = {item.row["pair"] for item in items if listed.get(item.name, {}).get("url") == item.url}
-    alone = [row | {"pair": ""} for row in rows if row["pair"] and row["pair"] not in got]
-    download.write_manifest(folder, alone)
+    try:
+        summary = download.fetch(items, folder, provider.client, total=len(items))
+    finally:  # also where it was stopped: no photo stays joined without its patch
+        listed = {(row["url"], row["pair"]) for row in _manifest(folder).values()}
+        got = {item.row["pair"] for item in items if (item.url, item.row["pair"]) in listed}
+        alone = [row | {"pair": ""} for row in rows if row["pair"] and row["pair"] not in got]
+        download.write_manifest(folder, alone)
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary

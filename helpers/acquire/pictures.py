@@ -1,9 +1,9 @@
 """One photo: what its EXIF tags say, and the numbers by which `photos.judge` knows a landscape."""
 
 import math
-import re
 import struct
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
@@ -56,13 +56,16 @@ def tags(picture):
         heading = float(gps.get(GPS.GPSImgDirection, "nan"))
     except (TypeError, ZeroDivisionError):
         heading = math.nan
-    day = r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)"
-    taken = re.match(day, str(camera.get(Base.DateTimeOriginal)))
+    taken = str(camera.get(Base.DateTimeOriginal)).strip("\0 ")
+    try:
+        time = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:  # missing, or "0000:00:00 00:00:00"
+        time = ""
     return {
         "lon": lon if fixed else math.nan,
         "lat": lat if fixed else math.nan,
         "heading_deg": heading % 360 if 0 <= heading <= 360 else math.nan,
-        "time": "{}-{}-{}T{}".format(*taken.groups()) if taken else "",
+        "time": time,
         "width": width,
         "height": height,
     }
@@ -72,7 +75,7 @@ def _degrees(gps, tag):
     """Degrees of a position; NaN where a part is missing or is no number, as 0/0."""
     try:
         degrees, minutes, seconds = map(float, gps[tag])
-        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[gps[tag - 1]]
+        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return math.nan
     return sign * (degrees + minutes / 60 + seconds / 3600)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from helpers import paths
+from helpers.apply.network import model_path
 from helpers.apply.whole import apply
 from helpers.scenes.folders import IMAGE_SUFFIXES
 
@@ -38,7 +39,9 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
-    options["model"] = str(Path(model).absolute()) if Path(model).is_file() else model
+    if workers < 1:
+        raise ValueError(f"--workers is {workers}; expected 1 or more")
+    options["model"] = str(model_path(model).absolute())  # a worker may have another root
     tasks = [options | task for task in _tasks(sources, Path(folder).absolute())]
     rows = []
     with ThreadPoolExecutor(workers) if dask is None else _cluster(dask) as pool:

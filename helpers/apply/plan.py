@@ -8,7 +8,7 @@ import rasterio
 from rasterio.enums import MaskFlags
 from rasterio.transform import Affine
 
-from helpers.apply.clouded import largest_changes, same_unit
+from helpers.apply.clouded import largest_changes
 from helpers.apply.network import Predictor
 from helpers.apply.windows import Grid
 from helpers.apply.working import Layer
@@ -62,6 +62,7 @@ def planned(
     if only_clouded is not False:
         dtypes = {image.dtypes[band - 1] for band in bands}
         largest = largest_changes(only_clouded, dtypes, about, ranges)
+        about = about | {"value_range_out": None}  # the input's: so are scales, offsets and units
     ranges_out = output_ranges(about, ranges)
     predictor = Predictor(network, about, ranges, ranges_out, augment=tta, spread=spread)
     cell = window_px or min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"])
@@ -90,7 +91,7 @@ def _matching_bands(image, wanted, given):
         way_out = f"Give their numbers in the file in that order, such as --bands {example}"
         raise ValueError(f"the model expects the bands {listed}: {error}. {way_out}") from error
     called = [names[at] for at in found]
-    if list(map(str.strip, map(str.lower, called))) != wanted:
+    if [name.strip().lower() for name in called] != [band.strip().lower() for band in wanted]:
         told = ", ".join(map("{} as {}".format, called, wanted))
         warnings.warn(f"bands are taken by the usual names: {told}", stacklevel=4)
     return [numbers[at] for at in found]
@@ -115,7 +116,7 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     if scale_offset and asked not in (None, "model"):
         told = "each says what the values mean"
         raise ValueError(f"give --scale-offset or --value-range, not both: {told}")
-    values = _sample(image, bands, nodata)
+    values = _sample(image, bands, nodata, checked=asked is None)
     if asked == "auto":
         return _percentiles(values, about["bands"])
     if asked not in (None, "model"):
@@ -130,7 +131,7 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     return ranges
 
 
-def _sample(image, bands, nodata):
+def _sample(image, bands, nodata, checked):
     """Read the whole image, thinned out, float32 (pixels, bands); warn of a collar."""
     shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
     values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
@@ -143,7 +144,7 @@ def _sample(image, bands, nodata):
             f"no such value as no data: they count as image. If they are none, give --nodata {value:g}",
             stacklevel=5,
         )
-        if value >= 0:  # what is less, as -9999 is, `refuse_misfit` shall see
+        if not checked or value >= 0:  # what is less, as -9999 is, `refuse_misfit` shall see
             values = values[(values != value).any(axis=1)]
     return values[np.isfinite(values).all(axis=1)]
 
@@ -174,6 +175,13 @@ def _in_unit_of_file(image, bands, trained, scale_offset):
             told = "should be a number above 0, and a number"
             raise ValueError(f"--scale-offset {scale:g},{offset:g} {told}")
     elif trained.max() > REFLECTANCE:
+        tags = {(image.scales[place], image.offsets[place]) for place in at} - {(1, 0)}
+        for scale, offset in sorted(tags):
+            warnings.warn(
+                f"the file declares scale {scale:g} and offset {offset:g}; the model takes its "
+                "numbers as they stand. --scale-offset gives another unit",
+                stacklevel=5,
+            )
         return trained
     else:
         scale, offset = np.array([image.scales, image.offsets])[:, at, None]
@@ -184,7 +192,7 @@ def output_ranges(about, ranges):
     """Return the value range of each band that is made: the model's own, else that of the input."""
     if about.get("classes"):
         return [(0, 1)] * len(about["classes"])
-    if not same_unit(about):
+    if about.get("value_range_out"):
         return about["value_range_out"]
     made, taken = about["bands_out"], dict(zip(about["bands"], ranges, strict=True))
     if not set(made) <= set(taken):
@@ -209,7 +217,7 @@ def layers(plan, targets, digest):
     order = list(range(1, len(names) + 1))
     place, labels = _place(image, row, column, scale)
     taken = dict(zip(about["bands"], plan.bands, strict=True))
-    if same_unit(about) and set(names) <= set(taken):
+    if not about.get("value_range_out") and set(names) <= set(taken):
         kept = sorted(names, key=taken.get)  # as the file has them
         order = [kept.index(name) + 1 for name in names]
         at = [taken[name] - 1 for name in kept]
@@ -235,7 +243,7 @@ def _kind(plan):
     dtype = about.get("dtype_out") or own
     known = image.nodata if plan.nodata is None else plan.nodata
     if known is None and np.dtype(dtype).kind == "i":
-        known = np.iinfo(dtype).min
+        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
     needed = np.dtype(dtype).kind == "f" or plan.nodata is not None or _has_gaps(image)
     return dtype, file_nodata(known if dtype == own else None, dtype, needed=needed)
 

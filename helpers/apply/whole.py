@@ -102,8 +102,11 @@ def _target(source, path):
     if path.is_symlink():
         print(f"note: {path} is a link: {path.resolve()} is written")
     path = path.resolve()
-    if source.exists() and path.exists() and source.samefile(path):
-        raise ValueError(f"{path} is the input: choose another name for the output")
+    if source.is_dir():
+        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
+    if path.is_file() and any(path.samefile(file) for file, *_ in files_behind(source)):
+        what = "is the input" if path.samefile(source) else f"is read by {source}"
+        raise ValueError(f"{path} {what}: choose another name for the output")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
     if path.exists() and not path.stat().st_mode & 0o222:
@@ -116,7 +119,7 @@ def _job(keras_file, source, uncertainty, options):
     model = [paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))]
     job = {"model": model, "input": files_behind(source), "uncertainty": uncertainty, **options}
     given = {
-        name.replace("_", " "): value
+        name.replace("_", " "): str(value) if isinstance(value, float) else value  # also NaN
         for name, value in sorted(job.items())
         if value is not None and value is not False  # 0 may mean no data
     }

@@ -1,5 +1,6 @@
 """Grow the outputs in a folder beside the target, where they survive a crash, until they are whole."""
 
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from helpers import paths
 from helpers.scenes import to_file_values
 
 BLOCK_PX = 512
+OURS = re.compile(r"\.?journal.*\.json|\d(\.cog)?\.tif.*")  # files of a work folder
 # the working file, a third of it for overviews, and the output where nothing can be compressed
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
 
@@ -62,7 +64,7 @@ class Working:
         self.files = [self.folder / f"{number}.tif" for number in range(len(layers))]
         self.journal, self.finished, self.left = self.folder / "journal.json", 0, [0, 0]
         for path in self.folder.glob("*"):
-            if not path.name.removeprefix(".").startswith(("journal", "0.", "1.")):
+            if not OURS.fullmatch(path.name):
                 told = f"{self.folder} is needed for the work, and holds {path.name}"
                 raise ValueError(f"{told}, which is not of `apply`: move it away, or choose another output")
         if resume and self.journal.exists():
@@ -79,15 +81,17 @@ class Working:
     @contextmanager
     def begin(self):
         """Make the folder; it stays behind only where `resume` can use it."""
+        size = SPACE_FACTOR * sum(map(_size, self.layers))
+        held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
+        paths.require_space(self.folder.parent, size - held)
         if not self.finished:
-            size = sum(map(_size, self.layers))
-            paths.require_space(self.folder.parent, size * SPACE_FACTOR)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            self.note(0)
-            for file, layer in zip(self.files, self.layers, strict=True):
-                _create(file, layer)
         try:
+            if not self.finished:
+                self.note(0)
+                for file, layer in zip(self.files, self.layers, strict=True):
+                    _create(file, layer)
             yield
         except BaseException:
             if not self.finished:

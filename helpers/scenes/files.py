@@ -71,7 +71,9 @@ def _array(path, shape, folder):
     if folder:
         require_space(folder, size)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(Path(folder, f"{path.stem}.npy"), "w+", "float32", shape)
+        file = Path(folder, f"{path.stem}.npy")
+        file.unlink(missing_ok=True)  # an image that is open keeps its own
+        return np.lib.format.open_memmap(file, "w+", "float32", shape)
     if size > MAX_READ_BYTES:
         raise ValueError(
             f"{path.name} is {width} x {height} x {count}: {size / 1e9:.1f} GB in memory. Cut it "
@@ -187,7 +189,7 @@ def files_behind(path):
         if not file.is_file() or str(file) in found:
             continue
         found[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
-        if path.is_file() or file.suffix.lower() == ".vrt":
+        if file == path.resolve() or file.suffix.lower() == ".vrt":
             with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
                 todo += dataset.files
     return [[file, *found[file]] for file in sorted(found)]

@@ -1,7 +1,6 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
-from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
-    if not listed:
+    if not listed:  # else the split of the manifest is looked at
         _refuse_copies(folder, rows, scenes)
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
@@ -90,11 +89,12 @@ def _refuse_mixture(folder, scenes):
     kinds = {}
     for scene in scenes:
         what, pixel = _kind(scene)
-        known = (kind for kind in kinds if kind[0] == what and isclose(kind[1], pixel, rel_tol=0.01))
-        kinds.setdefault(next(known, (what, pixel)), []).append(scene.name)
+        alike = (kind for kind in kinds if kind[0] == what and np.allclose(kind[1], pixel, 0.01, 0))
+        kinds.setdefault(next(alike, (what, pixel)), []).append(scene.name)
     if len(kinds) > 1:
         told = [
-            f"{len(names)} of {what} {pixel:.6g} ({', '.join(names[:3])})"
+            f"{len(names)} of {what} {' x '.join(f'{side:.6g}' for side in sorted(set(pixel)))} "
+            f"({', '.join(names[:3])})"
             for (what, pixel), names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
         ]
         raise ValueError(
@@ -105,10 +105,13 @@ def _refuse_mixture(folder, scenes):
 
 def _kind(scene):
     """Describe what the images of a data set share; return that and the size of a pixel."""
-    place, pixel = "without a place, pixels", 1.0
+    place, pixel = "without a place, pixels", (1.0, 1.0)
     if scene.transform is not None:
+        unit = scene.crs.units_factor[0] if scene.crs else "metre"
         place = f"placed{'' if scene.crs else ' without CRS'}, pixels"
-        pixel = float(np.hypot(scene.transform.a, scene.transform.d))
+        place += "" if unit == "metre" else f" of {unit}"
+        a, b, _, d, e, _ = scene.transform[:6]
+        pixel = float(np.hypot(a, d)), float(np.hypot(b, e))
     bands = " ".join(scene.bands)
     return f"{len(scene.bands)} bands {bands}, {scene.dtype}, {place}", pixel
 
@@ -126,7 +129,10 @@ def read_table(path, needed=()):
         rows = pandas.read_csv(path, encoding="utf-8-sig", **options)
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
-    rows.columns = rows.columns.str.strip()
+    if not isinstance(rows.index, pandas.RangeIndex):
+        told = "put texts that hold a comma in quotes"
+        raise ValueError(f"{path} has rows with more cells than its header: {told}")
+    rows.columns = rows.columns.str.strip().str.lower()
     missing = [name for name in needed if name not in rows]
     if missing:
         has = ", ".join(rows.columns)
@@ -199,7 +205,8 @@ def placed(scene, row):
         transform = from_bounds(*map(float, edges), scene.width, scene.height)
         return replace(scene, transform=transform, crs=CRS.from_user_input(row["crs"]))
     except ValueError as error:
-        told = f"gives {row['path']} no place that can be read ({error})"
+        told = f"gives {row['path']} no place that can be read: its crs is {row['crs']!r}, "
+        told += f"expected such as EPSG:4326, and numbers for the edges ({error})"
         raise ValueError(f"the manifest {told}") from error
 
 

@@ -94,7 +94,9 @@ class Scene:
     def select(self, bands):
         """Return the scene with only `bands`, in that order, found as `find_bands` does."""
         index = find_bands(self.bands, bands)
-        return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
+        is_all = index == list(range(len(self.bands)))  # a view then, which may lie on a disk
+        pixels = self.pixels if is_all else self.pixels[..., index]
+        return replace(self, pixels=pixels, bands=tuple(bands))
 
     def patches(self, size, stride=None):
         """Return square windows of `size` pixels in reading order, all with data everywhere."""

@@ -85,7 +85,10 @@ def _blocks(scenes, block_px, pitch):
         top, left = -row % pitch, -column % pitch
         inside = scene.cut(top, left, scene.height - top, scene.width - left)
         for index, block in enumerate(inside.patches(block_px, pitch)):
-            found.setdefault(_on_grid(block) or (f"{number:06d}", index), block)
+            place = _on_grid(block)
+            if place:  # half a pixel is rounded up here, and down there
+                place = place[0], *(round(at / pitch) for at in place[1:])
+            found.setdefault(place or (f"{number:06d}", index), block)
     return [found[place] for place in sorted(found)]
 
 
@@ -194,9 +197,17 @@ def refuse_overlap(ground):
     """Raise a ValueError that names two scenes of different splits which show the same ground.
 
     Args:
-        ground: dict from split to list of Scene; scenes without a place cannot be compared, and
-            pass.
+        ground: dict from split to list of Scene; scenes without a place are compared by their
+            pixels.
     """
+    seen = {}
+    for split, found in ground.items():
+        for scene in found:
+            if scene.transform is None and np.ptp(scene.pixels) > 0:
+                first = seen.setdefault(scene.pixels.tobytes(), (split, scene.name))
+                if first[0] != split:
+                    told = f"{first[1]} ({first[0]}) and {scene.name} ({split})"
+                    raise ValueError(f"{told} hold the same pixels: keep one of them")
     splits, scenes = [], []
     for split, found in ground.items():
         placed = [scene for scene in found if scene.transform is not None and scene.crs]

@@ -73,7 +73,8 @@ def look_at_values(folder, scenes):
     bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
     usual = np.median(bright)
     for scene, own in zip(scenes, bright, strict=True):
-        if own > 0 < usual and max(own / usual, usual / own) > OTHER_UNIT:
+        kinds = np.searchsorted((2, 255), (own, usual))
+        if own > 0 < usual and (kinds[0] > kinds[1] or max(own / usual, usual / own) > OTHER_UNIT):
             raise ValueError(
                 f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
                 f"{usual:.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
@@ -136,11 +137,13 @@ def refuse_misfit(values, bands, ranges):
 
 def _guess(values, ranges):
     """Guess why finite values lie far beside the ranges of a model; None where they fit."""
-    if len(values) < MIN_PIXELS:
+    if not len(values):
         return None
     low, high = np.asarray(ranges, "float64").T
     dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
     kind, expected = (int(np.searchsorted((2, 255), end.max())) for end in (bright, high))
+    if len(values) < MIN_PIXELS and kind == expected:
+        return None  # too few to tell but another kind of numbers
     ratio = bright / high
     brighter = kind > expected or (middle / high).min() > CLOUD
     darker = ratio.min() > 0 and ratio.max() < 1 / GROSS and not kind == expected == 1
@@ -154,7 +157,7 @@ def _guess(values, ranges):
     sign = np.sign(dark[0] - low[0])
     shift = sign * np.array([dark - low, bright - high])
     shifted = (shift > [[700], [500]]) & (shift < [[1600], [2500]])  # cloud is brighter
-    if shifted.all() and (high - low).max() < 10_000:
+    if shifted.all() and low.max() < 3000 and (high - low).max() < 10_000:
         return (
             f"It looks like an offset of {1000 * sign:g}, as Sentinel-2 has it from processing "
             f"baseline 04.00 on: --scale-offset 1,{-1000 * sign:g} takes it away."

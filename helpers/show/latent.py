@@ -80,8 +80,9 @@ def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
         grid_template_columns=f"repeat({columns}, 1fr)", grid_template_rows=f"repeat({rows}, 1fr)",
     ))  # fmt: skip
     grid.add_class("click-map")
+    grid.add_class(own := f"map-{grid.model_id}")
     address = base64.b64encode(png(picture)).decode()
-    rule = f".click-map {{background: url(data:image/png;base64,{address}) 0 0 / 100% 100%}}"
+    rule = f".{own} {{background: url(data:image/png;base64,{address}) 0 0 / 100% 100%}}"
     image = Image(format="png", layout=Layout(width="420px", height="auto", flex="0 0 auto"))
 
     def redraw(button):

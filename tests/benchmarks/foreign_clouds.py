@@ -1,9 +1,10 @@
 """`python -m tests.benchmarks.foreign_clouds MODEL`: does a cloud remover travel?
 
 It is tried on ground that no training draws, clear and under thin cloud, by kind of ground: clear
-Landsat dates of all seasons, fields, forest and shores of Itaipu, snow and sand, and Brandenburg in
+Landsat dates from spring to autumn, fields and shores of Itaipu, snow and sand, and Brandenburg in
 winter (real) and in summer (made from it). The clouds are made here, not by `helpers.pairs.clouds`.
-Settings are chosen on `--split validation`: other dates, other ground of the same kinds.
+Settings are chosen on `--split validation`: other ground of the same kinds; of Landsat, other dates
+of the same site.
 """
 
 import argparse

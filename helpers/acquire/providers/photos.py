@@ -105,9 +105,10 @@ class Commons(Photos):
 
     def _files(self, place):
         """Files of one circle; further answers bring more properties of the same files."""
-        files, more = {}, {}
+        files, more, asked = {}, {}, []
         for _ in range(MAX_ANSWERS):
-            answer, before = self._ask("/w/api.php", self.asked | place | more), more
+            asked.append(more)
+            answer = self._ask("/w/api.php", self.asked | place | more)
             if "batchcomplete" not in answer:  # where nothing was found, that is all
                 expect(answer, "query", self.name, dict)
             for number, file in answer.get("query", {}).get("pages", {}).items():
@@ -115,7 +116,7 @@ class Commons(Photos):
             more = answer.get("continue")
             if not more:
                 return list(files.values())
-            if more == before:
+            if more in asked:
                 break
         raise ValueError(f"the paging of {self.name} repeats itself after {len(files)} results")
 
@@ -208,7 +209,8 @@ class Vk(Photos):
         if not sizes:
             return None
         largest = max(sizes, key=lambda one: (one.get("width") or 0) * (one.get("height") or 0))
-        place = tuple(float(item.get(edge, "nan")) for edge in ("long", "lat"))
+        edges = (item.get(edge) for edge in ("long", "lat"))
+        place = tuple(math.nan if edge is None else float(edge) for edge in edges)
         return Found(
             f"{owner}_{number}",
             place * 2,

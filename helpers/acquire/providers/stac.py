@@ -207,6 +207,8 @@ def choose(assets, band):
     """Return the asset of a band, by key without case, alias or common name; None: none."""
     assets = {key: asset for key, asset in assets.items() if isinstance(asset, dict)}
     common = common_name(band)
+    fine = {key: int(found[1]) for key in assets if (found := re.search(r"_(\d\d)m$", key))}
+    assets = dict(sorted(assets.items(), key=lambda both: fine.get(both[0], 0)))
     for names in ({band.lower()}, {common, ALIASES.get(common)}):
         for key, asset in assets.items():
             if key.lower() in names or plain(key) in names:

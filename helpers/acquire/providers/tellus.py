@@ -69,7 +69,8 @@ class Tellus(Provider):
             yield [self._found(feature, known) for feature in page], total
             if count < total and not page:
                 raise ValueError(f"the paging of {self.name} ends after {count} of {total} results")
-            body = meta.get("search-condition")  # with the next cursor
+            if count < total:
+                body = expect(meta, "search-condition", self.name, dict)  # with the next cursor
 
     def _found(self, feature, known):
         name, dataset = (expect(feature, key, self.name, str) for key in ("id", "dataset_id"))

@@ -67,8 +67,8 @@ class Tiles(Provider):
         if not self.zooms[0] <= zoom <= self.zooms[1]:
             raise ValueError(f"{self.name} has zoom {self.zooms[0]} to {self.zooms[1]}, not {zoom}")
         counts = [tiles.count(one.bounds, zoom) for one in found]
-        total = sum(min(count, limit or count) for count in counts)
-        if not limit and total > MOST_TILES or max(counts) > MOST_LISTED:
+        total = sum(counts) if limit is None else sum(min(count, limit) for count in counts)
+        if limit is None and total > MOST_TILES or max(counts) > MOST_LISTED:
             size = f"about {sum(counts) * TILE_BYTES / 1e6:,.0f} MB"
             told = f"give a `limit` (tiles of each scene, of {MOST_LISTED:,} at most)"
             told = f"{told}, a lower zoom, or smaller bounds"
@@ -120,7 +120,7 @@ class Tiles(Provider):
             zoom += 1
         half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
         widest = self.widest * tiles.CIRCUMFERENCE_M / 2**zoom
-        if abs(y) + half > tiles.CIRCUMFERENCE_M / 2 or 2 * half > widest:
+        if abs(y) + half > tiles.CIRCUMFERENCE_M / 2 or not 0 < 2 * half <= widest:
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
             told = f"is wider than {self.widest:.1f} tiles of zoom {zoom}: choose another width"
             raise ValueError(f"{place} reaches beyond the map, or {told}")
@@ -178,7 +178,7 @@ def opened(data, size):
 
 def _thinned(listed, count, limit, seed):
     """All tiles, or a random choice of them in their order."""
-    if not limit or count <= limit:
+    if limit is None or count <= limit:
         return listed
     kept = set(random.Random(seed).sample(range(count), limit))
     return (tile for number, tile in enumerate(listed) if number in kept)

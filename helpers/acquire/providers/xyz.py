@@ -75,7 +75,7 @@ def _check(template):
         known = ", ".join(f"{{{name}}}" for name in sorted(FIELDS))
         raise ValueError(f"the template has the field {{{min(unknown)}}}; known are {known}")
     placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or not template.startswith(("http://", "https://")) or not host:
+    if not placed or not template.lower().startswith(("http://", "https://")) or not host:
         told = "expected an http address with {z}, {x} and {y} or {-y}, or with {q}"
         raise ValueError(f"template {template!r}: {told}")
     held = re.search(KEY_IN_QUERY, template)
