@@ -63,7 +63,8 @@ def load_model(model):
         told = ", ".join(unsaid)
         raise ValueError(f"{path.with_suffix('.json')} does not say {told}, which windows cannot do without")
     network = read_network(path)
-    bands, bands_out = len(about["bands"]), len(about.get("classes") or about["bands_out"])
+    made = [*(about.get("classes") or about["bands_out"]), *about.get("masks", ())]
+    bands, bands_out = len(about["bands"]), len(made)
     expected = [(None, None, None, bands), (None, None, None, bands_out)]
     if [network.input_shape, network.output_shape] != expected:
         raise ValueError(
