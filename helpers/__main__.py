@@ -37,7 +37,7 @@ def _parser():
     fetch.set_defaults(command=_fetch)
 
     run = commands.add_parser("run", help="run notebooks and write a report")
-    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="beginning of a name, such as 02; default: all")
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="begins a name, such as 02; default: lessons")
     run.add_argument("--profile", help="smoke, workshop (default) or full")
     run.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", type=_assignment,
                      help="a parameter, read as its type: text stays as it is; may be repeated")  # fmt: skip

@@ -15,7 +15,7 @@ from helpers.scenes import Scene
 
 LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
     "test_notebooks", "test_jupyterlab", "test_notebook_folders", "test_weights", "test_map_notebook",
-    "test_landscape_notebook", "test_sweep", "test_adversarial", "test_latent", "test_apply_resume",
+    "test_landscape_notebook", "test_sweep", "test_exercises", "test_adversarial", "test_latent", "test_apply_resume",
 )  # fmt: skip
 
 

@@ -211,6 +211,19 @@ def test_the_rate_limit_holds_for_all_threads_together():
     assert 31 / 40 * 0.95 < moments[-1] - moments[0] < 31 / 40 * 2  # a busy machine may be late, never early
 
 
+def test_clients_of_one_host_share_its_rate():
+    moments = []
+    with serve([("GET", "/it", lambda request: (moments.append(time.perf_counter()), as_json(1))[1])]) as server:
+        clients = [Client(Policy(connections=2, requests_per_s=40)) for _ in range(3)]
+        threads = [
+            threading.Thread(target=lambda client=client: [client.get_json(f"{server.url}/it") for _ in range(8)])
+            for client in clients
+        ]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    assert len(moments) == 24 and moments[-1] - moments[0] > 23 / 40 * 0.95
+
+
 def test_parameters_headers_and_bodies_arrive(server):
     told = ("GET", "/told", lambda request: as_json({**request.query, "by": request.headers["User-Agent"][:19]}))
     packed = Response(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"})

@@ -172,15 +172,19 @@ def test_commons_takes_the_cameras_position_where_coordinates_are_missing(serve,
     assert one.bounds[:2] == place if place else math.isnan(one.bounds[0])
 
 
-def test_commons_asks_for_no_more_than_the_limit_and_names_a_contact(serve):
+def test_commons_asks_for_no_more_than_the_limit_and_names_a_contact(serve, monkeypatch):
+    monkeypatch.setenv("SATELLITE_NOTEBOOKS_CONTACT", "ada@example.org")
     asked = []
     source = commons(serve, [commons_page(1)], asked)
     source.search(BOX, limit=7)
     source.search(BOX)
     assert asked[0]["ggslimit"] == "7" and asked[-1]["ggslimit"] == "500" and "mime" in asked[0]["iiprop"]
-    assert "(https://" in asked[0]["agent"]
+    assert "(ada@example.org;" in asked[0]["agent"]
     mine = connect("commons", None, contact="me@example.org")
     assert "(me@example.org;" in mine.client.session.headers["User-Agent"]
+    monkeypatch.delenv("SATELLITE_NOTEBOOKS_CONTACT")
+    nobody = connect("commons", None).client.session.headers["User-Agent"]
+    assert nobody.startswith("satellite-notebooks/") and "no contact given" in nobody and "://" not in nobody
 
 
 # --- VK

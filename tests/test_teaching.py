@@ -13,6 +13,7 @@ from helpers.runs.execute import plan
 
 NOTEBOOKS = runs.notebooks()
 CELLS = {path.stem: nbformat.read(path, 4).cells for path in NOTEBOOKS}
+EXERCISES = {f"exercises/{path.stem}": nbformat.read(path, 4).cells for path in runs.notebooks(["exercises/"])}
 TEACHING, GLOSSARY, CONTRIBUTING = DOCUMENTS = [
     paths.ROOT / name for name in ("notebooks/TEACHING.md", "notebooks/GLOSSARY.md", "CONTRIBUTING.md")
 ]
@@ -21,13 +22,14 @@ HINT = re.compile(r"<details><summary>Hint</summary>\n\n(\S.*)\n\n</details>", r
 SOLVING = (ast.BinOp, ast.Call, ast.Compare, ast.IfExp, ast.Subscript, ast.GeneratorExp, ast.ListComp)
 JAPANESE, CYRILLIC = re.compile(r"[\u3041-\u30ff\u4e00-\u9fff]"), re.compile(r"[А-Яа-яЁё]")
 by_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-by_notebook = pytest.mark.parametrize("name", CELLS)
+by_notebook = pytest.mark.parametrize("name", EXERCISES)
 
 
 def kind(cell):
     """ "exercise", "solution", "hint", or "" for all other cells."""
-    tags = {"exercise", "solution"} & set(cell.metadata.get("tags", []))
-    return "".join(tags) or ("hint" if cell.cell_type == "markdown" and "<summary>" in cell.source else "")
+    if cell.cell_type == "markdown":
+        return "hint" if "<summary>" in cell.source else ""
+    return "".join({"exercise", "solution"} & set(cell.metadata.get("tags", [])))
 
 
 def sources(cells, wanted):
@@ -58,13 +60,8 @@ def quoted(text):
 
 def exercises():
     """dict from "02.1" to the title of the exercise."""
-    found = {}
-    for name, cells in CELLS.items():
-        cells = [cell for cell in cells if kind(cell) != "hint"]
-        prompts = [cells[n - 1].source for n, cell in enumerate(cells) if kind(cell) == "exercise"]
-        for number, prompt in enumerate(prompts, start=1):
-            found[f"{name[:2]}.{number}"] = re.findall(r"^\*\*(?:\d · )?(.+?)\*\*", prompt, re.MULTILINE)[-1]
-    return found
+    text = "\n".join(cell.source for cells in EXERCISES.values() for cell in cells if cell.cell_type == "markdown")
+    return dict(re.findall(r"^## (\d\d\.\d) · (.+)$", text, re.MULTILINE))
 
 
 # --- hints
@@ -84,7 +81,7 @@ def given_away(hint, solution):
 @by_notebook
 def test_every_exercise_has_a_hint_before_its_solution(name):
     """One for each exercise, below its prompt: above the stub or below it."""
-    order = [kind(cell) for cell in CELLS[name] if kind(cell)]
+    order = [kind(cell) for cell in EXERCISES[name] if kind(cell)]
     for place in range(0, len(order), 3):
         assert sorted(order[place : place + 2]) == ["exercise", "hint"] and order[place + 2] == "solution", order
     assert order
@@ -93,7 +90,7 @@ def test_every_exercise_has_a_hint_before_its_solution(name):
 @by_notebook
 def test_all_hints_look_alike(name):
     """Folded, short, and nowhere else."""
-    for cell in CELLS[name]:
+    for cell in EXERCISES[name]:
         if kind(cell) == "hint":
             text = HINT.fullmatch(cell.source)
             assert text, cell.source
@@ -104,7 +101,7 @@ def test_all_hints_look_alike(name):
 
 @by_notebook
 def test_no_hint_gives_the_solution_away(name):
-    hints, solutions = (sources(CELLS[name], wanted) for wanted in ("hint", "solution"))
+    hints, solutions = (sources(EXERCISES[name], wanted) for wanted in ("hint", "solution"))
     for hint, solution in zip(hints, solutions, strict=True):
         assert not given_away(hint, solution), hint
 
@@ -119,8 +116,10 @@ def test_a_hint_that_tells_is_noticed(hint, told):
 
 
 def test_learners_get_the_hints(tmp_path):
-    kept = {path.stem: sources(nbformat.read(path, 4).cells, "hint") for path in runs.student(tmp_path / "class")}
-    assert any(kept.values()) and kept == {name: sources(cells, "hint") for name, cells in CELLS.items()}
+    runs.student(tmp_path / "class")
+    for name, cells in EXERCISES.items():
+        kept = nbformat.read(tmp_path / "class" / f"{name}.ipynb", 4).cells
+        assert sources(kept, "hint") == sources(cells, "hint") != []
 
 
 # --- the guide
@@ -141,6 +140,18 @@ def test_the_guide_lists_every_exercise_by_its_title():
     listed = {row[0].strip("`"): row[1] for row in rows(section(TEACHING, "## The exercises"))}
     assert listed == exercises()
     assert set(re.findall(r"`(\d\d\.\d)`", TEXT[TEACHING])) == set(listed)
+    assert set(re.findall(r"`(exercises/\w+)`", TEXT[TEACHING])) == set(EXERCISES)
+
+
+@by_notebook
+def test_the_minutes_in_a_title_are_those_of_the_guide(name):
+    """One star is 5 minutes, two are 10, three 20."""
+    stars = {row[0].strip("`"): row[2] for row in rows(section(TEACHING, "## The exercises"))}
+    minutes = sum({"★": 5, "★★": 10, "★★★": 20}[told] for number, told in stars.items() if number[:2] == name[-2:])
+    assert f"**Time:** about {minutes} minutes." in EXERCISES[name][0].source
+    (lesson,) = (path.stem for path in NOTEBOOKS if path.stem.startswith(name[-2:]))
+    links = [cell.source for cell in CELLS[lesson] if f"]({name}.ipynb)" in cell.source]
+    assert len(links) == 1 and f"bout {minutes} minutes." in links[0]
 
 
 @pytest.mark.parametrize("heading, minutes", [("## Half a day", 210), ("## A full day", 420)])
@@ -150,7 +161,7 @@ def test_a_plan_leaves_no_gap_and_names_sections_that_there_are(heading, minutes
         first, last = map(int, span.split("–"))
         assert first == end < last, span
         end = last
-        found = re.findall(r"^#+ (.+)$", "\n".join(c.source for c in CELLS[notebook.strip("`")]
+        found = re.findall(r"^#+ (.+)$", "\n".join(c.source for c in (CELLS | EXERCISES)[notebook.strip("`")]
                                                    if c.cell_type == "markdown"), re.MULTILINE)  # fmt: skip
         wanted = [part.strip("*") for part in sections.split(" · ")]
         missing = [part for part in wanted if not any(each.replace("`", "").startswith(part) for each in found)]
@@ -269,7 +280,7 @@ def test_messages_are_those_of_the_code():
 
 def words(name):
     """The text of a notebook: without marks of Markdown, names of the code as words, and without a system's name."""
-    text = " ".join(cell.source for cell in CELLS[name])
+    text = " ".join(cell.source for cell in (CELLS | EXERCISES)[name])
     return re.sub(r"\s+", " ", re.sub(r"[*`]", "", text).replace("_", " ").replace("Windows", ""))
 
 
@@ -279,7 +290,7 @@ def test_the_glossary_is_sorted_and_names_each_word_once():
 
 
 def test_every_word_appears_first_where_the_glossary_says():
-    texts, wrong = {name: words(name) for name in sorted(CELLS)}, []
+    texts, wrong = {name: words(name) for name in [*sorted(CELLS), *EXERCISES]}, []  # lessons first
     for word, *_, where in rows(TEXT[GLOSSARY]):
         pattern = re.compile(rf"(?<!\w){re.escape(re.sub(r' [(].*', '', word))}(s|es)?(?!\w)", re.IGNORECASE)
         first = next((name for name, text in texts.items() if pattern.search(text)), "no notebook")

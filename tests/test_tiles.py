@@ -31,7 +31,6 @@ def test_tiles_and_their_bounds_follow_the_formula():
         x, y = formula(lon, lat, zoom)
         tile = tiles.tile_at(lon, lat, zoom)
         assert tile == (math.floor(x), math.floor(y), zoom), (lon, lat, zoom)
-        assert tiles.fractional(lon, lat, zoom) == pytest.approx((x, y), abs=1e-6)
         assert tiles.bounds(tile) == pytest.approx(edges(*tile), abs=1e-9)
         metres = [6378137 * math.radians(lon) for lon in tiles.bounds(tile)[::2]]
         assert tiles.mercator_bounds(tile)[::2] == pytest.approx(metres, abs=1e-6)

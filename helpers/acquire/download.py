@@ -3,7 +3,6 @@
 `Item` says what a file is made from; `fetch` gets what is missing.
 """
 
-import contextlib
 import errno
 import os
 import re
@@ -25,7 +24,8 @@ from helpers.acquire.pace import end_with
 __all__ = ["COLUMNS", "Client", "Denied", "Item", "Policy", "Refused", "Summary", "Unreachable"]
 __all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]
 
-RESERVED = r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?"  # names of devices on Windows
+DEVICES = r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)"  # of Windows
+FORBIDDEN = rf'{DEVICES}|[<>:"\\|?*\x00-\x1f\x7f]|[. ]$'
 
 
 class Unwanted(Exception):
@@ -43,7 +43,8 @@ class Item:
         row: dict of columns of the manifest that are known before.
         kind: "image", "json" or "file"; the answer is checked to be that.
         size_px: (width, height) that an image must have; None: any.
-        make: make(client, temporary_path) writes the file, in place of the body of `url`.
+        make: make(client, temporary_path) writes the file, in place of the body of `url`; it may
+            return further columns of the row.
         accept: accept(path) returns "" or why the file is not wanted.
         rule: text that changes with `accept`, so that another rule asks again.
     """
@@ -75,10 +76,12 @@ class Summary:
     def __str__(self):
         done = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
         lines = [f"{self.folder}: {done}"]
-        for reason, names in sorted(self.skipped.items(), key=lambda both: -len(both[1])):
+        often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
+        for reason, names in often[:5]:
             lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
-        more = len(lines) - 6
-        return "\n".join(lines[:6] + ([f"and {more} more reasons: see `skipped`"] * (more > 0)))
+        if often[5:]:
+            lines.append(f"and {len(often) - 5} more reasons: see `skipped`")
+        return "\n".join(lines)
 
     def skip(self, name, reason):
         """Note why a file is missing."""
@@ -90,7 +93,7 @@ class Summary:
 
 
 def fetch(items, folder, client, *, total=None):
-    """Get the items that a folder still lacks, and note each in its manifest.
+    """Fill a folder with files, and note each in its manifest.
 
     A file has its name only when it is whole and checked. Files whose row and SHA-256 stand in the
     manifest are not requested again, so a job that was killed goes on where it stopped. Items that
@@ -112,23 +115,22 @@ def fetch(items, folder, client, *, total=None):
         OSError: the disk is full.
     """
     folder = Path(folder)
-    summary = Summary(folder, requests=-client.requests)
-    with (
-        _Job(folder, client) as job,
-        progress.bar(total=total, unit="file", desc=folder.name) as bar,
-    ):
-        for item, state, detail in job.results(job.planned(items)):
-            if state in ("fetched", "kept"):
-                row = {**item.row, "path": item.name, "url": item.url, "sha256": detail}
-                job.table.add(row)
-                setattr(summary, state, getattr(summary, state) + 1)
-            else:
-                summary.skip(item.name, detail)
-            if state == "refused":
-                noted = {"path": item.name, "url": item.url, "rule": item.rule, "reason": detail}
-                job.missing.add(noted)
-            bar.update()
-    summary.requests += client.requests
+    summary, before = Summary(folder), client.requests
+    job = _Job(folder, client)
+    try:
+        with progress.bar(total=total, unit="file", desc=folder.name) as bar:
+            for item, state, detail in job.results(items):
+                job.note(item, state, detail, summary)
+                bar.update()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        told = f"the disk of {folder} is full. What is done is kept: make room, run again"
+        raise OSError(errno.ENOSPC, told) from None
+    finally:
+        shutil.rmtree(job.parts, ignore_errors=True)
+    job.table.tidy()
+    summary.requests = client.requests - before
     return summary
 
 
@@ -137,62 +139,65 @@ class _Job:
 
     def __init__(self, folder, client):
         self.folder, self.client, self.parts = folder, client, folder / ".parts"
-        self.ended = threading.Event()
         shutil.rmtree(self.parts, ignore_errors=True)  # of a process that was killed
         self.parts.mkdir(parents=True)
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
+        self.names = set()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, _, error, __):
-        """Sort the manifest, and take away what is half done."""
-        shutil.rmtree(self.parts, ignore_errors=True)
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            told = f"the disk of {self.folder} is full. What is done is kept: make room, run again"
-            raise OSError(errno.ENOSPC, told) from None
-        self.table.tidy()
-
-    def planned(self, items):
-        """Yield (item, why it is not obtained, or ""); a strange row ends the job."""
-        seen = set()
-        for item in items:
-            manifest.check_row(item.row)
-            key = hash(item.name.casefold())  # smaller than the name
-            reason = unsafe(item.name.removesuffix(".*"))
-            if not reason and key in seen:
-                reason = "the name is used twice, or differs in case only"
-            seen.add(key)
-            noted = self.missing.row(item.name)
-            if noted and (noted["url"], noted["rule"]) == (item.url, item.rule):
-                reason = reason or noted["reason"]
-            yield item, reason
-
-    def results(self, planned):
+    def results(self, items):
         """Yield (item, state, detail) as they are done, few in flight."""
         threads = 2 * self.client.policy.connections  # some decode while others wait
-        pool = ThreadPoolExecutor(threads, initializer=end_with, initargs=(self.ended,))
-        waiting = set()
+        ended, waiting = threading.Event(), set()
+        pool = ThreadPoolExecutor(threads, initializer=end_with, initargs=(ended,))
         try:
-            for item, reason in planned:
-                if reason:
+            for item in items:
+                if reason := self.obstacle(item):
                     yield item, "skipped", reason
                     continue
-                stem, named = item.name.removesuffix(".*"), item.name.endswith(".*")
-                rows = (self.table.row(stem + end) for end in (checks.SUFFIXES if named else [""]))
-                waiting.add(pool.submit(self.obtain, item, next(filter(None, rows), None)))
+                waiting.add(pool.submit(self.obtain, item, self.known(item)))
                 if len(waiting) >= 2 * threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from _outcomes(done)
             yield from _outcomes(wait(waiting).done)
         finally:
-            self.ended.set()
+            ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def obstacle(self, item):
+        """Return why an item is not asked for, or ""; a strange row ends the job."""
+        manifest.check_row(item.row)
+        if reason := unsafe(item.name.removesuffix(".*")):
+            return reason
+        key = hash(item.name.casefold())  # smaller than the name
+        if key in self.names:
+            return "the name is used twice, or differs in case only"
+        self.names.add(key)
+        noted = self.missing.row(item.name)
+        same = (noted.get("url"), noted.get("rule")) == (item.url, item.rule)
+        return noted["reason"] if same else ""
+
+    def known(self, item):
+        """Return the row of an item's file, of whatever suffix; {} where there is none."""
+        stem = item.name.removesuffix(".*")
+        names = [stem] if stem == item.name else [stem + suffix for suffix in checks.SUFFIXES]
+        return next(filter(None, map(self.table.row, names)), {})
+
+    def note(self, item, state, detail, summary):
+        """Write down how an item ended."""
+        if state in ("fetched", "kept"):
+            row = {**item.row, "path": item.name, "url": item.url, "sha256": detail}
+            self.table.add(row)
+            setattr(summary, state, getattr(summary, state) + 1)
+            return
+        summary.skip(item.name, detail)
+        if state == "refused":
+            noted = {"path": item.name, "url": item.url, "rule": item.rule, "reason": detail}
+            self.missing.add(noted)
 
     def obtain(self, item, known):
         """Put the file of an item into its place; return it, a state, and SHA-256 or reason."""
-        if known and known["url"] == item.url:
+        if known.get("url") == item.url:
             target = self.folder / known["path"]
             if target.is_file() and paths.sha256(target) == known["sha256"]:
                 return replace(item, name=known["path"]), "kept", known["sha256"]
@@ -201,12 +206,7 @@ class _Job:
             return self.make(item, part)
         except (Refused, Unwanted) as error:
             return item, "refused", mask(getattr(error, "reason", error))
-        except PermissionError:
-            raise
-        except (ValueError, OSError) as error:
-            broken = isinstance(error, ConnectionError | TimeoutError | ValueError)
-            if not broken and error.errno:  # of the disk, not of the network
-                raise
+        except (ConnectionError, TimeoutError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
         finally:
             part.unlink(missing_ok=True)
@@ -214,19 +214,17 @@ class _Job:
     def make(self, item, part):
         """Write an item to `part`, check it, give it its name; return what `obtain` returns."""
         if item.make:
-            item.make(self.client, part)
+            item = replace(item, row=item.row | (item.make(self.client, part) or {}))
             item.check(part.read_bytes())
         else:
             part.write_bytes(self.client.get_bytes(item.url, check=item.check))
         if reason := item.accept(part) if item.accept else "":
             raise Unwanted(reason)
         if item.name.endswith(".*"):
-            name = item.name.removesuffix(".*") + checks.suffix(part.read_bytes())
-            item = replace(item, name=name)
-        target = self.folder / item.name
-        with contextlib.suppress(FileExistsError):
-            target.parent.mkdir(parents=True)
-        sha256 = paths.sha256(part)
+            suffix = checks.suffix(part.read_bytes())
+            item = replace(item, name=item.name.removesuffix(".*") + suffix)
+        target, sha256 = self.folder / item.name, paths.sha256(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
         return item, "fetched", sha256
 
@@ -245,13 +243,13 @@ def safe_name(text):
 
 def unsafe(name):
     """Return why a name cannot be that of a file in the folder, on any system; "" where it can."""
+    if name.lower() in (manifest.NAME, manifest.MISSING):
+        return f"{name} has its name already"
     for part in name.split("/"):
         if not part or part.startswith("."):
             return "the name would leave the folder, or is hidden"
-        device = re.fullmatch(RESERVED, part, re.IGNORECASE)
-        if device or re.search(r'[<>:"\\|?*\x00-\x1f\x7f]|[. ]$', part):
+        if re.search(FORBIDDEN, part, re.IGNORECASE):
             return "the name is one that Windows does not allow"
         if len(part.encode(errors="replace")) > 200:
             return "the name is longer than 200 bytes"
-    own = name.lower() in (manifest.NAME, manifest.MISSING)
-    return f"{name} has its name already" if own else ""
+    return ""

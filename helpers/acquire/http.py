@@ -1,23 +1,30 @@
 """Ask servers politely: few connections, a bounded rate, patience, and a key that is never shown.
 
-`requests` and urllib3's `Retry` do the work. Around them stands one loop, for bodies that break on
-the way or are not what was asked for.
+`requests` sends. One loop around it asks again where a server is busy, or where a body breaks on
+the way or is not what was asked for.
 """
 
+import contextlib
 import json
+import os
+import random
+import threading
 import zlib
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry
 
-from helpers.acquire.keys import Leak, keep_here, mask, shown, signer, unsigned
-from helpers.acquire.pace import BUSY, Adapter, Pace, pause
+from helpers.acquire.keys import Leak, mask, refuse_leak, shown, signer, unsigned
+from helpers.acquire.pace import HOSTS, pause
 
-CONTACT = "https://satellite-notebooks.example"  # of the project; Wikimedia refuses agents without
-AGENT = "satellite-notebooks/0.1 ({}; notebooks for learning) python-requests"
+CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address
 CHUNK_BYTES = 256 * 1024
+BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
 
 
 class _Unanswered(Exception):
@@ -39,9 +46,11 @@ class Unreachable(_Unanswered, ConnectionError):
 class Denied(PermissionError):
     """401 or 403, in `status`: the key is wrong, has expired, or does not reach so far."""
 
-    def __init__(self, message, status):
-        super().__init__(message)
-        self.status = status
+    status = 401
+
+
+class _Busy(Exception):
+    """The server asks for patience: what it says, and seconds to wait or None."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,13 @@ class Policy:
 
     Attributes:
         connections: at a time, to one host.
-        requests_per_s: None for no limit.
+        requests_per_s: to one host, counted over all clients of this process; None: no limit.
         tries: of one request, the first included.
         longest_wait_s: before a further try, whatever the server asks for.
         timeout_s: without a single byte.
         max_bytes: of one answer.
-        contact: address that the User-Agent names, so that a server's people can write to you.
+        contact: mail or web address that the User-Agent names, so that a server's people can
+            write to you; default: the environment variable SATELLITE_NOTEBOOKS_CONTACT.
     """
 
     connections: int = 4
@@ -64,7 +74,28 @@ class Policy:
     longest_wait_s: float = 60
     timeout_s: float = 30
     max_bytes: int = 50_000_000
-    contact: str = CONTACT
+    contact: str = ""
+
+
+def agent(contact=""):
+    """Return the User-Agent: the project, and whom to write to if that is known."""
+    contact = contact or os.environ.get(CONTACT) or "no contact given"
+    return f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
+
+
+class _Adapter(HTTPAdapter):
+    """Count requests, and let each wait for its turn at its host."""
+
+    def __init__(self, policy):
+        super().__init__(pool_maxsize=policy.connections, pool_block=True)
+        self.per_s, self.sent, self.lock = policy.requests_per_s, 0, threading.Lock()
+
+    def send(self, request, **options):
+        """Send when it is its turn."""
+        HOSTS[urlsplit(request.url).netloc].take_turn(self.per_s)
+        with self.lock:
+            self.sent += 1
+        return super().send(request, **options)
 
 
 class Client:
@@ -87,26 +118,24 @@ class Client:
 
     def __init__(self, policy=Policy(), *, key="", key_parameter="", key_name="", key_origin=""):
         self.policy, self.key_name = policy, key_name
-        self.pace = Pace(policy.requests_per_s)
         self.session = session = requests.Session()
-        session.headers.update({"User-Agent": AGENT.format(policy.contact)})
-        session.headers["Accept-Encoding"] = "gzip"
+        session.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.max_redirects = 5
         session.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
-        session.hooks["response"].append(keep_here)
-        adapter = Adapter(policy, self.pace)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
+        session.hooks["response"].append(refuse_leak)
+        self.adapter = _Adapter(policy)
+        session.mount("http://", self.adapter)
+        session.mount("https://", self.adapter)
         key = (key or "").strip()
         session.auth = signer(key, key_parameter, key_name, key_origin) if key else unsigned
 
     @property
     def requests(self):
         """Number of requests made."""
-        return self.pace.turns
+        return self.adapter.sent
 
-    def get_bytes(self, url, parameters=None, *, send_key=True, check=None):
+    def get_bytes(self, url, parameters=None, *, send_key=True, check=bytes):
         """Get the body at an address.
 
         Args:
@@ -116,14 +145,15 @@ class Client:
             check: function of the bytes; a ValueError from it leads to another try.
 
         Returns:
-            bytes, or what `check` returns.
+            What `check` returns; by default the bytes.
 
         Raises:
             Denied: 401 or 403 (names the variable of the key).
             Refused: another 4xx, or more than `max_bytes`.
             Unreachable: no whole, right answer after all tries.
         """
-        return self._ask("GET", url, send_key, check, params=parameters)
+        options = {} if send_key else {"auth": unsigned}
+        return self._ask("GET", url, check, params=parameters, **options)
 
     def get_json(self, url, parameters=None):
         """Get the JSON value at an address; raises what `get_bytes` raises."""
@@ -131,80 +161,84 @@ class Client:
 
     def post_json(self, url, body):
         """Post JSON and get JSON; only for requests that may be repeated."""
-        return self._ask("POST", url, True, read_json, json=body)
+        return self._ask("POST", url, read_json, json=body)
 
-    def _ask(self, method, url, send_key, check, **options):
-        if not send_key:
-            options["auth"] = unsigned
-        options |= {"stream": True, "timeout": self.policy.timeout_s}
+    def _ask(self, method, url, check, **options):
+        """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
-            if number:
-                pause(min(0.25 * 2**number, self.policy.longest_wait_s))
+            wait_s, refusal = None, None
             try:
-                data = self._body(method, url, options)
-                return check(data) if check else data
-            except (ValueError, HTTPError) as error:
-                broken = mask(error) if isinstance(error, ValueError) else _innermost(error)
+                return check(self._body(method, url, options))
+            except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
+                refusal = "not an http address"
+            except requests.TooManyRedirects:
+                refusal = "is redirected more than 5 times"
+            except Leak as error:
+                refusal = str(error)
+            except (requests.RequestException, HTTPError) as error:
+                broken = _innermost(error)
+            except _Busy as error:
+                broken, wait_s = error.args
+            except ValueError as error:
+                broken = mask(error)
+            if refusal:
+                raise Refused(refusal, url)
+            if number + 1 < self.policy.tries:
+                self._wait(number, url, wait_s)
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
+    def _wait(self, number, url, wait_s):
+        """Wait ever longer; where the server names the time, all threads do."""
+        if wait_s is not None:
+            return HOSTS[urlsplit(url).netloc].hold(wait_s)
+        pause(min(random.uniform(0.25, 0.5) * 2**number, self.policy.longest_wait_s))
+
     def _body(self, method, url, options):
-        """One answer's body. Errors of the libraries show addresses: none is kept as context."""
-        try:
-            answer = self.session.request(method, url, **options)
-        except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
-            failure = Refused("not an http address", url)
-        except Leak as error:
-            failure = Refused(str(error), url)
-        except requests.TooManyRedirects:
-            failure = Refused("is redirected more than 5 times", url)
-        except requests.RequestException as error:
-            failure = Unreachable(f"{_innermost(error)} (tried {self.policy.tries} times)", url)
-        else:
-            failure = None
-        if failure:
-            raise failure
-        with answer:
+        """Body of one good answer."""
+        options = options | {"stream": True, "timeout": self.policy.timeout_s}
+        with self.session.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
-        if answer.status_code >= 300:
-            raise self._failure(answer, body, url)
-        return body
+        status, said = answer.status_code, f"{answer.status_code} {answer.reason}".strip()
+        if status < 300:
+            return body
+        if status in BUSY:
+            raise _Busy(said, self._asked_s(answer.raw))
+        if b"<" not in body[:100]:
+            said = f"{said}: {_start(body, 200)}".rstrip(": ")
+        if status not in (401, 403):
+            raise Refused(said, url)
+        advice = "this provider refuses: read its terms, name your `contact`, or try later"
+        if self.key_name:
+            advice = f"the key in {self.key_name} is wrong or has expired, or does not allow this"
+        denied = Denied(f"{shown(url)} answered {said}; {advice}. What is done is kept")
+        denied.status = status
+        raise denied
+
+    def _asked_s(self, raw):
+        """Seconds that the server asks to wait for, bounded; None where it does not say."""
+        with contextlib.suppress(InvalidHeader):
+            return Retry(retry_after_max=self.policy.longest_wait_s).get_retry_after(raw)
 
     def _read(self, raw, url):
         """Bytes of a body; urllib3 would pass over a gzip that ends too early."""
-        most, parts, size = self.policy.max_bytes, [], 0
+        most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pause(0)
-            parts.append(part)
-            size += len(part)
-            if size > most:
+            body += part
+            if len(body) > most:
                 raise Refused(f"sends more than {most} bytes", url)
-        body = b"".join(parts)
-        if raw.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
-            return body
+        if "gzip" not in raw.headers.get("Content-Encoding", ""):
+            return bytes(body)
         unpack = zlib.decompressobj(wbits=31)
         try:
             body = unpack.decompress(body, most + 1)
-        except zlib.error as error:
-            raise ValueError("damaged compression") from error
+        except zlib.error:
+            raise ValueError("damaged compression") from None
         if len(body) > most:
             raise Refused(f"sends more than {most} bytes", url)
         if not unpack.eof:
             raise ValueError("the compressed answer ends too early")
         return body
-
-    def _failure(self, answer, body, url):
-        """Return the error for an answer that is not good."""
-        status, said = answer.status_code, f"{answer.status_code} {answer.reason}".strip()
-        if status in BUSY:
-            return Unreachable(f"{said} (tried {self.policy.tries} times)", url)
-        if b"<" not in body[:100]:
-            said = f"{said}: {_start(body, 200)}".rstrip(": ")
-        if status not in (401, 403):
-            return Refused(said, url)
-        advice = "this provider refuses: read its terms, name your `contact`, or try later"
-        if self.key_name:
-            advice = f"the key in {self.key_name} is wrong or has expired, or does not allow this"
-        return Denied(f"{shown(url)} answered {said}; {advice}. What is done is kept", status)
 
 
 def read_json(data):
@@ -212,8 +246,7 @@ def read_json(data):
     try:
         return json.loads(data)
     except ValueError:
-        start = _start(data, 40)
-    raise ValueError(f"not JSON, it begins with {start!r}")
+        raise ValueError(f"not JSON, it begins with {_start(data, 40)!r}") from None
 
 
 def _start(body, length):
@@ -223,8 +256,6 @@ def _start(body, length):
 
 def _innermost(error):
     """Name the bottom of a chain of errors, without addresses and numbers that always differ."""
-    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
-        if not isinstance(inner, Exception):
-            break
+    while inner := error.__cause__ or error.__context__:
         error = inner
     return f"the connection broke ({getattr(error, 'strerror', None) or type(error).__name__})"

@@ -3,14 +3,20 @@
 import logging
 from urllib.parse import quote, quote_plus, urlsplit
 
+from requests.sessions import SessionRedirectMixin
+
 _secrets = set()  # that `mask` takes out of messages and logs
+
+
+class Leak(Exception):
+    """A redirect would carry the key away."""
 
 
 def shown(url):
     """Return the address without user, password and query, which may be secrets."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return mask(f"{parts.scheme}://{host}{parts.path}" if parts.netloc else url)
+    return mask(f"{parts.scheme}://{host}{parts.path}" if host else url)
 
 
 def mask(text):
@@ -21,8 +27,14 @@ def mask(text):
     return text
 
 
+def hide(secret):
+    """Keep a secret out of all messages and logs from now on."""
+    if len(secret) > 5:  # a shorter one is no secret, and would be part of words
+        _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
+    logging.getLogger("urllib3.connectionpool").addFilter(_mask_log)  # it logs queries
+
+
 def _mask_log(record):
-    """Filter of logs: urllib3 logs addresses with their query at level DEBUG."""
     record.msg, record.args = mask(record.getMessage()), ()
     return True
 
@@ -40,7 +52,7 @@ def signer(key, parameter, name, origin):
     hide(key)
 
     def sign(request):
-        if origin and _origin(request.url) != _origin(origin):
+        if origin and SessionRedirectMixin().should_strip_auth(origin, request.url):
             return request
         if parameter == "{key}":
             request.url = request.url.replace("%7Bkey%7D", quote(key, safe=""))
@@ -53,26 +65,9 @@ def signer(key, parameter, name, origin):
     return sign
 
 
-def hide(secret):
-    """Keep a secret out of all messages and logs from now on."""
-    if len(secret) > 5:  # a shorter one is no secret, and would be part of words
-        _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
-    for logger in ("connectionpool", "util.retry", "connection", "poolmanager"):
-        logging.getLogger(f"urllib3.{logger}").addFilter(_mask_log)
-
-
-class Leak(Exception):
-    """A redirect would carry the key away."""
-
-
-def keep_here(answer, **_):
+def refuse_leak(answer, **_):
     """Hook of requests: refuse a redirect that carries the key, or posted data, elsewhere."""
     there = answer.headers.get("Location", "")
     carries = mask(there) != there or answer.request.method != "GET"
     if answer.is_redirect and carries:
         raise Leak("is redirected, but holds a key or data that must go nowhere else")
-
-
-def _origin(url):
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -41,24 +41,20 @@ class Table:
             self.tidy()
 
     def row(self, key):
-        """Return the row of a path as dict of texts, or None."""
-        if key not in self.lines:
-            return None
-        return dict(zip(self.columns, next(csv.reader([self.lines[key]])), strict=True))
+        """Return the row of a path as dict of texts; {} where there is none."""
+        values = next(csv.reader([self.lines.get(key, "")]), ())
+        return dict(zip(self.columns, values, strict=False))
 
     def add(self, row):
-        """Append a row, a dict of values; a split that stood there before stays."""
-        texts = {column: _text(row.get(column)) for column in self.columns}
-        key = texts[self.columns[0]]
-        if "split" in texts and not texts["split"]:
-            texts["split"] = (self.row(key) or texts)["split"]
-        line = _line(texts.values())
+        """Append a row, a dict of values; columns that it does not give stay as they were."""
+        row = self.row(row[self.columns[0]]) | row
+        line = _line(_text(row.get(column)) for column in self.columns)
+        key = row[self.columns[0]]
         if line == self.lines.get(key):
             return
-        if not self.path.exists():
-            paths.write_text(self.path, _line(self.columns))
+        new = not self.path.exists()
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            file.write(line)
+            file.write(_line(self.columns) * new + line)
         self.lines[key] = line
 
     def tidy(self):
@@ -91,18 +87,17 @@ def read_manifest(folder):
 
 
 def write_manifest(folder, rows):
-    """Put rows into the folder's manifest, in place of those with the same path.
+    """Put rows into the folder's manifest.
 
     Args:
         folder: of the data set.
-        rows: dicts of columns of the manifest; those not given are left empty, a split stays.
+        rows: dicts of columns of the manifest; those not given stay as they were, or empty.
 
     Raises:
         ValueError: a row has columns that a manifest has not.
     """
-    rows = [check_row(row) for row in rows]
     table = Table(Path(folder) / NAME, COLUMNS)
-    for row in rows:
+    for row in [check_row(row) for row in rows]:
         table.add(row)
     table.tidy()
 

@@ -11,56 +11,52 @@ import shutil
 import ssl
 import subprocess
 import sys
-from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 
 import requests
 
 from helpers.acquire import progress
+from helpers.acquire.http import BUSY
 from helpers.acquire.keys import shown
 
 TIMEOUT_S = (10, 60, 60, 10)  # to connect, to read, to write, to get a connection
 
 
-@dataclass
-class Downloader:
-    """Write an archive to a file, as pooch calls it: `downloader(url, file, pooch)`.
+def download(archive, url, output_file, pooch):
+    """Find the file of an Archive as pip would, and write it; as pooch calls it.
 
     Raises:
         FileNotFoundError: no source that pip is configured for has the file (names the sources).
         requests.ConnectionError: no connection; pooch tries again.
         OSError: the server refuses, offers something else, or the disk is full.
     """
-
-    archive: object
-
-    def __call__(self, url, output_file, pooch):
-        """Find the file as pip would, and receive it."""
-        pip = _pip_settings()
-        with _session(pip) as session:
-            link = _find(self.archive, _sources(pip), session)
-            if link.is_file:
-                shutil.copyfile(link.file_path, output_file)
-            else:
-                _receive(self.archive, link.url_without_fragment, output_file, session)
+    pip = _pip_settings()
+    with _session(pip) as session:
+        link = _find(archive, _sources(pip), session)
+        if link.is_file:
+            shutil.copyfile(link.file_path, output_file)
+        else:
+            _receive(archive, link.url_without_fragment, output_file, session)
 
 
 def _pip_settings():
     """Return pip's options: a command's over [global], the environment over both."""
-    names = [name for name in os.environ if name.startswith("PIP_")]
-    found = {(":env:", name[4:].lower().replace("_", "-")): os.environ[name] for name in names}
+    settings = {}
     if importlib.util.find_spec("pip"):
         command = [sys.executable, "-m", "pip", "config", "list"]
         listing = subprocess.run(command, capture_output=True, text=True)
         if listing.returncode:
             told = "run `python -m pip config list` to see why"
             raise RuntimeError(f"pip's configuration cannot be read: {told}")
-        for line in listing.stdout.splitlines():
+        lines = listing.stdout.splitlines()
+        for line in sorted(lines, key=lambda line: not line.startswith("global.")):
             key, _, value = line.partition("=")
-            section, _, option = key.rpartition(".")
-            found[section, option] = ast.literal_eval(value)
-    order = sorted(found, key=lambda key: (key[0] == ":env:", key[0] != "global", key))
-    return {option: found[section, option] for section, option in order if found[section, option]}
+            if not key.startswith(":env:"):
+                settings[key.rpartition(".")[2]] = ast.literal_eval(value)
+    for name, value in os.environ.items():
+        if name.startswith("PIP_") and value:
+            settings[name[4:].lower().replace("_", "-")] = value
+    return settings
 
 
 def _sources(pip):
@@ -126,32 +122,33 @@ def _find(archive, sources, session):
 
 def _receive(archive, url, output_file, session):
     """Write the body of the answer; a broken connection is a requests.ConnectionError."""
+    bar = progress.bar(desc=archive.file, total=archive.bytes, unit="B", unit_scale=True)
     try:
-        with session.get_stream(url, headers={"Accept-Encoding": "identity"}) as answer:
+        with (
+            session.get_stream(url, headers={"Accept-Encoding": "identity"}) as answer,
+            open(output_file, "wb") as file,
+            bar,
+        ):
             _check_answer(archive, url, answer)
-            options = {"total": archive.bytes, "unit": "B", "unit_scale": True}
-            bar = progress.bar(desc=archive.file, **options)
-            with bar, open(output_file, "wb") as file:
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
-                    bar.update(len(chunk))
-                    if file.tell() > archive.bytes:
-                        told = f"sends more than the {archive.bytes} bytes of {archive.file}"
-                        raise OSError(f"{shown(url)} {told}")
-                if file.tell() != archive.bytes:
-                    told = f"ended after {file.tell()} of {archive.bytes} bytes"
-                    raise requests.ConnectionError(f"{shown(url)} {told}. Run again")
+            for chunk in answer.iter_bytes():
+                bar.update(file.write(chunk))
+                if file.tell() > archive.bytes:
+                    told = f"sends more than the {archive.bytes} bytes of {archive.file}"
+                    raise OSError(f"{shown(url)} {told}")
     except OSError:
         raise
     except Exception as error:  # of the library below unearth, which differs by version
         told = f"the connection to {shown(url)} broke ({type(error).__name__}). Run again"
         raise requests.ConnectionError(told) from error
+    if (size := os.path.getsize(output_file)) != archive.bytes:
+        told = f"ended after {size} of {archive.bytes} bytes"
+        raise requests.ConnectionError(f"{shown(url)} {told}. Run again")
 
 
 def _check_answer(archive, url, answer):
     """Refuse an answer that does not promise the archive; a busy server is asked again."""
     said = f"{shown(url)} answered {answer.status_code} {answer.reason_phrase}"
-    if answer.status_code in (408, 429) or answer.status_code >= 500:
+    if answer.status_code in BUSY:
         raise requests.ConnectionError(said)
     if answer.status_code >= 400:
         raise OSError(f"{said}. Check `python -m pip config list`, or use --from-folder")

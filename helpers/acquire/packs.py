@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
@@ -256,7 +256,7 @@ def _archive(archive, from_folder):
     pooch.get_logger().setLevel("WARNING")
     registry, urls = {archive.file: archive.sha256}, {archive.file: archive.requirement}
     store = pooch.create(cache, base_url="", registry=registry, urls=urls, retry_if_failed=3)
-    return Path(store.fetch(archive.file, downloader=package_index.Downloader(archive)))
+    return Path(store.fetch(archive.file, downloader=partial(package_index.download, archive)))
 
 
 def _unpack(pack, absent, archive):

@@ -13,19 +13,12 @@ CIRCUMFERENCE_M = 2 * math.pi * 6378137  # of the sphere that EPSG:3857 takes th
 MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile does
 
 
-def fractional(lon, lat, zoom):
-    """Return column and row of a place as floats, counted in tiles from the north-west corner."""
+def tile_at(lon, lat, zoom):
+    """Return the Tile (x, y, z) that holds a place; a ValueError off the map."""
     if not (abs(lon) <= 180 and abs(lat) <= MAX_LATITUDE):  # refuses NaN, too
         told = "expected -180 to 180 and -85.0511 to 85.0511 degrees"
         raise ValueError(f"longitude {lon}, latitude {lat}: {told}")
-    x, y = mercantile.xy(lon, lat)
-    across = _across(zoom)
-    return (x / CIRCUMFERENCE_M + 0.5) * across, (0.5 - y / CIRCUMFERENCE_M) * across
-
-
-def tile_at(lon, lat, zoom):
-    """Return the Tile (x, y, z) that holds a place; a ValueError off the map."""
-    fractional(lon, lat, zoom)  # refuses
+    _across(zoom)
     return mercantile.tile(lon, lat, zoom)
 
 
@@ -93,18 +86,17 @@ def count(bounds, zoom):
 def within(bounds, zoom):
     """Yield the Tiles that cover a box, row by row from the north, each from west to east."""
     columns, rows = _cover(bounds, zoom)
-    return (Tile(x % _across(zoom), y, operator.index(zoom)) for y in rows for x in columns)
+    return (Tile(x % 2**zoom, y, zoom) for y in rows for x in columns)
 
 
 def _cover(bounds, zoom):
     """Ranges of columns and rows; columns beyond the antimeridian count on."""
-    parts, epsilon = halves(check_bounds(bounds)), mercantile.LL_EPSILON
-    (west, south, _, north), (_, _, east, _) = parts[0], parts[-1]
-    across = _across(zoom)
+    west, south, east, north = check_bounds(bounds)
+    across, epsilon = _across(zoom), mercantile.LL_EPSILON
     first = mercantile.tile(west, min(north, MAX_LATITUDE), zoom)
     last = mercantile.tile(east - epsilon, max(south, -MAX_LATITUDE) + epsilon, zoom)
-    columns = last.x - first.x + 1 + (across if len(parts) > 1 else 0)
-    return range(first.x, first.x + min(columns, across)), range(first.y, last.y + 1)
+    beyond = last.x + 1 + (across if west > east else 0)
+    return range(first.x, min(beyond, first.x + across)), range(first.y, last.y + 1)
 
 
 def _checked(tile):
@@ -119,4 +111,4 @@ def _checked(tile):
 def _across(zoom):
     if not 0 <= operator.index(zoom) <= 30:
         raise ValueError(f"zoom {zoom}: expected 0 to 30")
-    return 2 ** operator.index(zoom)
+    return 2**zoom

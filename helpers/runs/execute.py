@@ -18,8 +18,7 @@ def notebooks(names=()):
     """Find notebooks by the beginning of their names.
 
     Args:
-        names: such as "02", or "deeper/02b" for one that lies in `notebooks/deeper`; default: all
-            lessons, and nothing of `deeper`.
+        names: such as "02", "deeper/02b" or "exercises/02"; default: the lessons alone.
 
     Returns:
         list of Path, sorted.
@@ -28,8 +27,9 @@ def notebooks(names=()):
         ValueError: a name that fits no notebook (names all of them).
     """
     folder = paths.ROOT / "notebooks"
-    lessons, deeper = sorted(folder.glob("[0-9][0-9]_*.ipynb")), sorted(folder.glob("deeper/*.ipynb"))
-    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in lessons + deeper}
+    lessons = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    others = sorted([*folder.glob("deeper/*.ipynb"), *folder.glob("exercises/*.ipynb")])
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in lessons + others}
     chosen = set()
     for name in names:
         found = {path for key, path in known.items() if key.startswith(name.removesuffix(".ipynb"))}

@@ -102,7 +102,8 @@ def declared(notebook):
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; expected one")
+        told = "expected one. Exercises have none: open them in JupyterLab"
+        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; {told}")
     source = "".join(tagged[0]["source"])
     lines, found = source.splitlines(), {}
     for node in ast.parse(source).body:

@@ -267,7 +267,7 @@ def rendered(number):
 def commons_query(request):
     """List files within a circle, nearest first; coordinates come 20 an answer."""
     asked, near, pages = request.query, [], {}
-    if "://" not in request.headers.get("User-Agent", ""):
+    if "(" not in request.headers.get("User-Agent", ""):
         return Response(b"Please set a user-agent with contact details", "text/plain", 403)
     lat, lon = map(float, asked["ggscoord"].split("|"))
     for number, place in enumerate(photos()):

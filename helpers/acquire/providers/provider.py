@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from helpers.acquire import download, tiles
-from helpers.acquire.http import Client, Policy
+from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.keys import mask
+from helpers.acquire.manifest import BOUNDS
 
 MOST_LISTED = 5_000  # results of a search without a limit: more than anybody looks through
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
@@ -46,16 +47,20 @@ class Provider:
     key_parameter = ""  # as Client takes it
     policy = Policy()
     credit = licence = ""
+    practice_credit = ""  # of the imagery that a practice server shows in its place
 
-    def __init__(self, name, server=None, policy=None, contact=None):
+    def __init__(self, name, server=None, policy=None, contact=""):
         self.name, self.source = name, f"practice {name}" if server else name
         self.base = f"{server.url}/{name}" if server else self.address
         self.policy = policy or (AT_HOME if server else self.policy)
         if contact:
             self.policy = replace(self.policy, contact=contact)
+        if server and self.practice_credit:
+            self.credit, self.licence = self.practice_credit, "public domain"
         key = _key(self, server) if self.key_name else None
         sent = {"key_name": self.key_name, "key_parameter": self.key_parameter}
-        self.client = Client(self.policy, key=key, key_origin=self.base, **sent)
+        origin = "" if "{" in self.base else self.base
+        self.client = Client(self.policy, key=key, key_origin=origin, **sent)
 
     def __repr__(self):
         return f"<{self.name} at {self.base}>"
@@ -80,9 +85,9 @@ class Provider:
         found = {one.id: one for one in self._find(bounds, limit, **filters)}
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
-    def row(self, one, **others):
+    def row(self, one, bounds=None, **others):
         """Return the columns of the manifest that a Found gives."""
-        place = dict(zip(("west", "south", "east", "north"), one.bounds, strict=True))
+        place = dict(zip(BOUNDS, bounds or one.bounds, strict=True))
         known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
         return known | {"credit": one.credit, "licence": one.licence} | place | others
 
@@ -92,13 +97,16 @@ class Provider:
         Args:
             found: list of Found.
             folder: data set folder.
-            items: function of a Found that returns its list of Item.
+            items: function of a Found that returns its list of Item; a Refused skips it.
         """
-        found, unusable = chosen(found), {}
+        found, listed, unusable = chosen(found), [], {}
         for one in found:
-            if reason := one.about.get("unusable"):
-                unusable[one.id] = reason
-        listed = [item for one in found if one.id not in unusable for item in items(one)]
+            try:
+                if reason := one.about.get("unusable"):
+                    raise Refused(reason)
+                listed += items(one)
+            except Refused as error:
+                unusable[one.id] = error.reason
         summary = download.fetch(listed, folder, self.client, total=len(listed))
         for name, reason in unusable.items():
             summary.skip(name, reason)
@@ -154,24 +162,26 @@ def within(lon, lat, bounds):
 
 
 def geometry_bounds(geometry):
-    """Return (west, south, east, north) of a GeoJSON geometry, or None where it is empty.
+    """Return (west, south, east, north) of a GeoJSON geometry; NaN where it is empty.
 
     West > east where it crosses the antimeridian.
     """
-
-    def points(nested):
-        if nested and isinstance(nested[0], int | float):
-            return [nested[:2]]
-        return itertools.chain(*map(points, nested))
-
-    found = list(points((geometry or {}).get("coordinates") or []))
-    if not found:
-        return None
-    lons, lats = zip(*found, strict=True)
-    crosses = max(lons) - min(lons) > 180 and len({lon % 360 for lon in lons}) > 1
-    if crosses:  # not the whole Earth, but 179 and -179
-        lons = [lon % 360 for lon in lons]
-    west, east = (wrapped(lon) if abs(lon) > 180 else lon for lon in (min(lons), max(lons)))
+    lons, lats = [], []
+    nested = [(geometry or {}).get("coordinates") or []]
+    while nested:
+        part = nested.pop()
+        if part and isinstance(part[0], int | float):
+            lons.append(part[0])
+            lats.append(part[1])
+        else:
+            nested.extend(part)
+    if not lons:
+        return (math.nan,) * 4
+    west, east = min(lons), max(lons)
+    if east - west > 180 and (west, east) != (-180, 180):  # 179 and -179, not the whole Earth
+        turned = [lon % 360 for lon in lons]
+        west, east = min(turned), max(turned)
+    west, east = (wrapped(lon) if abs(lon) > 180 else lon for lon in (west, east))
     return west, min(lats), east, max(lats)
 
 

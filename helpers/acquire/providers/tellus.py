@@ -1,8 +1,7 @@
 """Search Tellus: Traveler, with whole files of scenes, and the article's first one, with tiles."""
 
-import fnmatch
+import contextlib
 import functools
-import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urljoin
@@ -31,7 +30,6 @@ class Tellus(Provider):
     address = "https://www.tellusxdp.com"
     key_name, key_place = "TELLUS_TOKEN", "https://www.tellusxdp.com (account → API tokens)"
     policy = Policy(connections=2, requests_per_s=2, max_bytes=2_000_000_000)  # whole scenes
-    page_size = 100
 
     @property
     def _api(self):
@@ -39,11 +37,13 @@ class Tellus(Provider):
 
     def datasets(self):
         """List the data sets on offer: dicts with `id`, and mostly `name`, `copyright`."""
-        pages, url = {}, f"{self._api}datasets/"
-        while url and url not in pages:
+        listed, url, seen = [], f"{self._api}datasets/", set()
+        while url and url not in seen:
+            seen.add(url)
             answer = self.client.get_json(url)
-            pages[url], url = expect(answer, "results", self.name), answer.get("next")
-        return [*itertools.chain(*pages.values())]
+            listed += expect(answer, "results", self.name)
+            url = answer.get("next")
+        return listed
 
     def _find(self, bounds, limit, *, datasets=None, since=None, until=None):
         known = {expect(one, "id", self.name, str): one for one in self.datasets()}
@@ -52,53 +52,47 @@ class Tellus(Provider):
             raise ValueError(f"tellus has no data set {names}: see `datasets()`")
         times = {key: rfc3339(when) for key, when in (("gte", since), ("lte", until)) if when}
         body = {"query": {"start_datetime": times} if times else {}, "only_downloadable_file": True}
-        body["paginate"] = {"size": self.page_size, "cursor": None}
-        body |= {"datasets": list(datasets)} if datasets else {}
+        body["paginate"] = {"size": 100, "cursor": None}
+        if datasets:
+            body["datasets"] = list(datasets)
         for west, south, east, north in halves(bounds):
             ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-            asked = body | {"intersects": {"type": "Polygon", "coordinates": [ring]}}
-            yield from once(self._pages(asked, known), self.name, limit)
+            body["intersects"] = {"type": "Polygon", "coordinates": [ring]}
+            yield from once(self._pages(body, known), self.name, limit)
 
     def _pages(self, body, known):
         count, total = 0, 1
         while count < total:
             answer = self.client.post_json(f"{self._api}data-search/", body)
-            page, meta = (
-                expect(answer, "features", self.name),
-                expect(answer, "meta", self.name, dict),
-            )
+            page = expect(answer, "features", self.name)
+            meta = expect(answer, "meta", self.name, dict)
             count, total = count + len(page), expect(meta, "total", self.name, int)
             yield [self._found(feature, known) for feature in page], total
-            if count < total:
-                body = expect(meta, "search-condition", self.name, dict)  # with the next cursor
-                if not page:
-                    told = f"ends after {count} of {total} results"
-                    raise ValueError(f"the paging of {self.name} {told}")
+            if count < total and not page:
+                raise ValueError(f"the paging of {self.name} ends after {count} of {total} results")
+            body = meta.get("search-condition")  # with the next cursor
 
     def _found(self, feature, known):
         name, dataset = (expect(feature, key, self.name, str) for key in ("id", "dataset_id"))
         facts, own = expect(feature, "properties", self.name, dict), known.get(dataset, {})
-        bounds = geometry_bounds(feature.get("geometry")) or (float("nan"),) * 4
         about = {"url": f"{self._api}datasets/{dataset}/data/{name}/files/", "dataset": dataset}
-        allowed = (own.get("permission") or {}).get("allow_network_type")
-        if allowed and allowed != "global":
+        allowed = (own.get("permission") or {}).get("allow_network_type") or "global"
+        if allowed != "global":
             about["unusable"] = f"its data set may be used inside Tellus only ({allowed})"
-        terms = own.get("terms_of_use")
-        licence = urljoin(self._api, terms.lstrip("/")) if terms else f"terms of data set {dataset}"
-        credit, time = (
-            own.get("copyright") or f"Tellus data set {dataset}",
-            facts.get("start_datetime"),
-        )
-        return Found(name, bounds, time or "", credit, licence, about)
+        terms, licence = own.get("terms_of_use"), f"terms of data set {dataset}"
+        if terms:
+            licence = urljoin(self._api, terms.lstrip("/"))
+        credit = own.get("copyright") or f"Tellus data set {dataset}"
+        bounds, time = geometry_bounds(feature.get("geometry")), facts.get("start_datetime") or ""
+        return Found(name, bounds, time, credit, licence, about)
 
-    def fetch(self, found, folder, *, role="image", pair="", files="*"):
+    def fetch(self, found, folder, *, role="image", pair=""):
         """Download the files of scenes.
 
         Args:
             found: list of Found.
             folder: data set folder; files become `<role>/<scene>/<name>`.
             role, pair: manifest columns.
-            files: which files, as a pattern of their names, such as "*.tif".
 
         Returns:
             download.Summary; `skipped` names scenes that the key does not reach.
@@ -106,32 +100,22 @@ class Tellus(Provider):
         Raises:
             ValueError: nothing was found.
         """
-        denied = {}
 
         def items(one):
-            try:
-                listed = self._files(one, folder)
-            except (Denied, Refused) as error:
-                if getattr(error, "status", 0) == 401:
-                    raise
-                denied[one.id] = "the key does not reach this scene (403)"
-                return []
-            fits = [file for file in listed if fnmatch.fnmatch(file["name"], files)]
             row = self.row(one, role=role, pair=pair)
+            files = self._files(one, folder)
             return [
-                self._item(one, file, row) for file in fits if file.get("is_downloadable", True)
+                self._item(one, file, row) for file in files if file.get("is_downloadable", True)
             ]
 
-        summary = self.download(found, folder, items)
-        for name, reason in denied.items():
-            summary.skip(name, reason)
-        return summary
+        return self.download(found, folder, items)
 
     def _files(self, one, folder):
         """The files of a scene; noted in the folder, so that a finished job asks nothing."""
         note = Path(folder) / ".tellus" / f"{safe_name(one.id)}.json"
         if not note.exists():
-            answer = self.client.get_json(one.about["url"])
+            with _reached():
+                answer = self.client.get_json(one.about["url"])
             paths.write_json(note, expect(answer, "results", self.name))
         return paths.read_json(note)
 
@@ -143,13 +127,20 @@ class Tellus(Provider):
 
     def _write(self, client, path, *, url):
         # the address lives for a short time, on another host, which must not see the token
-        try:
+        with _reached():
             address = expect(client.post_json(url, {}), "download_url", self.name, str)
             path.write_bytes(client.get_bytes(address, send_key=False))
-        except Denied as error:
-            if error.status == 401:
-                raise
-            raise Refused("the key does not reach this file (403)") from None
+
+
+@contextlib.contextmanager
+def _reached():
+    """A 403 concerns one scene; a wrong key ends the job."""
+    try:
+        yield
+    except Denied as error:
+        if error.status == 401:
+            raise
+        raise Refused("the key does not reach this scene (403)") from None
 
 
 class TellusLegacy(Tiles):
@@ -160,20 +151,16 @@ class TellusLegacy(Tiles):
     template = "/ASNARO-1/{scene}/{z}/{x}/{y}.png"
     layer, zooms = "ASNARO-1", (0, 18)
     credit, licence = "ASNARO-1, through Tellus", "terms of Tellus: https://www.tellusxdp.com"
-
-    def __init__(self, name, server=None, **options):
-        super().__init__(name, server, **options)
-        if server:
-            self.credit = "Landsat 8 image courtesy of the U.S. Geological Survey"
-            self.licence = "public domain"
+    practice_credit = "Landsat 8 image courtesy of the U.S. Geological Survey"
 
     def _find(self, bounds, limit):
-        for west, south, east, north in halves(bounds):
-            box = {"min_lat": south, "min_lon": west, "max_lat": north, "max_lon": east}
-            answer = self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", box)
-            for scene in expect({"list of scenes": answer}, "list of scenes", self.name):
-                names, number = ("min_lon", "min_lat", "max_lon", "max_lat"), int | float
-                edges = tuple(float(expect(scene, edge, self.name, number)) for edge in names)
+        for box in halves(bounds):
+            asked = dict(zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True))
+            answer = {
+                "list of scenes": self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", asked)
+            }
+            for scene in expect(answer, "list of scenes", self.name):
+                edges = tuple(expect(scene, edge, self.name, int | float) for edge in asked)
                 name = expect(scene, "entityId", self.name, str)
                 time = _iso(scene.get("acquisitionDate") or "")
                 yield Found(name, edges, time, scene.get("copyright") or self.credit, self.licence)

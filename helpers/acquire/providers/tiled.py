@@ -2,7 +2,6 @@
 
 import functools
 import io
-import itertools
 import math
 import random
 import re
@@ -43,8 +42,8 @@ class Tiles(Provider):
         values["s"] = self.subdomains[(x + y) % len(self.subdomains)]
         values["r"] = "@2x" if self.tile_px == 512 else ""
         values["scene"] = quote(scene, safe="")
-        fill = functools.partial(re.sub, r"\{([^{}]+)\}")
-        return fill(lambda field: str(values.get(field[1], field[0])), self.base + self.template)
+        url = self.base + self.template
+        return re.sub(r"\{(.+?)\}", lambda field: str(values.get(field[1], field[0])), url)
 
     def fetch(self, found, folder, *, zoom, role="image", pair="", limit=None, seed=0, filled=0.0):
         """Download the tiles of what was found.
@@ -67,12 +66,12 @@ class Tiles(Provider):
         if not self.zooms[0] <= zoom <= self.zooms[1]:
             raise ValueError(f"{self.name} has zoom {self.zooms[0]} to {self.zooms[1]}, not {zoom}")
         counts = [tiles.count(one.bounds, zoom) for one in found]
-        total = sum(counts if limit is None else (min(count, limit) for count in counts))
-        if limit is None and total > MOST_TILES or max(counts) > MOST_LISTED:
+        total = sum(min(count, limit or count) for count in counts)
+        if not limit and total > MOST_TILES or max(counts) > MOST_LISTED:
             size = f"about {sum(counts) * TILE_BYTES / 1e6:,.0f} MB"
-            size = f"{sum(counts):,} tiles at zoom {zoom}, {size}"
             told = f"give a `limit` (tiles of each scene, of {MOST_LISTED:,} at most)"
-            raise ValueError(f"these are {size}: {told}, a lower zoom, or smaller bounds")
+            told = f"{told}, a lower zoom, or smaller bounds"
+            raise ValueError(f"these are {sum(counts):,} tiles at zoom {zoom}, {size}: {told}")
         items = (
             self._item(tile, one, filled, role=role, pair=pair)
             for one, count in zip(found, counts, strict=True)
@@ -82,99 +81,94 @@ class Tiles(Provider):
 
     def _item(self, tile, one, filled, *, role, pair):
         x, y, z = tile
-        edges = ("west", "south", "east", "north")
-        place = dict(zip(edges, tiles.mercator_bounds(tile), strict=True), crs="EPSG:3857")
+        place, name = tiles.mercator_bounds(tile), f"{z}/{x}/{y}"
         suffix = PurePosixPath(urlsplit(self.template).path).suffix.lower()
         suffix = suffix if suffix in (".png", ".jpg", ".jpeg", ".webp") else ".*"
+        row = self.row(one, place, crs="EPSG:3857", role=role, pair=pair or name, tile=name)
         return Item(
             f"{role}/{safe_name(one.id)}/{z}_{x}_{y}{suffix}",
             self._url(tile, one.id),
-            self.row(one, role=role, pair=pair or f"{z}/{x}/{y}", tile=f"{z}/{x}/{y}", **place),
+            row,
             size_px=(self.tile_px, self.tile_px),
             accept=functools.partial(_too_empty, filled) if filled else None,
             rule=f"filled {filled:g}" if filled else "",
         )
 
-    def patch(self, lon, lat, *, width_m, size_px, zoom=None):
+    def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
 
-        Where there are no tiles of that zoom, those of the next three lower ones are tried.
+        The zoom is the lowest that is not coarser than the image. Where there are no tiles of it,
+        those of the next three lower ones are tried.
 
         Args:
             lon, lat: centre, degrees.
             width_m: side on the ground at the centre, metres.
             size_px: side of the image; pixels are resampled (bicubic).
-            zoom: of the tiles; default: the lowest that is not coarser than the image.
 
         Returns:
             download.Item, to be fetched with the provider's `client`; its `row` has the place.
 
         Raises:
-            ValueError: the position is not on the map, or the patch is too wide for that zoom.
+            ValueError: the position is not on the map, or the patch reaches beyond it.
         """
         if "{scene}" in self.template:
             raise ValueError(f"{self.name} has several scenes of a place: take patches elsewhere")
-        if zoom is None:
-            fine = (
-                z for z in range(*self.zooms)
-                if tiles.ground_resolution_m(lat, z) * size_px <= width_m
-            )  # fmt: skip
-            zoom = next(fine, self.zooms[1])
-        left, top, right, bottom = square(lon, lat, width_m, zoom)
-        if top < 0 or bottom > 2**zoom or not 0 < right - left <= self.widest:
+        tiles.tile_at(lon, lat, 0)  # refuses what is not on the map
+        pixel_m, zoom = width_m / size_px, self.zooms[0]
+        while zoom < self.zooms[1] and tiles.ground_resolution_m(lat, zoom) > pixel_m:
+            zoom += 1
+        half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
+        box, edge = (x - half, y - half, x + half, y + half), tiles.CIRCUMFERENCE_M / 2
+        across = 2 * half / tiles.CIRCUMFERENCE_M * 2**zoom
+        if abs(y) + half > edge or across > self.widest:
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
-            spans = f"spans {right - left:.1f} tiles at zoom {zoom}, of {self.widest:.1f} allowed"
-            told = "choose another width or zoom"
-            raise ValueError(f"{place} reaches beyond the map, or {spans}: {told}")
-        width, half = tiles.CIRCUMFERENCE_M / 2**zoom, tiles.CIRCUMFERENCE_M / 2
-        place = left * width - half, half - bottom * width, right * width - half, half - top * width
-        found = Found(self.layer, place, "", self.credit, self.licence)
-        recipe = {"lon": lon, "lat": lat, "m": width_m, "px": size_px, "z": zoom}
+            spans = f"spans {across:.1f} tiles at zoom {zoom}, of {self.widest:.1f} allowed"
+            raise ValueError(f"{place} reaches beyond the map, or {spans}: choose another width")
+        found = Found(self.layer, box, "", self.credit, self.licence)
+        recipe = urlencode({"lon": lon, "lat": lat, "m": width_m, "px": size_px})
+        make = functools.partial(self._write_patch, box=box, size_px=size_px, zoom=zoom)
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:g}m.png",
-            f"{self.base}{self.template}#{urlencode(recipe)}",
+            f"{self.base}{self.template}#{recipe}",
             self.row(found, crs="EPSG:3857"),
             size_px=(size_px, size_px),
-            make=functools.partial(self._write_patch, **recipe),
+            make=make,
         )
 
-    def _write_patch(self, client, path, *, lon, lat, m, px, z):
+    def _write_patch(self, client, path, *, box, size_px, zoom):
         from PIL import Image
 
-        for zoom in range(z, max(z - LOWER_ZOOMS, self.zooms[0]) - 1, -1):
+        lowest = max(zoom - LOWER_ZOOMS, self.zooms[0])
+        while True:
             try:
-                picture, box = self._picture(client, lon, lat, m, zoom)
+                picture, edges = self._picture(client, box, zoom)
                 break
-            except Refused as error:
-                missing = error
-        else:
-            raise missing
-        patch = picture.resize((px, px), Image.Resampling.BICUBIC, box=box)
+            except Refused:
+                if zoom == lowest:
+                    raise
+                zoom -= 1
+        patch = picture.resize((size_px, size_px), Image.Resampling.BICUBIC, box=edges)
         opaque = patch.getchannel("A").getextrema()[0] == 255
         (patch.convert("RGB") if opaque else patch).save(path, "PNG")
 
-    def _picture(self, client, lon, lat, width_m, zoom):
-        """Tiles around a position as one picture, and the part of it that is wanted, in pixels."""
+    def _picture(self, client, box, zoom):
+        """Tiles of a box in metres as one picture, and the edges of the box in it, in pixels."""
         from PIL import Image
 
-        left, top, right, bottom = square(lon, lat, width_m, zoom)
-        columns = range(math.floor(left), math.ceil(right))
-        rows, side = range(math.floor(top), math.ceil(bottom)), self.tile_px
+        side, half = self.tile_px, tiles.CIRCUMFERENCE_M / 2
+        px_m = tiles.CIRCUMFERENCE_M / 2**zoom / side
+        left, right = (box[0] + half) / px_m, (box[2] + half) / px_m
+        top, bottom = (half - box[3]) / px_m, (half - box[1]) / px_m
+        columns = range(int(left // side), math.ceil(right / side))
+        rows = range(int(top // side), math.ceil(bottom / side))
         picture = Image.new("RGBA", (len(columns) * side, len(rows) * side))
+        west, north = columns[0] * side, rows[0] * side
         check = functools.partial(opened, size=(side, side))
-        for (i, x), (j, y) in itertools.product(enumerate(columns), enumerate(rows)):
-            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
-            picture.paste(tile, (i * side, j * side))
-        first = columns[0], rows[0], columns[0], rows[0]
-        box = zip((left, top, right, bottom), first, strict=True)
-        return picture, [(edge - start) * side for edge, start in box]
-
-
-def square(lon, lat, width_m, zoom):
-    """Return (left, top, right, bottom) of a square around a position, in tiles of the map."""
-    x, y = tiles.fractional(lon, lat, zoom)
-    half = width_m / tiles.ground_resolution_m(lat, zoom) / TILE_PX / 2
-    return x - half, y - half, x + half, y + half
+        for x in columns:
+            for y in rows:
+                tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
+                picture.paste(tile, (x * side - west, y * side - north))
+        return picture, (left - west, top - north, right - west, bottom - north)
 
 
 def opened(data, size):
@@ -187,7 +181,7 @@ def opened(data, size):
 
 def _thinned(listed, count, limit, seed):
     """All tiles, or a random choice of them in their order."""
-    if limit is None or count <= limit:
+    if not limit or count <= limit:
         return listed
     kept = set(random.Random(seed).sample(range(count), limit))
     return (tile for number, tile in enumerate(listed) if number in kept)

@@ -3,15 +3,18 @@
 import functools
 import math
 import re
-import string
 from urllib.parse import urlencode, urlsplit
 
+import mercantile
+
+from helpers.acquire import tiles
 from helpers.acquire.http import Policy
-from helpers.acquire.providers.tiled import TILE_PX, Tiles, opened, square
+from helpers.acquire.providers.tiled import TILE_PX, Tiles, opened
 
 FORBIDDEN = ("tile.openstreetmap.org", "tile.osm.org")  # and their subdomains
 FIELDS = {"x", "y", "-y", "z", "s", "r", "q", "key"}
 KEY_FIELDS = ("apikey", "apiKey", "api_key", "accessToken", "access_token", "token")
+KEY_IN_QUERY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})"
 
 
 class Xyz(Tiles):
@@ -22,8 +25,8 @@ class Xyz(Tiles):
             the key stands. Or a name that the library xyzservices knows, as "Esri.WorldImagery".
         credit, licence: whom to credit, under which terms.
         zooms: lowest and highest.
-        key_name: environment variable of the key; key_parameter: its query parameter, "{key}"
-            where it stands in the template.
+        key_name: environment variable of the key; key_parameter: its query parameter, where the
+            template has no {key}.
         tile_px: 256, or 512, which fills {r} with "@2x".
     """
 
@@ -31,89 +34,75 @@ class Xyz(Tiles):
 
     def __init__(
         self, name, server=None, *, template, credit="", licence="", zooms=None, key_name="",
-        key_parameter="key", tile_px=None, subdomains="abc", **options,
+        key_parameter="key", tile_px=None, **options,
     ):  # fmt: skip
-        known = {} if "{" in template else _listed(template)
-        template = known.get("template", template)
+        if "{" not in template:
+            known = _listed(template)
+            template, self.zooms, self.subdomains = known.url, known.zooms, known.subdomains
+            credit, licence = credit or known.attribution, licence or f"terms of {known.name}"
         if server and template.startswith("/"):
-            template = f"{server.url}{template}"
-        self.base, self.template = _checked(template)
-        self.layer = known.get("name") or urlsplit(template).hostname
-        self.credit, self.licence = credit or known.get("credit"), licence or known.get("licence")
-        if not (self.credit and self.licence):
+            template = server.url + template
+        _check(template)
+        parts = urlsplit(template)
+        self.address, self.layer = f"{parts.scheme}://{parts.netloc}", parts.hostname
+        self.template = template[len(self.address) :]
+        if not (credit and licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
-        self.zooms = zooms or known.get("zooms", (0, 19))
+        self.credit, self.licence, self.zooms = credit, licence, zooms or self.zooms
         self.tile_px = tile_px or (512 if "@2x" in template else 256)
-        self.subdomains = known.get("subdomains") or subdomains
         if "{key}" in template and not key_name:
             raise ValueError("the template has the field {key}: name its variable as `key_name`")
-        if key_name:
-            self.key_name, self.key_place = key_name, self.layer
-            self.key_parameter = "{key}" if "{key}" in template else key_parameter
-        self.address = self.base
+        self.key_name, self.key_place = key_name, self.layer
+        self.key_parameter = "{key}" if "{key}" in template else key_parameter
         super().__init__(name, None, **options)
         self.source = f"practice {name}" if server else name
 
 
-def _checked(template):
-    """(scheme and host, rest) of a template; a ValueError names the field that offends."""
-    parts, shown_host = urlsplit(template), template.partition("://")[2].partition("/")[0]
-    host = shown_host.rpartition("@")[2].partition(":")[0].lower().rstrip(".")
-    if any(host == domain or host.endswith(f".{domain}") for domain in FORBIDDEN):
+def _check(template):
+    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
+    netloc = template.partition("://")[2].partition("/")[0]
+    host = netloc.rpartition("@")[2].partition(":")[0].lower().rstrip(".")
+    if f".{host}".endswith(tuple(f".{domain}" for domain in FORBIDDEN)):
         raise ValueError(
             f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
             "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
             "Use gsi, eox, or a server of your own"
         )
-    fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
-    for field in fields:
-        if field not in FIELDS:
-            told = ", ".join(f"{{{name}}}" for name in sorted(FIELDS))
-            raise ValueError(f"the template has the field {{{field}}}; known are {told}")
-    placed = {"z", "x"} <= set(fields) and set(fields) & {"y", "-y"} or "q" in fields
-    if not placed or parts.scheme not in ("http", "https") or not host:
+    fields = set(re.findall(r"\{(.*?)\}", template))
+    if unknown := fields - FIELDS:
+        known = ", ".join(f"{{{name}}}" for name in sorted(FIELDS))
+        raise ValueError(f"the template has the field {{{min(unknown)}}}; known are {known}")
+    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
+    if not placed or not template.startswith(("http://", "https://")) or not host:
         told = "expected an http address with {z}, {x} and {y} or {-y}, or with {q}"
         raise ValueError(f"template {template!r}: {told}")
-    held = re.search(
-        r"(?i)[?&](\w*(key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})", template
-    )
-    if held or "@" in shown_host:
+    held = re.search(KEY_IN_QUERY, template)
+    if held or "@" in netloc:
         where = f"parameter {held[1]!r}" if held else "part before @"
         raise ValueError(
             f"the template for {host} holds a key in its {where}, and manifests show templates: "
             "put the key into an environment variable, give its name as `key_name`, and write "
             "{key} in its place"
         )
-    return template[: template.index(shown_host) + len(shown_host)], template.partition(shown_host)[
-        2
-    ]
 
 
 def _listed(name):
-    """Options of Xyz for a name that xyzservices knows."""
+    """What xyzservices knows by a name; its `url` has our fields only, its `zooms` both ends."""
     try:
         import xyzservices.providers
+
+        one = xyzservices.providers.query_name(name)
     except ImportError:
         told = "give an address with {z}, {x}, {y}, or install xyzservices"
         raise ValueError(f"template {name!r} is a name: {told}") from None
-    try:
-        one = xyzservices.providers.query_name(name)
     except ValueError:
         raise ValueError(f"xyzservices has no provider {name!r}") from None
-    template = one.url
-    for field in re.findall(r"\{([^{}]+)\}", template):
-        if field in KEY_FIELDS:
-            template = template.replace(f"{{{field}}}", "{key}")
-        elif field not in FIELDS and field in one:
-            template = template.replace(f"{{{field}}}", str(one[field]))
-    return {
-        "template": template,
-        "name": one.name,
-        "credit": one.attribution,
-        "licence": f"terms of {one.name}",
-        "zooms": (one.get("min_zoom", 0), one.get("max_zoom", 18)),
-        "subdomains": one.get("subdomains"),
-    }
+    known = {field: f"{{{field}}}" for field in FIELDS} | dict.fromkeys(KEY_FIELDS, "{key}")
+    values = {field: str(value) for field, value in one.items()} | known
+    url = re.sub(r"\{(.*?)\}", lambda field: values.get(field[1], field[0]), one.url)
+    ends = one.get("min_zoom", 0), one.get("max_zoom", 18)
+    subdomains = one.get("subdomains") or "abc"
+    return type(one)(one | {"url": url, "zooms": ends, "subdomains": subdomains})
 
 
 class Gsi(Tiles):
@@ -126,6 +115,7 @@ class Gsi(Tiles):
     credit = "GSI Tiles, Geospatial Information Authority of Japan, "
     credit += "https://maps.gsi.go.jp/development/ichiran.html"
     licence = "GSI content terms, https://www.gsi.go.jp/kikakuchousei/kikakuchousei40182.html"
+    practice_credit = "NASA Blue Marble; relief: NOAA ETOPO1 (practice)"
 
     def __init__(self, name, server=None, *, layer="seamlessphoto", **options):
         if layer not in self.layers:
@@ -133,10 +123,6 @@ class Gsi(Tiles):
         super().__init__(name, server, **options)
         self.layer = layer
         self.template = f"/xyz/{layer}/{{z}}/{{x}}/{{y}}.{self.layers[layer]}"
-        if server:
-            self.zooms = (0, 18)
-            self.credit = "NASA Blue Marble; relief: NOAA ETOPO1 (practice)"
-            self.licence = "public domain"
 
 
 class Eox(Tiles):
@@ -148,11 +134,7 @@ class Eox(Tiles):
     credit = "Sentinel-2 cloudless, https://s2maps.eu by EOX IT Services GmbH "
     credit += "(modified Copernicus Sentinel data 2020)"
     licence = "CC BY-NC-SA 4.0"
-
-    def __init__(self, name, server=None, **options):
-        super().__init__(name, server, **options)
-        if server:
-            self.credit, self.licence = "Landsat 8 image (USGS, NASA; practice)", "public domain"
+    practice_credit = "Landsat 8 image (USGS, NASA; practice)"
 
 
 class YandexStatic(Tiles):
@@ -184,9 +166,10 @@ class YandexStatic(Tiles):
         """Refuse: these are no tiles, and the terms allow no mosaic; see `patch`."""
         raise ValueError("yandex_static gives single images: use `patch` for each")
 
-    def _picture(self, client, lon, lat, width_m, zoom):
-        left, _, right, _ = square(lon, lat, width_m, zoom)
-        side = (right - left) * TILE_PX  # as if it were Web Mercator, which is exact at the centre
+    def _picture(self, client, box, zoom):
+        west, south, east, north = box
+        lon, lat = mercantile.lnglat((west + east) / 2, (south + north) / 2)
+        side = (east - west) / tiles.CIRCUMFERENCE_M * 2**zoom * TILE_PX
         px, rim = math.ceil(side), (math.ceil(side) - side) / 2
         asked = {"ll": f"{lon:.6f},{lat:.6f}", "z": zoom, "size": f"{px},{px}"}
         check = functools.partial(opened, size=(px, px))
