@@ -302,7 +302,7 @@ def test_a_manifest_that_cannot_be_used(two_folders):
     with pytest.raises(ValueError, match="1 pairs .* lack .* p3"):
         maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"role": "photo"})
-    with pytest.raises(ValueError, match="it has photo"):
+    with pytest.raises(ValueError, match="it has 'photo'"):
         maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"split": ""})
     with pytest.raises(ValueError, match="gives no split.*split_manifest"):

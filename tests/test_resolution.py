@@ -192,7 +192,7 @@ def test_pairs_of_two_sensors_show_the_same_ground():
 
 def test_patches_from_disk_are_those_from_memory(tmp_path, make_scene):
     scenes.write(make_scene(70, 90), tmp_path / "large.tif")
-    opened = [scenes.read(tmp_path / "large.tif"), scenes.read_on_disk(tmp_path / "large.tif", tmp_path, rows=32)]
+    opened = [scenes.read(tmp_path / "large.tif"), scenes.read(tmp_path / "large.tif", on_disk=tmp_path)]
     assert isinstance(opened[1].pixels, np.memmap) and np.array_equal(*(one.pixels for one in opened))
     assert all(getattr(opened[0], name) == getattr(opened[1], name) for name in ("bands", "transform", "crs", "dtype"))
     drawn = []

@@ -136,13 +136,10 @@ def open_scene(pack, name=None, bands=None):
         _look_up(band, dict.fromkeys(names), f"band of {pack} {name}")
     if bands and len(files) == len(names):  # a file for each band: read only those wanted
         files, names = [files[names.index(band)] for band in bands], bands
-    scene = scenes.read(
-        [member_path(pack, file) for file in files],
-        bands=names,
-        nodata=listed.get("nodata"),
-        credit=entry.credit,
-        name=f"{pack} {name}",
-    )
+    nodata = listed.get("nodata")
+    parts = [scenes.read(member_path(pack, file), nodata=nodata) for file in files]
+    labels = {"bands": tuple(names), "credit": entry.credit, "name": f"{pack} {name}"}
+    scene = replace(scenes.stack(parts), **labels)
     if "bounds" in listed:
         transform = from_bounds(*listed["bounds"], scene.width, scene.height)
         scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))

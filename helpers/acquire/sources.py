@@ -17,7 +17,7 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
         bands: which bands, in which order; default: all.
         seed: of the split.
         on_disk: folder for the pixels of a single image that memory does not hold; see
-            `scenes.read_on_disk`.
+            `scenes.read`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -31,7 +31,7 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
     path = locate(source)
     if path.is_file():
         scenes.refuse_classes(path)
-        image = scenes.read_on_disk(path, on_disk) if on_disk else scenes.read(path)
+        image = scenes.read(path, on_disk=on_disk)
         scenes.look_at_values(path, [image])
         ground = scenes.split_ground([image], **split)
     else:

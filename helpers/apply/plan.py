@@ -17,7 +17,7 @@ from helpers.apply.windows import Grid
 from helpers.apply.working import Layer
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, read_raw, read_values
-from helpers.scenes.values import collar, refuse_misfit
+from helpers.scenes.values import find_collar, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
@@ -173,14 +173,13 @@ def _value_ranges(image, bands, names, trained, asked, scale_offset, nodata):
 
 def _sample(image, bands, nodata):
     """Read the whole image, thinned out: float32 (height, width, bands)."""
-    shape = len(bands), *(min(side, SAMPLE_PX) for side in image.shape)
+    shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
     return np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
 
 
 def _without_collar(values):
     """Take pixels of a collar out of a sample, and say so."""
-    edges = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-    found = collar(edges, values)
+    found = find_collar(values)
     if found is None:
         return values
     value, share = found

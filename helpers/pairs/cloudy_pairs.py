@@ -13,10 +13,10 @@ from helpers import scenes
 from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs.clouds import Examples, skewed
-from helpers.pairs.listing import joined, some
 from helpers.pairs.patches import patches, whole_patches
 from helpers.pairs.resolution import beside
 from helpers.scenes import Scene, folders, to_unit
+from helpers.scenes.folders import some
 
 ROLES = ("cloudy", "clear")
 MOST_DAYS = 60
@@ -70,18 +70,16 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
         ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which pair, and how); an
             incomplete split, or one for which nothing is left.
     """
-    folder, both, splits, left_out, apart = Path(folder), [], [], [], []
-    for name, by_role in joined(folder, ROLES).items():
+    folder, both, given, left_out, apart = Path(folder), [], [], [], []
+    for name, by_role in folders.pair_rows(folder, ROLES).items():
         if missing := [role for role in ROLES if role not in by_role]:
             left_out.append(f"{name} (no {missing[0]} image)")
             continue
         rows = [by_role[role] for role in ROLES]
-        cloudy, clear = (
-            folders._placed(scenes.read(folder / row["path"], credit=row.get("credit", "")), row) for row in rows
-        )
+        cloudy, clear = (folders.read_row(folder, row) for row in rows)
         _refuse_unlike(name, cloudy, clear)
         both.append(replace(_stacked(cloudy, clear), name=name))
-        splits.append(rows[0].get("split", ""))
+        given.append(rows[0].get("split", ""))
         days = abs((_day(rows[0]) - _day(rows[1])).days)
         apart += [f"{name} ({days} days)"] if days > MOST_DAYS else []
     if not both:
@@ -89,7 +87,7 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
             f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and clear that share a "
             f"`pair`, or folders `cloudy` and `clear` with files of equal names. Left out: {some(left_out) or 'none'}"
         )
-    ground = _split(both, splits, block_px, guard_px, seed)
+    ground = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
     for split, members in ground.items():
         useless = [_useless(member) for member in members]
         left_out += [f"{m.name} ({reason})" for m, reason in zip(members, useless, strict=True) if reason]
@@ -134,11 +132,11 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
 
 
 def has_pairs(folder):
-    """Whether a folder holds cloudy and clear images, by its manifest or by the names of its folders."""
-    table = Path(folder) / "manifest.csv"
+    """Return whether a folder holds cloudy and clear images, by its manifest or its folders."""
+    table = Path(folder, "manifest.csv")
     if table.exists():
         return set(ROLES) <= set(folders.read_table(table).get("role", ()))
-    return set(ROLES) <= {role for by_role in joined(Path(folder), ROLES).values() for role in by_role}
+    return all(Path(folder, role).is_dir() for role in ROLES)
 
 
 def examples(pairs, *, value_range, patch_px):
@@ -281,20 +279,6 @@ def _parted(both):
         replace(both, pixels=pixels, bands=both.bands[:count], name=f"{both.name} {role}")
         for role, pixels in zip(ROLES, halves, strict=True)
     )
-
-
-def _split(both, splits, block_px, guard_px, seed):
-    """As `scenes.read_ground` does, with the two images of a pair as one."""
-    if any(splits):
-        if set(splits) != set(scenes.SPLITS):
-            there = ", ".join(repr(split) for split in sorted(set(splits)))
-            raise ValueError(f"the pairs have the splits {there}; expected {', '.join(scenes.SPLITS)}, or none at all")
-        ground = {of: [one for one, split in zip(both, splits, strict=True) if split == of] for of in scenes.SPLITS}
-        scenes.refuse_overlap(ground)
-        return ground
-    if len(both) < len(scenes.SPLITS) or max(min(one.height, one.width) for one in both) >= 2 * block_px + guard_px:
-        return scenes.split_ground(both, block_px=block_px, guard_px=guard_px, seed=seed)
-    return folders._split_tiles(both, guard_px, seed)
 
 
 def _useless(both):

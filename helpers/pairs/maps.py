@@ -16,9 +16,9 @@ import pandas
 from helpers import metrics, scenes
 from helpers.acquire import packs, pictures
 from helpers.backend import tf
-from helpers.pairs.listing import images, joined, some
 from helpers.pairs.patches import patches
 from helpers.scenes import SPLITS, Scene, folders
+from helpers.scenes.folders import images, pair_rows, some
 
 # The classes of IGBP that each class of the map holds. Open and closed shrubs, the two savannas and
 # the two kinds of fields cannot be told apart by colour; towns are too small and count as fields.
@@ -208,7 +208,7 @@ def read_map_pairs(
     for pair, satellite, drawn in read:
         layers = [satellite, classes[pair.name][..., None] if legend else drawn]
         pixels, bands = np.concatenate(layers, axis=-1), (*SATELLITE, *(("class",) if legend else PICTURE))
-        whole.append(folders._placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
+        whole.append(folders.placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
     ground = _split(whole, [pair.split for pair, *_ in read], tile_px, buffer_px, seed)
     if legend:
         _check_classes(ground, legend)
@@ -229,7 +229,7 @@ def _listed(folder):
 def _pairs_of(folder):
     roles = [role for role in ROLES if (folder / role).is_dir()]
     if (folder / "manifest.csv").exists() or len(roles) == 2:
-        rows = joined(folder, ROLES)
+        rows = pair_rows(folder, ROLES)
         if alone := [name for name, by_role in rows.items() if len(by_role) < 2]:
             raise ValueError(
                 f"{len(alone)} pairs in {folder} lack the satellite image or the map: {some(alone)}. "

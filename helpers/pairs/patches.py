@@ -13,7 +13,7 @@ def patches(scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=
 
     Args:
         scenes: list of Scene with equal bands and no no-data pixels; those larger than the smallest are cut to
-            patches, so that all have one size. Where `scenes.read_on_disk` opened them, patches are read when needed.
+            patches, so that all have one size. Where `scenes.read` left them on disk, patches are read when needed.
         patch_px: side of a patch, pixels.
         batch_size: patches in a batch.
         steps: number of the last batch; the stream is finite.

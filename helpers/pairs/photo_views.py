@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from helpers import scenes
 from helpers.acquire import manifest, photos, pictures
-from helpers.scenes import folders
+from helpers.scenes import folders, splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
 DEGREE_M, MAX_PIXELS = 111_195, 100_000_000  # of a photo
@@ -168,7 +168,7 @@ def _patch_scene(folder, listed, row):
     scene = scenes.read(folder / listed["path"])
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {listed['path']} has {len(scene.bands)} bands")
-    scene = folders._placed(scene, listed)
+    scene = folders.placed(scene, listed)
     # without both places, the photo is taken to be from the middle
     return scene if scene.crs and not math.isnan(row["lon"]) else replace(scene, transform=None)
 
@@ -211,7 +211,7 @@ def _set_splits(rows, width_m, seed):
     boxes, parts = np.concatenate([places - reach, places + reach], axis=1), None
     for guard_m in (PATCH_M, 0) if np.isfinite(places).all() else ():
         try:
-            found = folders._split_boxes(boxes, np.full(len(rows), guard_m), seed)
+            found = splits.split_boxes(boxes, np.full(len(rows), guard_m), seed)
         except ValueError:  # no ground is left for a split
             continue
         if sum(map(len, found)) >= len(rows) / 2:
@@ -219,9 +219,9 @@ def _set_splits(rows, width_m, seed):
             break
     if parts is None and np.isfinite(places).all():
         along = places[:, np.ptp(places, axis=0).argmax()]
-        parts, how = folders._deal(along.argsort().argsort()), "show the same ground in part: the photos lie too close"
+        parts, how = splits.deal(along.argsort().argsort()), "show the same ground in part: the photos lie too close"
     elif parts is None:
-        parts, how = folders._deal(np.arange(len(rows))), "may show the same ground: not all photos have a position"
+        parts, how = splits.deal(np.arange(len(rows))), "may show the same ground: not all photos have a position"
     if how:
         warnings.warn(f"patches of different splits {how}; the scores may flatter", stacklevel=3)
     for row in rows:

@@ -26,8 +26,10 @@ def student(out):
 
     out = Path(out)
     if out.is_file() or (out.exists() and any(out.iterdir())):
-        raise ValueError(f"{out} is not an empty folder, and nothing is overwritten: choose a new one")
-    solutions, outputs = TagRemovePreprocessor(remove_cell_tags={"solution"}), ClearOutputPreprocessor()
+        told = "is not an empty folder, and nothing is overwritten: choose a new one"
+        raise ValueError(f"{out} {told}")
+    solutions = TagRemovePreprocessor(remove_cell_tags={"solution"})
+    outputs = ClearOutputPreprocessor()
     written = []
     for path in notebooks([""]):  # every name begins with nothing
         book, _ = solutions.preprocess(nbformat.read(path, 4), {})

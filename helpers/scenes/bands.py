@@ -17,8 +17,8 @@ def find_bands(names, wanted):
     """Return the position of each wanted band, compared without case and with the usual aliases.
 
     Args:
-        names: of the bands of an image. Numbers such as B2, B02, SR_B2 or B02_10m count as Sentinel-2's
-            bands, and as Landsat 8's where both mean the same.
+        names: of the bands of an image. Numbers such as B2, B02, SR_B2 or B02_10m count as
+            Sentinel-2's bands, and as Landsat 8's where both mean the same.
         wanted: names, as a model or a person gives them.
 
     Returns:
@@ -28,30 +28,28 @@ def find_bands(names, wanted):
         ValueError: a band is missing, or there are several of that name.
     """
     plain = [name.strip().lower() for name in names]
-    asked = [band.strip().lower() for band in wanted]
-    numbered = _numbered(plain)
-    alike = [_alike(band, plain, numbered) for band in asked]
-    wrong = [
-        f"{len(at)} bands mean {band}" if at else f"no band is called {band}"
-        for band, at in zip(wanted, alike, strict=True)
-        if len(at) != 1
-    ]
+    numbered = _numbered(set(map(_number, plain)))
+    meant = [_meaning(name, numbered) for name in plain]
+    found, wrong = [], []
+    for band in wanted:
+        name = band.strip().lower()
+        places = _places(plain, name) or _places(meant, _meaning(name, numbered))
+        if len(places) != 1:
+            count = len(places)
+            wrong.append(f"{count} bands mean {band}" if count else f"no band is called {band}")
+        found += places
     if wrong:
         there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
         raise ValueError(f"{', '.join(wrong)}; the image has {len(names)}: {there}")
-    return [at[0] for at in alike]
+    return found
 
 
-def _alike(band, plain, numbered):
-    """Return the positions of the bands of that very name, else of those that mean the same."""
-    exact = [at for at, name in enumerate(plain) if name == band]
-    (meant,) = _aliases([band], numbered)
-    return exact or [at for at, name in enumerate(_aliases(plain, numbered)) if name == meant]
+def _places(names, wanted):
+    return [at for at, name in enumerate(names) if name == wanted]
 
 
-def _numbered(plain):
-    """Return the numbers that can be told: not all where the names are those of another sensor."""
-    numbers = {match[1].upper() for match in map(_number, plain) if match}
+def _numbered(numbers):
+    """Return the names of the numbers; not of all where these are those of another sensor."""
     if {"5", "7"} <= numbers and not numbers & {"6", "8", "8A"}:  # Landsat 4 to 7: 1 is blue
         return {}
     if {"5", "6", "7"} <= numbers and not numbers & {"8A", "12"}:  # Landsat 8: 5 is near infrared
@@ -60,9 +58,9 @@ def _numbered(plain):
 
 
 def _number(name):
-    return re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", name)
+    found = re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", name)
+    return found and found[1].upper()
 
 
-def _aliases(plain, numbered):
-    """Return each name in one spelling."""
-    return [numbered.get(_number(name)[1].upper(), name) if _number(name) else SAME.get(name, name) for name in plain]
+def _meaning(name, numbered):
+    return numbered.get(_number(name)) or SAME.get(name, name)

@@ -1,10 +1,8 @@
-"""Reading and writing images with everything that makes them measurements: place, bands, no-data, data type."""
+"""Read and write images with what makes them measurements: place, bands, no-data, data type."""
 
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -18,93 +16,81 @@ from helpers.paths import atomic, require_space
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
+ROWS = 1024  # to read at a time
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
-def read(files, *, bands=None, nodata=None, credit="", name=None):
-    """Read one image from one file, or from several files of one grid whose bands are stacked.
+def read(path, *, nodata=None, on_disk=None):
+    """Read an image in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, …).
 
     Args:
-        files: path, or list of paths, in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, …).
-        bands: names for the bands; default: the file's own, else red/green/blue, else band1, …
+        path: of the file.
         nodata: value that means "no data", where the file does not say it itself.
-        credit: whom to credit; default: what `write` noted in the file.
-        name: short name; default: the first file's.
+        on_disk: folder for a file of the pixels, 4 bytes each; an old one of the same name is
+            replaced. For images that memory does not hold.
 
     Returns:
-        Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a value is
-        infinite, and at the lowest number of the data type where no other is declared. A picture with a
-        palette is expanded to its colours.
+        Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
+        value is infinite, and at the lowest number of the data type where no other is declared. A
+        picture with a palette is expanded to its colours. With `on_disk`, `pixels` are a read-only
+        numpy.memmap.
 
     Raises:
-        ValueError: not an image, complex numbers, too large for memory, grids that differ, or a wrong
-            number of band names.
+        ValueError: not an image, complex numbers, or too large for memory.
+        OSError: not enough room on the disk.
     """
-    paths = [Path(path) for path in (files if isinstance(files, (list, tuple)) else [files])]
-    parts = [_read_one(path, nodata, MAX_READ_BYTES / len(paths)) for path in paths]
-    first = parts[0]
-    grids = [(part.height, part.width, part.transform, part.crs) for part in parts]
-    if any(grid != grids[0] for grid in grids):
-        told = ", ".join(path.name for path in paths)
-        raise ValueError(f"{told} lie on different grids: resample them to one first")
-    found = first.bands
-    if len(parts) > 1:
-        found = [f"{part.name}_{band}" for part in parts for band in part.bands]
-    if bands is not None and len(bands) != len(found):
-        raise ValueError(f"{paths[0].name}: {len(bands)} band names given for {len(found)} bands")
-    pixels = first.pixels
-    if len(parts) > 1:
-        pixels = np.concatenate([part.pixels for part in parts], axis=-1)
-    credits = [credit, *(part.credit for part in parts)]
-    return replace(
-        first, pixels=pixels, bands=tuple(bands or found), name=name or first.name,
-        credit=next(filter(None, credits), ""), nodata=first.nodata if nodata is None else nodata,
-    )  # fmt: skip
-
-
-def _read_one(path, nodata, max_bytes):
-    with opened(path) as dataset:
-        size = dataset.width * dataset.height * dataset.count * 4
-        if size > max_bytes:
-            raise ValueError(
-                f"{path.name} is {dataset.width} x {dataset.height} x {dataset.count}: "
-                f"{size / 1e9:.1f} GB in memory. Cut it first; `read_on_disk` and "
-                "`python -m helpers apply` work on images of any size"
+    path = Path(path)
+    with opened(path) as image:
+        indexes, names = image_bands(image)
+        pixels = _array(path, (*image.shape, len(names)), on_disk)
+        for row in range(0, image.height, ROWS):
+            window = Window(0, row, image.width, min(ROWS, image.height - row))
+            pixels[row : row + ROWS] = read_values(image, indexes, nodata, window).transpose(1, 2, 0)
+        if on_disk:
+            pixels.flush()
+            pixels.flags.writeable = False
+        if image.gcps[0] or image.rpcs:
+            warnings.warn(
+                f"{path} is placed by ground control points or RPCs, which are not read: its place "
+                "is unknown. Warp it to a map grid first",
+                stacklevel=2,
             )
-        return _scene(path, dataset, _pixels(dataset, nodata))
+        placed = image.transform != Affine.identity()
+        return Scene(
+            pixels, tuple(names), image.transform if placed else None, image.crs,
+            image.tags().get("credit", ""), path.stem, image.dtypes[indexes[0] - 1],
+            image.nodata if nodata is None else nodata,
+        )  # fmt: skip
 
 
-def read_on_disk(path, folder, *, rows=512):
-    """Open an image of any size: its pixels are copied to a file, and read from it where needed.
+def _array(path, shape, folder):
+    """Return a float32 array to fill, in memory or in a file of a folder."""
+    height, width, count = shape
+    size = 4 * height * width * count
+    if folder:
+        require_space(folder, size)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return np.lib.format.open_memmap(Path(folder, f"{path.stem}.npy"), "w+", "float32", shape)
+    if size > MAX_READ_BYTES:
+        raise ValueError(
+            f"{path.name} is {width} x {height} x {count}: {size / 1e9:.1f} GB in memory. Cut it "
+            "first; `python -m helpers apply` works on images of any size"
+        )
+    return np.empty(shape, "float32")
+
+
+def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
+    """Read float32 (bands, height, width) of an open image, NaN where there is no data.
 
     Args:
-        path: of one image, as `read` takes it.
-        folder: where the file of pixels goes, 4 bytes each; an existing one of the same name is replaced.
-        rows: to copy at a time.
-
-    Returns:
-        Scene whose `pixels` are a read-only numpy.memmap.
-
-    Raises:
-        ValueError: no image. OSError: not enough room.
+        dataset: open rasterio dataset.
+        indexes: 1-based numbers of bands.
+        nodata: further value that means "no data".
+        window: rasterio Window; default: all.
+        out_shape: (height, width) to thin the image out to.
     """
-    path, file = Path(path), Path(folder) / f"{Path(path).stem}.npy"
-    with opened(path) as dataset:
-        shape = (dataset.height, dataset.width, len(image_bands(dataset)[0]))
-        require_space(folder, 4 * np.prod(shape, dtype=float))
-        with atomic(file) as temporary:
-            pixels = np.lib.format.open_memmap(temporary, "w+", "float32", shape)
-            for row in range(0, shape[0], rows):
-                window = Window(0, row, shape[1], min(rows, shape[0] - row))
-                pixels[row : row + rows] = _pixels(dataset, window=window)
-            pixels.flush()
-            del pixels
-        return _scene(path, dataset, np.load(file, mmap_mode="r"))
-
-
-def read_values(dataset, indexes, nodata=None, **options):
-    """Read float32 (bands, height, width) of an open image, NaN where there is no data (see `read`)."""
-    pixels = read_raw(dataset, indexes, out_dtype="float32", masked=True, **options).filled(np.nan)
+    options = {"window": window, "out_shape": out_shape, "out_dtype": "float32", "masked": True}
+    pixels = read_raw(dataset, indexes, **options).filled(np.nan)
     dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
     missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
     if dataset.nodata is None and dtype.kind == "i":
@@ -115,22 +101,20 @@ def read_values(dataset, indexes, nodata=None, **options):
     return pixels
 
 
-def _pixels(dataset, nodata=None, **options):
-    """Read (height, width, bands)."""
-    return np.moveaxis(read_values(dataset, image_bands(dataset)[0], nodata, **options), 0, -1)
+def read_raw(dataset, indexes, **options):
+    """Read (bands, height, width) as the file has them; a ValueError says where it is truncated."""
+    try:
+        # one by one, as rasterio does not read bands of several types together
+        return np.ma.stack([dataset.read(index, **options) for index in indexes])
+    except RasterioError as error:
+        raise _unreadable((dataset.files or [dataset.name])[0], error) from error
 
 
-def _scene(path, dataset, pixels):
-    """Build the Scene of an open file."""
-    transform = None if dataset.transform == Affine.identity() else dataset.transform
-    if dataset.gcps[0] or dataset.rpcs:
-        told = "is placed by ground control points or RPCs, which are not read: its place is unknown"
-        warnings.warn(f"{path} {told}. Warp it to a map grid first", stacklevel=4)
-    indexes, names = image_bands(dataset)
-    return Scene(
-        pixels, tuple(names), transform, dataset.crs, dataset.tags().get("credit", ""), path.stem,
-        dataset.dtypes[indexes[0] - 1], dataset.nodata,
-    )  # fmt: skip
+def _unreadable(path, error):
+    return ValueError(
+        f"{path} is no readable image, or appears truncated ({error.__cause__ or error}); expected "
+        "GeoTIFF, JP2, PNG or JPEG"
+    )
 
 
 @contextmanager
@@ -144,31 +128,17 @@ def opened(path):
         try:
             dataset = stack.enter_context(rasterio.open(path))
             if has_palette(dataset) and dataset.driver != "GTiff":
-                dataset = stack.enter_context(rasterio.open(_expanded(path, dataset)))
+                opaque = all(colour[3] == 255 for colour in dataset.colormap(1).values())
+                expanded = f"vrt://{path}?expand={'rgb' if opaque else 'rgba'}"
+                dataset = stack.enter_context(rasterio.open(expanded))
         except RasterioError as error:
-            told = f"{path} is no readable image ({error.__cause__ or error})"
-            raise ValueError(f"{told}; expected GeoTIFF, JP2, PNG or JPEG") from error
+            raise _unreadable(path, error) from error
         if not dataset.count:
-            raise ValueError(f"{path} holds no bands of its own: give one of the images inside it")
+            told = "holds no bands of its own: give one of the images inside it"
+            raise ValueError(f"{path} {told}")
         if any("complex" in dtype for dtype in dataset.dtypes):
             raise ValueError(f"{path} holds complex numbers: save their magnitude first")
         yield dataset
-
-
-def read_raw(dataset, indexes, **options):
-    """Read pixels as the file has them; a ValueError says where it ends too early."""
-    types = {dataset.dtypes[index - 1] for index in indexes}
-    try:
-        if len(types) == 1:
-            return dataset.read(indexes, **options)
-        shape = options.pop("out_shape", None)  # rasterio reads bands of several types one by one
-        if shape:
-            options["out_shape"] = shape[1:]
-        return np.ma.stack([dataset.read(index, **options) for index in indexes])
-    except RasterioError as error:
-        name = (dataset.files or [dataset.name])[0]
-        told = f"{name} is no readable image: it appears truncated ({error.__cause__ or error})"
-        raise ValueError(f"{told}; get the file again") from error
 
 
 def has_palette(dataset):
@@ -179,45 +149,28 @@ def has_palette(dataset):
 def refuse_classes(path):
     """Raise a ValueError for a map of classes, which is no imagery."""
     with opened(path) as dataset:
-        is_map = has_palette(dataset)
-    if is_map:
-        raise ValueError(
-            f"{path} has a palette: its numbers are classes, not brightness. If it is a picture, expand "
-            "its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
-        )
-
-
-def _expanded(path, dataset):
-    """Write a virtual dataset (VRT) of the colours that a palette stands for."""
-    colours = dataset.colormap(1).values()
-    kinds = ["Red", "Green", "Blue", "Alpha"][: 3 + (min(colour[3] for colour in colours) < 255)]
-    place, source = dataset.transform.to_gdal(), escape(str(Path(path).absolute()))
-    placed = dataset.transform != Affine.identity()
-    bands = "".join(
-        f'<VRTRasterBand dataType="Byte" band="{number}"><ColorInterp>{kind}</ColorInterp>'
-        f"<ComplexSource><SourceFilename>{source}</SourceFilename><SourceBand>1</SourceBand>"
-        f"<ColorTableComponent>{number}</ColorTableComponent></ComplexSource></VRTRasterBand>"
-        for number, kind in enumerate(kinds, 1)
-    )
-    return (
-        f'<VRTDataset rasterXSize="{dataset.width}" rasterYSize="{dataset.height}">'
-        f"<SRS>{escape(dataset.crs.to_wkt()) if dataset.crs else ''}</SRS>"
-        f"{f'<GeoTransform>{str(place)[1:-1]}</GeoTransform>' if placed else ''}{bands}</VRTDataset>"
-    )
+        if has_palette(dataset):
+            raise ValueError(
+                f"{path} has a palette: its numbers are classes, not brightness. If it is a "
+                "picture, expand its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
+            )
 
 
 def unplaced_is_fine():
-    """Context in which rasterio does not warn of images without a place on the ground."""
+    """Return a context in which rasterio does not warn of images without a place."""
     return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
 
 
 def image_bands(dataset):
-    """Return numbers, from 1, and names of an open file's bands; alpha only says where there is data."""
-    every = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True)
-    kept = [(index, own, colour.name) for index, own, colour in every if own or colour != ColorInterp.alpha]
-    has_colours = {colour for _, _, colour in kept} == {"red", "green", "blue"}
-    names = [own or (colour if has_colours else f"band{index}") for index, own, colour in kept]
-    return [index for index, _, _ in kept], names
+    """Return numbers, from 1, and names of an open file's bands.
+
+    An alpha channel is left out: it only says where there is data.
+    """
+    own, colours = dataset.descriptions, [colour.name for colour in dataset.colorinterp]
+    kept = [at for at, colour in enumerate(colours) if own[at] or colour != "alpha"]
+    is_picture = {colours[at] for at in kept} == {"red", "green", "blue"}
+    unnamed = colours if is_picture else [f"band{index}" for index in dataset.indexes]
+    return [at + 1 for at in kept], [own[at] or unnamed[at] for at in kept]
 
 
 def files_behind(path):
@@ -226,18 +179,17 @@ def files_behind(path):
     Returns:
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
-    path, found = Path(path), set()
-    todo = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    path, found = Path(path), {}
+    todo = [path, *path.rglob("*")]
     while todo:
-        file = todo.pop()
-        if file in found or not file.is_file():
+        file = Path(todo.pop()).resolve()
+        if not file.is_file() or str(file) in found:
             continue
-        found.add(file)
-        if file == path or file.suffix.lower() == ".vrt":
+        found[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
+        if path.is_file() or file.suffix.lower() == ".vrt":
             with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
-                todo += map(Path, dataset.files)
-    states = [(file.resolve(), file.stat()) for file in sorted(found)]
-    return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+                todo += dataset.files
+    return [[file, *found[file]] for file in sorted(found)]
 
 
 def remove_sidecars(path):
@@ -247,27 +199,31 @@ def remove_sidecars(path):
 
 
 def file_nodata(nodata, dtype, *, needed):
-    """The no-data value of a file: the one given if the data type can hold it, else NaN or 0 if one is needed."""
-    is_float = np.issubdtype(np.dtype(dtype), np.floating)
-    if nodata is not None and in_dtype_range(nodata, dtype) and (is_float or float(nodata).is_integer()):
+    """Return the no-data value of a file: the one given, if the data type can hold it.
+
+    Else NaN or 0 where one is needed, and None where not.
+    """
+    is_float = np.dtype(dtype).kind == "f"
+    fits = nodata is not None and in_dtype_range(nodata, dtype)
+    if fits and (is_float or float(nodata).is_integer()):
         return nodata
     return (float("nan") if is_float else 0) if needed else None
 
 
 def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
-    """What rasterio needs to create a tiled, compressed GeoTIFF; `transform` is None where the place is unknown."""
-    profile = {
-        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype, "nodata": nodata,
-        "crs": crs, "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
-        "predictor": 3 if np.issubdtype(np.dtype(dtype), np.floating) else 2, "bigtiff": "if_safer",
+    """Return what rasterio needs to create a tiled, compressed GeoTIFF."""
+    return {
+        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype,
+        "nodata": nodata, "crs": crs, "transform": transform, "tiled": True, "blockxsize": 256,
+        "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
+        "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
         # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
         "photometric": "rgb" if tuple(bands) == ("red", "green", "blue") else "minisblack",
     }  # fmt: skip
-    return profile if transform is None else profile | {"transform": transform}
 
 
 def to_file_values(pixels, dtype, nodata):
-    """Float pixels as a file stores them; a valid value that would be read back as no data moves to its neighbour.
+    """Turn float pixels into a file's values; no measured value becomes the no-data value.
 
     Args:
         pixels: float32, NaN = no data.
@@ -275,30 +231,34 @@ def to_file_values(pixels, dtype, nodata):
         nodata: the file's no-data value; None only where there is no NaN, or for floats.
 
     Returns:
-        Array of `dtype`, rounded and clipped, with `nodata` for NaN.
+        Array of `dtype`, rounded and clipped, with `nodata` for NaN. A measured value that would be
+        read back as no data moves to its neighbour.
     """
-    missing = np.isnan(pixels)
-    if np.issubdtype(np.dtype(dtype), np.floating):
+    dtype, missing = np.dtype(dtype), np.isnan(pixels)
+    if dtype.kind == "f":
         values = pixels.astype(dtype)
-        if nodata is not None:
-            nodata = values.dtype.type(nodata)
-            # GDAL takes what differs by a few last bits for equal
-            values[~missing & (values == nodata)] = nodata * (1 - 1e-6) if nodata else np.finfo(dtype).tiny
-            values[missing] = nodata
-        return values
-    limits = np.iinfo(dtype)
-    if missing.any() and nodata is None:
-        raise ValueError(f"{missing.sum()} values have no data, and the file of {dtype} names no value for that")
-    values = np.rint(np.where(missing, 0, pixels))
-    values = np.clip(values, limits.min, limits.max, dtype="float64").astype(dtype)  # float32 cannot hold 2**32 - 1
+    else:
+        limits = np.iinfo(dtype)
+        if nodata is None and missing.any():
+            told = f"{missing.sum()} values have no data"
+            raise ValueError(f"{told}, and the file of {dtype} names no value for that")
+        values = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
+        values = np.clip(values, limits.min, limits.max, dtype="float64").astype(dtype)
     if nodata is not None:
-        values[~missing & (values == nodata)] = nodata + 1 if nodata < limits.max else nodata - 1
+        nodata = dtype.type(nodata)
+        values[~missing & (values == nodata)] = _neighbour(nodata)
         values[missing] = nodata
     return values
 
 
+def _neighbour(value):
+    if value.dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
+        return value * (1 - 1e-6) or np.finfo(value.dtype).tiny
+    return value - 1 if value == np.iinfo(value.dtype).max else value + 1
+
+
 def write(scene, path):
-    """Write a scene as a tiled, compressed GeoTIFF with its CRS, transform, band names, data type and no-data value.
+    """Write a scene as a GeoTIFF with its place, band names, data type, no-data value and credit.
 
     Args:
         scene: Scene.
@@ -308,13 +268,19 @@ def write(scene, path):
         OSError: not enough room, before anything is written.
     """
     require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
-    nodata = file_nodata(scene.nodata, scene.dtype, needed=bool(np.isnan(scene.pixels).any()))
+    missing = bool(np.isnan(scene.pixels).any())
+    nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     profile = geotiff_profile(
-        scene.height, scene.width, scene.bands, scene.dtype, nodata=nodata, crs=scene.crs, transform=scene.transform
-    )
-    with atomic(path) as temporary, unplaced_is_fine(), rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(np.moveaxis(to_file_values(scene.pixels, scene.dtype, nodata), -1, 0))
+        scene.height, scene.width, scene.bands, scene.dtype, nodata=nodata, crs=scene.crs,
+        transform=scene.transform,
+    )  # fmt: skip
+    values = to_file_values(scene.pixels, scene.dtype, nodata)
+    with (
+        atomic(path) as temporary,
+        unplaced_is_fine(),
+        rasterio.open(temporary, "w", **profile) as dataset,
+    ):
+        dataset.write(np.moveaxis(values, -1, 0))
         dataset.descriptions = scene.bands
-        if scene.credit:
-            dataset.update_tags(credit=scene.credit)
+        dataset.update_tags(credit=scene.credit)
     remove_sidecars(path)

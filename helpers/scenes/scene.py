@@ -14,7 +14,8 @@ class Scene:
     """An image of some ground.
 
     Attributes:
-        pixels: float32 (height, width, bands), reflectance or digital numbers as the file has them; NaN = no data.
+        pixels: float32 (height, width, bands), reflectance or digital numbers as the file has them;
+            NaN = no data.
         bands: one name per band, for example ("blue", "green", "red").
         transform: affine map from (column, row) to map coordinates, or None where the place is unknown.
         crs: coordinate reference system of `transform`, or None.
@@ -34,10 +35,10 @@ class Scene:
     nodata: float | None = None
 
     def __post_init__(self):
-        if self.pixels.ndim != 3 or self.pixels.shape[2] != len(self.bands):
+        if self.pixels.shape[2:] != (len(self.bands),):
             raise ValueError(
-                f"{self.name}: pixels have shape {self.pixels.shape}, expected (height, width, {len(self.bands)}) "
-                f"for the bands {', '.join(self.bands)}"
+                f"{self.name}: pixels have shape {self.pixels.shape}, expected (height, width, "
+                f"{len(self.bands)}) for the bands {', '.join(self.bands)}"
             )
 
     @property
@@ -55,10 +56,9 @@ class Scene:
         """Width of a pixel in metres, or None where the coordinates are not in metres."""
         if self.transform is None or self.crs is None or not self.crs.is_projected:
             return None
-        width_m = float(np.hypot(self.transform.a, self.transform.d)) * self.crs.linear_units_factor[1]
+        width_m = np.hypot(self.transform.a, self.transform.d) * self.crs.linear_units_factor[1]
         if self.crs.to_epsg() == 3857:  # Mercator's metres are metres at the equator only
-            y = (self.bounds[1] + self.bounds[3]) / 2
-            width_m /= np.cosh(y / 6378137)
+            width_m /= np.cosh((self.bounds[1] + self.bounds[3]) / 2 / 6378137)
         return float(width_m)
 
     @property
@@ -67,7 +67,8 @@ class Scene:
         if self.transform is None:
             return None
         west, south, east, north = array_bounds(self.height, self.width, self.transform)
-        return min(west, east), min(south, north), max(west, east), max(south, north)  # some rows run northwards
+        south, north = min(south, north), max(south, north)  # some rows run northwards
+        return min(west, east), south, max(west, east), north
 
     @property
     def valid(self):
@@ -75,44 +76,55 @@ class Scene:
         return np.isfinite(self.pixels).all(axis=-1)
 
     def cut(self, row, column, height, width):
-        """The window that starts at (`row`, `column`), a view with its own transform.
+        """Return the window that starts at (`row`, `column`), a view with its own transform.
 
         Raises:
             ValueError: the window reaches beyond the scene.
         """
-        if row < 0 or column < 0 or row + height > self.height or column + width > self.width:
+        bottom, right = row + height, column + width
+        if min(row, column) < 0 or bottom > self.height or right > self.width:
             raise ValueError(
-                f"{self.name}: rows {row} to {row + height}, columns {column} to {column + width} reach beyond "
+                f"{self.name}: rows {row} to {bottom}, columns {column} to {right} reach beyond "
                 f"{self.height} x {self.width} pixels"
             )
-        transform = None if self.transform is None else self.transform @ Affine.translation(column, row)
-        return replace(self, pixels=self.pixels[row : row + height, column : column + width], transform=transform)
+        transform = self.transform and self.transform @ Affine.translation(column, row)
+        return replace(self, pixels=self.pixels[row:bottom, column:right], transform=transform)
 
     def select(self, bands):
         """Return the scene with only `bands`, in that order, found as `find_bands` does."""
-        try:
-            index = find_bands(self.bands, bands)
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}") from error
+        index = find_bands(self.bands, bands)
         return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
 
     def patches(self, size, stride=None):
-        """Square windows of `size` pixels in reading order, without those that hold no-data pixels."""
-        stride = stride or size
-        rows = range(0, self.height - size + 1, stride)
-        columns = range(0, self.width - size + 1, stride)
-        cuts = (self.cut(row, column, size, size) for row, column in itertools.product(rows, columns))
+        """Return square windows of `size` pixels in reading order, all with data everywhere."""
+        sides = (range(0, side - size + 1, stride or size) for side in self.pixels.shape[:2])
+        cuts = (self.cut(row, column, size, size) for row, column in itertools.product(*sides))
         return [cut for cut in cuts if cut.valid.all()]
 
 
+def stack(scenes):
+    """Return one scene with the bands of all.
+
+    Raises:
+        ValueError: the scenes lie on different grids.
+    """
+    first = scenes[0]
+    grids = [(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes]
+    if any(grid != grids[0] for grid in grids):
+        told = ", ".join(scene.name for scene in scenes)
+        raise ValueError(f"{told} lie on different grids: resample them to one first")
+    pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
+    return replace(first, pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
+
+
 def filled(pixels):
-    """Pixels that networks can be fed: those without data replaced by the nearest ones with data.
+    """Replace pixels without data by the nearest ones with data, so that networks can be fed.
 
     Args:
         pixels: float (height, width, bands); NaN = no data, in all bands where one has none.
 
     Returns:
-        Array of the same shape; `pixels` itself where nothing is missing, zeros where everything is.
+        Array of the same shape; `pixels` itself where nothing is missing, zeros where all is.
     """
     missing = np.isnan(pixels).any(axis=-1)
     if not missing.any():
