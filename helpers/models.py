@@ -668,7 +668,7 @@ def _full_size(features, bands, bias=0.0, start="zeros"):
 def _enlarged(features, channels, bias=0.0, start="zeros"):
     """Make smooth channels of twice the size; with a start of zeros, `bias` until something is learned."""
     small = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
-    large = layers.UpSampling2D(2, interpolation="bilinear", dtype="float32")(small)
+    large = layers.AveragePooling2D(3, 1, "same", dtype="float32")(layers.UpSampling2D(2, dtype="float32")(small))
     return layers.Rescaling(1.0, bias, dtype="float32")(large)
 
 

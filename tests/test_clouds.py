@@ -194,7 +194,7 @@ def test_without_a_light_ground_and_clouds_are_of_all_kinds():
     """Dark and bright, green and bare; a quarter stays clear; what is clear stays as it is."""
     (cloudy, truth), *_ = drawn(light=None, value_range=None, batch_size=120, steps=1)
     clear, opacity = truth[..., :3], truth[..., 3]
-    assert 0 <= clear.min() and clear.max() <= 1 + 1e-6 and cloudy.max() < 1.5
+    assert clear.min() >= 0 and clear.max() <= 1 + 1e-6 and cloudy.max() < 1.5
     means = clear.mean(axis=(1, 2, 3))
     assert means.min() < 0.08 and means.max() > 0.4
     untouched = (truth[..., 3:] == 0).all(axis=(1, 2, 3))
@@ -230,7 +230,9 @@ def test_the_stream_is_the_same_whatever_the_threads_and_the_start():
     for a, b in zip(whole, alone, strict=True):
         assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
     late = drawn(first_step=4)
-    assert len(late) == 2 and all(np.array_equal(whole[4 + i][part], late[i][part]) for i in range(2) for part in range(2))
+    assert len(late) == 2 and all(
+        np.array_equal(whole[4 + i][part], late[i][part]) for i in range(2) for part in range(2)
+    )
     assert not np.array_equal(whole[0][0], drawn(seed=4)[0][0])
 
 

@@ -130,7 +130,9 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
     assert np.array_equal(full.pixels[2, 1:], pair[0].pixels[1, 1:])  # the nearest with data
     stream = cloudy_pairs.pair_dataset([pair], value_range=((0, 1),) * 3, patch_px=16, batch_size=4, steps=3)
     for cloudy, truth in stream:
-        assert np.allclose(cloudy - truth[..., :3], ADDED, atol=1e-5)  # NaN would fail; both are filled from the same place
+        assert np.allclose(
+            cloudy - truth[..., :3], ADDED, atol=1e-5
+        )  # NaN would fail; both are filled from the same place
 
 
 @pytest.mark.parametrize("function, message", [

@@ -20,6 +20,7 @@ from helpers.pairs import clouds
 
 SIDE = 48  # pixels; the Landsat site has 61
 PATCHES = 8  # of each kind
+MARGIN = 32  # pixels of the mirror image that a network is shown beyond the edge
 CLEAR_DB, GAIN_DB, MOST = 35, 3, 0.95
 SEASONS = {"winter": (12, 1, 2, 3), "spring": (4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
 # reflectance in green, red, near and short-wave infrared, rounded: fresh and old snow after Wiscombe
@@ -150,8 +151,10 @@ def remover(network, bands, value_range=None):
     low, high = np.array(value_range or [clouds.REFLECTANCE] * bands, "float32").T / 1e4
 
     def remove(image):
-        answer = network.predict(((image - low) / (high - low)).astype("float32"), batch_size=8, verbose=0)
-        return answer[..., :bands] * (high - low) + low
+        shown = ((image - low) / (high - low)).astype("float32")
+        shown = np.pad(shown, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "symmetric")  # as `apply`
+        answer = network.predict(shown, batch_size=8, verbose=0)[:, MARGIN:-MARGIN, MARGIN:-MARGIN, :bands]
+        return answer * (high - low) + low
 
     return remove
 
