@@ -227,7 +227,9 @@ def landing_of(request, name):
 HREF = {"href": "BASE/files/red.tif"}
 
 
-def test_items_that_cannot_be_had_are_skipped_by_reason_and_never_the_others(serve, tmp_path):
+def test_items_that_cannot_be_had_are_skipped_by_reason_and_never_the_others(serve, tmp_path, monkeypatch):
+    monkeypatch.setitem(stac.cog.GDAL, "GDAL_HTTP_MAX_RETRY", "1")
+    monkeypatch.setitem(stac.cog.GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     write_file(tmp_path / "red.tif", np.full((1, 40, 60), 3000, "uint16"))
     items = [item_of("good", {"red": HREF}), item_of("null", {"red": None}), item_of("bare", {}),
              item_of("s3", {"red": {"href": "s3://bucket/B04.jp2"}}), item_of("s3too", {"red": {"href": "s3://b/c"}}),

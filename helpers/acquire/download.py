@@ -4,6 +4,7 @@
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -236,9 +237,11 @@ def _outcomes(done):
 
 
 def safe_name(text):
-    """Return the text as one part of a name that every system can hold."""
-    name = re.sub(r"[^\w.-]+", "_", str(text), flags=re.ASCII).strip("._")[:150] or "_"
-    return f"_{name}" if unsafe(name) else name
+    """Return the text as a part of a name that every system can hold, different for each text."""
+    name = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:150]
+    name = f"_{name}" if unsafe(name) else name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return name if name == text else f"{name}_{digest}"
 
 
 def unsafe(name):

@@ -67,15 +67,6 @@ def catalogue():
     return _read_catalogue(paths.ROOT / "data" / "packs.toml")
 
 
-def folder(name):
-    """Return the Path of a pack's folder; a FileNotFoundError says how to fetch it."""
-    pack = _pack(name)
-    if absent := missing(name):
-        path = pack.folder / absent[0]
-        raise FileNotFoundError(f"{path} is missing. Get it with: python -m helpers fetch {name}")
-    return pack.folder
-
-
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
     pack = _pack(name)

@@ -130,23 +130,19 @@ def _nodata(named, dtype, pixels):
 
 def _grid(file, bounds):
     """dict of crs, transform, width, height of a window, in whole pixels of the file."""
+    from rasterio.features import geometry_window
     from rasterio.warp import transform_bounds
-    from rasterio.windows import Window, from_bounds
+    from rasterio.windows import Window, WindowError
 
     if not file.crs:
         raise Refused("its files do not say where they lie")
-    first, last = np.zeros(2), np.array([file.width, file.height])
+    window = Window(0, 0, file.width, file.height)
     if bounds:
-        edges = transform_bounds("EPSG:4326", file.crs, *bounds, densify_pts=51)
-        window = from_bounds(*edges, file.transform)
-        begin = np.array([window.col_off, window.row_off])
-        end = begin + (window.width, window.height)
-        first, last = (
-            np.maximum(first, np.floor(begin + 1e-6)),
-            np.minimum(last, np.ceil(end - 1e-6)),
-        )
-    if (last <= first).any():
-        raise Refused("the scene does not reach into the bounds")
-    size = (last - first).astype(int).tolist()
-    transform = file.window_transform(Window(*first, *size))
-    return {"crs": file.crs, "transform": transform, "width": size[0], "height": size[1]}
+        west, south, east, north = transform_bounds("EPSG:4326", file.crs, *bounds, densify_pts=51)
+        diagonal = {"type": "LineString", "coordinates": [(west, south), (east, north)]}
+        try:  # an edge of a pixel is not met exactly
+            window = geometry_window(file, [diagonal], pad_x=-1e-6, pad_y=-1e-6)
+        except WindowError:
+            raise Refused("the scene does not reach into the bounds") from None
+    place = {"crs": file.crs, "transform": file.window_transform(window)}
+    return place | {"width": int(window.width), "height": int(window.height)}

@@ -1,7 +1,7 @@
 """Share between providers: the results of a search, keys, paging, and checks of answers."""
 
+import contextlib
 import getpass
-import hashlib
 import itertools
 import math
 import os
@@ -137,20 +137,20 @@ def once(pages, who, limit=None):
 
     A page is its Found, and the number of results on all pages, None where that is not told.
     """
-    seen = {}
+    seen = set()
     for page, total in pages:
+        new = {one.id: one for one in page}
         if limit is None and (count := max(total or 0, len(seen))) > MOST_LISTED:
-            told = (
-                f"give a `limit`, smaller bounds, or filters (at most {MOST_LISTED:,} are listed)"
-            )
+            told = "give a `limit`, smaller bounds, or filters"
+            told = f"{told} (at most {MOST_LISTED:,} are listed)"
             raise ValueError(f"{who} has {count:,} results there: {told}")
-        page = {one.id: one for one in page}
-        new = {name: one for name, one in page.items() if name not in seen}
-        seen |= new
-        if page and not new:
+        if new and seen.issuperset(new):
             told = f"repeats itself after {len(seen)} results: its API may have changed"
             raise ValueError(f"the paging of {who} {told}")
-        yield from new.values()
+        for name in new:
+            if name not in seen:
+                yield new[name]
+        seen.update(new)
         if limit and len(seen) >= limit:
             return
 
@@ -205,13 +205,6 @@ def cut(box, parts=2):
     return [(w, s, e, n) for w, e in columns for s, n in rows]
 
 
-def safe_name(text):
-    """Return a safe part of a file name, different for different texts."""
-    name = download.safe_name(text)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return name if name == text else f"{name}_{digest}"
-
-
 def wrapped(lon):
     """Return a longitude within ±180 degrees."""
     return (lon + 180) % 360 - 180
@@ -223,10 +216,8 @@ def _key(provider, server):
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not value and (hasattr(shell, "kernel") or sys.stdin.isatty()):
-        try:
+        with contextlib.suppress(NotImplementedError, EOFError):  # papermill: nobody is there
             value = getpass.getpass(f"{name} (from {place}; it is not shown): ").strip()
-        except (NotImplementedError, EOFError):  # papermill runs a kernel, but nobody is there
-            value = ""
     if not value:
         raise PermissionError(
             f"{provider.name} wants a key: set the environment variable {name} before Jupyter "

@@ -9,7 +9,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from helpers.acquire import tiles
-from helpers.acquire.download import Item
+from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused, read_json
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
@@ -20,7 +20,6 @@ from helpers.acquire.providers.provider import (
     expect,
     geometry_bounds,
     once,
-    safe_name,
 )
 
 CATALOGUES = {  # name: address, title

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from helpers import paths
-from helpers.acquire.download import Item
+from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Denied, Policy, Refused
 from helpers.acquire.providers.provider import (
     Found,
@@ -15,7 +15,6 @@ from helpers.acquire.providers.provider import (
     expect,
     geometry_bounds,
     once,
-    safe_name,
 )
 from helpers.acquire.providers.tiled import Tiles
 from helpers.acquire.tiles import halves

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import math
 import random
 import re
@@ -11,9 +12,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import mercantile
 
 from helpers.acquire import checks, tiles
-from helpers.acquire.download import Item, fetch
+from helpers.acquire.download import Item, fetch, safe_name
 from helpers.acquire.http import Refused
-from helpers.acquire.providers.provider import Found, Provider, chosen, safe_name
+from helpers.acquire.providers.provider import Found, Provider, chosen
 
 TILE_PX = 256  # that an estimate of the ground resolution goes by
 TILE_BYTES = 25_000  # typical, for estimates
@@ -114,39 +115,37 @@ class Tiles(Provider):
         if "{scene}" in self.template:
             raise ValueError(f"{self.name} has several scenes of a place: take patches elsewhere")
         tiles.tile_at(lon, lat, 0)  # refuses what is not on the map
-        pixel_m, zoom = width_m / size_px, self.zooms[0]
-        while zoom < self.zooms[1] and tiles.ground_resolution_m(lat, zoom) > pixel_m:
+        zoom, last = self.zooms
+        while zoom < last and tiles.ground_resolution_m(lat, zoom) > width_m / size_px:
             zoom += 1
         half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
-        box, edge = (x - half, y - half, x + half, y + half), tiles.CIRCUMFERENCE_M / 2
-        across = 2 * half / tiles.CIRCUMFERENCE_M * 2**zoom
-        if abs(y) + half > edge or across > self.widest:
+        widest = self.widest * tiles.CIRCUMFERENCE_M / 2**zoom
+        if abs(y) + half > tiles.CIRCUMFERENCE_M / 2 or 2 * half > widest:
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
-            spans = f"spans {across:.1f} tiles at zoom {zoom}, of {self.widest:.1f} allowed"
-            raise ValueError(f"{place} reaches beyond the map, or {spans}: choose another width")
+            told = f"is wider than {self.widest:.1f} tiles of zoom {zoom}: choose another width"
+            raise ValueError(f"{place} reaches beyond the map, or {told}")
+        box = x - half, y - half, x + half, y + half
         found = Found(self.layer, box, "", self.credit, self.licence)
         recipe = urlencode({"lon": lon, "lat": lat, "m": width_m, "px": size_px})
-        make = functools.partial(self._write_patch, box=box, size_px=size_px, zoom=zoom)
+        zooms = range(zoom, max(zoom - LOWER_ZOOMS, self.zooms[0]) - 1, -1)
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:g}m.png",
             f"{self.base}{self.template}#{recipe}",
             self.row(found, crs="EPSG:3857"),
             size_px=(size_px, size_px),
-            make=make,
+            make=functools.partial(self._write_patch, box=box, size_px=size_px, zooms=zooms),
         )
 
-    def _write_patch(self, client, path, *, box, size_px, zoom):
+    def _write_patch(self, client, path, *, box, size_px, zooms):
         from PIL import Image
 
-        lowest = max(zoom - LOWER_ZOOMS, self.zooms[0])
-        while True:
+        for zoom in zooms:
             try:
                 picture, edges = self._picture(client, box, zoom)
                 break
             except Refused:
-                if zoom == lowest:
+                if zoom == zooms[-1]:
                     raise
-                zoom -= 1
         patch = picture.resize((size_px, size_px), Image.Resampling.BICUBIC, box=edges)
         opaque = patch.getchannel("A").getextrema()[0] == 255
         (patch.convert("RGB") if opaque else patch).save(path, "PNG")
@@ -155,20 +154,18 @@ class Tiles(Provider):
         """Tiles of a box in metres as one picture, and the edges of the box in it, in pixels."""
         from PIL import Image
 
-        side, half = self.tile_px, tiles.CIRCUMFERENCE_M / 2
+        side, (west, south, east, north) = self.tile_px, box
         px_m = tiles.CIRCUMFERENCE_M / 2**zoom / side
-        left, right = (box[0] + half) / px_m, (box[2] + half) / px_m
-        top, bottom = (half - box[3]) / px_m, (half - box[1]) / px_m
-        columns = range(int(left // side), math.ceil(right / side))
-        rows = range(int(top // side), math.ceil(bottom / side))
-        picture = Image.new("RGBA", (len(columns) * side, len(rows) * side))
-        west, north = columns[0] * side, rows[0] * side
+        edges = [side * 2**zoom / 2 + edge / px_m for edge in (west, -north, east, -south)]
+        left, top = (int(edge // side) for edge in edges[:2])
+        right, bottom = (math.ceil(edge / side) for edge in edges[2:])
+        picture = Image.new("RGBA", ((right - left) * side, (bottom - top) * side))
         check = functools.partial(opened, size=(side, side))
-        for x in columns:
-            for y in rows:
-                tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
-                picture.paste(tile, (x * side - west, y * side - north))
-        return picture, (left - west, top - north, right - west, bottom - north)
+        for x, y in itertools.product(range(left, right), range(top, bottom)):
+            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
+            picture.paste(tile, ((x - left) * side, (y - top) * side))
+        corner = 2 * (left * side, top * side)
+        return picture, [edge - start for edge, start in zip(edges, corner, strict=True)]
 
 
 def opened(data, size):
