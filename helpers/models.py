@@ -273,33 +273,45 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
     return keras.Model(image, layers.Rescaling(1.0, 0.5, dtype="float32")(answer), name="unet")
 
 
-def cloud_remover(bands, *, light, filters=32, depth=4):
-    """A U-Net that says what cloud there is; the physics of scattering, solved for the ground; and a gate.
+def root(reflectance):
+    """Map reflectance so that dark ground counts: about its square root, but with a slope at 0."""
+    return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
-    Cloudy = ground x shade x t + light x (1 - t). The network names the transmittance t, the shade and the light, and
-    what it would paint where nothing can be seen. A gate at full size decides where any of this replaces the input:
-    where it is shut, the answer *is* the input, but for less than a hundredth that keeps it learning.
+
+def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
+    """A U-Net that says what cloud and shadow there is, and the physics of scattering, solved for the ground.
+
+    Cloudy = ground x shade x t + light x (1 - t). The network names the opacity 1 - t and the shadow
+    at full size, and from further away how t differs by band, the light, and what it would paint
+    where nothing can be seen. Where it finds neither cloud nor shadow the answer *is* the input,
+    but for less than a hundredth that keeps it learning. Convolutions see the `root` of the image.
 
     Args:
-        light: what an opaque cloud measures, per band, 0 to 1 within the value range (it may lie above): where the
-            network begins to look for it.
+        light: what an opaque cloud measures, 0 to 1 (it may lie above): where the network begins to
+            look for it.
         filters, depth: as of `unet`.
+
+    Returns:
+        keras.Model from images to two bands more: opacity, the share of the ground's light that a
+        cloud takes, and shadow, the share that does not reach the ground; 0 to 1. `losses.cleared`
+        is made for it: without a say of its own, what finds clouds may shut for ever.
 
     Source: the formula of `pairs.clouds.cover_with`.
     """
     image = keras.Input((None, None, bands), name="image")
-    features = unet_features(image, filters, depth)
-    veil = ops.sigmoid(_full_size(features, bands, -2.0))  # 1 - t
-    shade = 1 - 0.85 * ops.sigmoid(_full_size(features, 1, -3.0))
-    cleared = (image - veil * _full_size(features, bands, light)) / (ops.maximum(1 - veil, 0.1) * shade)
-    unseen = ops.sigmoid(_full_size(features, 1))
-    answer = cleared + unseen * (_full_size(features, bands, 0.5) - cleared)
-    # features have half the size, at which a gate would blur the rims of clouds
-    near = layers.Concatenate()([_full_size(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(image)])
+    seen = root(image)
+    features = unet_features(seen, filters, depth)
+    # features have half the size, at which the rims of clouds would blur
+    near = layers.Concatenate()([_enlarged(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(seen)])
     near = layers.LeakyReLU(0.2)(layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(near))
-    opening = ops.sigmoid(layers.Rescaling(1.0, -1.0)(_image(near, 1)))
-    gate = ops.maximum(1.2 * opening - 0.2, 0.02 * opening)
-    return keras.Model(image, layers.Add(dtype="float32")([image, gate * (answer - image)]), name="cloud_remover")
+    found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), _enlarged(features, 2, -2.0)]))
+    opacity, shadow = ops.split(ops.maximum(1.05 * found - 0.05, 0.02 * found), 2, axis=-1)
+    through = ops.maximum(1 - opacity, 0.05) ** (0.5 + ops.sigmoid(_enlarged(features, bands)))
+    veil = (1 - through) * _enlarged(features, bands, light)
+    cleared = (image - veil) / (ops.maximum(through, 0.1) * ops.maximum(1 - shadow, 0.15))
+    unseen = opacity * ops.sigmoid(_enlarged(features, 1, -1.0))
+    answer = cleared + unseen * (_enlarged(features, bands, 0.15) - cleared)
+    return keras.Model(image, layers.Concatenate(dtype="float32")([answer, found]), name="cloud_remover")
 
 
 def unet_features(image, filters, depth, published=False):
@@ -673,6 +685,13 @@ def _full_size(features, bands, bias=0.0, start="zeros"):
     """Images of twice the size of the features; with a start of zeros, `bias` everywhere until something is learned."""
     folded = layers.Conv2D(4 * bands, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
     return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
+
+
+def _enlarged(features, channels, bias=0.0, start="zeros"):
+    """Make smooth channels of twice the size; with a start of zeros, `bias` until something is learned."""
+    small = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
+    large = layers.AveragePooling2D(3, 1, "same", dtype="float32")(layers.UpSampling2D(2, dtype="float32")(small))
+    return layers.Rescaling(1.0, bias, dtype="float32")(large)
 
 
 def _image(features, bands):

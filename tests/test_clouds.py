@@ -10,11 +10,11 @@ from helpers.pairs import clouds
 from helpers.scenes import Scene
 
 BANDS = ("blue", "green", "red")
-RANGE, LIGHT, ZERO = ((5500, 9500),) * 3, (30_000, 29_000, 28_000), 5000
-SETTINGS = {"value_range": RANGE, "light": LIGHT, "zero": ZERO}
+RANGE, LIGHT = ((500, 4500),) * 3, (25_000, 24_000, 23_000)
+SETTINGS = {"value_range": RANGE, "light": LIGHT}
 
 
-def ground(count=2, side=40, low=6000, high=9000):
+def ground(count=2, side=40, low=1000, high=4000):
     pixels = np.random.default_rng(7).uniform(low, high, (count, side, side, 3)).astype("float32")
     return [Scene(each, BANDS, name=f"g{number}") for number, each in enumerate(pixels)]
 
@@ -36,15 +36,15 @@ def cloud(kind, number, size_px=48, difficulty=1.0):
 def test_a_pixel_worked_out_by_hand():
     one = {"optical_depth": np.full((1, 1), np.log(2), "float32"), "shadow": np.full((1, 1), 0.5, "float32")}
     clear = np.array([[[0.2, 0.3]]], "float32")
-    cloudy = clouds.cover_with(clear, **one, extinction=[1, 2], light=[0.8, 0.6], zero=0.1).numpy()
-    by_hand = 0.1 + 0.1 * 0.5 * 0.5 + 0.7 * 0.5, 0.1 + 0.2 * 0.5 * 0.25 + 0.5 * 0.75
+    cloudy = clouds.cover_with(clear, **one, extinction=[1, 2], light=[0.8, 0.6]).numpy()
+    by_hand = 0.2 * 0.5 * 0.5 + 0.8 * 0.5, 0.3 * 0.5 * 0.25 + 0.6 * 0.75
     assert np.allclose(cloudy[0, 0], by_hand, atol=1e-6)
 
 
 def test_no_cloud_changes_nothing_and_an_endless_one_leaves_its_light_alone():
     clear = ground(1)[0].pixels + np.float32(0.37)
     none, endless, shadow = np.zeros((40, 40)), np.full((40, 40), 1e4), np.full((40, 40), 0.4)
-    options = {"extinction": clouds.extinction(BANDS), "light": LIGHT, "zero": ZERO}
+    options = {"extinction": clouds.extinction(BANDS), "light": LIGHT}
     assert np.array_equal(clouds.cover_with(clear, none, none + 1, **options), clear)
     assert np.array_equal(clouds.cover_with(clear, endless, shadow, **options), np.broadcast_to(LIGHT, clear.shape))
 
@@ -128,12 +128,12 @@ def test_the_shadow_is_the_cloud_shifted():
 def test_examples_follow_from_the_truth_they_carry(examples):
     cloudy, clear = (scenes.from_unit(part, RANGE) for part in (examples.cloudy, examples.clear))
     free = examples.optical_depth == 0
-    shaded = ZERO + (clear - ZERO) * examples.shadow[..., None]
+    shaded = clear * examples.shadow[..., None]
     assert free.mean() > 0.3 and np.abs(cloudy - shaded)[free].max() < 0.05
     assert np.allclose(examples.transmittance, np.exp(-examples.optical_depth), atol=1e-6)  # blue is dimmed most
     # the light of a cloud: what is given, up to 15 % brighter or darker with 2 % tint and 5 % texture
     dense = examples.optical_depth > 12
-    relative = (cloudy[dense] - ZERO) / (np.array(LIGHT) - ZERO)
+    relative = cloudy[dense] / np.array(LIGHT)
     assert dense.any() and 0.85 * 0.98 * 0.95 < relative.min() < relative.max() < 1.15 * 1.02 * 1.05
     assert np.ptp(relative, axis=0).min() > 0.02 and np.ptp(relative, axis=1).max() < 0.05
     assert examples.cloudy.max() > 4 and examples.cloudy.dtype == np.float32  # not clipped
@@ -153,7 +153,7 @@ def test_subsets_part_the_pixels(examples):
 
 
 def test_examples_hold_a_third_of_each_kind_in_another_order_for_another_seed(examples):
-    assert len(examples.kind) == 27 and sorted(examples.kind) == sorted(clouds.KINDS * 9)
+    assert len(examples.kind) == 27 and sorted(examples.kind) == sorted(clouds.SCORED * 9)
     again, other = (clouds.examples(ground(3, 192), patch_px=64, seed=seed, **SETTINGS) for seed in (0, 1))
     assert np.array_equal(again.cloudy, examples.cloudy) and list(again.kind) == list(examples.kind)
     assert list(other.kind) != list(examples.kind) and np.array_equal(other.clear, examples.clear)
@@ -170,10 +170,45 @@ def test_skewing_agrees_with_scipy():
 
 def test_cloudy_and_clear_share_place_turn_and_skew():
     without = drawn(difficulty=0.0)
-    assert all(np.array_equal(cloudy, clear) for cloudy, clear in without)
+    assert all(np.array_equal(cloudy, truth[..., :3]) for cloudy, truth in without)
+    assert not any(truth[..., 3:].any() for _, truth in without)
     # the ground is the same whatever the cloud, and other with another skew
-    assert all(np.array_equal(a[1], b[1]) for a, b in zip(without, drawn(difficulty=1.5), strict=True))
+    ground_of = [batch[1][..., :3] for batch in drawn(difficulty=1.5)]
+    assert all(np.array_equal(a[1][..., :3], b) for a, b in zip(without, ground_of, strict=True))
     assert not any(np.array_equal(a[1], b[1]) for a, b in zip(without, drawn(skew=0.0), strict=True))
+
+
+def test_the_truth_says_what_the_cloud_takes():
+    """Of black ground under a cloud only its light is left: a share of it, the opacity."""
+    black = [Scene(np.zeros((48, 48, 3), "float32"), BANDS)]
+    for cloudy, truth in drawn(black, skew=0.0, value_range=((0, 1),) * 3):
+        opacity, shadow = truth[..., 3], truth[..., 4]
+        assert opacity.min() >= 0 and opacity.max() <= 1 and 0 <= shadow.min() <= shadow.max() < 0.81
+        light = cloudy[..., 0] / np.maximum(opacity, 1e-6)  # blue is dimmed as the opacity says
+        inside = opacity > 0.05
+        assert 0.8 * LIGHT[0] < light[inside].min() and light[inside].max() < 1.25 * LIGHT[0]
+        assert not cloudy[opacity == 0].any()
+
+
+def test_without_a_light_ground_and_clouds_are_of_all_kinds():
+    """Dark and bright, green and bare; a quarter stays clear; what is clear stays as it is."""
+    (cloudy, truth), *_ = drawn(light=None, value_range=None, batch_size=120, steps=1)
+    clear, opacity = truth[..., :3], truth[..., 3]
+    assert clear.min() >= 0 and clear.max() <= 1 + 1e-6 and cloudy.max() < 1.5
+    means = clear.mean(axis=(1, 2, 3))
+    assert means.min() < 0.08 and means.max() > 0.4
+    untouched = (truth[..., 3:] == 0).all(axis=(1, 2, 3))
+    assert untouched.mean() == pytest.approx(0.25, abs=0.12)
+    assert np.array_equal(cloudy[untouched], clear[untouched])
+    bright = [
+        np.median(image[depth > 0.98]) for image, depth in zip(cloudy, opacity, strict=True) if (depth > 0.98).any()
+    ]
+    assert min(bright) < 0.4 and max(bright) > 0.7  # of 1.2
+
+
+def test_cirrus_comes_in_streaks():
+    power = np.mean([np.abs(np.fft.fft2(clouds._field(64, 3, [5, n]))) ** 2 for n in range(40)], axis=0)
+    assert power[2:20, 0].sum() > 20 * power[0, 2:20].sum()
 
 
 def test_kinds_and_wholly_clear_patches_come_in_their_shares():
@@ -195,7 +230,9 @@ def test_the_stream_is_the_same_whatever_the_threads_and_the_start():
     for a, b in zip(whole, alone, strict=True):
         assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
     late = drawn(first_step=4)
-    assert len(late) == 2 and all(np.array_equal(whole[4 + i], late[i]) for i in range(2))
+    assert len(late) == 2 and all(
+        np.array_equal(whole[4 + i][part], late[i][part]) for i in range(2) for part in range(2)
+    )
     assert not np.array_equal(whole[0][0], drawn(seed=4)[0][0])
 
 
@@ -224,6 +261,7 @@ def test_the_baseline_takes_off_the_haze_and_adds_nothing():
     ({"light": (1, 2)}, "light is for 2 bands, the scenes have 3: blue, green, red"),
     ({"value_range": ((0, 1),)}, "value_range is for 1 bands, the scenes have 3"),
     ({"difficulty": 2.1}, "difficulty is 2.1; expected 0"),
+    ({"light": None, "difficulty": 3}, "difficulty is 3; expected 0"),
     ({"difficulty": float("nan")}, "difficulty is nan"),
     ({"copies": -1}, "copies is -1"),
     ({"patch_px": 64}, "g0 has 40 x 40 pixels"),
@@ -234,7 +272,7 @@ def test_what_cannot_be_is_refused(changed, message):
 
 
 def test_unknown_kinds_and_ground_without_patches_are_refused():
-    with pytest.raises(ValueError, match="'fog' is no kind of cloud; expected thin, broken, opaque"):
+    with pytest.raises(ValueError, match="'fog' is no kind of cloud; expected thin, broken, opaque, cirrus"):
         clouds.draw(16, "fog", 1.0, [0, 0])
     with pytest.raises(ValueError, match="no patch of 64 x 64"):
         clouds.examples(ground(), patch_px=64, **SETTINGS)

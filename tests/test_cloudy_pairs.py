@@ -129,8 +129,10 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
     assert np.array_equal(full.pixels[~gaps], pair[0].pixels[~gaps]) and full.valid.all()
     assert np.array_equal(full.pixels[2, 1:], pair[0].pixels[1, 1:])  # the nearest with data
     stream = cloudy_pairs.pair_dataset([pair], value_range=((0, 1),) * 3, patch_px=16, batch_size=4, steps=3)
-    for cloudy, clear in stream:
-        assert np.allclose(cloudy - clear, ADDED, atol=1e-5)  # NaN would fail; both are filled from the same place
+    for cloudy, truth in stream:
+        assert np.allclose(
+            cloudy - truth[..., :3], ADDED, atol=1e-5
+        )  # NaN would fail; both are filled from the same place
 
 
 @pytest.mark.parametrize("function, message", [
@@ -224,9 +226,11 @@ def test_streams_of_real_pairs_share_place_turn_and_skew_and_keep_what_lies_beyo
     pairs = quietly(folder)["train"]
     options = {"value_range": ((0.4, 0.6),) * 3, "patch_px": 16, "batch_size": 4, "steps": 5, "seed": 2}
     whole = list(cloudy_pairs.pair_dataset(pairs, **options))
-    for cloudy, clear in whole:
-        assert cloudy.shape == clear.shape == (4, 16, 16, 3)
+    for cloudy, truth in whole:
+        assert cloudy.shape == (4, 16, 16, 3) and truth.shape == (4, 16, 16, 5)
+        clear, taken = truth[..., :3], truth[..., 3:].numpy()
         assert np.allclose(cloudy - clear, ADDED / 0.2, atol=1e-4)
+        assert taken.min() >= 0 and taken[..., 0].max() > 0.9 and taken[..., 1].max() < taken[..., 0].max() + 1e-6
         assert clear.numpy().min() < -0.5 and cloudy.numpy().max() > 3
     late = list(cloudy_pairs.pair_dataset(pairs, first_step=4, **options))
     assert len(late) == 1 and np.array_equal(late[0][0], whole[4][0])

@@ -66,7 +66,7 @@ def load_model(model):
         told = f"does not say {unsaid}, which windows cannot do without"
         raise ValueError(f"{path.with_suffix('.json')} {told}")
     network = read_network(path)
-    made = about.get("classes") or about["bands_out"]
+    made = [*(about.get("classes") or about["bands_out"]), *about.get("masks", ())]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
     if [network.input_shape, network.output_shape] != wanted:
         raise ValueError(

@@ -7,25 +7,26 @@ from scipy import ndimage
 
 from helpers.backend import tf
 from helpers.pairs.patches import patches, whole_patches
+from helpers.pairs.surfaces import LIMIT, WAVELENGTH_UM, varied
 from helpers.scenes import to_unit
 
-KINDS = ("thin", "broken", "opaque")
+KINDS = ("thin", "broken", "opaque", "cirrus")
+SCORED = KINDS[:3]  # of examples; cirrus is another thin cloud
 # per kind: the limits between which a patch's share under cloud and its greatest optical depth are drawn, at difficulty
 # 1; over which part of the field's range the depth rises from the rim to the greatest; and how fast at the rim itself
-COVER = ((0.4, 0.8), (0.25, 0.6), (0.4, 0.8))
-DEPTH = ((0.4, 1.2), (2.5, 6.0), (6.0, 15.0))
-RISE, RIM = (1.0, 0.8, 0.6), (1.0, 0.3, 0.6)
+COVER = ((0.4, 0.8), (0.25, 0.6), (0.4, 0.8), (0.4, 0.8))
+DEPTH = ((0.4, 1.2), (2.5, 6.0), (6.0, 15.0), (0.2, 1.0))
+RISE, RIM = (1.0, 0.8, 0.6, 1.0), (1.0, 0.3, 0.6, 1.0)
 # exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice, 11/3 summed up
 # through a deep layer; cumulus, a shallow one, is ragged
-SPECTRUM = (11 / 3, 3.0, 11 / 3)
+SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
+STREAKS = (1.0, 1.0, 1.0, 4.0)  # how much longer than wide
 SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
 SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes: all but what the blue sky gives, or less
-WAVELENGTH_UM = {
-    "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705, "rededge2": 0.74, "rededge3": 0.783,
-    "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
-}  # fmt: skip
+LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: under a low winter sun, and the top of a thunderstorm
 ANGSTROM_EXPONENT = 0.3  # of the wavelength: 0 for cloud drops, 1.3 for the finer haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
+REFLECTANCE = (0, 10_000 * LIMIT)  # the one scale of all networks here: 0 to 1 is reflectance x 10,000 from 0 to 1.2
 CLEAR, THIN = 0.98, 0.3  # least transmittance of what counts as clear, and as thin cloud
 UNSHADED = 0.99  # least share of direct light that counts as no shadow
 
@@ -35,7 +36,8 @@ class Examples:
     """Patches with simulated clouds, and the truth about them.
 
     Attributes:
-        cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not clipped.
+        cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not
+            clipped.
         optical_depth: float32 (patches, height, width), at 0.49 um.
         transmittance: float32, same shape: share of light let through, smallest over the bands.
         shadow: float32, same shape: light left by shadows; 1 = no shadow.
@@ -69,17 +71,16 @@ def draw(size_px, kind, difficulty, key):
     Args:
         size_px: side of the patch, pixels.
         kind: of KINDS, or its number.
-        difficulty: 0 no cloud, 1 as in KINDS, 2 twice as deep; cover grows so that the clear share is squared.
+        difficulty: 0 no cloud, 1 as in KINDS, 2 twice as deep; cover grows so that the clear share
+            is squared.
         key: int64 (2,); the same key gives the same cloud.
 
     Returns:
         optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light left, 1 = none.
 
     Raises:
-        ValueError: an unknown kind, or a difficulty outside 0 to 2.
+        ValueError: an unknown kind.
     """
-    if not 0 <= difficulty <= 2:
-        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
     if isinstance(kind, str):
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no kind of cloud; expected {', '.join(KINDS)}")
@@ -108,16 +109,16 @@ def draw(size_px, kind, difficulty, key):
     return optical_depth(here), 1 - _between(SHADOW_DEPTH, numbers[6]) * (1 - tf.exp(-optical_depth(there)))
 
 
-def cover_with(clear, optical_depth, shadow, *, extinction, light, zero=0.0):
+def cover_with(clear, optical_depth, shadow, *, extinction, light):
     """Put a cloud between ground and satellite: it dims the ground's light, and adds its own.
 
     Args:
-        clear: float32 (..., height, width, bands), in any unit that is linear in reflectance.
+        clear: float32 (..., height, width, bands), in any unit that is linear in reflectance and 0
+            where nothing is reflected.
         optical_depth: float32 (..., height, width), at a wavelength where `extinction` is 1.
         shadow: float32, same shape: share of light that reaches the ground, 1 = all.
         extinction: per band, relative to `optical_depth`.
         light: what an opaque cloud measures, per band, or for every pixel; unit of `clear`.
-        zero: what zero reflectance measures, in that unit.
 
     Returns:
         float32 tensor of the shape and unit of `clear`.
@@ -125,8 +126,7 @@ def cover_with(clear, optical_depth, shadow, *, extinction, light, zero=0.0):
     given = (clear, optical_depth, shadow, extinction, light)
     clear, optical_depth, shadow, extinction, light = (tf.cast(each, tf.float32) for each in given)
     transmitted = tf.exp(-optical_depth[..., None] * extinction)
-    ground = clear - (clear - zero) * (1 - shadow[..., None])  # without shadow exactly `clear`
-    return ground * transmitted + light * (1 - transmitted)
+    return clear * shadow[..., None] * transmitted + light * (1 - transmitted)
 
 
 def skewed(image, shear):
@@ -148,51 +148,70 @@ def skewed(image, shear):
     )[0]  # fmt: skip
 
 
-def dataset(scenes, *, value_range, light, zero=0.0, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream):
+def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream):
     """Training pairs: patches of clear ground turned, skewed, and put under a cloud of a kind drawn at random.
 
-    One patch in sixteen stays wholly clear. The n-th sample depends on the seed and n alone.
+    The n-th sample depends on the seed and n alone. Without `light`, for networks that travel, the
+    ground becomes ground of all kinds (`surfaces.varied`), clouds of all brightness lie over it, at a
+    difficulty between a tenth of what is given and twice as much, and a quarter of the patches stay
+    wholly clear; else one in sixteen.
 
     Args:
         scenes: list of Scene of clear training ground.
-        value_range: (low, high) per band that networks see as 0 to 1.
-        light: what an opaque cloud measures, per band, unit of the pixels; each cloud's own differs by up to 15 %.
-        zero: what zero reflectance measures, in that unit.
+        light: what an opaque cloud measures, per band, unit of the pixels; each cloud's own differs
+            by up to 15 %. Default: all that clouds measure; pixels are reflectance x 10,000 then.
+        value_range: (low, high) per band that networks see as 0 to 1; default: REFLECTANCE.
         difficulty: of `draw`.
-        copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew and cloud are drawn
-            once for each - as where pairs are multiplied on disk; networks learn such copies by heart.
+        copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew
+            and cloud are drawn once for each - as where pairs are multiplied on disk; networks
+            learn such copies by heart.
         skew: largest shear; see `skewed`.
         first_step: batches to leave out, to continue an interrupted training.
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
 
     Returns:
-        tf.data.Dataset of (cloudy, clear), float32 (batch, patch, patch, bands), 0 to 1 within the value range, not
-        clipped.
+        tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
+        value range, not clipped; the truth is the clear ground, and as two more bands the opacity
+        of the cloud and the shadow, shares of light that they take.
 
     Raises:
-        ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a scene smaller
-            than a patch.
+        ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a
+            scene smaller than a patch.
     """
-    _check(scenes, value_range, light)
+    bands, everywhere = scenes[0].bands, light is None
+    value_range = value_range or [REFLECTANCE] * len(bands)
+    _check(bands, difficulty, value_range=value_range, light=bands if everywhere else light)
     if copies < 0:
         raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
 
+    # half of the clouds are white; others send back more at long waves, as Brandenburg's do
+    relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands if everywhere], "float32")
+
     def pair(patch, key):
-        numbers = tf.random.stateless_uniform([3], tf.random.fold_in(key, 3))
-        clear = skewed(patch, skew * (2 * numbers[0] - 1))
-        kind = tf.cast(numbers[1] * len(KINDS), tf.int32)
-        cloudy, _, _ = _clouded(clear, scenes[0].bands, light, zero, kind, difficulty, key)
-        cloudy = tf.where(numbers[2] < 1 / 16, clear, cloudy)
-        return to_unit(cloudy, value_range), to_unit(clear, value_range)
+        numbers = tf.random.stateless_uniform([6], tf.random.fold_in(key, 3))
+        clear, kinds = skewed(patch, skew * (2 * numbers[0] - 1)), len(SCORED)
+        shape = {"light": light, "difficulty": difficulty}
+        if everywhere:
+            clear, kinds = 1e4 * varied(clear / 1e4, bands, key), len(KINDS)
+            brightness = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * numbers[3]
+            shape = {"light": 1e4 * brightness * relative_um ** tf.maximum(2 * numbers[5] - 1, 0)}
+            shape |= {"difficulty": difficulty * (0.1 + 1.9 * numbers[4]), "relief": 0.3 * numbers[3]}
+        kind = tf.cast(numbers[1] * kinds, tf.int32)
+        cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **shape)
+        stays = numbers[2] < (1 / 4 if everywhere else 1 / 16)
+        cloudy = tf.where(stays, clear, cloudy)
+        taken = tf.where(stays, 0.0, 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1))
+        cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
+        return cloudy, tf.concat([clear, taken], axis=-1)
 
     return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
 
 
-def examples(scenes, *, value_range, light, zero=0.0, difficulty=1.0, patch_px, seed=0):
+def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
     """The non-overlapping patches of some ground, a third each under thin, broken and opaque cloud.
 
     Args:
-        scenes, value_range, light, zero, difficulty: as of `dataset`.
+        scenes, light, value_range, difficulty: as of `dataset`.
         patch_px: side of a patch.
         seed: of the clouds, and of which patch gets which kind.
 
@@ -202,17 +221,20 @@ def examples(scenes, *, value_range, light, zero=0.0, difficulty=1.0, patch_px, 
     Raises:
         ValueError: as of `dataset`, or there is not one whole patch without no-data pixels.
     """
-    _check(scenes, value_range, light)
+    bands = scenes[0].bands
+    value_range = value_range or [REFLECTANCE] * len(bands)
+    _check(bands, difficulty, value_range=value_range, light=light)
     clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
-    kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(KINDS))
+    kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
 
     def cloud(clear, kind, number):
-        key = tf.stack([tf.constant(seed, tf.int64), -1 - number])  # training counts upwards: no cloud comes in both
-        return _clouded(clear, scenes[0].bands, light, zero, kind, difficulty, key)
+        # training counts upwards: no cloud comes in both
+        key = tf.stack([tf.constant(seed, tf.int64), -1 - number])
+        return _clouded(clear, bands, kind, key, light=light, difficulty=difficulty)
 
     parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(clear)))).map(cloud)
     cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
-    transmittance = np.exp(-optical_depth * max(extinction(scenes[0].bands)))
+    transmittance = np.exp(-optical_depth * max(extinction(bands)))
     return Examples(
         to_unit(cloudy, value_range), to_unit(clear, value_range), optical_depth, transmittance, shadow,
         np.array(KINDS)[kinds], (transmittance < CLEAR).mean(axis=(1, 2), dtype="float32"),
@@ -257,14 +279,19 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(clear, bands, light, zero, kind, difficulty, key):
-    """The cloudy patch, its optical depth and shadow; brightness and tint of the cloud are drawn, too."""
+def _clouded(clear, bands, kind, key, *, light, difficulty, relief=0.0):
+    """The cloudy patch, its optical depth and shadow; brightness and tint of the cloud are drawn, too.
+
+    With `relief`, the side of a cloud that faces the sun is brighter by up to this share.
+    """
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
     numbers = 2 * tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4)) - 1
-    colour = zero + (tf.constant(light, tf.float32) - zero) * (1 + 0.15 * numbers[0]) * (1 + 0.02 * numbers[1:])
+    colour = tf.constant(light, tf.float32) if isinstance(light, list | tuple | np.ndarray) else light
+    colour = colour * (1 + 0.15 * numbers[0]) * (1 + 0.02 * numbers[1:])
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
-    texture = zero + (colour - zero) * texture[..., None]
-    cloudy = cover_with(clear, optical_depth, shadow, extinction=extinction(bands), light=texture, zero=zero)
+    texture += relief * (shadow - tf.exp(-optical_depth))  # little cloud where its shadow comes from
+    colour = colour * texture[..., None]
+    cloudy = cover_with(clear, optical_depth, shadow, extinction=extinction(bands), light=colour)
     return cloudy, optical_depth, shadow
 
 
@@ -272,10 +299,12 @@ def _field(size_px, kind, key):
     """Random numbers (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
     side = 2 * size_px
     rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
-    wavenumber = np.hypot(rows, columns)
-    wavenumber[0, 0] = 1
-    amplitude = np.stack([wavenumber ** (-exponent / 2) for exponent in SPECTRUM]).astype("float32")
-    amplitude[:, 0, 0] = 0
+    amplitude = []
+    for exponent, streaks in zip(SPECTRUM, STREAKS, strict=True):
+        wavenumber = np.hypot(rows, columns * streaks)  # turned and skewed later, with the ground
+        wavenumber[0, 0] = np.inf
+        amplitude.append(wavenumber ** (-exponent / 2))
+    amplitude = np.stack(amplitude).astype("float32")
     amplitude[:, :, [0, -1]] *= 2**0.5  # columns whose waves are not counted twice, as real numbers have them
     # a sum of so many waves is as good as normal, and these numbers take half the time of normal ones
     waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1) * tf.gather(tf.constant(amplitude), kind)
@@ -287,9 +316,10 @@ def _between(limits, share):
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def _check(scenes, value_range, light):
+def _check(bands, difficulty, **by_band):
     """Refuse what would silently give nonsense."""
-    for name, values in (("value_range", value_range), ("light", light)):
-        if len(values) != len(scenes[0].bands):
-            bands = ", ".join(scenes[0].bands)
-            raise ValueError(f"{name} is for {len(values)} bands, the scenes have {len(scenes[0].bands)}: {bands}")
+    if not 0 <= difficulty <= 2:
+        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
+    for name, values in by_band.items():
+        if len(values) != len(bands):
+            raise ValueError(f"{name} is for {len(values)} bands, the scenes have {len(bands)}: {', '.join(bands)}")

@@ -22,6 +22,7 @@ MOST_DAYS = 60
 LAND, WATER, SHADOW, SNOW, CLOUD, GAP = 0, 1, 2, 3, 4, 255  # in the band fmask
 BRIGHT = 1500  # in red, reflectance x 10000: snow is brighter, and what thin cloud adds to the ground is less
 COMPOSITE_DATES = 5
+CLOUD_LIGHT = 0.6  # of the range that networks see
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _DAY_OF_YEAR = re.compile(r"^L[A-Z]\d{7}(\d{4})(\d{3})")  # Landsat names before 2017
 
@@ -115,13 +116,18 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         copies, skew, first_step, **stream: as of `clouds.dataset`.
 
     Returns:
-        tf.data.Dataset of (cloudy, clear), float32 (batch, patch, patch, bands), 0 to 1 within the value range, not
-        clipped.
+        tf.data.Dataset of (cloudy, truth), as of `clouds.dataset`. Opacity and shadow follow from the
+        two days' brightness, as if clouds had a light of 0.6.
     """
 
     def pair(patch, key):
         shear = skew * (2 * tf.random.stateless_uniform([], tf.random.fold_in(key, 3)) - 1)
-        return tuple(to_unit(image, value_range) for image in tf.split(skewed(patch, shear), 2, axis=-1))
+        cloudy, clear = (to_unit(image, value_range) for image in tf.split(skewed(patch, shear), 2, axis=-1))
+        seen, ground = (tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear))
+        opacity = (seen - ground) / tf.maximum(CLOUD_LIGHT - ground, 0.1)
+        shadow = 1 - seen / tf.maximum(ground, 0.01)
+        taken = tf.clip_by_value(tf.concat([opacity, shadow], axis=-1), 0, 0.98)
+        return cloudy, tf.concat([clear, taken], axis=-1)
 
     both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
     return patches(both, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)

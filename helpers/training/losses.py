@@ -5,6 +5,7 @@ a batch.
 """
 
 from helpers.backend import keras, tf
+from helpers.models import root
 
 ops = keras.ops
 
@@ -17,6 +18,27 @@ def l1(target, estimate):
 def l2(target, estimate):
     """Mean squared difference."""
     return ops.mean(ops.square(target - estimate))
+
+
+def cleared(clear_weight):
+    """Loss, a function of (target, estimate) as `models.cloud_remover` answers, the last two bands opacity and shadow.
+
+    Ground is compared by the roots of its reflectance, as dark ground counts, too; cloud and shadow
+    by crossentropy, as a network that finds none would otherwise stop to learn.
+
+    Args:
+        clear_weight: how much a pixel counts without cloud and shadow. Another counts as much as
+            light comes through, 1 at most; what is invented, 0.15.
+    """
+
+    def loss(target, estimate):
+        ground = ops.mean(ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1)
+        is_clear = ops.max(target[..., -2:], axis=-1) < 0.01
+        counts = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], 0.15))
+        found = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
+        return ops.mean(counts * ground + 0.3 * found)
+
+    return loss
 
 
 def spectral_angle(value_range):

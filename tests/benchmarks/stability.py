@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import models, scenes, training
+from helpers import metrics, models, scenes, training
 from helpers.acquire import packs
 from helpers.backend import keras
 from helpers.pairs import clouds
@@ -41,22 +41,25 @@ def trained(device, steps, seed):
     clear = clouds.without_cloud(whole, packs.open_scene("sentinel2_brandenburg", "60m", ["coastal"]))
     light = np.percentile(whole.pixels[~clear.valid], 99.5, axis=0)
     ground = scenes.split_ground([clear], block_px=PATCH_PX, guard_px=8, seed=0)
-    simulation = {"value_range": scenes.value_range(ground["train"]), "light": light}
-    held_out = clouds.examples(ground["validation"], patch_px=PATCH_PX, seed=0, **simulation)
+    held_out = clouds.examples(ground["validation"], patch_px=PATCH_PX, seed=0, light=light)
     keras.utils.set_random_seed(seed)
     with device.scope():
-        light_unit = scenes.to_unit(light, simulation["value_range"]).tolist()
-        generator = models.cloud_remover(3, light=light_unit)
-        discriminator = models.patch_discriminator(3, condition=3, receptive_field_px=34, filters=32)
+        generator = models.cloud_remover(3, light=(light / clouds.REFLECTANCE[1]).tolist())
+        discriminator = models.patch_discriminator(5, condition=3, receptive_field_px=34, filters=32)
 
     def batches(first):
         stream = {"patch_px": PATCH_PX, "batch_size": BATCH_SIZE, "steps": steps, "seed": seed, "first_step": first}
-        return clouds.dataset(ground["train"], **stream, **simulation)
+        return clouds.dataset(ground["train"], light=light, **stream)
+
+    def watch(model):
+        answer = training.predict(model, held_out.cloudy)[..., :3]
+        return {"psnr_db": metrics.psnr(np.clip(held_out.clear, 0, 1), answer, data_range=1).mean()}
 
     with tempfile.TemporaryDirectory() as folder:
         _, history = training.fit_adversarial(
-            generator, discriminator, batches, terms={"l1": (1.0, losses.l1)}, weight=0.01, steps=steps,
-            learning_rate=2e-4, device=device, validation=(held_out.cloudy, held_out.clear), conditional=True,
+            generator, discriminator, batches, terms={"cleared": (1.0, losses.cleared(4.0))}, weight=0.01, steps=steps,
+            learning_rate=2e-4, device=device, validation=None, watch=watch,
+            conditional=True,
             checkpoint=Path(folder) / "state.npz", ramp_steps=steps // 2, decay=0.98,
         )  # fmt: skip
     return history
