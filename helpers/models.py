@@ -14,6 +14,7 @@ from helpers.features import backbone
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
+UNSURE = 0.05  # opacity and shadow below which `cloud_remover` leaves the ground alone
 GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 
 
@@ -305,12 +306,15 @@ def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
     near = layers.Concatenate()([_enlarged(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(seen)])
     near = layers.LeakyReLU(0.2)(layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(near))
     found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), _enlarged(features, 2, -2.0)]))
-    opacity, shadow = ops.split(ops.maximum(1.05 * found - 0.05, 0.02 * found), 2, axis=-1)
+    surely = ops.clip(found / UNSURE - 1, 0.02, 1) * (1.05 * found - 0.05)
+    opacity, shadow = ops.split(ops.maximum(surely, 0.001 * found), 2, axis=-1)
     through = ops.maximum(1 - opacity, 0.05) ** (0.5 + ops.sigmoid(_enlarged(features, bands)))
     veil = (1 - through) * _enlarged(features, bands, light)
-    cleared = (image - veil) / (ops.maximum(through, 0.1) * ops.maximum(1 - shadow, 0.15))
     unseen = opacity * ops.sigmoid(_enlarged(features, 1, -1.0))
-    answer = cleared + unseen * (_enlarged(features, bands, 0.15) - cleared)
+    paint = _enlarged(features, bands, 0.15)
+    lit = ops.maximum(1 - shadow, 0.03) ** (0.5 + ops.sigmoid(_enlarged(features, bands)))
+    cleared = (image - veil) / (ops.maximum(through, 0.1) * ops.maximum(lit, 0.05))
+    answer = cleared + unseen * (paint - cleared)
     return keras.Model(image, layers.Concatenate(dtype="float32")([answer, found]), name="cloud_remover")
 
 

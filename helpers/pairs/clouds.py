@@ -23,6 +23,10 @@ SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
 STREAKS = (1.0, 1.0, 1.0, 4.0)  # how much longer than wide
 SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
 SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes: all but what the blue sky gives, or less
+# of clouds of any place, for networks that travel: shadows may lie further off and be darker, most of
+# all at long waves, which the sky does not light; rims may be five times as sharp; one in ten has no gap
+ANY_SHIFT, ANY_SHADOW, ANY_RIM, NO_GAP = (0.06, 0.45), (0.3, 0.95), (0.2, 1.0), 0.1
+ANY_SLOPE, SKY_SLOPE = 1.0, 0.35  # largest exponents of the wavelength, of a cloud's light and in shadow
 LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: under a low winter sun, and the top of a thunderstorm
 ANGSTROM_EXPONENT = 0.3  # of the wavelength: 0 for cloud drops, 1.3 for the finer haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
@@ -61,7 +65,7 @@ class Examples:
         return {"clear": is_clear & unshaded, "shadow": is_clear & ~unshaded, "thin": thin, "opaque": opaque}
 
 
-def draw(size_px, kind, difficulty, key):
+def draw(size_px, kind, difficulty, key, *, anywhere=False):
     """One cloud, and its shadow on the ground.
 
     A random field with the power-law spectrum of turbulent air, twice as large as the patch so that nothing wraps
@@ -74,6 +78,7 @@ def draw(size_px, kind, difficulty, key):
         difficulty: 0 no cloud, 1 as in KINDS, 2 twice as deep; cover grows so that the clear share
             is squared.
         key: int64 (2,); the same key gives the same cloud.
+        anywhere: draw rims, cover and shadows from the wider limits of ANY_SHIFT and the following.
 
     Returns:
         optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light left, 1 = none.
@@ -89,12 +94,16 @@ def draw(size_px, kind, difficulty, key):
     cover, depth, rise, rim = (tf.gather(tf.constant(table, tf.float32), kind) for table in (COVER, DEPTH, RISE, RIM))
     numbers = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
     cover = 1 - (1 - _between(cover, numbers[0])) ** difficulty
+    shift, deepest = (ANY_SHIFT, ANY_SHADOW) if anywhere else (SHADOW_SHIFT, SHADOW_DEPTH)
+    if anywhere:
+        more = tf.random.stateless_uniform([2], tf.random.fold_in(key, 5))
+        cover, rise = tf.where(more[0] < NO_GAP, 1.0, cover), rise * _between(ANY_RIM, more[1])
     depth = _between(depth, numbers[1]) * difficulty
     field = _field(size_px, kind, tf.random.fold_in(key, 2))
     # the cloud's place, and where its shadow falls: cloud height times the tangent of the sun's zenith angle
-    reach = int(np.ceil(SHADOW_SHIFT[1] * size_px))
+    reach = int(np.ceil(shift[1] * size_px))
     start = reach + tf.cast(numbers[2:4] * (size_px - 2 * reach), tf.int32)
-    distance, angle = _between(SHADOW_SHIFT, numbers[4]) * size_px, 2 * np.pi * numbers[5]
+    distance, angle = _between(shift, numbers[4]) * size_px, 2 * np.pi * numbers[5]
     moved = start + tf.cast(tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)])), tf.int32)
     here, there = (tf.slice(field, place, [size_px, size_px]) for place in (start, moved))
     values = tf.sort(tf.reshape(here[::2, ::2], [-1]))
@@ -106,7 +115,7 @@ def draw(size_px, kind, difficulty, key):
         inside = tf.clip_by_value((part - edge) / rise, 0, 1)
         return depth * inside * (rim + (1 - rim) * inside)
 
-    return optical_depth(here), 1 - _between(SHADOW_DEPTH, numbers[6]) * (1 - tf.exp(-optical_depth(there)))
+    return optical_depth(here), 1 - _between(deepest, numbers[6]) * (1 - tf.exp(-optical_depth(there)))
 
 
 def cover_with(clear, optical_depth, shadow, *, extinction, light):
@@ -116,7 +125,7 @@ def cover_with(clear, optical_depth, shadow, *, extinction, light):
         clear: float32 (..., height, width, bands), in any unit that is linear in reflectance and 0
             where nothing is reflected.
         optical_depth: float32 (..., height, width), at a wavelength where `extinction` is 1.
-        shadow: float32, same shape: share of light that reaches the ground, 1 = all.
+        shadow: float32, same shape, or one for each band: share of light that reaches the ground.
         extinction: per band, relative to `optical_depth`.
         light: what an opaque cloud measures, per band, or for every pixel; unit of `clear`.
 
@@ -126,7 +135,8 @@ def cover_with(clear, optical_depth, shadow, *, extinction, light):
     given = (clear, optical_depth, shadow, extinction, light)
     clear, optical_depth, shadow, extinction, light = (tf.cast(each, tf.float32) for each in given)
     transmitted = tf.exp(-optical_depth[..., None] * extinction)
-    return clear * shadow[..., None] * transmitted + light * (1 - transmitted)
+    lit = shadow if len(shadow.shape) == len(clear.shape) else shadow[..., None]
+    return clear * lit * transmitted + light * (1 - transmitted)
 
 
 def skewed(image, shear):
@@ -184,27 +194,38 @@ def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, s
     if copies < 0:
         raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
 
-    # half of the clouds are white; others send back more at long waves, as Brandenburg's do
-    relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands if everywhere], "float32")
-
     def pair(patch, key):
-        numbers = tf.random.stateless_uniform([6], tf.random.fold_in(key, 3))
-        clear, kinds = skewed(patch, skew * (2 * numbers[0] - 1)), len(SCORED)
-        shape = {"light": light, "difficulty": difficulty}
-        if everywhere:
-            clear, kinds = 1e4 * varied(clear / 1e4, bands, key), len(KINDS)
-            brightness = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * numbers[3]
-            shape = {"light": 1e4 * brightness * relative_um ** tf.maximum(2 * numbers[5] - 1, 0)}
-            shape |= {"difficulty": difficulty * (0.1 + 1.9 * numbers[4]), "relief": 0.3 * numbers[3]}
-        kind = tf.cast(numbers[1] * kinds, tf.int32)
-        cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **shape)
-        stays = numbers[2] < (1 / 4 if everywhere else 1 / 16)
-        cloudy = tf.where(stays, clear, cloudy)
-        taken = tf.where(stays, 0.0, 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1))
-        cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
-        return cloudy, tf.concat([clear, taken], axis=-1)
+        return simulate(
+            patch, key, bands=bands, light=light, value_range=value_range, difficulty=difficulty, skew=skew
+        )
 
     return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+
+
+def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
+    """Turn one patch of clear ground into a training pair; arguments and result as of `dataset`.
+
+    Args:
+        patch: float32 (height, width, bands), unit of the pixels.
+        key: int64 (2,); the same key gives the same pair.
+    """
+    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 3))
+    clear, kinds, clear_share, looks = skewed(patch, skew * (2 * draws[0] - 1)), len(SCORED), 1 / 16, {}
+    if light is None:
+        clear, kinds, clear_share = 1e4 * varied(clear / 1e4, bands, key), len(KINDS), 1 / 4
+        relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands], "float32")
+        light = 1e4 * _between(LIGHT, draws[3]) * relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
+        difficulty = difficulty * _between((0.1, 2.0), draws[4])
+        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": relative_um ** (SKY_SLOPE * draws[6])}
+    kind = tf.cast(draws[1] * kinds, tf.int32)
+    cloudy, optical_depth, lit = _clouded(
+        clear, bands, kind, key, light=light, difficulty=difficulty, **looks
+    )
+    stays_clear = draws[2] < clear_share
+    cloudy = tf.where(stays_clear, clear, cloudy)
+    taken = tf.where(stays_clear, 0.0, 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1))
+    cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
+    return cloudy, tf.concat([clear, taken], axis=-1)
 
 
 def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
@@ -279,19 +300,21 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(clear, bands, kind, key, *, light, difficulty, relief=0.0):
+def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None):
     """The cloudy patch, its optical depth and shadow; brightness and tint of the cloud are drawn, too.
 
-    With `relief`, the side of a cloud that faces the sun is brighter by up to this share.
+    With `relief`, the side of a cloud that faces the sun is brighter by up to this share; `sky` holds
+    an exponent per band of the light left in shadow.
     """
-    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
+    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
     numbers = 2 * tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4)) - 1
     colour = tf.constant(light, tf.float32) if isinstance(light, list | tuple | np.ndarray) else light
     colour = colour * (1 + 0.15 * numbers[0]) * (1 + 0.02 * numbers[1:])
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
     texture += relief * (shadow - tf.exp(-optical_depth))  # little cloud where its shadow comes from
     colour = colour * texture[..., None]
-    cloudy = cover_with(clear, optical_depth, shadow, extinction=extinction(bands), light=colour)
+    lit = shadow if sky is None else shadow[..., None] ** sky
+    cloudy = cover_with(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
     return cloudy, optical_depth, shadow
 
 

@@ -20,7 +20,7 @@ def l2(target, estimate):
     return ops.mean(ops.square(target - estimate))
 
 
-def cleared(clear_weight):
+def cleared(clear_weight, unseen=0.15, found=0.3):
     """Loss, a function of (target, estimate) as `models.cloud_remover` answers, the last two bands opacity and shadow.
 
     Ground is compared by the roots of its reflectance, as dark ground counts, too; cloud and shadow
@@ -34,9 +34,9 @@ def cleared(clear_weight):
     def loss(target, estimate):
         ground = ops.mean(ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1)
         is_clear = ops.max(target[..., -2:], axis=-1) < 0.01
-        counts = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], 0.15))
-        found = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
-        return ops.mean(counts * ground + 0.3 * found)
+        counts = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], unseen))
+        entropy = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
+        return ops.mean(counts * ground + found * entropy)
 
     return loss
 
