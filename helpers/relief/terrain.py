@@ -62,7 +62,8 @@ def ground(heights, image, pixel_size_m):
     heights, image = np.asarray(heights, "f"), np.asarray(image, "f")
     expected = (*heights.shape, 3)
     if image.shape != expected:
-        raise ValueError(f"the image has shape {image.shape}, expected {expected} to fit the heights")
+        told = f"the image has shape {image.shape}, expected {expected}"
+        raise ValueError(f"{told} to fit the heights")
     if gaps := np.count_nonzero(~np.isfinite(heights)):
         raise ValueError(f"{gaps} heights are not finite: fill them, or cut them away")
     wide, high = pixel_size_m = np.array(pixel_size_m, "f")

@@ -31,7 +31,8 @@ def _bilinear(grid, points):
     x, y = points - corners
     left, top = corners.astype("int32")
     flat, first = grid.reshape(planes, -1), top * columns + left
-    above, below = (_mixed(flat.take(at, axis=1), flat.take(at + 1, axis=1), x) for at in (first, first + columns))
+    rows = [flat.take(at, axis=1) for at in (first, first + 1, first + columns, first + columns + 1)]
+    above, below = _mixed(*rows[:2], x), _mixed(*rows[2:], x)
     return _mixed(above, below, y)
 
 
