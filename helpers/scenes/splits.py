@@ -77,6 +77,22 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
     return ground
 
 
+def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
+    """Return overlapping blocks of a scene, none nearer than a buffer to ground that is held out.
+
+    Args:
+        held_out: list of Scene on the scene's grid, such as those that validate and test.
+        scene: Scene that the blocks are cut from.
+        block_px, buffer_px: side of a block, and its least distance to `held_out`.
+        stride_px: from one block to the next.
+    """
+    blocks, frame = scene.patches(block_px, stride_px), (scene.crs, ~scene.transform)
+    boxes = np.rint(_boxes(blocks, *frame))
+    held = np.rint(_boxes(held_out, *frame)).reshape(-1, 4) + buffer_px * np.array([-1, -1, 1, 1])
+    pairs = zip(blocks, boxes, strict=True)
+    return [block for block, box in pairs if not _overlapping(held, box).any()]
+
+
 def _blocks(scenes, block_px, pitch):
     """Return the blocks with data everywhere, sorted by place."""
     found = {}
