@@ -90,6 +90,21 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
     return _by_split(blocks, deal(order.argsort()), check=len({grid for grid, *_ in found}) > 1)
 
 
+def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
+    """Return overlapping blocks of a scene, none nearer than a buffer to ground that is held out.
+
+    Args:
+        held_out: list of Scene on the scene's grid, such as those that validate and test.
+        scene: Scene that the blocks are cut from.
+        block_px, buffer_px: side of a block, and its least distance to `held_out`.
+        stride_px: from one block to the next.
+    """
+    width, height = scene.transform.a, scene.transform.e
+    held = _boxes(held_out) + buffer_px * np.array([-width, height, width, -height])
+    blocks = scene.patches(block_px, stride_px)
+    return [block for block in blocks if not _overlapping(held, np.array(block.bounds)).any()]
+
+
 def _grid(scene):
     """Return the grid of the map, and (row, column) on it; None without a place, or rotated."""
     place = scene.transform
