@@ -47,7 +47,8 @@ def read(path, *, nodata=None, on_disk=None):
         if on_disk:
             Path(on_disk).mkdir(parents=True, exist_ok=True)
             require_space(on_disk, size)
-            pixels = np.memmap(TemporaryFile(dir=on_disk), "float32", shape=shape)
+            with TemporaryFile(dir=on_disk) as file:  # the map of it keeps it
+                pixels = np.memmap(file, "float32", shape=shape)
         elif size > MAX_READ_BYTES:
             raise ValueError(
                 f"{path} is {image.width} x {image.height} x {len(names)}: {size / 1e9:.1f} GB in "
@@ -265,9 +266,12 @@ def write(scene, path):
     values = to_file_values(scene.pixels, scene.dtype, nodata)
     place = {"nodata": nodata, "crs": scene.crs, "transform": scene.transform}
     profile = geotiff_profile(scene.height, scene.width, scene.bands, scene.dtype, **place)
-    with atomic(path) as temporary, unplaced_is_fine():
-        with rasterio.open(temporary, "w", **profile) as dataset:
-            dataset.write(np.moveaxis(values, -1, 0))
-            dataset.descriptions = scene.bands
-            dataset.update_tags(credit=scene.credit)
+    with (
+        atomic(path) as temporary,
+        unplaced_is_fine(),
+        rasterio.open(temporary, "w", **profile) as dataset,
+    ):
+        dataset.write(np.moveaxis(values, -1, 0))
+        dataset.descriptions = scene.bands
+        dataset.update_tags(credit=scene.credit)
     remove_sidecars(path)

@@ -51,7 +51,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     if not listed:  # else the split of the manifest is looked at
-        _refuse_copies(folder, scenes)
+        _refuse_copies(folder, rows, scenes)
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
@@ -70,14 +70,14 @@ def some(names):
     return ", ".join(map(str, names[:5])) + more
 
 
-def _refuse_copies(folder, scenes):
+def _refuse_copies(folder, rows, scenes):
     """Raise a ValueError where a folder holds one image twice: by name, or by its pixels."""
     seen = {}
-    for scene in scenes:
+    for row, scene in zip(rows, scenes, strict=True):
         for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
-            twin = seen.setdefault(key, scene)
-            if twin is not scene:
-                told = f"{twin.name} and {scene.name}: keep one of each"
+            twin = seen.setdefault(key, row)
+            if twin is not row:
+                told = f"{twin['path']} and {row['path']}: keep one of each"
                 raise ValueError(f"{folder} holds one image twice, {told}")
 
 
@@ -197,8 +197,7 @@ def placed(scene, row):
 def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together. Cells of several images go whole to train, validation or
-    test. What lies nearer to the ground of a later split than `guard` gets the split "guard"; what
+    Rows that share a `pair` stay together; see `split_boxes` for what goes where. What lies nearer to the ground of a later split than `guard` gets the split "guard"; what
     has roles and bounds of an earlier one, as where scenes overlap, gets "copy", as ground that
     counts twice feigns certainty; where rows are paired, one without its partner gets "unpaired".
     `read_ground` leaves out all three.
