@@ -105,7 +105,8 @@ def search(request):
         dated = first <= facts["datetime"] <= (last or "9")
         if fits and dated and not disjoint_bounds(item["bbox"], asked["bbox"]):
             found.append(item)
-    return as_json({"type": "FeatureCollection", "features": found, "links": []})
+    counted = {"type": "FeatureCollection", "numberMatched": len(found)}
+    return as_json(counted | {"features": found, "links": []})
 
 
 @once
