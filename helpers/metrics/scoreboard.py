@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from helpers.metrics.images import gain
-from helpers.metrics.maps import gain_pooled
+from helpers.metrics.gains import gain, gain_pooled
 
 # ends of the names of scores that should be small
 ERRORS = ("mae", "rmse", "angle_deg", "ergas", "distance")

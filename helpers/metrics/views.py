@@ -35,7 +35,8 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
             f"features have shapes {predicted.shape} and {true.shape}, positions "
             f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"
         )
-    near = np.hypot(*(positions_m[:, None] - positions_m).T) < apart_m
+    apart = positions_m[:, None] - positions_m
+    near = np.hypot(apart[..., 0], apart[..., 1]) < apart_m
     spots = np.repeat(np.arange(count), draws)
     random = np.random.default_rng(seed)
     orders = np.array([random.permutation(count) for _ in spots])
@@ -55,8 +56,9 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
 
 def _squared_distances(predicted, true):
     """Compute the distance of each predicted view to each true one; rounding keeps ties."""
-    lengths = (predicted**2).sum(axis=1)[:, None] + (true**2).sum(axis=1)
-    return (lengths - 2 * predicted @ true.T).round(12)
+    lengths = (predicted**2).sum(axis=1), (true**2).sum(axis=1)
+    distance = np.add.outer(*lengths) - 2 * predicted @ true.T
+    return distance.round(12)
 
 
 def _far_apart(near, spots, orders, count):
@@ -90,9 +92,10 @@ def identification(distances):
         ValueError: not a square, fewer than two views, or a value that is not finite.
     """
     distances = np.asarray(distances)
-    shape = distances.shape
-    if distances.ndim != 2 or shape[0] != shape[1] or shape[0] < 2:
-        raise ValueError(f"distances have shape {shape}; expected (views, views), at least two")
+    count = len(distances)
+    if distances.shape != (count, count) or count < 2:
+        told = f"distances have shape {distances.shape}"
+        raise ValueError(f"{told}; expected (views, views), at least two")
     if faulty := np.count_nonzero(~np.isfinite(distances)):
         raise ValueError(f"{faulty} distances are NaN or infinite")
     own = np.diag(distances)[:, None]
