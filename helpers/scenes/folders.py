@@ -58,10 +58,10 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     return split_scenes(scenes, given, block_px=block_px, guard_px=guard_px, seed=seed)
 
 
-def images(folder):
+def images(folder, suffixes=IMAGE_SUFFIXES):
     """Return the image files of a folder, sorted."""
     found = sorted(Path(folder).glob("[!.]*"))
-    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    return [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
 
 
 def some(names):
