@@ -66,6 +66,26 @@ def patches(
     return samples.batch(batch_size, drop_remainder=True)
 
 
+def random_rows(inputs, target, *, batch_size, steps, seed=0):
+    """Stream batches of random rows of arrays that are kept in memory.
+
+    Args:
+        inputs: array (rows, ...), or a list of them.
+        target: array (rows, ...).
+        batch_size, steps, seed: rows in a batch; number of the last batch; of the draws.
+
+    Returns:
+        Function from the first step to a tf.data.Dataset of (inputs, target).
+    """
+    arrays = tf.nest.map_structure(tf.constant, (tuple(inputs), target))
+    drawn = np.random.default_rng(seed).integers(len(target), size=(steps, batch_size))
+
+    def taken(which):
+        return tf.nest.map_structure(lambda rows: tf.gather(rows, which), arrays)
+
+    return lambda first: tf.data.Dataset.from_tensor_slices(drawn[first:]).map(taken).prefetch(2)
+
+
 def equally_large(scenes, patch_px):
     """Return scenes of one size: themselves, or the patches that they can be cut to.
 
