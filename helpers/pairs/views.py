@@ -19,6 +19,7 @@ from helpers import paths, relief
 from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import photo_views
+from helpers.pairs.patches import random_rows
 from helpers.pairs.photo_views import Views, as_bytes, cut, read_views
 from helpers.show import is_static
 
@@ -128,34 +129,29 @@ def spots(split, count, *, seed=0, again=False):
     return pandas.DataFrame(rows)
 
 
-def dataset(views, *, batch_size, steps, first_step=0, seed=0):
-    """Training pairs in random order, half of them mirrored: what lies to the left is then to the left in both.
+def dataset(views, *, batch_size, steps, seed=0):
+    """Stream training pairs in random order, half of them mirrored, patch and view alike.
 
     Args:
         views: Views of training ground.
-        batch_size, steps, first_step, seed: as of `pairs.patches.patches`.
+        batch_size, steps, seed: as of `pairs.patches.random_rows`.
 
     Returns:
-        tf.data.Dataset of (patches, views), float32 (batch, height, width, 3), 0 to 1.
+        Function from the first step to a tf.data.Dataset of (patches, views), float32 (batch,
+        height, width, 3), 0 to 1.
 
     Raises:
         ValueError: there are no pairs.
     """
-    count = len(views.views)
-    if not count:
-        raise ValueError("there are no pairs to train on: render some, or read a folder that has some")
-    pixels = tf.constant(views.patches), tf.constant(views.views)
+    options = dict(batch_size=batch_size, steps=steps, seed=seed)
+    batches = random_rows(views.patches, views.views, **options)
 
-    def sample(index):
-        key = tf.stack([tf.cast(seed, tf.int64), index // count])
-        which = tf.random.experimental.index_shuffle(index % count, key, max_index=count - 1)
-        mirrored = tf.random.stateless_uniform([], tf.stack([tf.cast(seed, tf.int64), index])) < 0.5
-        pair = (tf.cast(images[which], tf.float32) / 255 for images in pixels)
-        return tuple(tf.cond(mirrored, lambda one=one: tf.reverse(one, [1]), lambda one=one: one) for one in pair)
+    def mirrored(step, pair):
+        draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed, step]))
+        pixels = (tf.where(draws < 0.5, images[:, :, ::-1], images) for images in pair)
+        return tuple(tf.cast(images, tf.float32) / 255 for images in pixels)
 
-    indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size, drop_remainder=True).prefetch(2)
+    return lambda first: batches(first).enumerate(first).map(mirrored)
 
 
 @functools.cache
