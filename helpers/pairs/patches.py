@@ -70,7 +70,7 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     """Stream rows of arrays that are kept in memory, in random order, each once per pass.
 
     Args:
-        inputs: array (rows, ...), or a list of them.
+        inputs: array (rows, ...), or a tuple of them.
         target: array (rows, ...).
         batch_size, steps, seed: rows in a batch; number of the last batch; of the order.
 
