@@ -327,7 +327,8 @@ def numbered(count, size=8):
 
 def test_patch_and_view_are_mirrored_together_and_every_pair_comes_once_a_pass():
     pairs, mirrored = numbered(10), []
-    patches, seen = (np.concatenate(part) for part in zip(*views.dataset(pairs, batch_size=5, steps=40)(0), strict=True))
+    batches = views.dataset(pairs, batch_size=5, steps=40)(0)
+    patches, seen = (np.concatenate(part) for part in zip(*batches, strict=True))
     assert patches.shape == (200, 8, 8, 3) and patches.dtype == np.float32 and np.array_equal(patches, seen)
     for image in np.rint(seen * 255).astype(int):
         original = pairs.views[image[0, 0, 2]]
