@@ -222,7 +222,7 @@ def test_apply_takes_the_name(path, tmp_path):
 def run_notebook(number, folder, *values):
     """Run a notebook in profile smoke with these parameters; the finished process."""
     command = [sys.executable, "-m", "helpers", "run", number, "--profile", "smoke", "--run-id", "started"]
-    command += [word for value in (*values, "study=false") for word in ("-p", value)]
+    command += [word for value in values for word in ("-p", value)]
     environment = os.environ | {
         "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(paths.DATA),
         "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),

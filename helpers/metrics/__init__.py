@@ -1,7 +1,18 @@
 """Score images, maps and views, and compare methods with a baseline."""
 # ruff: noqa: F401
 
-from helpers.metrics.images import detail, ergas, gain, mae, pearson, psnr, rmse, shift_px, spectral_angle_deg, ssim
+from helpers.metrics.images import (
+    ergas,
+    error_decomposition,
+    gain,
+    mae,
+    pearson,
+    psnr,
+    rmse,
+    shift_px,
+    spectral_angle_deg,
+    ssim,
+)
 from helpers.metrics.maps import (
     confusion,
     decode,

@@ -127,7 +127,8 @@ def _command(notebook, made):
     usual |= plan([notebook], made["profile"], {})[notebook.stem]
     changed = (f"{key}={json.dumps(value)}" for key, value in made["parameters"].items() if value != usual.get(key))
     options = "".join(f" -p {shlex.quote(each)}" for each in changed)
-    return f"python -m helpers run {notebook.stem[:2]} --profile {made['profile']}{options}"
+    number = notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]  # or deeper/02b
+    return f"python -m helpers run {number} --profile {made['profile']}{options}"
 
 
 def _rounded(values):
