@@ -1,10 +1,10 @@
 """Score images, maps and views, and compare methods with a baseline."""
 # ruff: noqa: F401
 
+from helpers.metrics.gains import gain, gain_pooled
 from helpers.metrics.images import (
     ergas,
     error_decomposition,
-    gain,
     mae,
     pearson,
     psnr,
@@ -16,7 +16,6 @@ from helpers.metrics.images import (
 from helpers.metrics.maps import (
     confusion,
     decode,
-    gain_pooled,
     iou,
     kid,
     map_scores,

@@ -1,4 +1,4 @@
-"""Score estimates image by image, and compare two methods.
+"""Score estimates image by image.
 
 Every metric takes `reference` and `estimate`, both float (batch, height, width, bands) in one unit,
 and returns one score per image, float64 (batch,). NaN in the reference means "no data there" and
@@ -10,8 +10,6 @@ has data (which band, how many): that is a fault of the method.
 import numpy as np
 
 SSIM_WINDOW_PX = 7  # the default of skimage.metrics.structural_similarity
-RESAMPLES = 10_000  # how often patches or images are drawn anew for an interval
-AT_ONCE = 1_000_000  # indices of resampled patches in memory at a time: 8 MB
 
 
 def psnr(reference, estimate, *, data_range):
@@ -78,7 +76,7 @@ def ssim(reference, estimate, *, data_range):
 
 def mae(reference, estimate):
     """Compute the mean absolute error of each image, over all bands, in the unit of the images."""
-    return _per_image(lambda truth, guess: np.mean(np.abs(truth - guess)), reference, estimate)
+    return _per_image(_absolute_error, reference, estimate)
 
 
 def rmse(reference, estimate):
@@ -133,7 +131,8 @@ def ergas(reference, estimate, *, scale):
             told = f"the mean of band {np.argmin(mean != 0)} of image {index} is 0"
             advice = "give reflectance or digital numbers, and leave out empty images"
             raise ValueError(f"{told}, and ERGAS divides by it: {advice}")
-        relative = np.mean((truth - guess) ** 2, axis=0) / mean**2
+        error = np.mean((truth - guess) ** 2, axis=0)
+        relative = error / mean**2
         scores.append(100 / scale * np.sqrt(relative.mean()))
     return np.array(scores)
 
@@ -171,8 +170,10 @@ def shift_px(reference, estimate):
             raise ValueError(f"{told}: cut them off to measure a shift")
         height, width = valid.shape
         fade = np.outer(np.hanning(height), np.hanning(width))  # unmoved edges would pull to zero
-        faded = [fade * (image.mean(axis=-1) - image.mean()) for image in (truth, guess)]
-        shift, *_ = phase_cross_correlation(*faded, upsample_factor=100, normalization=None)
+        truth = truth.mean(axis=-1) - truth.mean()
+        guess = guess.mean(axis=-1) - guess.mean()
+        options = {"upsample_factor": 100, "normalization": None}
+        shift, *_ = phase_cross_correlation(fade * truth, fade * guess, **options)
         found.append(-shift)
     return np.array(found)
 
@@ -195,7 +196,7 @@ def error_decomposition(reference, estimate, baseline):
 
     Source: the idea of opensr-test (Aybar et al. 2024), with a split of our own that adds up.
     """
-    maps = {"improvement": [], "omission": [], "hallucination": []}
+    maps = []
     images = zip(_images(reference, estimate), _images(reference, baseline), strict=True)
     for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
         truth[~valid] = np.nan
@@ -206,68 +207,23 @@ def error_decomposition(reference, estimate, baseline):
             told = f"image {index}: the baseline equals the reference"
             raise ValueError(f"{told}, nothing is missing")
         found = np.clip(added * np.sign(missing), 0, absent)
-        maps["improvement"].append(found.mean(axis=-1) / whole)
-        maps["omission"].append((absent - found).mean(axis=-1) / whole)
-        maps["hallucination"].append((np.abs(added) - found).mean(axis=-1) / whole)
-    return {name: np.array(images) for name, images in maps.items()}
-
-
-def gain(model_scores, baseline_scores, *, seed=0, better="higher"):
-    """Compute how far a model beats a baseline on the same patches, with a 95 % bootstrap interval.
-
-    The difference is taken patch by patch, as some ground is hard for every method. Patches of one
-    block of ground resemble each other, so the true uncertainty is rather larger than the interval.
-
-    Args:
-        model_scores, baseline_scores: float (patches,), of the same patches in the same order.
-        seed: of the resampling; the same seed gives the same interval.
-        better: "higher" (PSNR, SSIM, …) or "lower" (errors).
-
-    Returns:
-        (mean, low, high), floats; positive is in favour of the model.
-
-    Raises:
-        ValueError: not two lists of one length, fewer than two patches, a score that is not finite,
-            or another word for `better`.
-
-    Source: Efron 1979, percentile interval; cross-checked against scipy.stats.bootstrap.
-    """
-    model = np.asarray(model_scores, np.float64)
-    baseline = np.asarray(baseline_scores, np.float64)
-    if model.shape != baseline.shape or model.ndim != 1 or model.size < 2:
-        raise ValueError(
-            f"scores have shapes {model.shape} and {baseline.shape}; expected one score per patch, "
-            "the same patches in both, and at least two"
-        )
-    if better not in {"higher", "lower"}:
-        raise ValueError(f'better is {better!r}; expected "higher" or "lower"')
-    finite = np.isfinite(model) & np.isfinite(baseline)
-    if faulty := np.count_nonzero(~finite):
-        raise ValueError(
-            f"{faulty} of {model.size} patches have a score that is not finite (PSNR is inf where "
-            "the images are identical): leave those patches out of both, and say so"
-        )
-    better_by = model - baseline if better == "higher" else baseline - model
-    low, high = np.percentile(_resampled_means(better_by, seed), [2.5, 97.5])
-    return float(better_by.mean()), float(low), float(high)
-
-
-def _resampled_means(values, seed):
-    """Draw the values anew with replacement, RESAMPLES times; return the mean of each draw."""
-    draw = np.random.default_rng(seed).integers
-    at_once = max(1, AT_ONCE // values.size)
-    means = []
-    for done in range(0, RESAMPLES, at_once):
-        count = min(at_once, RESAMPLES - done)
-        drawn = draw(values.size, size=(count, values.size))
-        means.append(values[drawn].mean(axis=1))
-    return np.concatenate(means)
+        parts = np.stack([found, absent - found, np.abs(added) - found])
+        maps.append(parts.mean(axis=-1) / whole)
+    improvement, omission, hallucination = np.swapaxes(maps, 0, 1)
+    return {
+        "improvement": improvement,
+        "omission": omission,
+        "hallucination": hallucination,
+    }
 
 
 def _per_image(score, reference, estimate):
     """Apply a function of valid pixels, twice (pixels, bands), to each image."""
-    pairs = _valid_pixels(reference, estimate)
-    return np.array([score(truth, guess) for truth, guess in pairs])
+    return np.array([score(*pair) for pair in _valid_pixels(reference, estimate)])
+
+
+def _absolute_error(truth, guess):
+    return np.mean(np.abs(truth - guess))
 
 
 def _squared_error(truth, guess):
@@ -276,21 +232,24 @@ def _squared_error(truth, guess):
 
 def _mean_angle_deg(truth, guess):
     u, v = _unit_length(truth), _unit_length(guess)
-    half = np.arctan2(np.linalg.norm(u - v, axis=1), np.linalg.norm(u + v, axis=1))
-    return np.rad2deg(2 * half).mean()
+    across = np.linalg.norm(u - v, axis=1)
+    along = np.linalg.norm(u + v, axis=1)
+    return np.rad2deg(2 * np.arctan2(across, along)).mean()
 
 
 def _unit_length(spectra):
-    return spectra / _nonzero(np.linalg.norm(spectra, axis=1, keepdims=True))
+    lengths = np.linalg.norm(spectra, axis=1, keepdims=True)
+    return spectra / _nonzero(lengths)
 
 
 def _correlation(truth, guess):
-    constant = (np.ptp(truth, axis=0) == 0) | (np.ptp(guess, axis=0) == 0)
+    spread = np.ptp(truth, axis=0) * np.ptp(guess, axis=0)
     truth = truth - truth.mean(axis=0)
     guess = guess - guess.mean(axis=0)
     lengths = np.linalg.norm(truth, axis=0) * np.linalg.norm(guess, axis=0)
-    correlation = (truth * guess).sum(axis=0) / _nonzero(lengths)
-    return np.where(constant, 0, np.clip(correlation, -1, 1))
+    products = (truth * guess).sum(axis=0)
+    correlation = np.clip(products / _nonzero(lengths), -1, 1)
+    return np.where(spread == 0, 0, correlation)
 
 
 def _nonzero(lengths):
@@ -317,7 +276,8 @@ def _images(reference, estimate):
     valid = ~np.isnan(reference).any(axis=-1)
     _check_finite("reference", reference, valid)
     _check_finite("estimate", estimate, valid)
-    if empty := np.flatnonzero(~valid.any(axis=(1, 2))).tolist():
+    empty = np.flatnonzero(~valid.any(axis=(1, 2)))
+    if empty.size:
         named = ", ".join(map(str, empty))
         raise ValueError(f"no valid pixel in image {named}: leave out images without data")
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
@@ -326,7 +286,8 @@ def _images(reference, estimate):
 
 def _check_finite(name, images, valid):
     """Refuse values that are NaN or infinite where there is data."""
-    faulty = np.count_nonzero(~np.isfinite(images) & valid[..., None], axis=(0, 1, 2))
+    wrong = ~np.isfinite(images) & valid[..., None]
+    faulty = np.count_nonzero(wrong, axis=(0, 1, 2))
     if faulty.any():
         bands = [f"{count} in band {band}" for band, count in enumerate(faulty) if count]
         told = f"the {name} has values that are NaN or infinite where there is data"

@@ -1,13 +1,10 @@
 """Score maps by the classes of their pixels, and sets of images by how real they look.
 
 Class scores are computed from counts that can be summed, because an image of one continent holds
-too little of the rare classes: count image by image, sum, then score. `gain_pooled` draws the
-images anew to tell how certain a gain is.
+too little of the rare classes: count image by image, sum, then score.
 """
 
 import numpy as np
-
-from helpers.metrics.images import RESAMPLES
 
 
 def decode(picture, legend):
@@ -87,9 +84,11 @@ def iou(confusion):
     """
     confusion = np.asarray(confusion, np.float64)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits
-    absent = np.full(union.shape, np.nan)
-    return np.divide(hits, union, out=absent, where=union > 0)
+    true = confusion.sum(axis=-1)
+    estimated = confusion.sum(axis=-2)
+    union = true + estimated - hits
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return hits / union
 
 
 def mean_iou(confusion):
@@ -117,49 +116,12 @@ def map_scores(confusion, classes):
     """
     pooled = confusion.sum(axis=0)
     by_class = zip(classes, iou(pooled), strict=True)
-    scores = {"mean_iou": mean_iou(pooled), "pixel_accuracy": pixel_accuracy(pooled)}
-    scores |= {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
-    return {"confusion": confusion} | scores
-
-
-def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0):
-    """Compute how far a model beats a baseline in a pooled score, with a 95 % bootstrap interval.
-
-    Images are drawn anew with replacement, the same for both; their counts are summed before they
-    are scored. Images of one continent resemble each other, so the true uncertainty is rather
-    larger than the interval.
-
-    Args:
-        model_counts, baseline_counts: (images, ...), of the same images, from `confusion`.
-        score: function from summed counts, with any axes in front, to the score: `mean_iou`,
-            `pixel_accuracy`, or one of a class, if no draw is without it.
-        seed: of the resampling; the same seed gives the same interval.
-
-    Returns:
-        (gain, low, high), floats; positive is in favour of the model. The gain is that of all
-        images, not the mean of the draws.
-
-    Raises:
-        ValueError: not two sets of counts of one shape, fewer than two images, or a draw without a
-            score.
-
-    Source: Efron 1979, percentile interval.
-    """
-    model = np.asarray(model_counts, np.float64)
-    baseline = np.asarray(baseline_counts, np.float64)
-    images = len(model)
-    if model.shape != baseline.shape or images < 2:
-        told = f"counts have shapes {model.shape} and {baseline.shape}"
-        raise ValueError(f"{told}; expected those of the same images, at least two")
-    random, chances = np.random.default_rng(seed), np.full(images, 1 / images)
-    draws = random.multinomial(images, chances, size=RESAMPLES)
-    gains = score(np.tensordot(draws, model, 1)) - score(np.tensordot(draws, baseline, 1))
-    if not np.isfinite(gains).all():
-        told = "some draws have no score, as a class is in too few images"
-        raise ValueError(f"{told}: use a score of several classes")
-    low, high = np.percentile(gains, [2.5, 97.5])
-    gain = score(model.sum(axis=0)) - score(baseline.sum(axis=0))
-    return float(gain), float(low), float(high)
+    scores = {
+        "confusion": confusion,
+        "mean_iou": mean_iou(pooled),
+        "pixel_accuracy": pixel_accuracy(pooled),
+    }
+    return scores | {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
 
 
 def kid(real, fake):
@@ -179,22 +141,26 @@ def kid(real, fake):
     Source: Binkowski et al. 2018, there with features of Inception; here `features.embed` gives
         them.
     """
-    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
-    alike = real.ndim == 2 and real.shape[1:] == fake.shape[1:]
-    if not alike or min(len(real), len(fake)) < 2:
+    real = np.asarray(real, np.float64)
+    fake = np.asarray(fake, np.float64)
+    counts = len(real), len(fake)
+    if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(counts) < 2:
         told = f"features have shapes {real.shape} and {fake.shape}"
         raise ValueError(f"{told}; expected (images, features), at least two")
-    if not np.isfinite(real).all() or not np.isfinite(fake).all():
-        raise ValueError("some features are NaN or infinite")
     between = _kernel(real, fake).mean()
-    return float(_mean_within(real) + _mean_within(fake) - 2 * between)
+    distance = _mean_within(real) + _mean_within(fake) - 2 * between
+    if not np.isfinite(distance):
+        raise ValueError("some features are NaN or infinite")
+    return float(distance)
 
 
 def _kernel(some, other):
-    return (some @ other.T / some.shape[1] + 1) ** 3
+    features = some.shape[1]
+    return (some @ other.T / features + 1) ** 3
 
 
 def _mean_within(images):
     """Average the kernel over all pairs of different images of a set."""
-    values, count = _kernel(images, images), len(images)
-    return (values.sum() - np.trace(values)) / (count * (count - 1))
+    values = _kernel(images, images)
+    pairs = len(images) * (len(images) - 1)
+    return (values.sum() - np.trace(values)) / pairs

@@ -3,7 +3,16 @@
 import numpy as np
 
 
-def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
+def retrieval(
+    predicted,
+    true,
+    positions_m,
+    *,
+    among,
+    apart_m=1000,
+    draws=100,
+    seed=0,
+):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again
@@ -27,7 +36,8 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     Raises:
         ValueError: shapes differ, or too few spots are so far from each other.
     """
-    predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    predicted = np.asarray(predicted, np.float64)
+    true = np.asarray(true, np.float64)
     positions_m = np.asarray(positions_m, np.float64)
     count = len(true)
     if predicted.shape != true.shape or predicted.ndim != 2 or positions_m.shape != (count, 2):
@@ -35,18 +45,17 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
             f"features have shapes {predicted.shape} and {true.shape}, positions "
             f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"
         )
-    near = np.hypot(*(positions_m[:, None] - positions_m).T) < apart_m
+    apart = positions_m[:, None] - positions_m
+    near = np.hypot(apart[..., 0], apart[..., 1]) < apart_m
     spots = np.repeat(np.arange(count), draws)
     random = np.random.default_rng(seed)
     orders = np.array([random.permutation(count) for _ in spots])
     chosen = _far_apart(near, spots, orders, among - 1)
-    found = chosen.sum(axis=1)
-    if found.min() < among - 1:
-        first = np.argmax(found < among - 1)
-        raise ValueError(
-            f"only {found[first] + 1} spots are {apart_m} m from spot {spots[first]} and from each "
-            f"other, expected {among}: choose among fewer, or predict more spots"
-        )
+    found = 1 + chosen.sum(axis=1)
+    if found.min() < among:
+        told = f"only {found.min()} spots are {apart_m} m from spot {spots[found.argmin()]}"
+        advice = "choose among fewer, or predict more spots"
+        raise ValueError(f"{told} and from each other, expected {among}: {advice}")
     distance = _squared_distances(predicted, true)
     nearer = distance[spots] <= np.diag(distance)[spots, None]
     ranks = 1 + np.count_nonzero(chosen & nearer, axis=1)
@@ -55,8 +64,9 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
 
 def _squared_distances(predicted, true):
     """Compute the distance of each predicted view to each true one; rounding keeps ties."""
-    lengths = (predicted**2).sum(axis=1)[:, None] + (true**2).sum(axis=1)
-    return (lengths - 2 * predicted @ true.T).round(12)
+    lengths = (predicted**2).sum(axis=1), (true**2).sum(axis=1)
+    distance = np.add.outer(*lengths) - 2 * predicted @ true.T
+    return distance.round(12)
 
 
 def _far_apart(near, spots, orders, count):
@@ -64,10 +74,12 @@ def _far_apart(near, spots, orders, count):
 
     Returns bool, a row for each order of all spots.
     """
-    taken, chosen = near[spots], np.zeros(orders.shape, bool)
+    taken = near[spots]
+    chosen = np.zeros(orders.shape, bool)
     missing = np.full(len(spots), count)
+    every = np.arange(len(spots))
     for others in orders.T:
-        free = ~taken[np.arange(len(spots)), others]
+        free = ~taken[every, others]
         rows = np.flatnonzero(free & (missing > 0))
         chosen[rows, others[rows]] = True
         taken[rows] |= near[others[rows]]
@@ -90,9 +102,10 @@ def identification(distances):
         ValueError: not a square, fewer than two views, or a value that is not finite.
     """
     distances = np.asarray(distances)
-    shape = distances.shape
-    if distances.ndim != 2 or shape[0] != shape[1] or shape[0] < 2:
-        raise ValueError(f"distances have shape {shape}; expected (views, views), at least two")
+    count = len(distances)
+    if distances.shape != (count, count) or count < 2:
+        told = f"distances have shape {distances.shape}"
+        raise ValueError(f"{told}; expected (views, views), at least two")
     if faulty := np.count_nonzero(~np.isfinite(distances)):
         raise ValueError(f"{faulty} distances are NaN or infinite")
     own = np.diag(distances)[:, None]
