@@ -17,6 +17,7 @@ from helpers.__main__ import main
 from helpers.apply import apply
 from helpers.apply.network import Predictor
 from helpers.backend import keras
+from helpers.scenes.values import refuse_misfit
 from tests.test_apply_windows import save  # noqa: F401 - fixture
 
 BANDS = ["blue", "green", "red", "nir"]
@@ -222,6 +223,22 @@ def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
         answered(model, values, tmp_path)
     made = answered(model, values, tmp_path, nodata=value)
     assert np.ma.getmaskarray(made)[:, :, :15].all() and np.abs(made - by_hand(ground))[:, :, 15:].max() <= 0.51
+
+
+def test_missing_blocks_inside_are_named(tmp_path, model, ground):
+    values = ground.copy()
+    values[:, 10:20, 10:20] = 0
+    with pytest.warns(UserWarning, match="5 % of the pixels in the image are 0 in all bands.*--nodata 0"):
+        answered(model, values, tmp_path)
+
+
+def test_a_factor_of_two_is_not_called_an_offset_alone():
+    values = np.random.default_rng(3).uniform(2000, 4000, (1000, 2))
+    with pytest.raises(ValueError, match="offset of 1000.*Or it is a factor of about 2: --scale-offset 0.5,0"):
+        refuse_misfit(values, ["a", "b"], [(1000, 2000)] * 2)
+    with pytest.raises(ValueError, match="offset of 1000") as told:
+        refuse_misfit(values / 2 + 1000, ["a", "b"], [(1000, 2000)] * 2)
+    assert "factor" not in str(told.value)
 
 
 @pytest.mark.filterwarnings("error:.*along the edges")

@@ -15,6 +15,7 @@ from rasterio.warp import calculate_default_transform, reproject
 from helpers import paths, relief, scenes
 from helpers.acquire import download, packs
 from helpers.pairs import photo_views, views
+from helpers.relief import surroundings
 from helpers.scenes import Scene
 
 needs_pack = pytest.mark.skipif(bool(packs.missing("rocky_mountain")), reason="needs: python -m helpers fetch")
@@ -49,7 +50,7 @@ def on_land(folders, monkeypatch):
     def put(**cone):
         land = invented_land(**cone)
         monkeypatch.setattr(views, "_land", lambda: land)
-        monkeypatch.setattr(relief, "LAYERS_M", ())
+        monkeypatch.setattr(surroundings, "LAYERS_M", ())
         return land
 
     return put
@@ -291,7 +292,8 @@ def test_the_cache_is_used_until_what_shapes_the_pairs_changes(kept_apart, monke
     with monkeypatch.context() as patched:
         patched.setattr(relief, "view", fail)
         assert np.array_equal(views.render("train", 3, image_size=16).views, first.views)
-        changed = kept_apart / "relief.py"
+        changed = kept_apart / "relief" / "__init__.py"
+        changed.parent.mkdir()
         changed.write_text("# other code")
         patched.setattr(relief, "__file__", str(changed))
         with pytest.raises(AssertionError, match="rendered again"):

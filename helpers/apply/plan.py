@@ -13,8 +13,8 @@ from helpers.apply.network import Predictor
 from helpers.apply.windows import Grid
 from helpers.apply.working import Layer
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, read_raw, read_values
-from helpers.scenes.values import find_collar, refuse_misfit
+from helpers.scenes.files import file_nodata, geotiff_profile, image_bands, read_values
+from helpers.scenes.values import find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
@@ -56,7 +56,7 @@ def planned(
     bands = _matching_bands(image, about["bands"], bands)
     region = _region(image, window)
     *_, (_, corner) = image.block_windows(bands[-1])
-    read_raw(image, bands, window=corner)  # fails where the file is truncated
+    read_values(image, bands, window=corner)  # fails where the file is truncated
     ranges = _value_ranges(image, bands, about, value_range, scale_offset, nodata)
     largest = None
     if only_clouded is not False:
@@ -135,13 +135,13 @@ def _sample(image, bands, nodata, checked):
     """Read the whole image, thinned out, float32 (pixels, bands); warn of a collar."""
     shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
     values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
-    found = None if nodata is not None or _has_gaps(image) else find_collar(values)
+    found = None if nodata is not None or _has_gaps(image) else find_gaps(values)
     values = values.reshape(-1, len(bands))
     if found:
-        value, share = found
+        value, share, where = found
         warnings.warn(
-            f"{100 * share:.0f} % of the pixels along the edges are {value:g} in all bands, and the file declares "
-            f"no such value as no data: they count as image. If they are none, give --nodata {value:g}",
+            f"{100 * share:.0f} % of the pixels {where} are {value:g} in all bands, and the file declares no "
+            f"such value as no data: they count as image. If they are none, give --nodata {value:g}",
             stacklevel=5,
         )
         if not checked or value >= 0:  # what is less, as -9999 is, `refuse_misfit` shall see

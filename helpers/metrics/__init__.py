@@ -1,4 +1,4 @@
-"""Scores of images, of maps and their classes, of views; and how far one method is ahead of another."""
+"""Score images, maps and views, and compare methods with a baseline."""
 # ruff: noqa: F401
 
 from helpers.metrics.images import detail, ergas, gain, mae, pearson, psnr, rmse, shift_px, spectral_angle_deg, ssim
@@ -8,7 +8,9 @@ from helpers.metrics.maps import (
     gain_pooled,
     iou,
     kid,
+    map_scores,
     mean_iou,
     pixel_accuracy,
 )
+from helpers.metrics.scoreboard import Scoreboard
 from helpers.metrics.views import identification, retrieval

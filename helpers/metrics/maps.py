@@ -83,6 +83,23 @@ def pixel_accuracy(confusion):
     return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
 
 
+def map_scores(confusion, classes):
+    """Return the scores of all images pooled, and the counts, as `Scoreboard.add` takes them.
+
+    Args:
+        confusion: (images, count, count), from `confusion`.
+        classes: names of the classes.
+
+    Returns:
+        dict with `confusion`, `mean_iou`, `pixel_accuracy`, and `iou_<class>` of each class that occurs.
+    """
+    pooled = confusion.sum(axis=0)
+    by_class = zip(classes, iou(pooled), strict=True)
+    scores = {"mean_iou": mean_iou(pooled), "pixel_accuracy": pixel_accuracy(pooled)}
+    scores |= {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
+    return {"confusion": confusion} | scores
+
+
 def gain_pooled(model_counts, baseline_counts, score=mean_iou, *, seed=0):
     """By how much a model beats a baseline in a pooled score, with a 95 % bootstrap interval over the images.
 

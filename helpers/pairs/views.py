@@ -211,7 +211,9 @@ def _seen(land, row, image_size, seed):
 def _key(*drawn):
     """What all that shapes pairs hashes to: what was asked for, the ground, and the code."""
     land = _land()
-    code = (Path(module).read_bytes() for module in (__file__, photo_views.__file__, relief.__file__))
+    files = [Path(__file__), Path(photo_views.__file__)]
+    files += sorted(Path(relief.__file__).parent.glob("*.py"))
+    code = (file.read_bytes() for file in files)
     made_from = hashlib.sha256(repr((drawn, land.transform, land.image.transform)).encode())
     for part in (*land.ground[1:], land.image.pixels):
         made_from.update(part.tobytes())
