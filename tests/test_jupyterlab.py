@@ -70,7 +70,8 @@ def play(lab, tmp_path_factory):
     """A page of sliders and a map to click on, after Run All Cells."""
     path = tmp_path_factory.mktemp("play") / "play.ipynb"
     cells = [nbformat.v4.new_code_cell(cell) for cell in PLAY]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     with lab.notebook(path) as play:
         play.run_all(seconds=120)
         yield play

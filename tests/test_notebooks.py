@@ -175,7 +175,8 @@ def acquired(smoke_run):
 def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
     """The practice server wants keys, and got this one; it stands in no notebook, log, manifest, report or store."""
     forms = {PLANTED, quote(PLANTED), quote(PLANTED, safe=""), quote_plus(PLANTED)}
-    files = [path for path in smoke_run.parent.rglob("*") if path.is_file() and "packs" not in path.parts]
+    own = [path for path in smoke_run.parent.rglob("*") if not {"packs", "views"} & set(path.parts)]
+    files = [path for path in own if path.is_file()]
     assert len(files) > 100 and any(path.name == "manifest.csv" for path in files)
     for path in files:
         content = path.read_bytes()
