@@ -173,7 +173,7 @@ class Lab:
     def notebook(self, path):
         """A copy of a notebook with the parameters of profile smoke, open in the browser; yields a Page.
 
-        The study is left out: it takes as long as all the rest, and shows nothing of another kind.
+        A study is left out: it takes as long as all the rest, and shows nothing of another kind.
         """
         book = nbformat.read(path, 4)
         profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())

@@ -12,7 +12,6 @@ import time
 from urllib.parse import quote, quote_plus
 
 import nbformat
-import numpy as np
 import psutil
 import pytest
 import rasterio
@@ -27,14 +26,6 @@ SCORED = [path for path in NOTEBOOKS if path.stem.startswith(("02", "03", "04", 
 LOWER_IS_BETTER = {"mae", "rmse", "spectral_angle_deg", "ergas"}
 COMPARED = "nbval-check-output"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-EXPORTED = """
-import json, sys
-import numpy as np, tensorflow as tf
-inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
-model = tf.saved_model.load(sys.argv[1])
-print(json.dumps(model.serve(inputs).numpy().ravel().tolist()))
-"""
-
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
 )
@@ -139,7 +130,6 @@ def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path
     """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched."""
     name = "03_multispectral_super_resolution"
     command = [sys.executable, "-m", "helpers", "run", "03", "--profile", "smoke", "--run-id", "cut"]
-    command += ["-p", "study=false"]  # which comes after these two trainings
     options = {
         "cwd": paths.ROOT,
         "env": environment(tmp_path),
@@ -186,20 +176,6 @@ def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
 def test_super_resolution_trains_on_the_tiles_that_were_acquired(acquired, tmp_path):
     scores = paths.read_json(run_apart("02", tmp_path, f"source={acquired / 'tiles'}") / "metrics.json")["scores"]
     assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
-
-
-def test_the_exported_model_answers_the_same(smoke_run):
-    """The SavedModel for other tools, in a process that knows nothing of Keras or of `helpers`."""
-    folder = smoke_run / "03_multispectral_super_resolution"
-    command = [sys.executable, "-c", EXPORTED, str(folder / "saved_model")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr[-2000:]
-    from helpers.apply import load_model
-
-    network, _ = load_model(folder / "model.keras")
-    inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
-    answer = np.array(json.loads(done.stdout.splitlines()[-1]), "float32")
-    np.testing.assert_allclose(answer, network.predict(inputs, verbose=0).ravel(), atol=1e-5)
 
 
 def test_the_data_set_has_its_manifest_and_its_split(acquired):

@@ -157,7 +157,8 @@ def _command(notebook, made):
     """Return the command that makes the same run."""
     usual = {name: each.default for name, each in parameters.declared(notebook).items()}
     usual |= plan([notebook], made["profile"], {})[notebook.stem]
-    command = ["python", "-m", "helpers", "run", notebook.stem[:2], "--profile", made["profile"]]
+    number = notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]  # or deeper/02b
+    command = ["python", "-m", "helpers", "run", number, "--profile", made["profile"]]
     for key, value in made["parameters"].items():
         if value != usual.get(key):
             command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
