@@ -124,7 +124,7 @@ def _environment(**values):
 def plan(chosen, profile, values):
     """Check the parameters of notebooks: dict from a notebook's name to the dict of those given."""
     text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
-    profiles = yaml.safe_load(text)
+    profiles, profile = yaml.safe_load(text), profile or DEFAULT_PROFILE
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     declared = {path.stem: parameter_cells.declared(path) for path in chosen}

@@ -37,7 +37,7 @@ class Peer:
 
     def __init__(self, name, command=None):
         self.name = name
-        self.said = tempfile.TemporaryFile("w+")
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         # the article's TensorFlow hears nothing of what `helpers` would tell it
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
         self.process = subprocess.Popen(
