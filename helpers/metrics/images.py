@@ -131,7 +131,8 @@ def ergas(reference, estimate, *, scale):
             told = f"the mean of band {np.argmin(mean != 0)} of image {index} is 0"
             advice = "give reflectance or digital numbers, and leave out empty images"
             raise ValueError(f"{told}, and ERGAS divides by it: {advice}")
-        relative = np.mean((truth - guess) ** 2, axis=0) / mean**2
+        error = np.mean((truth - guess) ** 2, axis=0)
+        relative = error / mean**2
         scores.append(100 / scale * np.sqrt(relative.mean()))
     return np.array(scores)
 
@@ -169,7 +170,8 @@ def shift_px(reference, estimate):
             raise ValueError(f"{told}: cut them off to measure a shift")
         height, width = valid.shape
         fade = np.outer(np.hanning(height), np.hanning(width))  # unmoved edges would pull to zero
-        truth, guess = (image.mean(axis=-1) - image.mean() for image in (truth, guess))
+        truth = truth.mean(axis=-1) - truth.mean()
+        guess = guess.mean(axis=-1) - guess.mean()
         options = {"upsample_factor": 100, "normalization": None}
         shift, *_ = phase_cross_correlation(fade * truth, fade * guess, **options)
         found.append(-shift)
@@ -246,8 +248,8 @@ def _correlation(truth, guess):
     guess = guess - guess.mean(axis=0)
     lengths = np.linalg.norm(truth, axis=0) * np.linalg.norm(guess, axis=0)
     products = (truth * guess).sum(axis=0)
-    correlation = products / _nonzero(lengths)
-    return np.where(spread == 0, 0, np.clip(correlation, -1, 1))
+    correlation = np.clip(products / _nonzero(lengths), -1, 1)
+    return np.where(spread == 0, 0, correlation)
 
 
 def _nonzero(lengths):
@@ -274,7 +276,8 @@ def _images(reference, estimate):
     valid = ~np.isnan(reference).any(axis=-1)
     _check_finite("reference", reference, valid)
     _check_finite("estimate", estimate, valid)
-    if empty := np.flatnonzero(~valid.any(axis=(1, 2))).tolist():
+    empty = np.flatnonzero(~valid.any(axis=(1, 2)))
+    if empty.size:
         named = ", ".join(map(str, empty))
         raise ValueError(f"no valid pixel in image {named}: leave out images without data")
     for truth, guess, where in zip(reference, estimate, valid, strict=True):

@@ -84,7 +84,8 @@ def iou(confusion):
     """
     confusion = np.asarray(confusion, np.float64)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    true, estimated = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    true = confusion.sum(axis=-1)
+    estimated = confusion.sum(axis=-2)
     union = true + estimated - hits
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         return hits / union
@@ -115,9 +116,12 @@ def map_scores(confusion, classes):
     """
     pooled = confusion.sum(axis=0)
     by_class = zip(classes, iou(pooled), strict=True)
-    scores = {"mean_iou": mean_iou(pooled), "pixel_accuracy": pixel_accuracy(pooled)}
-    scores |= {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
-    return {"confusion": confusion} | scores
+    scores = {
+        "confusion": confusion,
+        "mean_iou": mean_iou(pooled),
+        "pixel_accuracy": pixel_accuracy(pooled),
+    }
+    return scores | {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
 
 
 def kid(real, fake):
@@ -137,7 +141,8 @@ def kid(real, fake):
     Source: Binkowski et al. 2018, there with features of Inception; here `features.embed` gives
         them.
     """
-    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    real = np.asarray(real, np.float64)
+    fake = np.asarray(fake, np.float64)
     counts = len(real), len(fake)
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(counts) < 2:
         told = f"features have shapes {real.shape} and {fake.shape}"

@@ -31,7 +31,8 @@ class Scoreboard:
     """
 
     def __init__(self, gains, *, over=None, intervals=(), seed=0):
-        self.gains, self.over, self.intervals, self.seed = gains, over, intervals, seed
+        self.gains, self.over = gains, over
+        self.intervals, self.seed = intervals, seed
         self.by_patch, self.whole, self.counts = {}, {}, {}
 
     def add(self, method, role, scores, **facts):
@@ -55,7 +56,8 @@ class Scoreboard:
             raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
         arrays = {name: np.asarray(values) for name, values in scores.items()}
         self.counts[method] = arrays.pop("confusion", None)
-        table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim})
+        by_patch = {name: values for name, values in arrays.items() if values.ndim}
+        table = pd.DataFrame(by_patch)
         before = {len(known) for known in self.by_patch.values()}
         if before - {len(table)}:
             raise ValueError(
@@ -65,7 +67,8 @@ class Scoreboard:
         self.by_patch[method] = table
         single = {name: value.item() for name, value in arrays.items() if not value.ndim}
         about = {"method": method, "role": role, "split": "test"}
-        self.whole[method] = about | table.mean().dropna().to_dict() | single | facts
+        means = table.mean().dropna().to_dict()
+        self.whole[method] = about | means | single | facts
 
     @property
     def baseline(self):
@@ -77,14 +80,15 @@ class Scoreboard:
 
     def ahead(self, method, score, over=None):
         """Return how far a method is ahead on each patch: pandas.Series, positive is better."""
-        model, other = (self.by_patch[name][score] for name in (method, over or self.baseline))
+        model = self.by_patch[method][score]
+        other = self.by_patch[over or self.baseline][score]
         return other - model if score.endswith(ERRORS) else model - other
 
     def gain(self, method, score, over=None):
         """Return (gain, low, high) over another method; None where no patch has the score."""
         if score == "mean_iou":
-            both = (self.counts[name] for name in (method, over or self.baseline))
-            return gain_pooled(*both, seed=self.seed)
+            other = over or self.baseline
+            return gain_pooled(self.counts[method], self.counts[other], seed=self.seed)
         ahead = self.ahead(method, score, over).dropna().to_numpy()
         return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else None
 

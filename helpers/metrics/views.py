@@ -3,7 +3,16 @@
 import numpy as np
 
 
-def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
+def retrieval(
+    predicted,
+    true,
+    positions_m,
+    *,
+    among,
+    apart_m=1000,
+    draws=100,
+    seed=0,
+):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again
@@ -27,7 +36,8 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     Raises:
         ValueError: shapes differ, or too few spots are so far from each other.
     """
-    predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    predicted = np.asarray(predicted, np.float64)
+    true = np.asarray(true, np.float64)
     positions_m = np.asarray(positions_m, np.float64)
     count = len(true)
     if predicted.shape != true.shape or predicted.ndim != 2 or positions_m.shape != (count, 2):
@@ -41,13 +51,11 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     random = np.random.default_rng(seed)
     orders = np.array([random.permutation(count) for _ in spots])
     chosen = _far_apart(near, spots, orders, among - 1)
-    found = chosen.sum(axis=1)
-    if found.min() < among - 1:
-        first = np.argmax(found < among - 1)
-        raise ValueError(
-            f"only {found[first] + 1} spots are {apart_m} m from spot {spots[first]} and from each "
-            f"other, expected {among}: choose among fewer, or predict more spots"
-        )
+    found = 1 + chosen.sum(axis=1)
+    if found.min() < among:
+        told = f"only {found.min()} spots are {apart_m} m from spot {spots[found.argmin()]}"
+        advice = "choose among fewer, or predict more spots"
+        raise ValueError(f"{told} and from each other, expected {among}: {advice}")
     distance = _squared_distances(predicted, true)
     nearer = distance[spots] <= np.diag(distance)[spots, None]
     ranks = 1 + np.count_nonzero(chosen & nearer, axis=1)
@@ -66,10 +74,12 @@ def _far_apart(near, spots, orders, count):
 
     Returns bool, a row for each order of all spots.
     """
-    taken, chosen = near[spots], np.zeros(orders.shape, bool)
+    taken = near[spots]
+    chosen = np.zeros(orders.shape, bool)
     missing = np.full(len(spots), count)
+    every = np.arange(len(spots))
     for others in orders.T:
-        free = ~taken[np.arange(len(spots)), others]
+        free = ~taken[every, others]
         rows = np.flatnonzero(free & (missing > 0))
         chosen[rows, others[rows]] = True
         taken[rows] |= near[others[rows]]
