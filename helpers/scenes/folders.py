@@ -197,11 +197,11 @@ def placed(scene, row):
 def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together; see `split_boxes` for what goes where. What lies nearer
-    to the ground of a later split than `guard` gets the split "guard"; what has roles and bounds of
-    an earlier one, as where scenes overlap, gets "copy", as ground that counts twice feigns
-    certainty; where rows are paired, one without its partner gets "unpaired".
-    `read_ground` leaves out all three.
+    Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
+    the ground of a later split than `guard` gets the split "guard"; what has roles and bounds of an
+    earlier one, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
+    where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
+    three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
