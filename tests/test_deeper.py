@@ -12,7 +12,7 @@ import pytest
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
 from tests.notebook_runs import environment
-from tests.test_notebooks import check_manifest
+from tests.test_notebooks import check_figures_are_seen, check_manifest, code_cells
 
 NOTEBOOKS = runs.notebooks(["deeper/"])
 EXPORTED = """
@@ -45,8 +45,9 @@ def test_a_run_leaves_its_scores_and_figures(smoke_run, path):
     assert paths.read_json(folder / "credits.json")
     figures = sorted((folder / "figures").glob("*.png"))
     assert len(figures) >= 2 and all(figure.stat().st_size > 5_000 for figure in figures)
-    executed = nbformat.read(folder / path.name, 4).cells
-    assert not [o for cell in executed for o in cell.get("outputs", ()) if o.output_type == "error"]
+    executed = code_cells(folder / path.name)
+    assert not [o for cell in executed for o in cell.outputs if o.output_type == "error"]
+    check_figures_are_seen(executed, figures)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
