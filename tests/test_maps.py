@@ -198,7 +198,7 @@ def legend_csv(two_folders):
     return two_folders
 
 
-by_name = pytest.mark.filterwarnings("ignore:the pairs do not say where they lie", "ignore:a split is missing")
+by_name = pytest.mark.filterwarnings("ignore:the tiles do not say where they lie", "ignore:a split is missing")
 
 
 def image_of(one):
@@ -297,6 +297,14 @@ def test_a_manifest_keeps_its_split_and_places(two_folders):
     assert len(maps.read_map_pairs(two_folders)[0]["train"]) == 5
 
 
+def test_a_manifest_without_a_split_is_split_by_place(two_folders):
+    write_manifest(two_folders, lambda row: row | {"split": ""})
+    ground, _ = maps.read_map_pairs(two_folders, buffer_px=8)
+    west = {split: [one.bounds[0] for one in ground[split]] for split in scenes.SPLITS}
+    between = [abs(one - other) for one in west["train"] for other in west["validation"] + west["test"]]
+    assert min(between) > 160 and min(map(len, west.values())) > 0
+
+
 def test_a_manifest_that_cannot_be_used(two_folders):
     write_manifest(two_folders, lambda row: None if row["path"] == "map/03.png" else row)
     with pytest.raises(ValueError, match="1 pairs .* lack .* p3"):
@@ -304,11 +312,8 @@ def test_a_manifest_that_cannot_be_used(two_folders):
     write_manifest(two_folders, lambda row: row | {"role": "photo"})
     with pytest.raises(ValueError, match="it has 'photo'"):
         maps.read_map_pairs(two_folders)
-    write_manifest(two_folders, lambda row: row | {"split": ""})
-    with pytest.raises(ValueError, match="gives no split.*split_manifest"):
-        maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"split": "" if row["pair"] == "p1" else row["split"]})
-    with pytest.raises(ValueError, match="p1 has the split ''"):
+    with pytest.raises(ValueError, match="has the splits '', 'test', 'train', 'validation'; expected"):
         maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"west": 0, "east": 160})
     with pytest.raises(ValueError, match="same ground"):
@@ -443,7 +448,7 @@ def test_an_image_that_declares_too_much_is_not_decoded(two_folders, monkeypatch
     (lambda folder: save(pair(0)[0], folder / "a.png"), "a.png has 16 x 16 pixels.*twice as wide"),
     (lambda folder: save(pair(0)[0][:, :15], folder / "a.png"), "a.png has 15 x 16 pixels.*twice as wide"),
     (lambda folder: save(pair(0)[0], folder / "map" / "a.png"), "holds no pairs.*It holds: map"),
-    (lambda folder: save(np.concatenate(pair(0), axis=1), folder / "a.png"), "expected some in each split"),
+    (lambda folder: save(np.concatenate(pair(0), axis=1), folder / "a.png"), "only 0 whole blocks"),
     (lambda folder: (folder / "a.png").write_text("no picture"), "a.png cannot be read: it is no picture"),
 ])  # fmt: skip
 @by_name

@@ -200,7 +200,7 @@ def test_a_complete_pack_makes_no_request(root, index, capsys):
     packs.fetch()
     packs.fetch("tiny", verify=True)
     assert index.log == []
-    assert "tiny: complete (2 files" in capsys.readouterr().out
+    assert "tiny: complete, 2 files" in capsys.readouterr().out
 
 
 def test_one_pack_only(root, index):
@@ -232,19 +232,19 @@ def test_no_network(root, index):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("log-in page", "33 bytes of text/html, expected the .*log-in"),
-        ("log-in page without length", "text/html"),
-        ("longer", f"expected the {len(WHEEL)} bytes"),
-        ("more", f"sends more than the {len(WHEEL)} bytes"),
-        (403, "answered 403"),
+        ("log-in page", "SHA256 hash"),
+        ("log-in page without length", "SHA256 hash"),
+        ("longer", f"more than its {len(WHEEL)} bytes"),
+        ("more", f"more than its {len(WHEEL)} bytes"),
+        (403, "403"),
     ],
 )
 def test_what_is_not_the_archive_is_refused(root, index, fault, message):
-    index.faults = [fault]
-    with pytest.raises(OSError, match=message):
+    index.faults = [fault] * 9
+    with pytest.raises((OSError, ValueError), match=message):
         packs.fetch()
-    assert len(downloads(index)) == 1
-    assert not any(unpacked(root).values())
+    assert not any(unpacked(root).values()) and not list((root / "cache").iterdir())
+    index.faults = []
     packs.fetch()
     assert unpacked(root) == WHOLE
 
@@ -273,7 +273,7 @@ def test_a_member_outside_its_folder_is_refused(root, index, name):
 def test_a_member_that_differs_from_the_list_is_not_unpacked(root, index):
     index.content = wheel_of(MEMBERS | {"blue.bin": bytes(20_000)})
     write_catalogue(root, index.content)
-    with pytest.raises(ValueError, match="blue.bin in .* SHA-256 expected .*not unpacked"):
+    with pytest.raises(ValueError, match="holds no blue.bin with the pinned size and SHA-256"):
         packs.fetch()
     assert "tiny/blue.bin" not in unpacked(root)
 
@@ -281,7 +281,7 @@ def test_a_member_that_differs_from_the_list_is_not_unpacked(root, index):
 def test_a_listed_member_that_the_archive_lacks_is_named(root, index):
     index.content = wheel_of({"red.bin": MEMBERS["red.bin"], "deep/notes.txt": MEMBERS["deep/notes.txt"]})
     write_catalogue(root, index.content)
-    with pytest.raises(ValueError, match="blue.bin in .*found nothing; not unpacked"):
+    with pytest.raises(ValueError, match="holds no blue.bin with the pinned"):
         packs.fetch()
 
 
@@ -293,7 +293,7 @@ def test_damage_is_found_and_mended(root, index, capsys):
     packs.fetch(verify=True)
     assert unpacked(root) == WHOLE
     red.write_bytes(MEMBERS["red.bin"][:-1])
-    with pytest.raises(FileNotFoundError, match="is damaged.*python -m helpers fetch tiny"):
+    with pytest.raises(FileNotFoundError, match="is missing or damaged.*python -m helpers fetch tiny"):
         packs.member_path("tiny", "red.bin")
     packs.fetch()
     assert unpacked(root) == WHOLE
@@ -306,11 +306,11 @@ def test_damage_is_found_and_mended(root, index, capsys):
 def test_from_a_folder_without_network(root, index, tmp_path):
     folder = tmp_path / "usb"
     folder.mkdir()
-    with pytest.raises(FileNotFoundError, match=f"{WHEEL_FILE} is not in .*usb"):
-        packs.fetch(from_folder=folder)
-    (folder / WHEEL_FILE).write_bytes(WHEEL[:-1])
-    with pytest.raises(ValueError, match="Replace it by a whole copy"):
-        packs.fetch(from_folder=folder)
+    for content in (None, WHEEL[:-1], WHEEL[:-1] + b"!"):
+        if content:
+            (folder / WHEEL_FILE).write_bytes(content)
+        with pytest.raises(FileNotFoundError, match=f"a whole {WHEEL_FILE} of 0 MB is not in .*usb. Copy it there"):
+            packs.fetch(from_folder=folder)
     assert (folder / WHEEL_FILE).exists()
     (folder / WHEEL_FILE).write_bytes(WHEEL)
     packs.fetch(from_folder=str(folder))
@@ -371,7 +371,7 @@ def test_a_broken_download_is_fetched_again_whole(root, index, fault):
 
 def test_it_gives_up_after_some_tries_and_leaves_nothing_half_done(root, index):
     index.faults = ["break"] * 9
-    with pytest.raises(OSError, match="broke .*Run again"):
+    with pytest.raises(OSError, match="did not arrive .*--from-folder"):
         packs.fetch()
     assert len(downloads(index)) == 4 and unpacked(root) == {}
     index.faults = []
@@ -519,10 +519,10 @@ def test_certificate_and_trusted_host_of_pip(root, index, tmp_path, monkeypatch)
 
 def test_an_index_without_the_file_is_named(root, index, monkeypatch):
     index.file = "tiny-0.9-py3-none-any.whl"
-    with pytest.raises(FileNotFoundError, match=re.escape(f"({index.url}) has {WHEEL_FILE}")):
+    with pytest.raises(OSError, match=f"{WHEEL_FILE} was not found: {re.escape(index.url)} does not list it"):
         packs.fetch()
     use(monkeypatch, no_index="1")
-    with pytest.raises(FileNotFoundError, match=r"configured for \(none\)"):
+    with pytest.raises(OSError, match="pip is configured for no source"):
         packs.fetch()
 
 
@@ -560,7 +560,7 @@ def test_unknown_names_get_the_nearest(root):
         packs.open_scene("tiny", "onyl")
     with pytest.raises(ValueError, match="no band of tiny only 'reed.bin'; the nearest is 'red.bin'"):
         packs.open_scene("tiny", bands=["reed.bin"])
-    with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'.*red.bin, blue.bin"):
+    with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'"):
         packs.member_path("tiny", "green.bin")
     with pytest.raises(ValueError, match="2 files of tiny end with '.bin'"):
         packs.member_path("tiny", ".bin")

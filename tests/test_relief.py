@@ -9,6 +9,7 @@ from rasterio.transform import Affine
 from scipy.ndimage import map_coordinates
 
 from helpers import relief
+from helpers.relief import textures
 from helpers.scenes import Scene
 
 RED, GREEN, GREY = (0.9, 0.0, 0.0), (0.0, 0.9, 0.0), (0.5, 0.5, 0.5)
@@ -165,23 +166,23 @@ def test_trees_stand_where_the_image_looks_like_forest():
 
 def test_slopes_of_invented_ground_go_with_its_heights():
     phase = np.arange(64) * 2 * np.pi / 64
-    heights, slopes = relief._with_slopes(np.sin(phase)[None, :] + 3 * np.cos(phase)[:, None])
-    to_east, to_south = slopes[:, :-1, :-1]
+    heights, *slopes = textures.with_slopes(np.sin(phase)[None, :] + 3 * np.cos(phase)[:, None])
+    to_east, to_south = np.array(slopes)[:, :-1, :-1]
     east = np.broadcast_to(np.cos(phase) * np.sin(phase[1]), to_east.shape)
     south = np.broadcast_to(-3 * np.sin(phase) * np.sin(phase[1]), to_east.shape)
     np.testing.assert_allclose(to_east, east, atol=1e-6)
     np.testing.assert_allclose(to_south.T, south, atol=1e-6)
-    assert heights.shape == (1, 65, 65) and np.array_equal(heights[:, 0], heights[:, -1])  # seamless
+    assert heights.shape == (65, 65) and np.array_equal(heights[0], heights[-1])  # seamless
 
 
 def test_grids_are_interpolated_as_scipy_does_it():
     random = np.random.default_rng(0)
     grid, place = random.random((2, 30, 40)), random.uniform(-3, 45, (2, 20_000))
-    found = relief._bilinear(grid, place)
+    found = textures.bilinear(grid, place)
     for plane, values in zip(grid, found, strict=True):
         expected = map_coordinates(plane, place[::-1], order=1, mode="nearest")
         np.testing.assert_allclose(values, expected, atol=1e-12)
-    repeated = relief._seamless(relief._closed([grid[0, :, :30]]).astype(float), place)
+    repeated = textures.seamless(textures.closed([grid[0, :, :30]]).astype(float), place)
     expected = map_coordinates(grid[0, :, :30].astype("f"), place[::-1], order=1, mode="grid-wrap")
     np.testing.assert_allclose(repeated[0], expected, atol=1e-5)
 

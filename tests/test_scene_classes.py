@@ -24,7 +24,7 @@ def test_other_pictures_are_no_landscapes(name, kind):
 
 
 def test_nine_of_ten_practice_photos_pass():
-    numbers = [number for number in range(36) if number not in services.DEFECTS]
+    numbers = [number for number in range(36) if number not in (3, 14, 21, 28)]  # these have a defect
     found = []
     for number in numbers:
         picture = Image.open(io.BytesIO(services.photo(number=number).body))

@@ -15,6 +15,7 @@ from rasterio.warp import calculate_default_transform, reproject
 from helpers import paths, relief, scenes
 from helpers.acquire import download, packs
 from helpers.pairs import photo_views, views
+from helpers.relief import surroundings
 from helpers.scenes import Scene
 
 needs_pack = pytest.mark.skipif(bool(packs.missing("rocky_mountain")), reason="needs: python -m helpers fetch")
@@ -49,7 +50,7 @@ def on_land(folders, monkeypatch):
     def put(**cone):
         land = invented_land(**cone)
         monkeypatch.setattr(views, "_land", lambda: land)
-        monkeypatch.setattr(relief, "LAYERS_M", ())
+        monkeypatch.setattr(surroundings, "LAYERS_M", ())
         return land
 
     return put
@@ -291,7 +292,8 @@ def test_the_cache_is_used_until_what_shapes_the_pairs_changes(kept_apart, monke
     with monkeypatch.context() as patched:
         patched.setattr(relief, "view", fail)
         assert np.array_equal(views.render("train", 3, image_size=16).views, first.views)
-        changed = kept_apart / "relief.py"
+        changed = kept_apart / "relief" / "__init__.py"
+        changed.parent.mkdir()
         changed.write_text("# other code")
         patched.setattr(relief, "__file__", str(changed))
         with pytest.raises(AssertionError, match="rendered again"):
@@ -325,7 +327,8 @@ def numbered(count, size=8):
 
 def test_patch_and_view_are_mirrored_together_and_every_pair_comes_once_a_pass():
     pairs, mirrored = numbered(10), []
-    patches, seen = (np.concatenate(part) for part in zip(*views.dataset(pairs, batch_size=5, steps=40), strict=True))
+    batches = views.dataset(pairs, batch_size=5, steps=40)(0)
+    patches, seen = (np.concatenate(part) for part in zip(*batches, strict=True))
     assert patches.shape == (200, 8, 8, 3) and patches.dtype == np.float32 and np.array_equal(patches, seen)
     for image in np.rint(seen * 255).astype(int):
         original = pairs.views[image[0, 0, 2]]
@@ -338,7 +341,7 @@ def test_patch_and_view_are_mirrored_together_and_every_pair_comes_once_a_pass()
 
 def test_a_stream_that_starts_later_continues_the_first_one_exactly():
     whole, rest, other = (
-        [batch.numpy() for _, batch in views.dataset(numbered(7), batch_size=4, steps=9, first_step=first, seed=seed)]
+        [batch.numpy() for _, batch in views.dataset(numbered(7), batch_size=4, steps=9, seed=seed)(first)]
         for first, seed in ((0, 3), (5, 3), (0, 4))
     )
     assert len(whole) == 9 and np.array_equal(whole[5:], rest) and not np.array_equal(whole, other)

@@ -12,7 +12,8 @@ import tomllib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import SimpleNamespace
 
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
@@ -22,23 +23,13 @@ from helpers import paths, scenes
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
 
-@dataclass(frozen=True)
-class Archive:
-    """The package file that holds packs: what to ask the index for, and the one file accepted."""
-
-    requirement: str
-    file: str
-    bytes: int
-    sha256: str
-
-
 @dataclass(frozen=True, eq=False)
 class Pack:
     """A sample pack.
 
     Attributes:
         name, description, licence, credit: for people.
-        archive: Archive that holds it.
+        archive: the package file that holds it: requirement, file, bytes, sha256.
         prefix: folder inside the archive.
         members: dict from file name to (bytes, SHA-256): the only files that are unpacked.
         scenes: dict from scene name to its files, bands and what the files do not say themselves;
@@ -50,11 +41,11 @@ class Pack:
     description: str
     licence: str
     credit: str
-    archive: Archive
+    archive: SimpleNamespace
     prefix: str
     members: dict
     scenes: dict
-    main: tuple
+    main: list
 
     @property
     def folder(self):
@@ -69,8 +60,9 @@ def catalogue():
 
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
-    pack = _pack(name)
-    return [member for member in pack.members if not _is_whole(pack, member, verify)]
+    pack = _look_up(name, catalogue(), "pack")
+    wanted = {member: facts if verify else facts[:1] for member, facts in pack.members.items()}
+    return [member for member in wanted if not _is_whole(pack.folder / member, *wanted[member])]
 
 
 def fetch(names=None, from_folder=None, verify=False):
@@ -86,20 +78,18 @@ def fetch(names=None, from_folder=None, verify=False):
 
     Raises:
         ValueError: an unknown pack, or a file that is not the pinned one.
-        FileNotFoundError: no folder or index has the package file.
-        OSError: not enough room on the disk, or no connection after several tries.
+        FileNotFoundError: the folder has no whole package file.
+        OSError: not enough room on the disk, or no source has the file after several tries.
     """
     names = [names] if isinstance(names, str) else names
-    for pack in [_pack(name) for name in names or catalogue()]:
+    for pack in [_look_up(name, catalogue(), "pack") for name in names or catalogue()]:
         absent = missing(pack.name, verify=verify)
         if absent:
-            needed = sum(pack.members[member][0] for member in absent)
-            paths.require_space(pack.folder, 2 * needed)
+            paths.require_space(pack.folder, 2 * sum(pack.members[member][0] for member in absent))
             _unpack(pack, absent, _archive(pack.archive, from_folder))
         size = sum(size for size, _ in pack.members.values()) / 1e6
-        files = f"{len(pack.members)} files, {size:.1f} MB"
-        done = f"unpacked {len(absent)} of {files}" if absent else f"complete ({files})"
-        print(f"{pack.name}: {done}. {pack.credit}")
+        done = f"unpacked {len(absent)} of" if absent else "complete,"
+        print(f"{pack.name}: {done} {len(pack.members)} files, {size:.1f} MB. {pack.credit}")
 
 
 def open_scene(pack, name=None, bands=None):
@@ -117,7 +107,7 @@ def open_scene(pack, name=None, bands=None):
         ValueError: no such pack, scene or band (names the nearest), or a pack without imagery.
         FileNotFoundError: the pack is not fetched yet (says the command).
     """
-    entry = _pack(pack)
+    entry = _look_up(pack, catalogue(), "pack")
     if not entry.scenes:
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
@@ -128,9 +118,8 @@ def open_scene(pack, name=None, bands=None):
     if bands and len(files) == len(names):  # a file for each band: read only those wanted
         files, names = [files[names.index(band)] for band in bands], bands
     nodata = listed.get("nodata")
-    parts = [scenes.read(member_path(pack, file), nodata=nodata) for file in files]
-    labels = {"bands": tuple(names), "credit": entry.credit, "name": f"{pack} {name}"}
-    scene = replace(scenes.stack(parts), **labels)
+    scene = scenes.stack([scenes.read(member_path(pack, file), nodata=nodata) for file in files])
+    scene = replace(scene, bands=tuple(names), credit=entry.credit, name=f"{pack} {name}")
     if "bounds" in listed:
         transform = from_bounds(*listed["bounds"], scene.width, scene.height)
         scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))
@@ -139,7 +128,8 @@ def open_scene(pack, name=None, bands=None):
 
 def open_scenes(pack, bands=None):
     """Open the main scenes of a pack, which share grid and bands; dates come in order."""
-    return [open_scene(pack, name, bands) for name in _pack(pack).main]
+    main = _look_up(pack, catalogue(), "pack").main
+    return [open_scene(pack, name, bands) for name in main]
 
 
 def member_path(pack, file):
@@ -149,39 +139,38 @@ def member_path(pack, file):
         ValueError: no file of the pack, or more than one, has that name.
         FileNotFoundError: it is not fetched, or not whole (says the command).
     """
-    entry = _pack(pack)
-    found = [file] if file in entry.members else [m for m in entry.members if m.endswith(file)]
-    if len(found) != 1:
-        told = f"expected one of {_some(entry.members)}"
-        raise ValueError(f"{len(found)} files of {pack} end with {file!r}, {told}")
-    path = entry.folder / found[0]
-    if not _is_whole(entry, found[0]):
-        state = "is damaged" if path.exists() else "is missing"
-        raise FileNotFoundError(f"{path} {state}. Get it with: python -m helpers fetch {pack}")
+    entry = _look_up(pack, catalogue(), "pack")
+    found = [member for member in entry.members if member.endswith(file)]
+    if file not in entry.members and len(found) != 1:
+        raise ValueError(f"{len(found)} files of {pack} end with {file!r}, expected one")
+    member = file if file in entry.members else found[0]
+    path = entry.folder / member
+    if not _is_whole(path, entry.members[member][0]):
+        told = f"{path} is missing or damaged"
+        raise FileNotFoundError(f"{told}. Get it with: python -m helpers fetch {pack}")
     return path
 
 
 def credits(names):
     """Return the credit lines of packs, each once, in order."""
-    return list(dict.fromkeys(_pack(name).credit for name in names))
+    return list(dict.fromkeys(catalogue()[name].credit for name in names))
 
 
 @lru_cache
 def _read_catalogue(path):
     listed = tomllib.loads(path.read_text(encoding="utf-8"))
-    archives = {key: Archive(**values) for key, values in listed["archives"].items()}
     packs = {}
     for name, values in listed["packs"].items():
         for member in values["members"]:
-            outside = PurePosixPath(member).is_absolute() or ".." in member.split("/")
-            if outside or set(member) & {"\\", ":"}:
+            if {"..", ""} & set(member.split("/")) or set(member) & {"\\", ":"}:
                 told = f"the member {member!r} of {name} would leave its folder: refused"
                 raise ValueError(f"{path}: {told}")
-        if dated := values.pop("dated_scenes", None):
-            values["scenes"] = _dated_scenes(values["members"], **dated)
+        if "dated_scenes" in values:
+            values["scenes"] = _dated_scenes(values["members"], **values.pop("dated_scenes"))
         values.setdefault("scenes", {})
-        values["main"] = tuple(values.get("main", values["scenes"]))
-        packs[name] = Pack(**values | {"name": name, "archive": archives[values["archive"]]})
+        values.setdefault("main", list(values["scenes"]))
+        values["archive"] = SimpleNamespace(**listed["archives"][values["archive"]])
+        packs[name] = Pack(name, **values)
     return packs
 
 
@@ -189,49 +178,32 @@ def _dated_scenes(members, date, bands):
     """One scene for each date: the pattern `date` finds year and day of year in a member's name."""
     found = {}
     for member in sorted(members):
-        day = datetime.strptime(re.search(date, member)[1], "%Y%j").date()
-        scene = found.setdefault(day.isoformat(), {"files": [], "bands": bands})
-        scene["files"].append(member)
+        day = datetime.strptime(re.search(date, member)[1], "%Y%j").date().isoformat()
+        found.setdefault(day, {"files": [], "bands": bands})["files"].append(member)
     return dict(sorted(found.items()))
-
-
-def _pack(name):
-    return _look_up(name, catalogue(), "pack")
 
 
 def _look_up(name, known, kind):
     if name in known:
         return known[name]
-    nearest = ", ".join(difflib.get_close_matches(str(name), known, n=1, cutoff=0)) or "none"
-    told = f"the nearest is {nearest!r}. There are {_some(known)}"
+    [nearest] = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
+    told = f"the nearest is {nearest!r}. There are {', '.join(list(known)[:8])}"
     raise ValueError(f"there is no {kind} {name!r}; {told}")
 
 
-def _some(names):
-    names = list(names)
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _is_whole(pack, member, verify=False):
-    path, (size, sha256) = pack.folder / member, pack.members[member]
-    if not path.is_file() or path.stat().st_size != size:
-        return False
-    return not verify or paths.sha256(path) == sha256
+def _is_whole(path, size, sha256=None):
+    whole = path.is_file() and path.stat().st_size == size
+    return whole and sha256 in (None, paths.sha256(path))
 
 
 def _archive(archive, from_folder):
     """Path of the package file, verified: in the folder given, or fetched into the cache."""
     if from_folder:
         path = Path(from_folder).expanduser() / archive.file
-        if not path.is_file():
+        if not _is_whole(path, archive.bytes, archive.sha256):
+            told = f"a whole {archive.file} of {archive.bytes / 1e6:.0f} MB is not in {from_folder}"
             raise FileNotFoundError(
-                f"{archive.file} is not in {from_folder}. Copy it there ({archive.bytes / 1e6:.0f} "
-                "MB), or fetch without a folder on a computer with internet"
-            )
-        if (found := paths.sha256(path)) != archive.sha256:
-            raise ValueError(
-                f"{path} is not the pinned {archive.file}: SHA-256 expected {archive.sha256}, "
-                f"found {found}. Replace it by a whole copy"
+                f"{told}. Copy it there, or fetch without a folder on a computer with internet"
             )
         return path
     import pooch
@@ -242,25 +214,23 @@ def _archive(archive, from_folder):
     if not (cache / archive.file).exists():
         paths.require_space(cache, archive.bytes)
     pooch.get_logger().setLevel("WARNING")
-    registry, urls = {archive.file: archive.sha256}, {archive.file: archive.requirement}
-    store = pooch.create(cache, base_url="", registry=registry, urls=urls, retry_if_failed=3)
-    return Path(store.fetch(archive.file, downloader=partial(package_index.download, archive)))
+    downloader = partial(package_index.download, archive)
+    store = pooch.create(cache, "", registry={archive.file: archive.sha256}, retry_if_failed=3)
+    return Path(store.fetch(archive.file, downloader=downloader))
 
 
 def _unpack(pack, absent, archive):
     """Unpack absent members beside their folder, verify them, and move each into its place."""
     import pooch
 
-    unpack = pooch.Untar if archive.name.endswith(".tar.gz") else pooch.Unzip
+    unpack = pooch.Untar if archive.suffix == ".gz" else pooch.Unzip
     pack.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=pack.folder.parent, prefix=".part-") as temporary:
         members = [pack.prefix + member for member in absent]
         unpack(members=members, extract_dir=temporary)(str(archive), "download", None)
         for member in absent:
             unpacked, target = Path(temporary, pack.prefix + member), pack.folder / member
-            found = paths.sha256(unpacked) if unpacked.is_file() else "nothing"
-            if found != pack.members[member][1]:
-                told = f"SHA-256 expected {pack.members[member][1]}, found {found}"
-                raise ValueError(f"{member} in {archive}: {told}; not unpacked")
+            if not _is_whole(unpacked, *pack.members[member]):
+                raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(unpacked, target)

@@ -13,10 +13,10 @@ import numpy as np
 import pandas
 
 from helpers import metrics, scenes
-from helpers.acquire import packs, pictures
+from helpers.acquire import packs, pictures, sources
 from helpers.backend import tf
-from helpers.pairs.patches import patches
-from helpers.scenes import SPLITS, Scene, folders
+from helpers.pairs.patches import patches, whole_patches
+from helpers.scenes import Scene, folders
 from helpers.scenes.folders import images, pair_rows, some
 
 # The classes of IGBP that each class of the map holds. Open and closed shrubs, the two savannas and
@@ -31,6 +31,7 @@ LEGEND = {  # for colour-blind eyes, too: the least difference of two is 12 by C
     "grass and wetland": (182, 238, 132), "crops": (228, 158, 28), "barren": (227, 202, 184),
 }  # fmt: skip
 NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
+STRIDE_PX = 48  # between blocks of training ground, which overlap
 MAX_PIXELS = 50_000_000  # of one picture in a folder: it is decoded as a whole
 MAX_COLOURS = 16  # in maps that can be their own legend
 MAX_UNDECIDED = 0.05  # share of map pixels that no colour of the legend is near
@@ -43,6 +44,29 @@ PICTURE = ("map_red", "map_green", "map_blue")
 Pair = namedtuple("Pair", "name satellite map split row")
 
 
+def open_pairs(source, *, tile_px, seed=0, **reading):
+    """Open the Blue Marble with its land cover, or a folder of pairs, as tiles of one size.
+
+    Args:
+        source: "blue_marble", or a folder.
+        tile_px, seed: side of the tiles; of the split.
+        **reading: of a folder, as of `read_map_pairs`.
+
+    Returns:
+        tuple: dict from split to list of Scene; legend, or None; credits, sorted; and the whole
+        Earth, None of a folder.
+    """
+    if source == "blue_marble":
+        whole = earth()
+        return land_cover(whole, block_px=tile_px, seed=seed), LEGEND, [whole.credit], whole
+    folder = sources.locate(source)
+    ground, legend = read_map_pairs(folder, tile_px=tile_px, seed=seed, **reading)
+    ground = {split: whole_patches(pairs, tile_px) for split, pairs in ground.items()}
+    table = folder / "manifest.csv"
+    credits = pandas.read_csv(table).credit.unique() if table.exists() else [folder.name]
+    return ground, legend, sorted(credits), None
+
+
 def earth():
     """Return the Earth from 60 S to 84 N: the Blue Marble with its land cover as the band `class`.
 
@@ -53,7 +77,8 @@ def earth():
     """
     image, cover = packs.open_scene("blue_marble", "image"), packs.open_scene("land_cover")
     step = cover.height / image.height
-    rows, columns = (((np.arange(side) + 0.5) * step).astype(int) for side in (image.height, image.width))
+    sides = image.height, image.width
+    rows, columns = (((np.arange(side) + 0.5) * step).astype(int) for side in sides)
     igbp = cover.pixels[rows][:, columns, 0].astype(int)
     class_of = np.zeros(17, "float32")
     for number, members in enumerate(IGBP.values()):
@@ -65,14 +90,14 @@ def earth():
     return both.cut(top, 0, bottom - top, image.width)
 
 
-def land_cover(whole, *, block_px=128, buffer_px=16, least_land=0.3, seed=0):
+def land_cover(whole, *, block_px=128, buffer_px=16, min_land=0.3, seed=0):
     """Split the Earth by ground: blocks validate and test, all that is far enough from them trains.
 
     Args:
         whole: Scene of `earth`.
         block_px: side of a block, pixels.
         buffer_px: between ground of different splits.
-        least_land: share of a block that is no water.
+        min_land: share of a block that is no water.
         seed: of the split.
 
     Returns:
@@ -81,28 +106,15 @@ def land_cover(whole, *, block_px=128, buffer_px=16, least_land=0.3, seed=0):
     """
     ground = scenes.split_ground([whole], block_px=block_px, guard_px=buffer_px, seed=seed)
     held_out = ground["validation"] + ground["test"]
-    ground["train"] = away_from(held_out, whole, block_px=block_px, buffer_px=buffer_px)
-    return {split: [block for block in blocks if _land(block) >= least_land] for split, blocks in ground.items()}
+    ground["train"] = scenes.blocks_away_from(
+        held_out, whole, block_px=block_px, buffer_px=buffer_px, stride_px=STRIDE_PX
+    )
+    return {split: with_land(blocks, min_land) for split, blocks in ground.items()}
 
 
-def away_from(held_out, whole, *, block_px=128, buffer_px=16, stride_px=48):
-    """Return overlapping blocks of the Earth, none nearer than the buffer to a block that is held out."""
-    free = np.ones((whole.height, whole.width), bool)
-    for block in held_out:
-        corner = ~whole.transform @ (block.transform.c, block.transform.f)
-        left, top = (round(edge) for edge in corner)
-        rows = slice(max(0, top - buffer_px), top + block.height + buffer_px)
-        free[rows, max(0, left - buffer_px) : left + block.width + buffer_px] = False
-    kept = []
-    for row in range(0, whole.height - block_px + 1, stride_px):
-        for column in range(0, whole.width - block_px + 1, stride_px):
-            if free[row : row + block_px, column : column + block_px].all():
-                kept.append(whole.cut(row, column, block_px, block_px))
-    return kept
-
-
-def _land(block):
-    return (block.pixels[..., -1] > 0).mean()
+def with_land(blocks, min_land=0.3):
+    """Return the blocks that are land to a share at least: of any class but the first, water."""
+    return [block for block in blocks if (block.pixels[..., -1] > 0).mean() >= min_land]
 
 
 def dataset(pairs, *, legend=None, target="class", **stream):
@@ -122,7 +134,8 @@ def dataset(pairs, *, legend=None, target="class", **stream):
         ValueError: another target, classes without a legend, or a scene smaller than a patch.
     """
     if target not in ("map", "class") or (target == "class" and legend is None):
-        raise ValueError(f'target is {target!r}; expected "map", or "class" where the maps have a legend')
+        expected = '"map", or "class" where the maps have a legend'
+        raise ValueError(f"target is {target!r}; expected {expected}")
 
     def pair(pixels):
         satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
@@ -167,20 +180,19 @@ def read_map_pairs(
     """Read a folder of paired pictures: satellite images and maps of the same ground.
 
     The folder holds one of these:
-    - a `manifest.csv` with the roles `satellite` and `map`, joined by `pair`, as notebook 01 writes it
+    - a `manifest.csv` with the roles `satellite` and `map`, joined by `pair`, as `01` writes it
     - two folders `satellite` and `map` with pictures of equal names
     - pictures twice as wide as high, both side by side, as the public sets of pix2pix have them
     - folders `train`, `val` and `test` (the last may be missing) with one of the latter two in each
 
-    Pictures twice as large as a tile are cut into tiles. A pair that is transparent somewhere has no
-    data there and is left out, which a warning says. Splits come from the manifest or the folders.
-    Where there are none, large pictures are split by ground (`scenes.split_ground`), small ones by
-    name, which a warning says.
+    A pair that is transparent somewhere has no data there and is left out, which a warning says.
+    Splits come from the manifest or the folders, else from `scenes.split_scenes`: large pictures
+    are cut into tiles.
 
     Args:
         folder: of the pairs.
-        tile_px: side of the tiles that large pictures are cut into.
-        buffer_px: left out between tiles of different splits that are cut from one picture.
+        tile_px: side of the tiles that large pictures are cut into, where no split is given.
+        buffer_px: left out between tiles of different splits.
         left: what lies left in pictures side by side, "satellite" or "map".
         legend: dict from class to (red, green, blue). Default: the folder's `legend.csv`, with the
             columns class, red, green, blue; else, where all maps together have 16 colours at most,
@@ -202,7 +214,8 @@ def read_map_pairs(
     folder = Path(folder)
     read = [(pair, _read_pair(pair, left)) for pair in _listed(folder)]
     if blank := [pair.name for pair, both in read if both is None]:
-        warnings.warn(f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}", stacklevel=2)
+        told = f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}"
+        warnings.warn(told, stacklevel=2)
     read = [(pair, *both) for pair, both in read if both is not None]
     maps = {pair.name: drawn for pair, _, drawn in read}
     if legend is None:
@@ -212,9 +225,13 @@ def read_map_pairs(
     whole = []
     for pair, satellite, drawn in read:
         layers = [satellite, classes[pair.name][..., None] if legend else drawn]
-        pixels, bands = np.concatenate(layers, axis=-1), (*SATELLITE, *(("class",) if legend else PICTURE))
+        pixels, bands = (
+            np.concatenate(layers, axis=-1),
+            (*SATELLITE, *(("class",) if legend else PICTURE)),
+        )
         whole.append(folders.placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
-    ground = _split(whole, [pair.split for pair, *_ in read], tile_px, buffer_px, seed)
+    splits = _complete(pair.split for pair, *_ in read)
+    ground = scenes.split_scenes(whole, splits, block_px=tile_px, guard_px=buffer_px, seed=seed)
     if legend:
         _check_classes(ground, legend)
     return ground, legend
@@ -237,20 +254,20 @@ def _pairs_of(folder):
         rows = pair_rows(folder, ROLES)
         if alone := [name for name, by_role in rows.items() if len(by_role) < 2]:
             raise ValueError(
-                f"{len(alone)} pairs in {folder} lack the satellite image or the map: {some(alone)}. "
-                "Add what is missing, or remove them"
+                f"{len(alone)} pairs in {folder} lack the satellite image or the map: "
+                f"{some(alone)}. Add what is missing, or remove them"
             )
         found = []
         for name, by_role in rows.items():
-            files = (folder / by_role[role]["path"] for role in ROLES)
-            found.append(Pair(name, *files, by_role["satellite"].get("split", ""), by_role["satellite"]))
+            files, row = (folder / by_role[role]["path"] for role in ROLES), by_role["satellite"]
+            found.append(Pair(name, *files, row.get("split", ""), row))
     else:
         found = [] if roles else [Pair(path.stem, path, None, "", {}) for path in images(folder)]
     if not found:
         there = some(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise ValueError(
-            f"{folder} holds no pairs; expected a manifest.csv, folders `satellite` and `map` with equal "
-            f"names, or pictures side by side. It holds: {there}"
+            f"{folder} holds no pairs; expected a manifest.csv, folders `satellite` and `map` with "
+            f"equal names, or pictures side by side. It holds: {there}"
         )
     return found
 
@@ -265,13 +282,14 @@ def _read_pair(pair, left):
         height, width, _ = both[0].shape
         if width != 2 * height:
             raise ValueError(
-                f"{pair.satellite} has {sizes[0]} pixels; expected satellite image and map side by side, "
-                "twice as wide as high"
+                f"{pair.satellite} has {sizes[0]} pixels; expected satellite image and map side by "
+                "side, twice as wide as high"
             )
         halves = both[0][:, :height], both[0][:, height:]
         return [halves[role != left] for role in ROLES]
     if sizes[0] != sizes[1]:
-        raise ValueError(f"{pair.satellite} and {pair.map} have {' and '.join(sizes)} pixels: a pair has one size")
+        told = f"{pair.satellite} and {pair.map} have {' and '.join(sizes)} pixels"
+        raise ValueError(f"{told}: a pair has one size")
     return both
 
 
@@ -280,8 +298,8 @@ def _rgb(path):
     try:
         with pictures.opened(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                most = f"{MAX_PIXELS / 1e6:.0f} million"
-                raise OSError(f"it declares {picture.width} x {picture.height} pixels, more than {most}; cut it first")
+                told = f"it declares {picture.width} x {picture.height} pixels"
+                raise OSError(f"{told}, more than {MAX_PIXELS / 1e6:.0f} million; cut it first")
             if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
                 return None
             return np.asarray(picture.convert("RGB"))
@@ -291,13 +309,15 @@ def _rgb(path):
 
 def _read_legend(path):
     try:
-        table = pandas.read_csv(path, dtype={"class": str}, index_col="class")[list(SATELLITE)].astype(int)
+        table = pandas.read_csv(path, dtype={"class": str}, index_col="class")
+        table = table[list(SATELLITE)].astype(int)
     except (KeyError, ValueError) as error:
         columns = "expected the columns class, red, green, blue"
         raise ValueError(f"{path} cannot be read ({error!r}); {columns}") from error
     doubled = table.duplicated().any() or table.index.duplicated().any()
     if table.empty or doubled or not table.isin(range(256)).all(axis=None):
-        raise ValueError(f"{path}: expected classes and colours that occur once, and numbers from 0 to 255")
+        told = "expected classes and colours that occur once, and numbers from 0 to 255"
+        raise ValueError(f"{path}: {told}")
     return {name: tuple(colour) for name, *colour in table.itertuples()}
 
 
@@ -317,7 +337,7 @@ def _own_legend(maps):
 
 
 def _classes(maps, legend, tolerance):
-    """Return class images by name of the map; warn of undecided pixels, or refuse where they are many."""
+    """Return class images by name of the map; warn of undecided pixels, refuse where many are."""
     colours, unknown, found = np.array(list(legend.values()), np.int32), Counter(), {}
     for name, drawn in maps.items():
         found[name] = metrics.decode(drawn, legend)
@@ -325,15 +345,16 @@ def _classes(maps, legend, tolerance):
         unknown.update(_packed(drawn[far]).tolist())
     undecided = unknown.total() / max(1, sum(classes.size for classes in found.values()))
     if unknown:
-        most = ", ".join(f"{_unpacked(colour)} {count} px" for colour, count in unknown.most_common(5))
+        often = unknown.most_common(5)
+        most = ", ".join(f"{_unpacked(colour)} {count} px" for colour, count in often)
         told = (
-            f"{undecided:.1%} of the map pixels are undecided: further than {tolerance} from every colour of the "
-            f"legend. Most frequent: {most}"
+            f"{undecided:.1%} of the map pixels are undecided: further than {tolerance} from every "
+            f"colour of the legend. Most frequent: {most}"
         )
         if undecided > MAX_UNDECIDED:
             raise ValueError(
-                f"{told}. Add these colours to the legend; or, if the maps were stored with loss, as JPEG does, "
-                "give a larger tolerance"
+                f"{told}. Add these colours to the legend; or, if the maps were stored with loss, "
+                "as JPEG does, give a larger tolerance"
             )
         warnings.warn(f"{told}. They get the nearest class", stacklevel=3)
     return found
@@ -354,43 +375,27 @@ def _check_classes(ground, legend):
     present = trained.union(*(np.unique(pair.pixels[..., -1]) for pair in held_out))
     absent = [name for number, name in enumerate(legend) if number not in present]
     if absent:
-        names = ", ".join(absent)
-        raise ValueError(f"no map holds the legend's {names}: correct the colours, or remove the class")
+        told = f"no map holds the legend's {', '.join(absent)}"
+        raise ValueError(f"{told}: correct the colours, or remove the class")
     unlearned = [name for number, name in enumerate(legend) if number not in trained]
     if unlearned:
-        names = ", ".join(unlearned)
-        warnings.warn(f"no training pair holds {names}: it cannot be learned", stacklevel=3)
+        told = f"no training pair holds {', '.join(unlearned)}"
+        warnings.warn(f"{told}: it cannot be learned", stacklevel=3)
 
 
-def _split(whole, splits, tile_px, buffer_px, seed):
-    """Return the pairs of each split, large ones cut into tiles."""
-    sides, large, count = [min(pair.height, pair.width) for pair in whole], 2 * tile_px + buffer_px, len(whole)
-    if not any(splits):
-        if max(sides, default=0) >= large:
-            return scenes.split_ground(whole, block_px=tile_px, guard_px=buffer_px, seed=seed)
-        if all(pair.transform for pair in whole):
-            raise ValueError(
-                "the manifest gives no split: scenes.split_manifest(folder) splits by ground and writes it"
-            )
-        warnings.warn(
-            "the pairs do not say where they lie: they are split by name, so that neighbours may stand on "
-            "both sides of the split and the scores may flatter",
-            stacklevel=3,
-        )
-        splits = [SPLITS[(n >= round(0.7 * count)) + (n >= round(0.8 * count))] for n in range(count)]
-    ground = {split: [] for split in SPLITS}
-    for pair, split, side in zip(whole, splits, sides, strict=True):
-        if split not in ground:
-            raise ValueError(f"{pair.name} has the split {split!r}; expected {', '.join(SPLITS)}, in every row")
-        ground[split] += pair.patches(tile_px) if side >= large else [pair]
-    scenes.refuse_overlap(ground)
-    if not ground["test"]:
-        ground["test"], ground["validation"] = ground["validation"], []
-    if not ground["validation"]:
-        held = max(1, len(ground["train"]) // 10)
-        ground["train"], ground["validation"] = ground["train"][:-held], ground["train"][-held:]
-        warnings.warn(f"a split is missing: the last {held} training pairs by name validate", stacklevel=3)
-    if not all(ground.values()):
-        counts = ", ".join(f"{split} {len(ground[split])}" for split in SPLITS)
-        raise ValueError(f"{counts} pairs: expected some in each split")
-    return ground
+def _complete(given):
+    """Return the split of each pair, with validation taken from training pairs where it lacks.
+
+    Public sets have two parts; the one that is not trained on then tests.
+    """
+    given = list(given)
+    if "test" not in given:
+        given = [split.replace("validation", "test") for split in given]
+    if "train" in given and "validation" not in given:
+        trained = [number for number, split in enumerate(given) if split == "train"]
+        held = trained[-max(1, len(trained) // 10) :]
+        for number in held:
+            given[number] = "validation"
+        told = f"a split is missing: the last {len(held)} training pairs by name validate"
+        warnings.warn(told, stacklevel=3)
+    return given

@@ -20,23 +20,46 @@ def l2(target, estimate):
     return ops.mean(ops.square(target - estimate))
 
 
-def cleared(clear_weight, unseen=0.15, found=0.3):
-    """Loss, a function of (target, estimate) as `models.cloud_remover` answers, the last two bands opacity and shadow.
+def cleared(clear_weight, cloud_weight=0.25):
+    """Return a loss for `models.cloud_remover`, a function of (target, estimate).
 
-    Ground is compared by the roots of its reflectance, as dark ground counts, too; cloud and shadow
-    by crossentropy, as a network that finds none would otherwise stop to learn.
+    Ground is compared by the roots of its reflectance, so that dark ground counts. Opacity and
+    shadow, the last two bands, are compared by cross-entropy: without a loss of their own the
+    network may learn to find no cloud at all, and then stop learning.
 
     Args:
-        clear_weight: how much a pixel counts without cloud and shadow. Another counts as much as
-            light comes through, 1 at most; what is invented, 0.15.
+        clear_weight: weight of a pixel without cloud and shadow.
+        cloud_weight: smallest weight of another pixel, which counts by the light that passes.
     """
 
     def loss(target, estimate):
         ground = ops.mean(ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1)
         is_clear = ops.max(target[..., -2:], axis=-1) < 0.01
-        counts = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], unseen))
-        entropy = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
-        return ops.mean(counts * ground + found * entropy)
+        weights = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], cloud_weight))
+        found = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
+        return ops.mean(weights * ground + 0.3 * found)
+
+    return loss
+
+
+def balanced_cross_entropy(share, power):
+    """Return a cross-entropy of (classes, chances) in which rare classes count more.
+
+    Args:
+        share: float (classes,), of the ground, above 0.
+        power: a class counts as its share to minus this power; at 0, all pixels count alike.
+
+    Returns:
+        Function of int (batch, height, width) and float (batch, height, width, classes) to
+        (batch,).
+    """
+    weight = share**-power / (share**-power @ share)
+
+    def loss(classes, chances):
+        classes = ops.cast(classes, "int32")
+        chance = tf.gather(chances, classes, batch_dims=3)
+        weights = tf.gather(ops.cast(weight, "float32"), classes)
+        return -ops.mean(weights * ops.log(chance + 1e-6), axis=(1, 2))
 
     return loss
 

@@ -1,27 +1,28 @@
 """Serve HTTP on this machine, and misbehave as real servers do, for practice and for tests."""
 
 import hashlib
-import io
 import json
 import math
 import re
 import struct
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SO_LINGER, SOL_SOCKET
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from PIL import Image
-
-KEY = r"\b(?:apikey|access_token|api_key|key|token)=([^&]*)"  # in a query
-STATUS = {"429": 429, "429_retry_after": 429, "500": 500, "503": 503, "expired": 401}
-HALF = ("reset", "stall", "truncated")  # half of the body is sent
-SIDES_PX = {"wrong_size": 10, "bomb": 9_000}  # of a square in place of the image
-HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
-FAULTS = (*STATUS, *HALF, *SIDES_PX, "wrong_length", "html", "corrupt")
+HALF = ("reset", "stall", "truncated")  # half of the body is sent, then the connection breaks
+FAULTS = {  # kind: what differs in the Response
+    "429": {"status": 429, "body": b"busy"},
+    "429_retry_after": {"status": 429, "body": b"busy", "headers": {"Retry-After": "1"}},
+    "500": {"status": 500},
+    "503": {"status": 503},
+    "html": {"body": b"<!DOCTYPE html><html><body>Please log in</body></html>"},
+    "wrong_length": {"headers": {"Content-Length": "100"}},
+    "corrupt": {"body": bytes(500)},
+    **dict.fromkeys(HALF, {}),
+}
 
 
 @dataclass
@@ -46,9 +47,9 @@ class Server(ThreadingHTTPServer):
         routes: list of (method, pattern of the path, function to a Response or None); it gets a
             request with path, query, headers, body, base (the server's URL) and groups.
         latency_s: wait before each answer.
-        faults: dict from kind (FAULTS) to the share of addresses that suffer it at their first
+        faults: dict from kind (FAULTS) to the share of paths that suffer it at their first
             request, or to (share, number of requests that suffer, None for all).
-        seed, port: of the choice of addresses; to listen on, 0 for any that is free.
+        seed, port: of the choice of paths; to listen on, 0 for any that is free.
     """
 
     request_queue_size = 128
@@ -58,7 +59,7 @@ class Server(ThreadingHTTPServer):
         if unknown := set(self.faults) - set(FAULTS):
             raise ValueError(f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
         super().__init__(("127.0.0.1", port), _Handler)
-        self.requests, self.suffered, self.keys_seen = 0, Counter(), set()  # SHA-256 of keys
+        self.requests, self.suffered = 0, Counter()
         self.lock, self.stopping = threading.Lock(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -74,15 +75,15 @@ class Server(ThreadingHTTPServer):
 
     __exit__ = stop
 
-    def fault(self, address):
-        """Return the fault that this request for an address suffers, or None."""
-        for kind, how in self.faults.items():
-            share, times = how if isinstance(how, tuple) else (how, 1)
-            digest = hashlib.sha256(f"{self.seed} {kind} {address}".encode()).digest()
-            with self.lock:
-                again = self.suffered[kind, address] < (times or math.inf)
-                if again and int.from_bytes(digest[:8]) / 2**64 < share:
-                    self.suffered[kind, address] += 1
+    def fault(self, request):
+        """Return the fault that a request suffers, or None."""
+        with self.lock:
+            for kind, how in self.faults.items():
+                share, times = how if isinstance(how, tuple) else (how, 1)
+                told = f"{self.seed} {kind} {request.path}"
+                drawn = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) / 2**64
+                if drawn < share and self.suffered[kind, request.path] < (times or math.inf):
+                    self.suffered[kind, request.path] += 1
                     return kind
         return None
 
@@ -98,26 +99,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         """Answer, or misbehave."""
-        server, size = self.server, int(self.headers.get("Content-Length", 0))
-        self.body = self.rfile.read(size)
-        keys = [unquote(key) for key in re.findall(KEY, self.path)]
-        keys += self.headers.get("Authorization", "").split()[-1:]
+        server, parts = self.server, urlsplit(self.path)
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.path, self.base = unquote(parts.path), server.url
+        self.query = dict(parse_qsl(parts.query, True))
         with server.lock:
             server.requests += 1
-            server.keys_seen |= {hashlib.sha256(key.encode()).hexdigest() for key in keys}
-        fault = server.fault(re.sub(KEY, "", self.path))
+        fault = server.fault(self)
         if server.stopping.wait(server.latency_s):
             self.close_connection = True
             return
-        busy = as_json({"detail": "practice"}, STATUS.get(fault))
-        self.send(busy if fault in STATUS else self.answer(), fault)
+        self.send(replace(self.answer(), **FAULTS.get(fault, {})), fault)
 
     do_POST = do_HEAD = do_GET
 
     def answer(self):
         """Return the Response of the first route that fits."""
-        parts, self.base = urlsplit(self.path), self.server.url
-        self.path, self.query = unquote(parts.path), dict(parse_qsl(parts.query, True))
         for method, pattern, function in self.server.routes:
             match = re.fullmatch(pattern, self.path)
             if match and method == self.command.replace("HEAD", "GET"):
@@ -127,18 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
         return as_json({"code": "not_found", "detail": "nothing lies there"}, 404)
 
     def send(self, response, fault):
-        """Write a Response, spoilt by the fault."""
-        status, body = response.status, _spoilt(response.body, fault)
-        headers = {"Content-Type": response.type, **response.headers}
+        """Write a Response, and break the connection where the fault says so."""
+        body, status, headers = response.body, response.status, {"Content-Type": response.type}
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if span and status == 200:
             first, last = int(span[1]), min(int(span[2] or len(body)), len(body) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
             status, body = 206, body[first : last + 1]
-        headers |= {"Retry-After": "1"} if fault == "429_retry_after" else {}
-        if "Transfer-Encoding" not in headers:
-            headers["Content-Length"] = len(body) - 10 * (fault == "wrong_length")
         self.send_response(status)
+        headers |= {"Content-Length": len(body)} | response.headers
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -150,16 +144,3 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "reset":  # with this, closing sends a reset
             self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection |= fault in (*HALF, "wrong_length")
-
-
-def _spoilt(body, fault):
-    if fault in SIDES_PX:
-        return _square(SIDES_PX[fault])
-    return {"html": HTML, "corrupt": body[::-1]}.get(fault, body)
-
-
-@cache
-def _square(side_px):
-    buffer = io.BytesIO()
-    Image.new("1", (side_px, side_px)).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -1,0 +1,131 @@
+"""Collect the scores of several methods, and compare each model with a baseline."""
+
+import numpy as np
+
+from helpers.metrics.gains import gain, gain_pooled
+
+# ends of the names of scores that should be small
+ERRORS = ("mae", "rmse", "angle_deg", "ergas", "distance")
+
+
+class Scoreboard:
+    """Hold scores per patch of each method; show means, and gains with 95 % bootstrap intervals.
+
+    Where a cell ends with a board, it is shown as a table. One line adds a method:
+
+        board = metrics.Scoreboard(["psnr_db"], over="bicubic", seed=seed)
+        board.add("bicubic", "baseline", {"psnr_db": metrics.psnr(truth, bicubic, data_range=1)})
+        scores = {"psnr_db": metrics.psnr(truth, sharp, data_range=1)}
+        board.add("srcnn", "model", scores, headline=True)
+        board.gain("srcnn", "psnr_db")  # gain over bicubic, low and high end of its interval
+        worst = board.ahead("srcnn", "psnr_db").nsmallest(3).index  # numbers of three patches
+        run.record(board.rows(), device=device.record(), credits=credits, training_seconds=60)
+
+    Args:
+        gains: names of the scores whose gains are computed, the main one first.
+        over: baseline of all gains; None for the baseline that is best in the main score.
+        intervals: names of scores that get an interval of their own, such as hit rates.
+        seed: of the resampling of patches.
+
+    `by_patch` maps each method to a pandas.DataFrame (patches, scores).
+    """
+
+    def __init__(self, gains, *, over=None, intervals=(), seed=0):
+        self.gains, self.over = gains, over
+        self.intervals, self.seed = intervals, seed
+        self.by_patch, self.whole, self.counts = {}, {}, {}
+
+    def add(self, method, role, scores, **facts):
+        """Keep the scores of a method; a second call with the same name replaces the first.
+
+        Args:
+            method: name.
+            role: "baseline" or "model".
+            scores: dict or DataFrame from the name of a score to an array with a value per patch,
+                NaN where a patch has none; to one number for all patches; or from "confusion" to
+                counts per patch, from which the gain in `mean_iou` is computed; see
+                `metrics.map_scores`.
+            **facts: more about the method, such as `headline=True`.
+
+        Raises:
+            ValueError: another role, or another number of patches than before.
+        """
+        import pandas as pd
+
+        if role not in {"baseline", "model"}:
+            raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
+        arrays = {name: np.asarray(values) for name, values in scores.items()}
+        self.counts[method] = arrays.pop("confusion", None)
+        by_patch = {name: values for name, values in arrays.items() if values.ndim}
+        table = pd.DataFrame(by_patch)
+        before = {len(known) for known in self.by_patch.values()}
+        if before - {len(table)}:
+            raise ValueError(
+                f"{method} has scores of {len(table)} patches, the board of {before.pop()}: "
+                "score all methods on the same patches"
+            )
+        self.by_patch[method] = table
+        single = {name: value.item() for name, value in arrays.items() if not value.ndim}
+        about = {"method": method, "role": role, "split": "test"}
+        means = table.mean().dropna().to_dict()
+        self.whole[method] = about | means | single | facts
+
+    @property
+    def baseline(self):
+        """Name of the method that gains are over."""
+        main = self.gains[0]
+        best = min if main.endswith(ERRORS) else max
+        known = [row for row in self.whole.values() if row["role"] == "baseline"]
+        return self.over or best(known, key=lambda row: row[main])["method"]
+
+    def ahead(self, method, score, over=None):
+        """Return how far a method is ahead on each patch: pandas.Series, positive is better."""
+        model = self.by_patch[method][score]
+        other = self.by_patch[over or self.baseline][score]
+        return other - model if score.endswith(ERRORS) else model - other
+
+    def gain(self, method, score, over=None):
+        """Return (gain, low, high) over another method; None where no patch has the score."""
+        if score == "mean_iou":
+            other = over or self.baseline
+            return gain_pooled(self.counts[method], self.counts[other], seed=self.seed)
+        ahead = self.ahead(method, score, over).dropna().to_numpy()
+        return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else None
+
+    def rows(self):
+        """Return a dict of scores for each method, as `run.record` takes them."""
+        rows = []
+        for method, known in self.whole.items():
+            row = dict(known)
+            for score in self.intervals:
+                values = self.by_patch[method][score].to_numpy()
+                row |= _ends(score, gain(values, 0 * values, seed=self.seed))
+            if row["role"] == "model":
+                row["gain_over"] = self.baseline
+                for score in self.gains:
+                    row |= _ends(f"gain_{score}", self.gain(method, score))
+            rows.append(row)
+        return rows
+
+    def table(self):
+        """Return a pandas.DataFrame for people: a line for each method, intervals in cells."""
+        import pandas as pd
+
+        rows = self.rows()
+        for row in rows:
+            for name in [name for name in row if f"{name}_low" in row]:
+                low, high = row.pop(f"{name}_low"), row.pop(f"{name}_high")
+                row[name] = f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
+        table = pd.DataFrame(rows).set_index("method")
+        table = table.drop(columns=["split", "headline", "gain_over"], errors="ignore")
+        table.columns.name = f"gains over {self.baseline}"
+        return table.round(3).astype(object).fillna("")
+
+    def _repr_html_(self):
+        return self.table().to_html()
+
+
+def _ends(name, found):
+    """Return a dict of a value and both ends of its interval; empty for None."""
+    names = name, f"{name}_low", f"{name}_high"
+    return dict(zip(names, found, strict=True)) if found else {}
