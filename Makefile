@@ -38,6 +38,8 @@ bench: packs  ## measure speed as ratios, and whether adversarial training stays
 	.venv/bin/python -m tests.benchmarks.clouds
 	.venv/bin/python -m tests.benchmarks.views
 	.venv/bin/python -m tests.benchmarks.features
+	.venv/bin/python -m tests.benchmarks.weights
+	.venv/bin/python -m tests.benchmarks.kills
 	.venv/bin/python -m tests.benchmarks.stability
 
 setup: .venv/.installed  ## only make .venv and install into it

@@ -168,6 +168,8 @@ def _run(notebooks, values, **options):
         if told is None:
             raise
         print(f"error: {told.format(error)}", file=sys.stderr)
+        if not sys.stderr.isatty():  # a log keeps the traceback
+            print(error, file=sys.stderr)
         return 1
     _compare([report.parent.name])
     print(f"\nreport: {report}")
@@ -219,8 +221,6 @@ def _student(out):
 
 
 def _compare(run_ids):
-    import pandas as pd
-
     from helpers import runs
 
     table = runs.ledger(run_ids or None)
@@ -231,9 +231,8 @@ def _compare(run_ids):
     width = max(100, shutil.get_terminal_size().columns)
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
         scores = [row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()]
-        columns, cells = runs.score_table(scores)
-        told = pd.DataFrame([line for line, _ in cells], columns=columns)
-        print(f"\n{run} · {notebook}\n{told.to_string(index=False, line_width=width)}")
+        told = runs.score_table(scores).to_string(index=False, line_width=width)
+        print(f"\n{run} · {notebook}\n{told}")
 
 
 if __name__ == "__main__":

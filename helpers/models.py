@@ -169,6 +169,38 @@ def with_features(decoder, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
     return keras.Model(image, decoder([image, *PretrainedFeatures(taps, enlarge)(image)]), name="map")
 
 
+def feature_maps(images, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
+    """Compute the frozen features of images once, to train a decoder of them on.
+
+    Args:
+        images: float32 (batch, height, width, 3), 0 to 1.
+        taps, enlarge: as of `PretrainedFeatures`.
+
+    Returns:
+        list: the images, and a float16 array (batch, height, width, channels) for each tap, as
+        `map_decoder` takes them.
+    """
+    image = keras.Input(images.shape[1:])
+    found = keras.Model(image, PretrainedFeatures(taps, enlarge)(image))
+    maps = found.predict(images, batch_size=16, verbose=0)
+    return [images, *(each.astype("float16") for each in maps)]
+
+
+def map_painter(decoder, colours):
+    """Copy a decoder that names chances; the copy answers with their mean colour, a picture.
+
+    Args:
+        decoder: as of `map_decoder`.
+        colours: float (classes, 3), 0 to 1, of the legend.
+    """
+    copy = keras.models.clone_model(decoder)
+    copy.set_weights(decoder.get_weights())
+    paint = layers.Dense(3, use_bias=False, trainable=False, dtype="float32", name="legend")
+    picture = keras.Model(copy.inputs, paint(copy.output), name="painter")
+    paint.set_weights([np.asarray(colours)])
+    return picture
+
+
 def srcnn(bands, *, residual=True, filters=(64, 32)):
     """SRCNN 9-1-5: sharpens an image that was already enlarged by bicubic interpolation.
 

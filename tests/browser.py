@@ -67,12 +67,10 @@ new MutationObserver(records => {
 return cells.length;
 """
 BEGUN = r"return [...document.querySelectorAll('.jp-InputPrompt')].some(prompt => /[*\d]/.test(prompt.textContent));"
-OVER = """
-const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')].map(
-  cell => cell.querySelector('.jp-InputPrompt')?.textContent ?? '');
-return /[0-9]/.test(prompts.at(-1)) ||
-  document.querySelector('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]') !== null;
-"""
+OVER = r"""
+const prompts = [...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')].map(prompt => prompt.textContent);
+return prompts.some(text => /\d/.test(text)) && !prompts.some(text => text.includes('*'));
+"""  # after an error those that were to come stand without a star
 PIXELS = """
 const img = arguments[0];
 if (!img.complete || !img.naturalWidth) return null;
@@ -175,11 +173,11 @@ class Lab:
     def notebook(self, path):
         """A copy of a notebook with the parameters of profile smoke, open in the browser; yields a Page.
 
-        The study is left out: it takes as long as all the rest, and shows nothing of another kind.
+        A study is left out: it takes as long as all the rest, and shows nothing of another kind.
         """
         book = nbformat.read(path, 4)
-        values = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())["smoke"][path.stem]
-        values |= {"study": False}
+        profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
+        values = profiles["smoke"].get(path.stem, {}) | {"study": False}
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None  # so that all that is seen comes from this run

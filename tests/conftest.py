@@ -1,6 +1,7 @@
 """What the tests share: small scenes, and folders that are thrown away."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
 
@@ -12,6 +13,9 @@ from rasterio.transform import Affine
 
 from helpers import paths
 from helpers.scenes import Scene
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a script starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start must hear Ctrl-C
 
 LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
     "test_notebooks", "test_jupyterlab", "test_notebook_folders", "test_weights", "test_map_notebook",

@@ -10,11 +10,16 @@ PLANTED = "planted-Secret+4711/key"
 
 
 def environment(folder):
-    """Runs and all that is acquired go into a folder of their own; the packs are the project's; keys are planted."""
+    """Runs and acquired data go into a folder of their own; packs and rendered views are the project's.
+
+    Keys are planted.
+    """
     data = folder / "data"
-    if not data.exists():
-        data.mkdir(parents=True)
-        (data / "packs").symlink_to(paths.DATA / "packs", target_is_directory=True)
+    for name in ("packs", "views"):  # views are rendered once for all tests, and kept
+        (paths.DATA / name).mkdir(exist_ok=True)
+        if not (data / name).exists():
+            data.mkdir(parents=True, exist_ok=True)
+            (data / name).symlink_to(paths.DATA / name, target_is_directory=True)
     return os.environ | dict.fromkeys(("TELLUS_TOKEN", "YANDEX_MAPS_KEY", "VK_TOKEN"), PLANTED) | {
         "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(data),
         "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),

@@ -93,7 +93,8 @@ def test_the_gradient_penalty_of_a_plane_is_known():
 
 def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path, kind="wgan_gp"):
     """Both optimizers with their slots, the averaged weights, the ramp and what is drawn are part of the state."""
-    whole = trained(device, tmp_path / "whole", kind=kind, ramp_steps=3)
+    board = tmp_path / "board"
+    whole = trained(device, tmp_path / "whole", kind=kind, ramp_steps=3, board=board)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the power went"):
         trained(device, tmp_path / "cut", kind=kind, ramp_steps=3, stop_at=3)
     resumed = trained(device, tmp_path / "cut", kind=kind, ramp_steps=3)
@@ -101,25 +102,19 @@ def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, tmp_path
         for weight, again in zip(one.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, again)
     assert whole[2].drop(columns="seconds").equals(resumed[2].drop(columns="seconds"))
+    (log,) = board.iterdir()
+    records = b"".join(record.numpy() for record in tf.data.TFRecordDataset(str(log)))
+    assert b"psnr_db" in records and b"gradient_norm" in records and b"PNG" in records
 
 
 def test_a_step_under_xla_gives_the_same(device, tmp_path):
+    """Two steps, the second after an update of both networks; no random draw, which XLA makes otherwise."""
     found = []
     for xla in (False, True):
         chosen = replace(device, xla=xla)
-        *_, history = trained(chosen, tmp_path / str(xla), steps=2, kind="wgan_gp", multi_scale=False)
-        # the discriminator's gradient is mostly that of the penalty, at places that XLA draws otherwise
-        found.append(history.drop(columns=["seconds", "discriminator_norm"]))
-    sure = ["loss", "l1", "adversarial", "accuracy", "gradient_norm", "psnr_db"]
-    np.testing.assert_allclose(*(history[sure].iloc[0] for history in found), rtol=1e-4)  # before any update
-    np.testing.assert_allclose(*found, rtol=5e-3)  # XLA draws other places between real and generated
-
-
-def test_the_board_gets_scalars_and_pictures(device, tmp_path):
-    trained(device, tmp_path, steps=2, board=tmp_path / "board")
-    (log,) = (tmp_path / "board").iterdir()
-    records = b"".join(record.numpy() for record in tf.data.TFRecordDataset(str(log)))
-    assert b"psnr_db" in records and b"gradient_norm" in records and b"PNG" in records
+        *_, history = trained(chosen, tmp_path / str(xla), steps=2, kind="lsgan", multi_scale=False)
+        found.append(history.drop(columns="seconds"))
+    np.testing.assert_allclose(*found, rtol=1e-3)
 
 
 def test_an_unknown_adversary_is_refused(device, tmp_path):

@@ -1,10 +1,6 @@
 """`--only-clouded`: what was clear stays as the file has it, bit for bit; the rest is what the network answers."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +8,7 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from helpers import models, paths, scenes
+from helpers import models, scenes
 from helpers.__main__ import main
 from helpers.apply import apply, clouded
 from helpers.apply.network import Predictor
@@ -219,26 +215,6 @@ def test_interrupted_and_gone_on_with(tmp_path, scene, cloud_model, monkeypatch,
             apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options | {"only_clouded": other})
     target.unlink()
     apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options)
-    assert target.read_bytes() == expected and capsys.readouterr().out == said
-
-
-def test_killed_without_warning(tmp_path, scene, cloud_model, capsys):
-    model, target = cloud_model("normalised"), tmp_path / "out.tif"
-    answered(model, scene, tmp_path, window_px=16, only_clouded=0.03)
-    expected, said = target.read_bytes(), capsys.readouterr().out
-    target.unlink()
-    code = (
-        "import sys; from helpers.apply import apply; "
-        "apply(*sys.argv[1:], only_clouded=0.03, window_px=16, progress=False, resume=True)"
-    )
-    command = [sys.executable, "-c", code, str(model), str(tmp_path / "in.tif"), str(target)]
-    process, journal = subprocess.Popen(command, cwd=paths.ROOT), tmp_path / ".out.tif.work" / "journal.json"
-    while process.poll() is None and not journal.exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert journal.exists() and not target.exists()
-    apply(model, tmp_path / "in.tif", target, only_clouded=0.03, window_px=16, progress=False, resume=True)
     assert target.read_bytes() == expected and capsys.readouterr().out == said
 
 

@@ -17,6 +17,7 @@ from helpers.__main__ import main
 from helpers.apply import apply
 from helpers.apply.network import Predictor
 from helpers.backend import keras
+from helpers.scenes.values import refuse_misfit
 from tests.test_apply_windows import save  # noqa: F401 - fixture
 
 BANDS = ["blue", "green", "red", "nir"]
@@ -176,6 +177,21 @@ def test_the_tags_of_the_file_count_for_a_model_of_reflectance(tmp_path, save, g
         assert np.abs(out.read().astype(float) - ground).max() <= 1 and out.scales == (1e-4,) * 4
 
 
+@pytest.mark.parametrize("tags, mend", [((2.75e-5, -0.2), "0.275,-2000"), ((1e-4, -0.1), "1,-1000")])
+def test_tags_of_other_digital_numbers_are_asked_about(tmp_path, model, ground, tags, mend):
+    """Landsat of collection 2, and Sentinel-2 since 2022: whether the model knows them, nobody can see."""
+    put(tmp_path / "in.tif", ground)
+    with rasterio.open(tmp_path / "in.tif", "r+") as file:
+        file.scales, file.offsets = (tags[0],) * 4, (tags[1],) * 4
+    files = model, tmp_path / "in.tif", tmp_path / "out.tif"
+    told = f"declares scale {tags[0]:g} and offset {tags[1]:g}.*--scale-offset {mend} .*--value-range model takes"
+    with pytest.raises(ValueError, match=told):
+        apply(*files, progress=False)
+    apply(*files, progress=False, value_range="model")
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert np.abs(out.read() - by_hand(ground)).max() <= 0.51 and out.scales == (tags[0],) * 4
+
+
 @pytest.mark.parametrize("cloud", [0.3, 0.9, 1])
 def test_cloudy_and_dark_ground_is_no_misfit(tmp_path, model, ground, cloud):
     """Cloud over most of an image, and water in the rest of it, are not refused."""
@@ -222,6 +238,22 @@ def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
         answered(model, values, tmp_path)
     made = answered(model, values, tmp_path, nodata=value)
     assert np.ma.getmaskarray(made)[:, :, :15].all() and np.abs(made - by_hand(ground))[:, :, 15:].max() <= 0.51
+
+
+def test_missing_blocks_inside_are_named(tmp_path, model, ground):
+    values = ground.copy()
+    values[:, 10:20, 10:20] = 0
+    with pytest.warns(UserWarning, match="5 % of the pixels in the image are 0 in all bands.*--nodata 0"):
+        answered(model, values, tmp_path)
+
+
+def test_a_factor_of_two_is_not_called_an_offset_alone():
+    values = np.random.default_rng(3).uniform(2000, 4000, (1000, 2))
+    with pytest.raises(ValueError, match="offset of 1000.*Or it is a factor of about 2: --scale-offset 0.5,0"):
+        refuse_misfit(values, ["a", "b"], [(1000, 2000)] * 2)
+    with pytest.raises(ValueError, match="offset of 1000") as told:
+        refuse_misfit(values / 2 + 1000, ["a", "b"], [(1000, 2000)] * 2)
+    assert "factor" not in str(told.value)
 
 
 @pytest.mark.filterwarnings("error:.*along the edges")
@@ -353,9 +385,8 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
     work = tmp_path / ".third.tif.work"
     work.mkdir()
     (work / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds mine.txt, which is not of `apply`"):
-        apply(model, tmp_path / "in.tif", tmp_path / "third.tif")
-    assert (work / "mine.txt").read_text() == "mine"
+    apply(model, tmp_path / "in.tif", tmp_path / "third.tif", progress=False)
+    assert os.listdir(work) == ["mine.txt"] and (work / "mine.txt").read_text() == "mine"
 
 
 def test_two_at_once_on_one_target(tmp_path, model, ground):

@@ -62,7 +62,7 @@ def test_ground_that_overlapping_scenes_show_twice_counts_once(pairs):
         return pd.concat([table, again])
 
     change(pairs, with_copies)
-    assert scenes.split_manifest(pairs) == once | {"copy": 60}
+    assert scenes.split_manifest(pairs) == once | {"copy": 30}
     assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").path.str[:2]) == {"zz"}
 
 

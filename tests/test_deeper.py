@@ -1,18 +1,27 @@
 """The notebooks in notebooks/deeper, run end to end by papermill in profile smoke, and their anatomy."""
 
+import json
 import re
 import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
 from tests.notebook_runs import environment
-from tests.test_notebooks import check_manifest
+from tests.test_notebooks import check_figures_are_seen, check_manifest, code_cells
 
 NOTEBOOKS = runs.notebooks(["deeper/"])
+EXPORTED = """
+import json, sys
+import numpy as np, tensorflow as tf
+inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
+model = tf.saved_model.load(sys.argv[1])
+print(json.dumps(model.serve(inputs).numpy().ravel().tolist()))
+"""
 
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
@@ -36,8 +45,9 @@ def test_a_run_leaves_its_scores_and_figures(smoke_run, path):
     assert paths.read_json(folder / "credits.json")
     figures = sorted((folder / "figures").glob("*.png"))
     assert len(figures) >= 2 and all(figure.stat().st_size > 5_000 for figure in figures)
-    executed = nbformat.read(folder / path.name, 4).cells
-    assert not [o for cell in executed for o in cell.get("outputs", ()) if o.output_type == "error"]
+    executed = code_cells(folder / path.name)
+    assert not [o for cell in executed for o in cell.outputs if o.output_type == "error"]
+    check_figures_are_seen(executed, figures)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -69,3 +79,17 @@ def test_the_acquired_data_sets_have_their_manifests_pairs_and_splits(smoke_run)
     assert set(scenes.SPLITS) <= set(download.read_manifest(folders["map"]).split)
     for folder in folders.values():
         check_manifest(folder)
+
+
+def test_the_exported_model_answers_the_same(smoke_run):
+    """The SavedModel for other tools, in a process that knows nothing of Keras or of `helpers`."""
+    folder = smoke_run / "03c_seams_flips_20m"
+    command = [sys.executable, "-c", EXPORTED, str(folder / "saved_model")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    from helpers.apply import load_model
+
+    network, _ = load_model("upsampler_sentinel2_x4")
+    inputs = np.linspace(0, 1, 2 * 12 * 10 * 4, dtype="float32").reshape(2, 12, 10, 4)
+    answer = np.array(json.loads(done.stdout.splitlines()[-1]), "float32")
+    np.testing.assert_allclose(answer, network.predict(inputs, verbose=0).ravel(), atol=1e-5)

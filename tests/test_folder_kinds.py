@@ -31,12 +31,12 @@ def refused(folder, told):
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"dtype": "uint8"}, r"12 of 3 bands red green blue, uint16, placed, pixels 30 \(t00, t01, t02\); "
-     r"1 of 3 bands red green blue, uint8, .*\(other\)\. Keep those of one kind"),
-    ({"pixel": 60}, "pixels 30 .*; 1 of .*pixels 60"),
-    ({"pixel": 30.4}, r"pixels 30 .*; 1 of .*pixels 30\.4"),
-    ({"crs": None}, "1 of .*placed without CRS"),
-    ({"crs": "EPSG:2277"}, "1 of .*pixels of US survey foot 30"),
+    ({"dtype": "uint8"}, r"12 of 3 bands red green blue, uint16, placed, pixels 30 x 30 \(metre\): t00, t01, .* and 7 "
+     r"more; 1 of 3 bands red green blue, uint8, .*: other\. Keep those of one kind"),
+    ({"pixel": 60}, "pixels 30 x 30 .*; 1 of .*pixels 60 x 60"),
+    ({"pixel": 30.4}, r"pixels 30 x 30 .*; 1 of .*pixels 30\.4"),
+    ({"crs": None}, "1 of .*placed, pixels .*no CRS"),
+    ({"crs": "EPSG:2277"}, "1 of .*pixels 30 x 30 .US survey foot"),
     ({"transform": rasterio.Affine(30, 0, 900_000, 0, -60, 7_000_000)}, "1 of .*pixels 30 x 60"),
     ({"transform": None, "crs": None}, "1 of .*without a place"),
     ({"bands": ("red", "green", "nir")}, "1 of 3 bands red green nir"),
@@ -102,8 +102,8 @@ def test_an_image_on_another_scale(tiles, make_scene, factor, largest):
     refused(tiles, f"other has values up to {largest}.*, most images of .* up to .*Rescale it")
 
 
-@pytest.mark.parametrize("usual, odd", [((1, 200), (1, 3000)), ((0.05, 0.95), (1, 180))])
-def test_a_brighter_image_of_another_kind(tmp_path, make_scene, usual, odd):
+@pytest.mark.parametrize("usual, odd", [((1, 200), (1, 3000)), ((0.05, 0.95), (1, 180)), ((1, 6000), (0.01, 60))])
+def test_an_image_of_another_kind(tmp_path, make_scene, usual, odd):
     for number in range(12):
         low, high = odd if number == 11 else usual
         scene = make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32")
@@ -122,7 +122,7 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match=r"1 images of .* are 0 in all bands along their edges.*\(other\)"):
+    with pytest.warns(UserWarning, match=r"1 images of .* are 0 in all bands along the edges.*\(other\)"):
         scenes.read_ground(tiles, **SMALL)
 
 
@@ -136,6 +136,9 @@ def test_a_picture_with_a_palette_is_read_as_colours(tmp_path):
     scene = scenes.read(tmp_path / "a & b.png")
     assert scene.bands == ("red", "green", "blue")
     assert np.array_equal(scene.pixels, np.asarray(picture.convert("RGB"))) and scene.transform is None
+    picture.save(tmp_path / "why?.png")
+    with pytest.raises(ValueError, match="why..png is no readable image.*no . in the name of a picture with a palette"):
+        scenes.read(tmp_path / "why?.png")
 
 
 def test_a_palette_with_transparency(tmp_path):
@@ -215,5 +218,5 @@ def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
     scene = make_scene(80, 90)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tmp_path / "a.tif")
-    with pytest.warns(UserWarning, match="are 0 in all bands along their edges"):
+    with pytest.warns(UserWarning, match="are 0 in all bands along the edges"):
         sources.open_ground(str(tmp_path / "a.tif"), block_px=16)

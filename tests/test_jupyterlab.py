@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import psutil
 import pytest
@@ -18,7 +19,28 @@ from tests import browser
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
 )
-SHOWN = {"02": "04_side_by_side", "05": "04_samples", "06": "05_predicted"}
+# Sliders and a map as in 06, without its training: each number is the brightness of a quarter, each place a colour.
+PLAY = (
+    """
+import numpy as np
+from helpers import show
+
+
+def quarters(numbers):
+    bright = (1 + numbers.reshape(-1, 2, 2, 1)) / 2
+    return np.kron(bright, np.ones((1, 48, 48, 3)))
+
+
+def colour(x, y):
+    return np.full((48, 48, 3), (x, y, 0.5))
+
+
+rows, columns = np.mgrid[:120, :240]
+chart = np.stack([columns, rows, rows], axis=-1).astype("uint8")
+""",
+    'show.explore(quarters, 4, reach=1.0, credit="drawn")',
+    "show.click_map(chart, colour)",
+)
 FAMILY = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
@@ -35,20 +57,27 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(lab, request):
-    """The notebook of this number in profile smoke, after Run All Cells; closed before the next one is opened."""
-    (path,) = (path for path in runs.notebooks() if path.stem.startswith(request.param))
+def page(lab):
+    """Notebook 02 in profile smoke, after Run All Cells."""
+    (path,) = runs.notebooks(["02"])
     with lab.notebook(path) as page:
         page.run_all(seconds=600)
         yield page
 
 
-def notebooks(*numbers):
-    return pytest.mark.parametrize("page", numbers, indirect=True)
+@pytest.fixture(scope="module")
+def play(lab, tmp_path_factory):
+    """A page of sliders and a map to click on, after Run All Cells."""
+    path = tmp_path_factory.mktemp("play") / "play.ipynb"
+    cells = [nbformat.v4.new_code_cell(cell) for cell in PLAY]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    with lab.notebook(path) as play:
+        play.run_all(seconds=120)
+        yield play
 
 
-@notebooks(*SHOWN)
-def test_run_all_cells_runs_them_all(page, request):
+def test_run_all_cells_runs_them_all(page):
     code = [cell for cell in page.saved if cell.cell_type == "code"]
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
@@ -56,7 +85,7 @@ def test_run_all_cells_runs_them_all(page, request):
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
     script = "return document.body.innerText.match(/(Error|Loading|Failed).{0,20}(widget|view)/)"
     assert not page.driver.execute_script(script)
-    at = find_cell(page, SHOWN[request.node.callspec.params["page"]])
+    at = find_cell(page, "04_side_by_side")
     page.screenshot(page.all(".jp-Notebook .jp-Cell")[at].find_element(By.CSS_SELECTOR, "img"), page.file.stem)
 
 
@@ -65,7 +94,6 @@ def find_cell(page, figure):
     return at
 
 
-@notebooks(*SHOWN)
 def test_every_figure_that_is_saved_is_seen(page):
     """In a block or before the last line, a figure is saved, and stays unseen: it needs `display`."""
     files = (page.file.parents[1] / "runs").glob(f"*/{page.file.stem}/figures/*.png")
@@ -83,7 +111,6 @@ def training(page):
     return seen
 
 
-@notebooks("02")
 def test_the_progress_bar_moves_and_ends_complete(training):
     bars = [bar for state in training for bar in state["bars"]]
     assert len(bars) == len(training), "more than one bar in the cell"
@@ -94,7 +121,6 @@ def test_the_progress_bar_moves_and_ends_complete(training):
     assert bars[-1]["done"] and "100%" in bars[-1]["text"] and not training[-1]["running"]
 
 
-@notebooks("02")
 def test_the_monitor_redraws_one_figure_in_place(training):
     drawn = [state for state in training if state["pictures"]]
     assert {state["areas"] for state in drawn} == {2}, "the bar and the figure, and nothing more"
@@ -117,7 +143,6 @@ def border(picture):
     return int(white.max())
 
 
-@notebooks("02")
 def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
     (handle,), image = sliders(page)
     track_px = handle.find_element(By.XPATH, "ancestor::*[contains(@class, 'noUi-target')]").rect["width"]
@@ -139,31 +164,33 @@ def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
     page.wait(lambda: border(page.picture(image)) == end - 2, "border five columns further left")
 
 
-@notebooks("06")
-def test_each_latent_slider_redraws_the_landscape(page):
-    handles, image = sliders(page)
+def test_each_latent_slider_redraws_its_part(play):
+    handles, image = sliders(play)
     assert len(handles) == 4
-    seen = [page.picture(image).tobytes()]
-    for handle in handles[:4]:
+    for number, handle in enumerate(handles):
         handle.send_keys(Keys.END)  # all the way at once: one change, one picture
-        page.wait(lambda: page.picture(image).tobytes() not in seen, f"new picture after slider {len(seen)}")
-        seen.append(page.picture(image).tobytes())
-    page.screenshot(image, "06_sliders")
-    ActionChains(page.driver).drag_and_drop_by_offset(handles[0], -80, 0).perform()
-    page.wait(lambda: page.picture(image).tobytes() not in seen, "new picture after dragging")
+        corners = [255 if quarter <= number else 128 for quarter in range(4)]
+
+        def redrawn(corners=corners):
+            return np.array_equal(np.asarray(play.picture(image))[24::48, 24::48, 0].ravel(), corners)
+
+        play.wait(redrawn, f"bright quarter after slider {number + 1}")
+    play.screenshot(image, "sliders")
+    ActionChains(play.driver).drag_and_drop_by_offset(handles[0], -80, 0).perform()
+    play.wait(lambda: play.picture(image).getpixel((24, 24))[0] < 255, "darker quarter after dragging")
 
 
-@notebooks("06")
-def test_a_click_on_the_map_shows_the_view_from_there(page):
-    buttons = page.all(".click-map button")
-    image = page.all(".widget-hbox img")[-1]
-    button = page.show(buttons[4 * 20 + 6])
-    seen = page.picture(image).tobytes()
-    map_px = page.all(".click-map")[0].size
+def test_a_click_on_the_map_shows_what_is_there(play):
+    """Row 4 of 16 and column 6 of 20: the colour of the middle of that button."""
+    buttons = play.all(".click-map button")
+    image = play.all(".widget-hbox img")[-1]
+    button = play.show(buttons[4 * 20 + 6])
+    map_px = play.all(".click-map")[0].size
     assert map_px["width"] > 400 and map_px["height"] > 200, "the map is squeezed out of sight"
-    ActionChains(page.driver).click(button).perform()
-    page.wait(lambda: page.picture(image).tobytes() != seen, "another view after a click")
-    page.screenshot(image, "06_click")
+    ActionChains(play.driver).click(button).perform()
+    expected = tuple(np.rint(255 * np.array([6.5 / 20, 4.5 / 16, 0.5])).astype(int))
+    play.wait(lambda: play.picture(image).getpixel((9, 9)) == expected, "colour of that place")
+    play.screenshot(image, "click")
 
 
 def test_without_a_browser_the_reason_is_said(monkeypatch, tmp_path):

@@ -279,7 +279,7 @@ def test_gain_is_paired_and_seeded():
 def test_gain_is_bounded_in_memory(monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr("helpers.metrics.images.RESAMPLES", 500)
+    monkeypatch.setattr("helpers.metrics.gains.RESAMPLES", 500)
     rng = np.random.default_rng(0)
     model, baseline = rng.random((2, 20_000))
     tracemalloc.start()

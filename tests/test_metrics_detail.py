@@ -22,7 +22,7 @@ def pixels(*values):
 ])  # fmt: skip
 def test_one_pixel_by_hand(estimate, improvement, omission, hallucination):
     """The truth is 5, the baseline 1: 4 is missing."""
-    parts = metrics.detail(pixels(5), pixels(estimate), pixels(1))
+    parts = metrics.error_decomposition(pixels(5), pixels(estimate), pixels(1))
     assert {name: part.item() for name, part in parts.items()} == {
         "improvement": improvement, "omission": omission, "hallucination": hallucination,
     }  # fmt: skip
@@ -30,7 +30,7 @@ def test_one_pixel_by_hand(estimate, improvement, omission, hallucination):
 
 def test_the_parts_add_up_to_the_errors():
     truth, guess, base = np.random.default_rng(0).normal(size=(3, 2, 8, 9, 3))
-    parts = {name: part.mean(axis=(1, 2)) for name, part in metrics.detail(truth, guess, base).items()}
+    parts = {name: part.mean(axis=(1, 2)) for name, part in metrics.error_decomposition(truth, guess, base).items()}
     whole = metrics.mae(truth, base)
     np.testing.assert_allclose((parts["omission"] + parts["hallucination"]) * whole, metrics.mae(truth, guess))
     np.testing.assert_allclose(parts["improvement"] + parts["omission"], 1)
@@ -39,14 +39,14 @@ def test_the_parts_add_up_to_the_errors():
 def test_pixels_without_data_stay_without():
     truth, guess, base = np.random.default_rng(0).normal(size=(3, 1, 8, 9, 3))
     truth[0, 2, 3, 1] = guess[0, 2, 3, 0] = np.nan
-    parts = metrics.detail(truth, guess, base)
+    parts = metrics.error_decomposition(truth, guess, base)
     assert all(np.isnan(part).sum() == 1 and np.isnan(part[0, 2, 3]) for part in parts.values())
     assert np.nanmean(parts["improvement"] + parts["omission"]) == pytest.approx(1)
 
 
 def test_a_baseline_that_lacks_nothing_is_refused():
     with pytest.raises(ValueError, match="image 0: the baseline equals the reference"):
-        metrics.detail(pixels(1, 2), pixels(3, 4), pixels(1, 2))
+        metrics.error_decomposition(pixels(1, 2), pixels(3, 4), pixels(1, 2))
 
 
 @pytest.mark.parametrize("down, right", [(0, 0), (0.5, 0), (-0.25, 1.4), (3, -2)])

@@ -12,7 +12,6 @@ import pytest
 from papermill import PapermillExecutionError
 
 from helpers import paths, runs, scenes
-from helpers.runs.parameters import read_yaml
 
 PARAMETERS = """# a comment of its own
 scale: int = 4  # enlargement of each side [2, 3, 4]
@@ -38,7 +37,7 @@ def two_notebooks(project, write_notebook):
     """A project with two notebooks and their profiles."""
     write_notebook("00_start", parameters=PARAMETERS)
     write_notebook("02_srcnn", parameters=PARAMETERS)
-    profiles = "smoke:\n  02_srcnn: {steps: 6, learning_rate: 1e-2}\nworkshop: {}\nwrong:\n  02_srcnn: {step: 6}\n"
+    profiles = "smoke:\n  02_srcnn: {steps: 6, learning_rate: 0.01}\nworkshop: {}\nwrong:\n  02_srcnn: {step: 6}\n"
     (project / "notebooks" / "profiles.yaml").write_text(profiles)
     return project
 
@@ -116,14 +115,6 @@ def test_values_that_are_refused(declared, given, message):
 def test_a_parameter_cell_that_is_none(write_notebook, source, message):
     with pytest.raises(ValueError, match=message):
         runs.declared(write_notebook("03_other", parameters=source))
-
-
-def test_numbers_with_an_exponent():
-    """PyYAML takes 1e-3 for a text."""
-    assert read_yaml("1e-3") == 0.001 and read_yaml("[2E5, -1.5e+3, .5e1, 3, 0.1]") == [200_000, -1500, 5, 3, 0.1]
-    assert read_yaml("[e3, 1e, 1e-3x, landsat8_1e5]") == ["e3", "1e", "1e-3x", "landsat8_1e5"]
-    with pytest.raises(ValueError, match=r"'\[1, 2' is not valid YAML"):
-        read_yaml("[1, 2")
 
 
 # --- one run
@@ -311,8 +302,8 @@ def test_resuming_without_arguments_repeats_those_of_the_run(project, nothing_ru
 
 
 @pytest.mark.parametrize("now, told", [
-    ({"values": {"scale": 2, "seed": 5}}, "seed was 0, now 5"),
-    ({"values": {}}, "scale was 2, now 4"),
+    ({"values": {"scale": 2, "seed": 5}}, "seed was 'none', now 5"),
+    ({"values": {"seed": 5}}, "scale was 2, now 'none'"),
     ({"values": {"scale": 2}, "profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
     ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .'02_srcnn'., now .'00_start'."),
 ])  # fmt: skip
@@ -365,13 +356,14 @@ def test_text_stays_as_it_stands(nothing_runs, text):
 
 
 @pytest.mark.parametrize("name, text, value", [
-    ("steps", "10", 10), ("limit", "null", None), ("bands", "[1, 2]", [1, 2]), ("study", "yes", True),
+    ("steps", "10", 10), ("limit", "null", None), ("bands", "[1, 2]", [1, 2]), ("study", "true", True),
     ("shift", "1e-3", 0.001), ("steps", "010", None), ("steps", "1:30", None), ("steps", "2020-05-01", None),
     ("bands", "[010]", None), ("learning_rate", "1,5", None),
+    ("study", "yes", None), ("learning_rate", "NaN", None), ("bands", "[1, 2", None),
 ])  # fmt: skip
 def test_values_on_the_command_line_are_read_by_type(nothing_runs, name, text, value):
     if value is None and name != "limit":
-        with pytest.raises(ValueError, match=f"parameter {name} is .*; expected"):
+        with pytest.raises(ValueError, match=f"parameter {name} is .*expected"):
             runs.execute(["02"], values={name: text})
     else:
         runs.execute(["02"], values={name: text})

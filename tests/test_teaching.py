@@ -13,6 +13,7 @@ from helpers.runs.execute import plan
 
 NOTEBOOKS = runs.notebooks()
 CELLS = {path.stem: nbformat.read(path, 4).cells for path in NOTEBOOKS}
+DEEPER = {f"deeper/{path.stem}": nbformat.read(path, 4).cells for path in runs.notebooks(["deeper/"])}
 EXERCISES = {f"exercises/{path.stem}": nbformat.read(path, 4).cells for path in runs.notebooks(["exercises/"])}
 TEACHING, GLOSSARY, CONTRIBUTING = DOCUMENTS = [
     paths.ROOT / name for name in ("notebooks/TEACHING.md", "notebooks/GLOSSARY.md", "CONTRIBUTING.md")
@@ -161,7 +162,7 @@ def test_a_plan_leaves_no_gap_and_names_sections_that_there_are(heading, minutes
         first, last = map(int, span.split("–"))
         assert first == end < last, span
         end = last
-        found = re.findall(r"^#+ (.+)$", "\n".join(c.source for c in (CELLS | EXERCISES)[notebook.strip("`")]
+        found = re.findall(r"^#+ (.+)$", "\n".join(c.source for c in (CELLS | DEEPER | EXERCISES)[notebook.strip("`")]
                                                    if c.cell_type == "markdown"), re.MULTILINE)  # fmt: skip
         wanted = [part.strip("*") for part in sections.split(" · ")]
         missing = [part for part in wanted if not any(each.replace("`", "").startswith(part) for each in found)]
@@ -280,7 +281,7 @@ def test_messages_are_those_of_the_code():
 
 def words(name):
     """The text of a notebook: without marks of Markdown, names of the code as words, and without a system's name."""
-    text = " ".join(cell.source for cell in (CELLS | EXERCISES)[name])
+    text = " ".join(cell.source for cell in (CELLS | DEEPER | EXERCISES)[name])
     return re.sub(r"\s+", " ", re.sub(r"[*`]", "", text).replace("_", " ").replace("Windows", ""))
 
 
@@ -290,7 +291,7 @@ def test_the_glossary_is_sorted_and_names_each_word_once():
 
 
 def test_every_word_appears_first_where_the_glossary_says():
-    texts, wrong = {name: words(name) for name in [*sorted(CELLS), *EXERCISES]}, []  # lessons first
+    texts, wrong = {name: words(name) for name in [*sorted(CELLS), *DEEPER, *EXERCISES]}, []  # lessons first
     for word, *_, where in rows(TEXT[GLOSSARY]):
         pattern = re.compile(rf"(?<!\w){re.escape(re.sub(r' [(].*', '', word))}(s|es)?(?!\w)", re.IGNORECASE)
         first = next((name for name, text in texts.items() if pattern.search(text)), "no notebook")

@@ -327,7 +327,8 @@ def numbered(count, size=8):
 
 def test_patch_and_view_are_mirrored_together_and_every_pair_comes_once_a_pass():
     pairs, mirrored = numbered(10), []
-    patches, seen = (np.concatenate(part) for part in zip(*views.dataset(pairs, batch_size=5, steps=40), strict=True))
+    batches = views.dataset(pairs, batch_size=5, steps=40)(0)
+    patches, seen = (np.concatenate(part) for part in zip(*batches, strict=True))
     assert patches.shape == (200, 8, 8, 3) and patches.dtype == np.float32 and np.array_equal(patches, seen)
     for image in np.rint(seen * 255).astype(int):
         original = pairs.views[image[0, 0, 2]]
@@ -340,7 +341,7 @@ def test_patch_and_view_are_mirrored_together_and_every_pair_comes_once_a_pass()
 
 def test_a_stream_that_starts_later_continues_the_first_one_exactly():
     whole, rest, other = (
-        [batch.numpy() for _, batch in views.dataset(numbered(7), batch_size=4, steps=9, first_step=first, seed=seed)]
+        [batch.numpy() for _, batch in views.dataset(numbered(7), batch_size=4, steps=9, seed=seed)(first)]
         for first, seed in ((0, 3), (5, 3), (0, 4))
     )
     assert len(whole) == 9 and np.array_equal(whole[5:], rest) and not np.array_equal(whole, other)

@@ -1,11 +1,8 @@
 """Weights of data/weights: complete, small, as good as they say, of use to `apply` and notebooks; how they are made."""
 
 import hashlib
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from io import BytesIO
@@ -23,6 +20,7 @@ from helpers.pairs import clouds, maps, resolution, views
 from helpers.runs import weights
 from helpers.runs.execute import plan
 from helpers.training import predict
+from tests.notebook_runs import run_apart
 
 WEIGHTS = sorted((paths.ROOT / "data" / "weights").glob("*.keras"))
 LANDSCAPES = [path for path in WEIGHTS if path.stem.startswith("landscape")]  # of a script, not of a run
@@ -117,18 +115,15 @@ def test_weights_of_landscapes_say_how_they_were_made(path):
 
 @needs_packs
 def test_landscapes_look_as_real_as_recorded_and_are_as_diverse():
-    """On ground that the generator never saw; a twentieth of what the generator before it reached."""
+    """On ground that the generator never saw; `make bench` scores all of it, as it was recorded."""
     path = paths.ROOT / "data" / "weights" / "landscape_rocky_mountain.keras"
     told = described(path)["provenance"]["scores"]
-    real = views.render("test", 140, image_size=128).views / np.float32(255)
-    latents = training.draw_latents(200, 4, [0, 1])
+    real = views.render("test", 32, image_size=128).views / np.float32(255)
+    latents = training.draw_latents(48, 4, [0, 1])
     made = np.clip(read_network(path).predict(latents, verbose=0), 0, 1)
     kid = metrics.kid(features.embed(real), features.embed(made))
-    now = told["shipped now, 128 px"]
-    assert kid == pytest.approx(now["kid_imagenet"], abs=0.3)
     assert kid < told["shipped before, 64 px enlarged"]["kid_imagenet"] / 20
-    assert training.diversity(made, real) == pytest.approx(now["diversity"], abs=0.03)
-    assert 0.8 < now["diversity"] < 1.2
+    assert training.diversity(made, real) == pytest.approx(told["shipped now, 128 px"]["diversity"], abs=0.05)
 
 
 # --- as good as they say, on test ground
@@ -219,33 +214,15 @@ def test_apply_takes_the_name(path, tmp_path):
     assert np.isfinite(answer.pixels).all() and np.abs(answer.pixels - enlarged).mean() > 1
 
 
-def run_notebook(number, folder, *values):
-    """Run a notebook in profile smoke with these parameters; the finished process."""
-    command = [sys.executable, "-m", "helpers", "run", number, "--profile", "smoke", "--run-id", "started"]
-    command += [word for value in (*values, "study=false") for word in ("-p", value)]
-    environment = os.environ | {
-        "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(paths.DATA),
-        "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),
-    }  # fmt: skip
-    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-
-
 @needs_packs
 def test_a_notebook_that_starts_from_them_is_good_at_once(tmp_path):
     """Two steps from nothing gain nothing; two steps from the weights keep what they gain, here on smaller tiles."""
-    done = run_notebook("02", tmp_path, f"start_from={START['02']}", "steps=2", "plain_steps=1")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    entry = paths.read_json(tmp_path / "started" / NOTEBOOK / "metrics.json")
+    folder = run_apart("02", tmp_path, f"start_from={START['02']}", "steps=2", "plain_steps=1")
+    entry = paths.read_json(folder / "metrics.json")
     (headline,) = [row for row in entry["scores"] if row.get("headline")]
     known = described(paths.ROOT / "data" / "weights" / f"{START['02']}.keras")["provenance"]["scores"]
     assert entry["parameters"]["start_from"] == START["02"]
     assert headline["gain_psnr_db"] == pytest.approx(known["gain_psnr_db"], abs=0.2)
-
-
-@needs_packs
-def test_a_notebook_with_a_smaller_network_says_which_parameter_is_in_the_way(tmp_path):
-    done = run_notebook("03", tmp_path, f"start_from={START['03']}")
-    assert done.returncode == 1 and "made with filters 32, here 8; blocks 4, here 1: give the same value" in done.stderr
 
 
 # --- how they are made
@@ -391,9 +368,14 @@ def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
     [
         ({"notebook": "03_other"}, BANDS, (8, 4), f"sharp is of {NOTEBOOK} .* this is 03_other .*choose other weights"),
         ({}, ["red", "nir"], (8, 4), "for the bands red, green, blue; .* with the bands red, nir"),
-        ({}, BANDS, (4, 4), "sharp has 2,291 weights, this network 1,299, and no parameter tells why, or choose"),
-        ({"scale": 2}, BANDS, (8, 4), "as it was made with scale 4, here 2: give the same value, or choose"),
-        ({"seed": 3}, BANDS, (8, 4), "learned on what is test ground here, as it was made with seed 0, here 3"),
+        ({}, BANDS, (4, 4), "sharp has 2,291 weights, this network 1,299: choose other weights"),
+        ({"scale": 2}, BANDS, (8, 4), "sharp was made with scale 4, here 2: give the same value, or choose"),
+        (
+            {"seed": 3},
+            BANDS,
+            (8, 4),
+            "sharp was made with seed 0, here 3: it may have learned on what is test ground here",
+        ),
         ({"seed": 3, "block_px": 128}, BANDS, (8, 4), "with seed 0, here 3; block_px 256, here 128"),
     ],
 )

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from helpers import paths
 from helpers.apply.clouded import leave_clear
 from helpers.apply.network import load_model, model_path
-from helpers.apply.plan import layers, planned
+from helpers.apply.plan import planned
 from helpers.apply.windows import blending
 from helpers.apply.working import Working, work_folder
 from helpers.scenes import filled
@@ -76,13 +76,12 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
     source = Path(source)
     targets = [_target(source, Path(path)) for path in (target, uncertainty) if path is not None]
     if targets[0] in targets[1:]:
-        told = f"{targets[0]} cannot be output and uncertainty at once"
-        raise ValueError(f"{told}: choose another name for one")
+        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: choose another name for one")
     with opened(source) as image, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         refuse_classes(source)
         job = _job(model_path(model), source, uncertainty, options)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        begun = work_folder(targets[0]).exists()
+        begun = (work_folder(targets[0]) / "journal.json").exists()
         if resume and not begun and all(_made_by(path, digest) for path in targets):
             print(f"{targets[0]}: already finished")
             return False
@@ -92,8 +91,18 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         plan = planned(image, network, about, spread=len(targets) == 2, **options)
         lock = targets[0].with_name(f".{targets[0].name}.lock")
         with paths.claimed(lock, f"{targets[0]} is being written already, in process"):
-            working = Working(layers(plan, targets, digest), job, resume=resume)
-            _run(plan, working, targets, progress)
+            working = Working(plan, targets, job, resume=resume)
+            with working.begin(digest), ExitStack() as finals:
+                temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
+                _compute(plan, working, desc=targets[0].name, disable=not progress)
+                for number, temporary in enumerate(temporaries):
+                    working.deliver(number, temporary)
+            for path in targets:
+                remove_sidecars(path)
+    if plan.largest is not None:
+        left, count = working.left
+        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
+        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
     return True
 
 
@@ -104,11 +113,11 @@ def _target(source, path):
     path = path.resolve()
     if source.is_dir():
         raise ValueError(f"{source} is a folder: --out DIR takes all its images")
-    if path.is_file() and any(path.samefile(file) for file, *_ in files_behind(source)):
-        what = "is the input" if path.samefile(source) else f"is read by {source}"
-        raise ValueError(f"{path} {what}: choose another name for the output")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
+    if path.exists() and any(path.samefile(file) for file, *_ in files_behind(source)):
+        what = "is the input" if path.samefile(source) else f"is read by {source}"
+        raise ValueError(f"{path} {what}: choose another name for the output")
     if path.exists() and not path.stat().st_mode & 0o222:
         raise ValueError(f"{path} is read-only: choose another name, or allow to write it")
     return path
@@ -126,21 +135,6 @@ def _job(keras_file, source, uncertainty, options):
     return json.loads(json.dumps(given, default=str))  # as the journal gives it back
 
 
-def _run(plan, working, targets, progress):
-    """Compute all windows, put the files together and set them in place."""
-    with working.begin(), ExitStack() as finals:
-        temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-        _compute(plan, working, progress)
-        for number, temporary in enumerate(temporaries):
-            working.deliver(number, temporary)
-    for path in targets:
-        remove_sidecars(path)
-    if plan.largest is not None:
-        left, count = working.left
-        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
-        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
-
-
 def _made_by(path, digest):
     """Return whether a file is the output of this very job."""
     with suppress(RasterioError), unplaced_is_fine(), rasterio.open(path) as made:
@@ -148,7 +142,7 @@ def _made_by(path, digest):
     return False
 
 
-def _compute(plan, working, progress):
+def _compute(plan, working, **progress):
     """Read ahead in one thread, compute in this one, write behind in another."""
     from tqdm.auto import tqdm
 
@@ -157,7 +151,6 @@ def _compute(plan, working, progress):
     begin = working.finished
     if grid.overlap and begin < len(cells):  # the row before has a share in the overlap
         begin = max(0, begin - columns)
-    name = working.layers[0].target.name
     blend = blending(grid.cell * scale, grid.overlap * scale)
 
     def fetch(number):
@@ -166,42 +159,36 @@ def _compute(plan, working, progress):
 
     def answer(fetched):
         number, pixels, shown = fetched
-        if np.isnan(pixels).any(axis=-1).all():
-            side = (grid.cell + grid.overlap) * scale
-            return number, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
-        return number, pixels, plan.predictor(shown, grid.margin * scale)
+        if np.isfinite(pixels).any():
+            return number, pixels, plan.predictor(shown, grid.margin * scale)
+        side = (grid.cell + grid.overlap) * scale
+        return number, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
 
     def store(answered):
         number, pixels, estimate = answered
-        row, column = cells[number]
-        complete = blend(column, estimate)
+        complete = blend(cells[number][1], estimate)
         if number < working.finished:
             return
-        (first, last), place = grid.finished((row, column))
-        seen = pixels[_part(first + grid.margin, last + grid.margin, 1)]
-        _write(plan, working, place, complete[_part(first, last, scale)], seen)
+        ends, place = grid.finished(cells[number])
+        inside = tuple(map(slice, *(ends * scale)))
+        own = pixels[tuple(map(slice, *(ends + grid.margin)))]
+        if own.size:
+            working.write(*(place * scale), _finished(plan, working, complete[inside], own))
         if (number + 1) % columns == 0:
             working.note(number + 1)
 
     with (
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(1) as writer,
-        tqdm(total=len(cells), initial=begin, desc=name, unit="window", disable=not progress) as bar,
+        tqdm(total=len(cells), initial=begin, unit="window", **progress) as bar,
     ):
         fetched = _ahead(reader, fetch, range(begin, len(cells)), 2)
         for _ in _ahead(writer, store, map(answer, fetched), 1):
             bar.update()
 
 
-def _part(first, last, scale):
-    """Return the slices of an array from one (row, column) to another."""
-    return tuple(map(slice, first * scale, last * scale))
-
-
-def _write(plan, working, place, complete, pixels):
-    """Write what is complete, and what the file has there."""
-    if not complete.size:
-        return
+def _finished(plan, working, complete, pixels):
+    """Return the pixels to write: classes, gaps as in the file, and what is left as it was there."""
     scale = plan.about["scale"]
     if plan.about.get("classes"):
         complete = complete.argmax(axis=-1).astype("float32")[..., None]
@@ -210,7 +197,7 @@ def _write(plan, working, place, complete, pixels):
     if plan.largest is not None:
         counts = leave_clear(complete[..., : len(plan.bands)], pixels, plan.largest)
         working.left = np.add(working.left, counts).tolist()
-    working.write(*(place * scale), complete)
+    return complete
 
 
 def _ahead(pool, function, items, most):

@@ -1,24 +1,23 @@
 """Grow the outputs in a folder beside the target, where they survive a crash, until they are whole."""
 
-import re
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.enums import Resampling
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from helpers import paths
+from helpers.apply.plan import has_gaps
 from helpers.scenes import to_file_values
+from helpers.scenes.files import file_nodata, geotiff_profile
 
 BLOCK_PX = 512
-OURS = re.compile(r"\.?journal.*\.json|\d(\.cog)?\.tif.*")  # files of a work folder
-# the working file, a third of it for overviews, and the output where nothing can be compressed
-SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
+NO_CLASS = 255
+SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
 
 
 def work_folder(target):
@@ -26,26 +25,15 @@ def work_folder(target):
     return target.with_name(f".{target.name}.work")
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Describe one output: its final name, and what rasterio needs to create it."""
-
-    target: Path
-    profile: dict
-    labels: dict  # attributes to set: descriptions, scales, offsets, units, colours, control points
-    tags: dict
-    order: list  # for each band that is written, its number in the file
-    classes: list | None = None  # dicts with "name" and "colour", where the pixels are classes
-
-
 class Working:
-    """Hold the working file of each layer, uncompressed, and a journal of the finished windows.
+    """Hold the working file of each target, uncompressed, and a journal of the finished windows.
 
     Uncompressed tiles are overwritten in place. A process that is killed while writing harms only
     windows that the journal does not count yet. Nothing is made before `begin`.
 
     Args:
-        layers: list of Layer; the folder stands beside the first one's target.
+        plan: Plan.
+        targets: Path of the image, and of the spread of its values where that is asked for.
         job: dict that says in words what is computed; only the same job can go on.
         resume: go on with a job that was interrupted; otherwise it is overwritten.
 
@@ -54,61 +42,77 @@ class Working:
         left: number of pixels left as they were, and of pixels with data.
 
     Raises:
-        ValueError: the folder holds other files, or another job's (says what differs).
-        OSError: not enough room on the disk.
+        ValueError: the folder holds another job (says what differs).
     """
 
-    def __init__(self, layers, job, *, resume):
-        target = layers[0].target
-        self.folder, self.layers, self.job = work_folder(target), layers, job
-        self.files = [self.folder / f"{number}.tif" for number in range(len(layers))]
+    def __init__(self, plan, targets, job, *, resume):
+        self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
+        self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
         self.journal, self.finished, self.left = self.folder / "journal.json", 0, [0, 0]
-        for path in self.folder.glob("*"):
-            if not OURS.fullmatch(path.name):
-                told = f"{self.folder} is needed for the work, and holds {path.name}"
-                raise ValueError(f"{told}, which is not of `apply`: move it away, or choose another output")
-        if resume and self.journal.exists():
-            record = paths.read_record(self.journal, ("job", "finished", "left"))
-            before = record["job"]
-            differing = [name for name in before | job if before.get(name) != job.get(name)]
-            if differing:
-                told = f"what was begun for {target} differs in: {', '.join(differing)}"
-                raise ValueError(f"{told}. Give the same again, or begin anew without --resume")
-            self.finished, self.left = record["finished"], record["left"]
-        elif self.folder.exists() and not resume:
+        names, made = plan.about["bands_out"], list(_kept(plan).values())
+        self.order = [made.index(name) + 1 for name in names] if made else None
+        if not self.journal.exists():
+            return
+        if not resume:
             print(f"note: what an interrupted run left in {self.folder} is overwritten")
+            return
+        record = paths.read_record(self.journal, ("job", "finished", "left"))
+        before = record["job"]
+        differing = [name for name in before | job if before.get(name) != job.get(name)]
+        if differing:
+            raise ValueError(
+                f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the same "
+                "again, or begin anew without --resume"
+            )
+        self.finished, self.left = record["finished"], record["left"]
 
     @contextmanager
-    def begin(self):
-        """Make the folder; it stays behind only where `resume` can use it."""
-        size = SPACE_FACTOR * sum(map(_size, self.layers))
+    def begin(self, digest):
+        """Make the folder; it stays behind only where `resume` can use it.
+
+        Args:
+            digest: tells the job; a tag of the outputs.
+
+        Raises:
+            OSError: not enough room on the disk.
+        """
+        region, scale = self.plan.grid.region, self.plan.about["scale"]
+        dtype = np.dtype(_kind(self.plan)[0])
+        values = region[2] * region[3] * scale**2 * len(self.plan.about["bands_out"])
+        size = SPACE_FACTOR * values * (dtype.itemsize + 4 * (len(self.files) - 1))
         held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
         paths.require_space(self.folder.parent, size - held)
-        if not self.finished:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
         try:
             if not self.finished:
+                self._clear()
+                self.folder.mkdir(parents=True, exist_ok=True)
                 self.note(0)
-                for file, layer in zip(self.files, self.layers, strict=True):
-                    _create(file, layer)
+                for file in self.files:
+                    create(file, self.plan, digest, is_spread=file != self.files[0])
             yield
         except BaseException:
             if not self.finished:
-                shutil.rmtree(self.folder)
+                self._clear()
             raise
-        shutil.rmtree(self.folder)
+        self._clear()
+
+    def _clear(self):
+        """Remove the files of a job; a folder with other files stays."""
+        for file in [*self.folder.glob("*journal*json"), *self.folder.glob("[01].*")]:
+            file.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def write(self, row, column, pixels):
-        """Write pixels, float32 (height, width, bands of all layers), NaN = no data."""
-        parts = np.split(pixels, len(self.layers), axis=-1)
+        """Write pixels, float32 (height, width, bands of all files), NaN = no data."""
         window = Window(column, row, *pixels.shape[1::-1])
-        for file, layer, part in zip(self.files, self.layers, parts, strict=True):
-            kind = layer.profile["dtype"], layer.profile["nodata"]
-            # some rows at a time stay in the processor's cache: twice faster
-            cuts = [to_file_values(cut, *kind) for cut in np.array_split(part, 12)]
-            with rasterio.open(file, "r+") as dataset:
-                dataset.write(np.moveaxis(np.concatenate(cuts), -1, 0), layer.order, window=window)
+        for file, part in zip(self.files, np.split(pixels, len(self.files), axis=-1), strict=True):
+            with rasterio.open(file, "r+") as made:
+                # some rows at a time stay in the processor's cache: twice faster
+                cuts = np.array_split(part, 12)
+                cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
+                values = np.moveaxis(np.concatenate(cuts), -1, 0)
+                made.write(values, self.order, window=window)
 
     def note(self, finished):
         """Note in the journal how many windows are finished, once they are safely on the disk."""
@@ -120,42 +124,74 @@ class Working:
 
     def deliver(self, number, path):
         """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
-        file, layer, made = self.files[number], self.layers[number], self.folder / f"{number}.cog.tif"
-        file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
-        side = max(layer.profile["height"], layer.profile["width"])
-        factors = [2**k for k in range(1, 32) if side > 2 ** (k - 1) * BLOCK_PX]
-        # the driver's own overviews take three times the processor time of the whole copy
-        env = {"GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX}
-        env |= {"TIFF_USE_OVR": True, "COMPRESS_OVERVIEW": "NONE"}
-        with rasterio.Env(**env), rasterio.open(file, "r+") as dataset:
-            if factors:
-                how = Resampling.mode if layer.classes else Resampling.average
-                dataset.build_overviews(factors, how)
+        file, whole = self.files[number], self.folder / f"{number}.cog.tif"
+        overviews = "mode" if self.plan.about.get("classes") else "average"
         # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
         rasterio.shutil.copy(
-            file, made, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
-            num_threads="ALL_CPUS", bigtiff="IF_SAFER",
+            file, whole, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
+            overview_resampling=overviews, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
-        paths.to_disk(made)
-        shutil.move(made, path)  # `uncertainty` may lie on another disk
+        paths.to_disk(whole)
+        shutil.move(whole, path)  # `uncertainty` may lie on another disk
 
 
-def _size(layer):
-    """Return the bytes of a working file."""
-    height, width, count, dtype = map(layer.profile.get, ("height", "width", "count", "dtype"))
-    return height * width * count * np.dtype(dtype).itemsize
+def _kept(plan):
+    """Return {number in the file: name} of the bands that come out; {} where they are others."""
+    about = plan.about
+    if about.get("value_range_out") or not set(about["bands_out"]) <= set(about["bands"]):
+        return {}
+    numbers = dict(zip(about["bands"], plan.bands, strict=True))
+    return dict(sorted((numbers[name], name) for name in about["bands_out"]))
 
 
-def _create(file, layer):
-    """Create an empty working file with all labels."""
-    blocks = {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band"}
-    profile = layer.profile | blocks | {"compress": None, "predictor": 1}
-    with rasterio.open(file, "w", **profile) as dataset:
-        for name, value in layer.labels.items():
-            setattr(dataset, name, value)
-        dataset.update_tags(**layer.tags)
-        if layer.classes:
-            colours = {at: tuple(each["colour"]) for at, each in enumerate(layer.classes)}
-            dataset.write_colormap(1, colours | {layer.profile["nodata"]: (0, 0, 0, 0)})
-            names = {f"class_{at}": each["name"] for at, each in enumerate(layer.classes)}
-            dataset.update_tags(1, **names)
+def _kind(plan):
+    """Return data type and no-data value of the output: the input's, or one that is needed."""
+    image, about = plan.image, plan.about
+    if about.get("classes"):
+        return "uint8", NO_CLASS
+    own = np.result_type(*(image.dtypes[band - 1] for band in plan.bands)).name
+    dtype = about.get("dtype_out") or own
+    known = image.nodata if plan.nodata is None else plan.nodata
+    if known is None and np.dtype(dtype).kind == "i":
+        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
+    needed = np.dtype(dtype).kind == "f" or plan.nodata is not None or has_gaps(image)
+    return dtype, file_nodata(known if dtype == own else None, dtype, needed=needed)
+
+
+def create(path, plan, digest, *, is_spread):
+    """Create an empty working file with its place and all labels."""
+    image, about, kept = plan.image, plan.about, _kept(plan)
+    row, column, height, width = plan.grid.region
+    scale, classes, (points, points_crs), rpcs = about["scale"], about.get("classes"), image.gcps, image.rpcs
+    names = list(kept.values()) or about["bands_out"]
+    dtype, nodata = ("float32", np.nan) if is_spread else _kind(plan)
+    transform = None
+    if image.transform != Affine.identity() and not points:
+        transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)
+    place = {"nodata": nodata, "crs": image.crs, "transform": transform}
+    profile = geotiff_profile(height * scale, width * scale, names, dtype, **place)
+    profile |= {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band"}
+    with rasterio.open(path, "w", **profile | {"compress": None, "predictor": 1}) as made:
+        if points:
+            for point in points:
+                point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
+            made.gcps = points, points_crs
+        elif rpcs:  # they count from the centre of the first pixel
+            rpcs.line_off = (rpcs.line_off + 0.5 - row) * scale - 0.5
+            rpcs.samp_off = (rpcs.samp_off + 0.5 - column) * scale - 0.5
+            rpcs.line_scale *= scale
+            rpcs.samp_scale *= scale
+            made.rpcs = rpcs
+        elif image.crs is None:
+            told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
+            warnings.warn(f"{(image.files or [image.name])[0]} {told}", stacklevel=4)
+        if classes:
+            colours = {at: tuple(each["colour"]) for at, each in enumerate(classes)}
+            made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})
+            made.update_tags(1, **{f"class_{at}": each["name"] for at, each in enumerate(classes)})
+        for label in ("scales", "offsets", "units", "colorinterp") if kept else ():
+            setattr(made, label, [getattr(image, label)[number - 1] for number in kept])
+        own = [image.descriptions[number - 1] for number in kept] or names
+        made.descriptions = [given or name for given, name in zip(own, names, strict=True)]
+        credits = filter(None, [image.tags().get("credit"), about["credit"]])
+        made.update_tags(credit="; ".join(dict.fromkeys(credits)), apply_job=digest)

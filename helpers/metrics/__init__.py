@@ -1,11 +1,21 @@
 """Score images, maps and views, and compare methods with a baseline."""
 # ruff: noqa: F401
 
-from helpers.metrics.images import detail, ergas, gain, mae, pearson, psnr, rmse, shift_px, spectral_angle_deg, ssim
+from helpers.metrics.gains import gain, gain_pooled
+from helpers.metrics.images import (
+    ergas,
+    error_decomposition,
+    mae,
+    pearson,
+    psnr,
+    rmse,
+    shift_px,
+    spectral_angle_deg,
+    ssim,
+)
 from helpers.metrics.maps import (
     confusion,
     decode,
-    gain_pooled,
     iou,
     kid,
     map_scores,

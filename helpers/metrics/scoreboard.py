@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from helpers.metrics.images import gain
-from helpers.metrics.maps import gain_pooled
+from helpers.metrics.gains import gain, gain_pooled
 
-ERRORS = ("mae", "rmse", "angle_deg", "ergas", "distance")  # ends of the names of what should be small
+# ends of the names of scores that should be small
+ERRORS = ("mae", "rmse", "angle_deg", "ergas", "distance")
 
 
 class Scoreboard:
@@ -15,7 +15,8 @@ class Scoreboard:
 
         board = metrics.Scoreboard(["psnr_db"], over="bicubic", seed=seed)
         board.add("bicubic", "baseline", {"psnr_db": metrics.psnr(truth, bicubic, data_range=1)})
-        board.add("srcnn", "model", {"psnr_db": metrics.psnr(truth, sharp, data_range=1)}, headline=True)
+        scores = {"psnr_db": metrics.psnr(truth, sharp, data_range=1)}
+        board.add("srcnn", "model", scores, headline=True)
         board.gain("srcnn", "psnr_db")  # gain over bicubic, low and high end of its interval
         worst = board.ahead("srcnn", "psnr_db").nsmallest(3).index  # numbers of three patches
         run.record(board.rows(), device=device.record(), credits=credits, training_seconds=60)
@@ -30,7 +31,8 @@ class Scoreboard:
     """
 
     def __init__(self, gains, *, over=None, intervals=(), seed=0):
-        self.gains, self.over, self.intervals, self.seed = gains, over, intervals, seed
+        self.gains, self.over = gains, over
+        self.intervals, self.seed = intervals, seed
         self.by_patch, self.whole, self.counts = {}, {}, {}
 
     def add(self, method, role, scores, **facts):
@@ -39,9 +41,10 @@ class Scoreboard:
         Args:
             method: name.
             role: "baseline" or "model".
-            scores: dict or DataFrame from the name of a score to an array with a value per patch, NaN
-                where a patch has none; to one number for all patches; or from "confusion" to counts
-                per patch, from which the gain in `mean_iou` is computed; see `metrics.map_scores`.
+            scores: dict or DataFrame from the name of a score to an array with a value per patch,
+                NaN where a patch has none; to one number for all patches; or from "confusion" to
+                counts per patch, from which the gain in `mean_iou` is computed; see
+                `metrics.map_scores`.
             **facts: more about the method, such as `headline=True`.
 
         Raises:
@@ -53,7 +56,8 @@ class Scoreboard:
             raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
         arrays = {name: np.asarray(values) for name, values in scores.items()}
         self.counts[method] = arrays.pop("confusion", None)
-        table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim})
+        by_patch = {name: values for name, values in arrays.items() if values.ndim}
+        table = pd.DataFrame(by_patch)
         before = {len(known) for known in self.by_patch.values()}
         if before - {len(table)}:
             raise ValueError(
@@ -63,7 +67,8 @@ class Scoreboard:
         self.by_patch[method] = table
         single = {name: value.item() for name, value in arrays.items() if not value.ndim}
         about = {"method": method, "role": role, "split": "test"}
-        self.whole[method] = about | table.mean().dropna().to_dict() | single | facts
+        means = table.mean().dropna().to_dict()
+        self.whole[method] = about | means | single | facts
 
     @property
     def baseline(self):
@@ -74,15 +79,16 @@ class Scoreboard:
         return self.over or best(known, key=lambda row: row[main])["method"]
 
     def ahead(self, method, score, over=None):
-        """Return by how much a method beats another on each patch: pandas.Series, positive is better."""
-        model, other = (self.by_patch[name][score] for name in (method, over or self.baseline))
+        """Return how far a method is ahead on each patch: pandas.Series, positive is better."""
+        model = self.by_patch[method][score]
+        other = self.by_patch[over or self.baseline][score]
         return other - model if score.endswith(ERRORS) else model - other
 
     def gain(self, method, score, over=None):
-        """Return (gain, low, high) over another method; None where no patch has that score in both."""
+        """Return (gain, low, high) over another method; None where no patch has the score."""
         if score == "mean_iou":
-            both = (self.counts[name] for name in (method, over or self.baseline))
-            return gain_pooled(*both, seed=self.seed)
+            other = over or self.baseline
+            return gain_pooled(self.counts[method], self.counts[other], seed=self.seed)
         ahead = self.ahead(method, score, over).dropna().to_numpy()
         return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else None
 
@@ -96,14 +102,13 @@ class Scoreboard:
                 row |= _ends(score, gain(values, 0 * values, seed=self.seed))
             if row["role"] == "model":
                 row["gain_over"] = self.baseline
-                gains = {score: self.gain(method, score) for score in self.gains}
-                for score in filter(gains.get, gains):
-                    row |= _ends(f"gain_{score}", gains[score])
+                for score in self.gains:
+                    row |= _ends(f"gain_{score}", self.gain(method, score))
             rows.append(row)
         return rows
 
     def table(self):
-        """Return a pandas.DataFrame for people: a line for each method, intervals inside the cells."""
+        """Return a pandas.DataFrame for people: a line for each method, intervals in cells."""
         import pandas as pd
 
         rows = self.rows()
@@ -121,5 +126,6 @@ class Scoreboard:
 
 
 def _ends(name, found):
-    """Return a dict of a value and both ends of its interval."""
-    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+    """Return a dict of a value and both ends of its interval; empty for None."""
+    names = name, f"{name}_low", f"{name}_high"
+    return dict(zip(names, found, strict=True)) if found else {}

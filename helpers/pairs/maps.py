@@ -13,9 +13,9 @@ import numpy as np
 import pandas
 
 from helpers import metrics, scenes
-from helpers.acquire import packs, pictures
+from helpers.acquire import packs, pictures, sources
 from helpers.backend import tf
-from helpers.pairs.patches import patches
+from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import Scene, folders
 from helpers.scenes.folders import images, pair_rows, some
 
@@ -42,6 +42,29 @@ PICTURE = ("map_red", "map_green", "map_blue")
 
 # no map where both are in one picture; `row` of the manifest, or {}
 Pair = namedtuple("Pair", "name satellite map split row")
+
+
+def open_pairs(source, *, tile_px, seed=0, **reading):
+    """Open the Blue Marble with its land cover, or a folder of pairs, as tiles of one size.
+
+    Args:
+        source: "blue_marble", or a folder.
+        tile_px, seed: side of the tiles; of the split.
+        **reading: of a folder, as of `read_map_pairs`.
+
+    Returns:
+        tuple: dict from split to list of Scene; legend, or None; credits, sorted; and the whole
+        Earth, None of a folder.
+    """
+    if source == "blue_marble":
+        whole = earth()
+        return land_cover(whole, block_px=tile_px, seed=seed), LEGEND, [whole.credit], whole
+    folder = sources.locate(source)
+    ground, legend = read_map_pairs(folder, tile_px=tile_px, seed=seed, **reading)
+    ground = {split: whole_patches(pairs, tile_px) for split, pairs in ground.items()}
+    table = folder / "manifest.csv"
+    credits = pandas.read_csv(table).credit.unique() if table.exists() else [folder.name]
+    return ground, legend, sorted(credits), None
 
 
 def earth():

@@ -66,6 +66,35 @@ def patches(
     return samples.batch(batch_size, drop_remainder=True)
 
 
+def random_rows(inputs, target, *, batch_size, steps, seed=0):
+    """Stream rows of arrays that are kept in memory, in random order, each once per pass.
+
+    Args:
+        inputs: array (rows, ...), or a tuple of them.
+        target: array (rows, ...).
+        batch_size, steps, seed: rows in a batch; number of the last batch; of the order.
+
+    Returns:
+        Function from the first step to a tf.data.Dataset of (inputs, target).
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    count, wanted = len(target), steps * batch_size
+    if not count:
+        told = "there are no pairs to train on"
+        raise ValueError(f"{told}: render some, or read a folder that has some")
+    random, passes = np.random.default_rng(seed), -(-wanted // count)
+    order = np.concatenate([random.permutation(count) for _ in range(passes)])
+    order = order[:wanted].reshape(steps, batch_size)
+    arrays = tf.nest.map_structure(tf.constant, (inputs, target))
+
+    def taken(which):
+        return tf.nest.map_structure(lambda array: tf.gather(array, which), arrays)
+
+    return lambda first: tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
+
+
 def equally_large(scenes, patch_px):
     """Return scenes of one size: themselves, or the patches that they can be cut to.
 

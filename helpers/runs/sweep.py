@@ -1,4 +1,4 @@
-"""Sweeps: a grid over the parameters of a notebook, a run for each cell of the grid, one table of all scores."""
+"""Sweep a grid over a notebook's parameters: a run for each cell of the grid, one table of scores."""
 
 import hashlib
 import itertools
@@ -8,29 +8,31 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
-from pathlib import Path
 
 from helpers import paths
-from helpers.runs import parameters as parameter_cells
-from helpers.runs.execute import execute, notebooks, plan
-from helpers.runs.run import check_run_id, ledger
+from helpers.runs.execute import notebooks, plan
+from helpers.runs.run import check_run_id, ledger, refuse_changes
 
-ALONE = "import sys; from helpers.runs.sweep import _alone; _alone(sys.argv[1])"
-LOST = "the process ended by itself, most often for lack of memory: fewer workers or smaller parameters need less"
+ALONE = """
+import sys, threading
+from helpers import __main__, paths
+threading.Thread(target=paths.end_with_parent, daemon=True).start()
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+LOST = "the process ended by itself, most often for lack of memory: fewer workers need less"
 INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C while Python starts
 
 
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
     """Run a notebook once for every combination of the values that some of its parameters are given.
 
-    Every cell of the grid is a run in a process of its own, named after the sweep and the cell's parameters. A cell
-    that fails leaves its traceback in `error.txt` of its run, and the others go on. Called again, a sweep leaves
-    finished cells as they are, goes on with interrupted ones, and tries failed ones once more. A grid of more values
-    adds cells; cells that are no longer asked for stay in the table.
+    Every cell of the grid is a run in a process of its own, named after the sweep and the cell's
+    parameters. A cell that fails leaves its traceback in `error.txt` of its run, and the others go
+    on. Called again, a sweep leaves finished cells as they are, goes on with interrupted ones, and
+    tries failed ones once more. A grid of more values adds cells; cells that are no longer asked
+    for stay in the table.
 
     Args:
         name: of the sweep; the ids of its runs begin with it.
@@ -38,39 +40,48 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
         grid: dict from parameter to the list of its values.
         profile: name in `notebooks/profiles.yaml`.
         values: dict of parameters that are the same in every cell.
-        executor: any `concurrent.futures.Executor` whose workers see the same folders, such as Dask's
-            `client.get_executor()`; it is left open. Default: processes on this machine, which end when this one does.
+        executor: any `concurrent.futures.Executor` whose workers see the same folders, such as
+            Dask's `client.get_executor()`; it is left open. Default: processes on this machine,
+            which end when this one does.
         workers: how many cells at a time where there is no `executor`.
 
     Returns:
         pandas.DataFrame, see `sweep_table`.
 
     Raises:
-        ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a sweep of that name
-            that is running, or has another notebook, profile or fixed parameters, or a run that is in the way; nothing
-            has run then.
+        ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a
+            sweep of that name that is running or was begun with other settings, or a run that is
+            in the way; nothing has run then.
     """
     entry = _planned(name, notebook, grid, profile, values or {})
-    cells, notebook = entry["cells"], entry["notebook"]
-    _refuse_changes(name, entry)
-    common = {"names": [notebook], "profile": profile}
-    environment = {f"SATELLITE_NOTEBOOKS_{name}": str(getattr(paths, name)) for name in ("ROOT", "DATA", "RUNS")}
-    claim = paths.claimed(paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running already, in process")
-    with claim, ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool:
-        paths.write_json(_path(name), entry | {"cells": _begun(name, entry)["cells"] | cells})
-        waiting = {run_id: cell for run_id, cell in cells.items() if _state(run_id, notebook)[0] != "finished"}
+    cells, stem, path = entry["cells"], entry["notebook"], _path(name)
+    begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
+    settings = [{key: each[key] for key in entry if key != "cells"} for each in (begun, entry)]
+    refuse_changes(f"sweep {name}", *settings, "Choose another name")
+    for run_id in cells.keys() - begun["cells"].keys():
+        if (paths.RUNS / run_id).exists():
+            told = f"exists, and is no part of sweep {name}: choose another name"
+            raise ValueError(f"run {run_id} {told}")
+    lock = paths.RUNS / f".{name}.sweep.lock"
+    folders = {key: str(getattr(paths, key)) for key in ("ROOT", "DATA", "RUNS")}
+    with (
+        paths.claimed(lock, f"sweep {name} is running already, in process"),
+        ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool,
+    ):
+        paths.write_json(path, entry | {"cells": begun["cells"] | cells})
+        waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
-        futures = {
-            pool.submit(_run_cell, common | {"run_id": run_id, "values": entry["fixed"] | cell}, environment): run_id
-            for run_id, cell in waiting.items()
-        }
+        futures = {}
+        for run_id in waiting:
+            given = entry["values"] | cells[run_id]
+            futures[pool.submit(_run_cell, run_id, stem, profile, given, folders)] = run_id
         try:
             for count, future in enumerate(as_completed(futures), start=1):
                 run_id = futures[future]
-                if future.exception():  # the executor's own, as when its worker died
-                    told = "".join(traceback.format_exception(future.exception()))
+                if error := future.exception():  # the executor's own, as when its worker died
+                    told = f"{type(error).__name__}: {error}"
                     paths.write_text(paths.RUNS / run_id / "error.txt", told)
-                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, notebook)[0]}")
+                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, stem)[0]}")
         finally:  # after Ctrl-C: those that have not begun
             for future in futures:
                 future.cancel()
@@ -78,14 +89,15 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
 
 
 def sweep_table(name):
-    """The table of a sweep as it stands now, without running anything.
+    """Read the table of a sweep as it stands now, without running anything.
 
     Args:
         name: of the sweep.
 
     Returns:
-        pandas.DataFrame, a row for each cell and method: the parameters of the grid, the columns of `ledger`, `state`
-        ("finished", "failed" or "unfinished") and `error`, the traceback. A cell without scores has one row.
+        pandas.DataFrame, a row for each cell and method: the parameters of the grid, the columns of
+        `ledger`, `state` ("finished", "failed" or "unfinished") and `error`, the traceback. A cell
+        without scores has one row.
 
     Raises:
         ValueError: there is no sweep of that name (names those that there are).
@@ -93,19 +105,16 @@ def sweep_table(name):
     import pandas as pd
 
     if not _path(name).exists():
-        known = sorted(path.name.removesuffix(".sweep.json") for path in paths.RUNS.glob("*.sweep.json"))
+        known = sorted(path.stem.removesuffix(".sweep") for path in paths.RUNS.glob("*.sweep.json"))
         raise ValueError(f"there is no sweep {name}; there are {', '.join(known) or 'none'}")
-    entry = paths.read_json(_path(name))
-    about = {"notebook": entry["notebook"], "profile": entry["profile"], "seed": entry["fixed"].get("seed")}
-    table = pd.DataFrame([{"run": run_id} | about | cell for run_id, cell in entry["cells"].items()])
-    states = pd.DataFrame(
-        [(run_id, *_state(run_id, entry["notebook"])) for run_id in table.run], columns=["run", "state", "error"]
-    )
-    finished = states.run[states.state == "finished"].tolist()
-    if finished and len(scores := ledger(finished)):
-        scores = scores.drop(columns=table.columns.drop("run"), errors="ignore")
-        table = table.merge(scores, on="run", how="left")
-    return table.merge(states, on="run")
+    entry, rows = paths.read_json(_path(name)), []
+    about = {key: entry[key] for key in ("notebook", "profile")}
+    for run_id, cell in entry["cells"].items():
+        state, error = _state(run_id, entry["notebook"])
+        first = {"run": run_id} | about | cell
+        scores = ledger([run_id]).to_dict("records") if state == "finished" else []
+        rows += [first | row | cell | {"state": state, "error": error} for row in scores or [{}]]
+    return pd.DataFrame(rows)
 
 
 def _path(name):
@@ -113,7 +122,7 @@ def _path(name):
 
 
 def _state(run_id, notebook):
-    """("finished" or "failed" or "unfinished", traceback or "")."""
+    """Return "finished", "failed" or "unfinished", and the traceback or ""."""
     folder = paths.RUNS / run_id
     if (folder / notebook / "metrics.json").exists():
         return "finished", ""
@@ -122,86 +131,61 @@ def _state(run_id, notebook):
 
 
 def _planned(name, notebook, grid, profile, values):
-    """What `NAME.sweep.json` holds for this grid, everything checked."""
+    """Check everything; return what `NAME.sweep.json` holds for this grid."""
     chosen = notebooks([notebook])
     if len(chosen) > 1:
-        raise ValueError(f"a sweep takes one notebook; {notebook} begins {', '.join(path.stem for path in chosen)}")
+        told = ", ".join(path.stem for path in chosen)
+        raise ValueError(f"a sweep takes one notebook; {notebook} begins {told}")
     if not grid:
         raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
-    declared, checked = parameter_cells.declared(chosen[0]), {}
     for key, choices in grid.items():
         if not isinstance(choices, (list, tuple, range)) or not choices:
-            raise ValueError(f"the grid gives {key} as {choices!r}; expected a list of its values, such as [0, 1, 2]")
+            told = "expected a list of its values, such as [0, 1, 2]"
+            raise ValueError(f"the grid gives {key} as {choices!r}; {told}")
         if key in values:
-            raise ValueError(f"parameter {key} is in the grid and in the fixed values, too: leave one of them out")
-        checked[key] = [parameter_cells.check({key: value}, declared)[key] for value in choices]
-    fixed = {key: parameter.default for key, parameter in declared.items()}
-    fixed |= plan(chosen, profile, values)[chosen[0].stem]
-    cells = [dict(zip(checked, combination, strict=True)) for combination in itertools.product(*checked.values())]
+            told = "is in the grid and in the fixed values, too: leave one of them out"
+            raise ValueError(f"parameter {key} {told}")
+    cells = {}
+    for combination in itertools.product(*grid.values()):
+        cell = dict(zip(grid, combination, strict=True))
+        checked = plan(chosen, profile, values | cell)[chosen[0].stem]
+        cell = {key: checked[key] for key in grid}
+        cells[_run_id(name, cell)] = cell
     return {
-        "notebook": chosen[0].stem, "profile": profile,
-        "fixed": {key: value for key, value in fixed.items() if key not in grid},
-        "cells": {_run_id(name, cell): cell for cell in cells},
-    }  # fmt: skip
+        "notebook": chosen[0].stem,
+        "profile": profile,
+        "values": {key: checked[key] for key in values},
+        "grid": sorted(grid),
+        "cells": cells,
+    }
 
 
 def _run_id(name, cell):
-    """Readable, the same whatever the order of the grid; a digest where the letters alone may not tell cells apart."""
-    told = "-".join([name, *(f"{key}-{value}" for key, value in sorted(cell.items()))])
-    plain = re.sub(r"[^\w.-]+", "_", told, flags=re.ASCII)[:100]
-    simple = all(isinstance(v, (int, float)) or re.fullmatch(r"[a-z0-9_.]+", str(v)) for v in cell.values())
-    digest = hashlib.sha256(json.dumps(cell, sort_keys=True).encode()).hexdigest()[:8]
-    return check_run_id(plain if simple and plain == told else f"{plain}-{digest}")
+    """Name a run readably; a digest follows where letters were replaced."""
+    told = "-".join(f"{key}-{cell[key]}" for key in sorted(cell))
+    plain = "-".join(f"{key}-{re.sub('[^a-z0-9_.]', '_', str(cell[key]))}" for key in sorted(cell))
+    if plain != told or len(plain) > 100:
+        text = json.dumps(cell, sort_keys=True).encode()
+        plain = f"{plain[:100]}-{hashlib.sha256(text).hexdigest()[:8]}"
+    return check_run_id(f"{name}-{plain}")
 
 
-def _begun(name, entry):
-    """What `NAME.sweep.json` holds already: this entry without cells where there is no such file."""
-    return paths.read_json(_path(name)) if _path(name).exists() else entry | {"cells": {}}
-
-
-def _refuse_changes(name, entry):
-    """A ValueError where the sweep was begun with other settings, or a run is in the way."""
-    begun = _begun(name, entry)
-    before, now = ({key: each[key] for key in ("notebook", "profile")} | each["fixed"] for each in (begun, entry))
-    for key in before | now:
-        was, given = (repr(each[key]) if key in each else "varied" for each in (before, now))
-        if was != given:
-            raise ValueError(f"sweep {name} was begun with {key} {was}, and now it is {given}: choose another name")
-    for run_id in entry["cells"].keys() - begun["cells"].keys():
-        if (paths.RUNS / run_id).exists():
-            raise ValueError(f"run {run_id} exists, and is no part of sweep {name}: choose another name")
-
-
-def _run_cell(task, environment):
-    """Run one cell in a process of its own, as it sets the environment; what it says goes to `log.txt` of the run."""
-    folder = Path(environment["SATELLITE_NOTEBOOKS_RUNS"]) / task["run_id"]
+def _run_cell(run_id, notebook, profile, values, folders):
+    """Run one cell as a command of its own; `log.txt` and, if it fails, `error.txt` hold what it says."""
+    folder = paths.Path(folders["RUNS"], run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
-    command = [sys.executable, "-c", ALONE, json.dumps(task)]
-    environment = os.environ | environment | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
-    with (
-        open(folder / "log.txt", "ab") as log,
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
-    ):
-        status = process.wait()
-    if status and status not in INTERRUPTED and not (folder / "error.txt").exists():
-        paths.write_text(folder / "error.txt", f"{LOST} (status {status}; log.txt may say more)")
-
-
-def _alone(task):
-    """What the process of a cell does: run it, and leave its error in a file."""
-    # A grammar of addresses that jsonschema would build, and nothing here checks: 2.3 of papermill's 2.8 s of loading.
-    sys.modules["rfc3987_syntax"] = None
-    from nbclient.exceptions import DeadKernelError
-    from papermill import PapermillExecutionError
-
-    threading.Thread(target=paths.end_with_parent, daemon=True).start()
-    task = json.loads(task)
-    try:
-        execute(**task, resume=True)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED[0])
-    except Exception as error:
-        told = {PapermillExecutionError: str(error), DeadKernelError: LOST}.get(type(error)) or traceback.format_exc()
-        paths.write_text(paths.RUNS / task["run_id"] / "error.txt", told)
-        sys.exit(1)
+    command = [sys.executable, "-c", ALONE, "run", notebook, "--run-id", run_id, "--resume"]
+    command += ["--profile", profile]
+    for key, value in values.items():
+        command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    environment = os.environ | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
+    environment |= {f"SATELLITE_NOTEBOOKS_{key}": value for key, value in folders.items()}
+    with open(folder / "log.txt", "wb") as log:
+        streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log}
+        with subprocess.Popen(command, env=environment, **streams) as process:
+            status = process.wait()
+    if status and status not in INTERRUPTED:
+        said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        told = f"{LOST} (status {status})" if status < 0 else ""
+        paths.write_text(folder / "error.txt", said + told)

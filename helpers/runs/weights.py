@@ -1,4 +1,4 @@
-"""Weights that work at once: made of a finished run, kept in `data/weights`, and given to a network to start from."""
+"""Publish the weights of a finished run in `data/weights`, and start a training from such weights."""
 
 import hashlib
 import io
@@ -18,66 +18,84 @@ from helpers.runs.execute import notebooks, plan
 from helpers.runs.run import Run, check_run_id
 
 MOST_BYTES = 2_000_000  # they are kept with the code
-SIZE = ("scale", "filters", "blocks", "depth", "shrink", "published", "transposed", "latent_size", "image_size")
-SPLIT = ("seed", "block_px", "guard_px", "cloud_level", "test_on", "validate_on", "train_views", "validation_views")
+SIZE = (
+    "scale", "filters", "blocks", "depth", "shrink", "published", "transposed", "latent_size",
+    "image_size",
+)  # fmt: skip
+SPLIT = (
+    "seed", "block_px", "guard_px", "cloud_level", "test_on", "validate_on", "train_views",
+    "validation_views",
+)  # fmt: skip
 
 
 def publish(run_id, notebook, name, *, method=None):
-    """Make `data/weights/<name>.keras` and `.json` of a finished run: small, and telling where it comes from.
+    """Make `data/weights/<name>.keras` and `.json` of a finished run: small, and with its origin.
 
-    Weights are rounded to 8 significant bits, as bfloat16 has them, and stored as float16, which Keras reads as well.
-    Compressed, 1.21 M weights take 1.86 MB; 2.25 MB with all bits of float16.
+    Weights are rounded to 8 significant bits, as bfloat16 has them, and stored as float16, which
+    Keras reads as well. Compressed, 1.21 M weights take 1.86 MB; 2.25 MB with all bits of float16.
 
     Args:
         run_id: of the run.
         notebook: its name, or the beginning of it.
-        name: letters, digits, "-", "_" and "."; weights of that name are replaced if the same notebook made them.
+        name: letters, digits, "-", "_" and "."; weights of that name are replaced if the same
+            notebook made them.
         method: of a model in the run's folder `models`; default: the headline.
 
     Returns:
         Path of the .keras file.
 
     Raises:
-        ValueError: no such finished run or model, a name that another notebook uses, imagery that is no pack (nobody
-            knows its licence), or more than 2 MB.
+        ValueError: no such finished run or model, a name that another notebook uses, imagery that
+            is no pack (nobody knows its licence), or more than 2 MB.
     """
-    source, target = notebooks([notebook])[0], paths.ROOT / "data" / "weights" / f"{check_run_id(name)}.keras"
-    folder = paths.RUNS / run_id / source.stem
-    path = folder / (f"models/{method}.keras" if method else "model.keras")
-    made = paths.read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {"scores": []}
-    row = next((row for row in made["scores"] if (row["method"] == method if method else row.get("headline"))), None)
-    if row is None or not path.exists():
-        saved = ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
-        raise ValueError(f"{path} is no model with scores of a finished run; methods beside the headline: {saved}")
+    source = notebooks([notebook])[0]
+    target = paths.ROOT / "data" / "weights" / f"{check_run_id(name)}.keras"
+    path, made, row = _finished(paths.RUNS / run_id / source.stem, method)
     imagery = made["parameters"]["source"]
     if imagery not in packs.catalogue():
-        raise ValueError(f"{path} learned on {imagery}, which is no pack: nobody knows whether it may be passed on")
-    if target.exists() and _told(target)["notebook"] != source.stem:
-        raise ValueError(f"{target} is in use by {_told(target)['notebook']}: choose another name")
+        told = "which is no pack: nobody knows whether it may be passed on"
+        raise ValueError(f"{path} learned on {imagery}, {told}")
+    if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
+        raise ValueError(f"{target} is in use by {owner}: choose another name")
     network = read_network(path)
     network.set_weights([_rounded(values) for values in network.get_weights()])
-    with tempfile.TemporaryDirectory() as work:
-        kept = Run(run_id, source.stem, made["profile"], {}, Path(work))
-        small = kept.save_model(network, **paths.read_json(path.with_suffix(".json")))
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(run_id, source.stem, made["profile"], {}, Path(folder))
+        small = run.save_model(network, **paths.read_json(path.with_suffix(".json")))
         content, about = _halved(small), paths.read_json(small.with_suffix(".json"))
     if len(content) > MOST_BYTES:
-        raise ValueError(f"{path} has {len(content):,} bytes after halving; at most {MOST_BYTES:,} are kept with the "
-                         "notebooks: train a smaller network, by its parameter filters for instance")  # fmt: skip
+        told = f"at most {MOST_BYTES:,} are kept with the notebooks: train a smaller network"
+        raise ValueError(f"{path} has {len(content):,} bytes after halving; {told}")
     with paths.atomic(target) as temporary:
         temporary.write_bytes(content)
-    about["provenance"] = {"command": _command(source, made), "method": row["method"]} | made | {
-        "scores": row, "credits": paths.read_json(folder / "credits.json"),
-        "licence": packs.catalogue()[imagery].licence, "sha256": hashlib.sha256(content).hexdigest(),
+    about["provenance"] = made | {
+        "command": _command(source, made), "method": row["method"], "scores": row,
+        "credits": paths.read_json(paths.RUNS / run_id / source.stem / "credits.json"),
+        "licence": packs.catalogue()[imagery].licence,
+        "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
     paths.write_json(target.with_suffix(".json"), about)
     return target
 
 
-def start_from(model, name, run, bands):
-    """Give a network, before it is trained, what another one of its kind has learned.
+def _finished(folder, method):
+    """Return a model's path, the `metrics.json` of its run, and the model's row of scores."""
+    path = folder / (f"models/{method}.keras" if method else "model.keras")
+    metrics = folder / "metrics.json"
+    made = paths.read_json(metrics) if metrics.exists() else {"scores": []}
+    rows = [row for row in made["scores"] if (row["method"] == method if method else row.get("headline"))]
+    if not rows or not path.exists():
+        saved = ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
+        told = f"no model with scores of a finished run; methods beside the headline: {saved}"
+        raise ValueError(f"{path} is {told}")
+    return path, made, rows[0]
 
-    Networks see values mapped to 0 to 1 from the range of their training ground. On the same ground that range is the
-    same; imagery of another `source` is mapped from its own, as ever, and so the model that is saved says.
+
+def start_from(model, name, run, bands):
+    """Give a network, before it is trained, the weights of another one of its kind.
+
+    Networks see values mapped to 0 to 1 from the range of their training ground. On the same ground
+    that range is the same; imagery of another `source` is mapped from its own.
 
     Args:
         model: keras.Model; layers that are fixed, such as a table of colours, stay as they are.
@@ -86,71 +104,93 @@ def start_from(model, name, run, bands):
         bands: names of the bands of its imagery.
 
     Raises:
-        ValueError: no such weights; another notebook, other bands, another size of network (says what differs); or the
-            same imagery split otherwise: the weights may then know what is test ground now.
+        ValueError: no such weights; another notebook, other bands, another size of network (says
+            what differs); or the same imagery split otherwise: the weights may have seen its test
+            ground.
     """
     path = model_path(name)
-    told, expected = _told(path), paths.read_json(path.with_suffix(".json"))["bands"]
-    if told["notebook"] != run.notebook or expected != list(bands):
-        raise ValueError(f"{name} is of {told['notebook']} for the bands {', '.join(expected)}; this is "
-                         f"{run.notebook} with the bands {', '.join(bands)}: choose other weights")  # fmt: skip
-    before, now = told["parameters"], run.parameters
-    differ = {key: f"{key} {before[key]}, here {now[key]}" for key in now if before.get(key, now[key]) != now[key]}
-    size, split = ("; ".join(differ[key] for key in names if key in differ) for names in (SIZE, SPLIT))
+    origin, known = _origin(path), paths.read_json(path.with_suffix(".json"))["bands"]
+    if origin["notebook"] != run.notebook or known != list(bands):
+        raise ValueError(
+            f"{name} is of {origin['notebook']} for the bands {', '.join(known)}; this is "
+            f"{run.notebook} with the bands {', '.join(bands)}: choose other weights"
+        )
+    before = origin["parameters"]
+    _refuse(name, SIZE, before, run, "give the same value, or choose other weights")
     theirs, mine = read_network(path).weights, model.weights
-    # a network that was saved may end in further layers, such as one that paints the classes of a map
-    if size or [weight.shape for weight in theirs[: len(mine)]] != [weight.shape for weight in mine]:
-        have, need = (f"{sum(weight.shape.num_elements() for weight in each):,}" for each in (theirs, mine))
-        why = f"as it was made with {size}: give the same value" if size else "and no parameter tells why"
-        raise ValueError(f"{name} has {have} weights, this network {need}, {why}, or choose other weights")
-    if split and before["source"] == now["source"]:
-        raise ValueError(f"{name} may have learned on what is test ground here, as it was made with "
-                         f"{split}: give the same value, or train from the beginning")  # fmt: skip
+    # a network that was saved may end in further layers, such as one that paints classes of a map
+    if [weight.shape for weight in theirs[: len(mine)]] != [weight.shape for weight in mine]:
+        have, need = (sum(int(np.prod(each.shape)) for each in both) for both in (theirs, mine))
+        raise ValueError(f"{name} has {have:,} weights, this network {need:,}: choose other weights")
+    if before["source"] == run.parameters["source"]:
+        advice = "it may have learned on what is test ground here: give the same value, or train anew"
+        _refuse(name, SPLIT, before, run, advice)
     trained = {id(weight) for weight in model.trainable_weights}
     for weight, value in zip(mine, theirs, strict=False):
-        if id(weight) in trained or "/moving_" in weight.path:  # not the tables, which are this ground's own
+        if id(weight) in trained or "/moving_" in weight.path:  # tables are this ground's own
             weight.assign(value)
     print(f"starting from {name}, trained on {before['source']}")
 
 
-def _told(path):
-    """Which notebook made a model, with which parameters: its own description says it, or the run that it lies in."""
-    told = paths.read_json(path.with_suffix(".json")).get("provenance")
-    runs = [folder / "metrics.json" for folder in path.parents[:2] if (folder / "metrics.json").exists()]
-    if not told and not runs:
-        raise ValueError(f"nothing says on which ground {path} was trained: take the model of a finished run")
-    return told or paths.read_json(runs[0])
+def _refuse(name, keys, before, run, advice):
+    """Raise a ValueError where one of these parameters differs."""
+    both = [key for key in keys if key in before and key in run.parameters]
+    differ = [key for key in both if before[key] != run.parameters[key]]
+    if differ:
+        told = "; ".join(f"{key} {before[key]}, here {run.parameters[key]}" for key in differ)
+        raise ValueError(f"{name} was made with {told}: {advice}")
+
+
+def _origin(path):
+    """Return the notebook and parameters that made a model, as its file or its run has them."""
+    origin = paths.read_json(path.with_suffix(".json")).get("provenance")
+    if origin:
+        return origin
+    for folder in path.parents[:2]:
+        if (folder / "metrics.json").exists():
+            return paths.read_json(folder / "metrics.json")
+    told = "take the model of a finished run"
+    raise ValueError(f"nothing says on which ground {path} was trained: {told}")
 
 
 def _command(notebook, made):
+    """Return the command that makes the same run."""
     usual = {name: each.default for name, each in parameters.declared(notebook).items()}
     usual |= plan([notebook], made["profile"], {})[notebook.stem]
-    changed = (f"{key}={json.dumps(value)}" for key, value in made["parameters"].items() if value != usual.get(key))
-    options = "".join(f" -p {shlex.quote(each)}" for each in changed)
-    return f"python -m helpers run {notebook.stem[:2]} --profile {made['profile']}{options}"
+    number = notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]  # or deeper/02b
+    command = ["python", "-m", "helpers", "run", number, "--profile", made["profile"]]
+    for key, value in made["parameters"].items():
+        if value != usual.get(key):
+            command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join(command)
 
 
 def _rounded(values):
-    """To 8 significant bits."""
+    """Round to 8 significant bits."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.round(mantissa * 256) / 256, exponent).astype("float16").astype("float32")
 
 
 def _halved(keras_file):
-    """The bytes of the file with its weights in half precision."""
+    """Return the bytes of the file with its weights in half precision."""
     import h5py
 
     halved, content = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(keras_file) as old, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new:
-        with h5py.File(io.BytesIO(old.read("model.weights.h5"))) as whole, h5py.File(halved, "w") as half:
+    with zipfile.ZipFile(keras_file) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with (
+        h5py.File(io.BytesIO(members["model.weights.h5"])) as whole,
+        h5py.File(halved, "w") as half,
+    ):
 
-            def store(name, item):
-                if isinstance(item, h5py.Dataset):
-                    packed = {"compression": "gzip", "shuffle": True} if item.shape else {}
-                    half.create_dataset(name, data=item[()].astype("float16"), **packed)
+        def store(name, item):
+            if isinstance(item, h5py.Dataset):
+                packed = {"compression": "gzip", "shuffle": True} if item.shape else {}
+                half.create_dataset(name, data=item[()].astype("float16"), **packed)
 
-            whole.visititems(store)
-        for member in ("config.json", "metadata.json"):
-            new.writestr(member, old.read(member))
-        new.writestr("model.weights.h5", halved.getvalue())
+        whole.visititems(store)
+    members["model.weights.h5"] = halved.getvalue()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in members.items():
+            new.writestr(name, data)
     return content.getvalue()

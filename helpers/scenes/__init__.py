@@ -13,7 +13,7 @@ from helpers.scenes.splits import (
 from helpers.scenes.values import from_unit, look_at_values, to_unit, value_range
 
 __all__ = [
-    "SPLITS", "Scene", "blocks_away_from", "filled", "from_unit", "look_at_values", "read", "read_ground",
-    "refuse_classes", "refuse_overlap", "split_ground", "split_manifest", "split_scenes", "stack",
-    "to_file_values", "to_unit", "value_range", "write",
+    "SPLITS", "Scene", "blocks_away_from", "filled", "from_unit", "look_at_values", "read",
+    "read_ground", "refuse_classes", "refuse_overlap", "split_ground", "split_manifest",
+    "split_scenes", "stack", "to_file_values", "to_unit", "value_range", "write",
 ]  # fmt: skip

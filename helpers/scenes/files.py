@@ -3,6 +3,7 @@
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import rasterio
@@ -26,60 +27,55 @@ def read(path, *, nodata=None, on_disk=None):
     Args:
         path: of the file.
         nodata: value that means "no data", where the file does not say it itself.
-        on_disk: folder for a file of the pixels, 4 bytes each; an old one of the same name is
-            replaced. For images that memory does not hold.
+        on_disk: folder for the pixels of an image that memory does not hold, 4 bytes each, in a
+            file without a name that goes with the Scene.
 
     Returns:
         Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
         value is infinite, and at the lowest number of the data type where no other is declared. A
-        picture with a palette is expanded to its colours. With `on_disk`, `pixels` are a read-only
+        picture with a palette is expanded to its colours. With `on_disk`, `pixels` are a
         numpy.memmap.
 
     Raises:
         ValueError: not an image, complex numbers, or too large for memory.
         OSError: not enough room on the disk.
     """
-    path = Path(path)
     with opened(path) as image:
         indexes, names = image_bands(image)
-        pixels = _array(path, (*image.shape, len(names)), on_disk)
+        shape = *image.shape, len(names)
+        size = 4 * np.prod(shape, dtype=float)
+        if on_disk:
+            Path(on_disk).mkdir(parents=True, exist_ok=True)
+            require_space(on_disk, size)
+            with TemporaryFile(dir=on_disk) as file:  # the map of it keeps it
+                pixels = np.memmap(file, "float32", shape=shape)
+        elif size > MAX_READ_BYTES:
+            raise ValueError(
+                f"{path} is {image.width} x {image.height} x {len(names)}: {size / 1e9:.1f} GB in "
+                "memory. Cut it first; `python -m helpers apply` works on images of any size"
+            )
+        else:
+            pixels = np.empty(shape, "float32")
         for row in range(0, image.height, ROWS):
             window = Window(0, row, image.width, min(ROWS, image.height - row))
             part = read_values(image, indexes, nodata, window)
             pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
-        if on_disk:
-            pixels.flush()
-            pixels.flags.writeable = False
         if image.gcps[0] or image.rpcs:
             warnings.warn(
                 f"{path} is placed by ground control points or RPCs, which are not read: its place "
                 "is unknown. Warp it to a map grid first",
                 stacklevel=2,
             )
-        placed = image.transform != Affine.identity()
         return Scene(
-            pixels, tuple(names), image.transform if placed else None, image.crs,
-            image.tags().get("credit", ""), path.stem, image.dtypes[indexes[0] - 1],
+            pixels,
+            tuple(names),
+            None if image.transform == Affine.identity() else image.transform,
+            image.crs,
+            image.tags().get("credit", ""),
+            Path(path).stem,
+            image.dtypes[indexes[0] - 1],
             image.nodata if nodata is None else nodata,
-        )  # fmt: skip
-
-
-def _array(path, shape, folder):
-    """Return a float32 array to fill, in memory or in a file of a folder."""
-    height, width, count = shape
-    size = 4 * height * width * count
-    if folder:
-        require_space(folder, size)
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        file = Path(folder, f"{path.stem}.npy")
-        file.unlink(missing_ok=True)  # an image that is open keeps its own
-        return np.lib.format.open_memmap(file, "w+", "float32", shape)
-    if size > MAX_READ_BYTES:
-        raise ValueError(
-            f"{path.name} is {width} x {height} x {count}: {size / 1e9:.1f} GB in memory. Cut it "
-            "first; `python -m helpers apply` works on images of any size"
         )
-    return np.empty(shape, "float32")
 
 
 def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
@@ -91,9 +87,19 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
         nodata: further value that means "no data".
         window: rasterio Window; default: all.
         out_shape: (height, width) to thin the image out to.
+
+    Raises:
+        ValueError: the file is truncated.
     """
     options = {"window": window, "out_shape": out_shape, "out_dtype": "float32", "masked": True}
-    pixels = read_raw(dataset, indexes, **options).filled(np.nan)
+    try:
+        # one by one, as rasterio does not read bands of several types together
+        pixels = np.ma.stack([dataset.read(index, **options) for index in indexes]).filled(np.nan)
+    except RasterioError as error:
+        raise ValueError(
+            f"{(dataset.files or [dataset.name])[0]} is no readable image: it appears truncated or "
+            f"damaged ({error.__cause__ or error})"
+        ) from error
     dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
     missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
     if dataset.nodata is None and dtype.kind == "i":
@@ -102,22 +108,6 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
         missing |= pixels == np.float32(nodata)
     pixels[missing] = np.nan
     return pixels
-
-
-def read_raw(dataset, indexes, **options):
-    """Read (bands, height, width) as the file has them; a ValueError says where it is truncated."""
-    try:
-        # one by one, as rasterio does not read bands of several types together
-        return np.ma.stack([dataset.read(index, **options) for index in indexes])
-    except RasterioError as error:
-        raise _unreadable((dataset.files or [dataset.name])[0], error) from error
-
-
-def _unreadable(path, error):
-    return ValueError(
-        f"{path} is no readable image, or appears truncated ({error.__cause__ or error}); expected "
-        "GeoTIFF, JP2, PNG or JPEG"
-    )
 
 
 @contextmanager
@@ -135,10 +125,12 @@ def opened(path):
                 expanded = f"vrt://{path}?expand={'rgb' if opaque else 'rgba'}"
                 dataset = stack.enter_context(rasterio.open(expanded))
         except RasterioError as error:
-            raise _unreadable(path, error) from error
+            raise ValueError(
+                f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
+                "PNG or JPEG, and no ? in the name of a picture with a palette"
+            ) from error
         if not dataset.count:
-            told = "holds no bands of its own: give one of the images inside it"
-            raise ValueError(f"{path} {told}")
+            raise ValueError(f"{path} holds no bands of its own: give one of the images inside it")
         if any("complex" in dtype for dtype in dataset.dtypes):
             raise ValueError(f"{path} holds complex numbers: save their magnitude first")
         yield dataset
@@ -169,11 +161,12 @@ def image_bands(dataset):
 
     An alpha channel is left out: it only says where there is data.
     """
-    own, colours = dataset.descriptions, [colour.name for colour in dataset.colorinterp]
-    kept = [at for at, colour in enumerate(colours) if own[at] or colour != "alpha"]
-    is_picture = {colours[at] for at in kept} == {"red", "green", "blue"}
-    unnamed = colours if is_picture else [f"band{index}" for index in dataset.indexes]
-    return [at + 1 for at in kept], [own[at] or unnamed[at] for at in kept]
+    colours = [colour.name for colour in dataset.colorinterp]
+    bands = zip(dataset.indexes, dataset.descriptions, colours, strict=True)
+    bands = [band for band in bands if band[1] or band[2] != "alpha"]
+    is_picture = {colour for *_, colour in bands} == {"red", "green", "blue"}
+    names = [own or (colour if is_picture else f"band{at}") for at, own, colour in bands]
+    return [at for at, *_ in bands], names
 
 
 def files_behind(path):
@@ -182,14 +175,14 @@ def files_behind(path):
     Returns:
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
-    path, found = Path(path), {}
+    path, found = Path(path).resolve(), {}
     todo = [path, *path.rglob("*")]
     while todo:
         file = Path(todo.pop()).resolve()
         if not file.is_file() or str(file) in found:
             continue
         found[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
-        if file == path.resolve() or file.suffix.lower() == ".vrt":
+        if file == path or file.suffix.lower() == ".vrt":
             with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
                 todo += dataset.files
     return [[file, *found[file]] for file in sorted(found)]
@@ -207,8 +200,7 @@ def file_nodata(nodata, dtype, *, needed):
     Else NaN or 0 where one is needed, and None where not.
     """
     is_float = np.dtype(dtype).kind == "f"
-    fits = nodata is not None and in_dtype_range(nodata, dtype)
-    if fits and (is_float or float(nodata).is_integer()):
+    if nodata is not None and in_dtype_range(nodata, dtype) and (is_float or nodata % 1 == 0):
         return nodata
     return (float("nan") if is_float else 0) if needed else None
 
@@ -238,15 +230,13 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
-    if dtype.kind == "f":
-        values = pixels.astype(dtype)
-    else:
-        limits = np.iinfo(dtype)
+    if dtype.kind != "f":
         if nodata is None and missing.any():
-            told = f"{missing.sum()} values have no data"
-            raise ValueError(f"{told}, and the file of {dtype} names no value for that")
-        values = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
-        values = np.clip(values, limits.min, limits.max, dtype="float64").astype(dtype)
+            raise ValueError(f"{missing.sum()} values have no data, and the file of {dtype} names no value for that")
+        limits = np.iinfo(dtype)
+        pixels = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
+        pixels = np.clip(pixels, limits.min, limits.max, dtype="float64")
+    values = pixels.astype(dtype)
     if nodata is not None:
         nodata = dtype.type(nodata)
         values[~missing & (values == nodata)] = _neighbour(nodata)
@@ -273,11 +263,9 @@ def write(scene, path):
     require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
     missing = bool(np.isnan(scene.pixels).any())
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
-    profile = geotiff_profile(
-        scene.height, scene.width, scene.bands, scene.dtype, nodata=nodata, crs=scene.crs,
-        transform=scene.transform,
-    )  # fmt: skip
     values = to_file_values(scene.pixels, scene.dtype, nodata)
+    place = {"nodata": nodata, "crs": scene.crs, "transform": scene.transform}
+    profile = geotiff_profile(scene.height, scene.width, scene.bands, scene.dtype, **place)
     with (
         atomic(path) as temporary,
         unplaced_is_fine(),

@@ -1,16 +1,16 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
-from rasterio.warp import transform_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read, refuse_classes
-from helpers.scenes.splits import SPLITS, split_boxes, split_scenes
+from helpers.scenes.splits import SPLITS, boxes_in, split_boxes, split_scenes
 from helpers.scenes.values import look_at_values
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
@@ -45,9 +45,8 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     rows = manifest_rows(folder, [role]) if listed else [{"path": p.name} for p in images(folder)]
     if not rows:
         there = some(sorted(path.name for path in folder.iterdir())) or "nothing"
-        wanted = ", ".join(sorted(IMAGE_SUFFIXES))
-        told = f"expected {wanted}, or a manifest.csv. It holds: {there}"
-        raise ValueError(f"{folder} holds no image; {told}")
+        told = f"expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a manifest.csv"
+        raise ValueError(f"{folder} holds no image; {told}. It holds: {there}")
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
@@ -59,10 +58,10 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     return split_scenes(scenes, given, block_px=block_px, guard_px=guard_px, seed=seed)
 
 
-def images(folder):
+def images(folder, suffixes=IMAGE_SUFFIXES):
     """Return the image files of a folder, sorted."""
     found = sorted(Path(folder).glob("[!.]*"))
-    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    return [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
 
 
 def some(names):
@@ -75,45 +74,31 @@ def _refuse_copies(folder, rows, scenes):
     """Raise a ValueError where a folder holds one image twice: by name, or by its pixels."""
     seen = {}
     for row, scene in zip(rows, scenes, strict=True):
-        for key in (scene.name.lower(), (str(scene.transform), hash(scene.pixels.tobytes()))):
+        for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
             twin = seen.setdefault(key, row)
             if twin is not row:
-                raise ValueError(
-                    f"{folder} holds one image twice, {twin['path']} and {row['path']}: they could "
-                    "train and test on the same ground. Keep one of each"
-                )
+                told = f"{twin['path']} and {row['path']}: keep one of each"
+                raise ValueError(f"{folder} holds one image twice, {told}")
 
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
+    steps = [scene.transform[:6] if scene.transform else (1, 0, 0, 0, 1, 0) for scene in scenes]
+    pixels = np.array([np.hypot((a, b), (d, e)) for a, b, _, d, e, _ in steps])
+    usual = np.median(pixels, axis=0)
+    pixels = np.where(np.isclose(pixels, usual, rtol=0.01), usual, pixels)
     kinds = {}
-    for scene in scenes:
-        what, pixel = _kind(scene)
-        alike = (kind for kind in kinds if kind[0] == what and np.allclose(kind[1], pixel, 0.01, 0))
-        kinds.setdefault(next(alike, (what, pixel)), []).append(scene.name)
+    for scene, (width, height) in zip(scenes, pixels, strict=True):
+        place = "placed" if scene.transform else "without a place"
+        unit = scene.crs.units_factor[0] if scene.crs else "no CRS"
+        kind = f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}, pixels "
+        kind += f"{width:.6g} x {height:.6g} ({unit})"
+        kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
-        told = [
-            f"{len(names)} of {what} {' x '.join(f'{side:.6g}' for side in sorted(set(pixel)))} "
-            f"({', '.join(names[:3])})"
-            for (what, pixel), names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
-        ]
-        raise ValueError(
-            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, "
-            "or put each kind in a folder of its own"
-        )
-
-
-def _kind(scene):
-    """Describe what the images of a data set share; return that and the size of a pixel."""
-    place, pixel = "without a place, pixels", (1.0, 1.0)
-    if scene.transform is not None:
-        unit = scene.crs.units_factor[0] if scene.crs else "metre"
-        place = f"placed{'' if scene.crs else ' without CRS'}, pixels"
-        place += "" if unit == "metre" else f" of {unit}"
-        a, b, _, d, e, _ = scene.transform[:6]
-        pixel = float(np.hypot(a, d)), float(np.hypot(b, e))
-    bands = " ".join(scene.bands)
-    return f"{len(scene.bands)} bands {bands}, {scene.dtype}, {place}", pixel
+        found = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+        told = "; ".join(f"{len(names)} of {kind}: {some(names)}" for kind, names in found)
+        way_out = "Keep those of one kind, or put each kind in a folder of its own"
+        raise ValueError(f"{folder} holds several kinds of images: {told}. {way_out}")
 
 
 def read_table(path, needed=()):
@@ -133,10 +118,9 @@ def read_table(path, needed=()):
         told = "put texts that hold a comma in quotes"
         raise ValueError(f"{path} has rows with more cells than its header: {told}")
     rows.columns = rows.columns.str.strip().str.lower()
-    missing = [name for name in needed if name not in rows]
+    missing = ", ".join(name for name in needed if name not in rows)
     if missing:
-        has = ", ".join(rows.columns)
-        raise ValueError(f"{path} has no column {', '.join(missing)}; it has {has}")
+        raise ValueError(f"{path} has no column {missing}; it has {', '.join(rows.columns)}")
     return rows.apply(lambda column: column.str.strip())
 
 
@@ -152,8 +136,8 @@ def manifest_rows(folder, roles, needed=("path", "role")):
     table = read_table(path, needed)
     rows = table[table.role.isin(roles)]
     if rows.empty:
-        wanted, there = (", ".join(map(repr, names)) for names in (roles, sorted(set(table.role))))
-        raise ValueError(f"{path} has no row of role {wanted}; it has {there or 'no row'}")
+        there = ", ".join(map(repr, sorted(set(table.role)))) or "no row"
+        raise ValueError(f"{path} has no row of role {', '.join(map(repr, roles))}; it has {there}")
     rows = rows.reindex(columns=table.columns.union(["pair", "split"]), fill_value="")
     return rows[~rows.split.isin(LEFT_OUT)].sort_values(["pair", "path"]).to_dict("records")
 
@@ -175,13 +159,13 @@ def pair_rows(folder, roles):
     if (folder / "manifest.csv").exists():
         rows = manifest_rows(folder, roles, ("path", "role", "pair"))
     else:
-        files = [(role, path) for role in roles for path in images(folder / role)]
         rows = [
             {"path": f"{role}/{path.name}", "role": role, "pair": path.stem}
-            for role, path in sorted(files, key=lambda file: file[1].stem)
+            for role in roles
+            for path in images(folder / role)
         ]
     found = {}
-    for row in rows:
+    for row in sorted(rows, key=itemgetter("pair")):
         first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
         if first is not row:
             told = f"pair {row['pair']!r} has two {row['role']} images"
@@ -197,27 +181,27 @@ def read_row(folder, row):
 def placed(scene, row):
     """Return a scene with the credit of a row; and with its place, if it has none itself."""
     scene = replace(scene, credit=row.get("credit") or scene.credit)
-    edges = [row.get(edge) for edge in EDGES]
-    is_point = edges[0] == edges[2]  # a photo
-    if scene.transform is not None or not all(edges) or not row.get("crs") or is_point:
+    west, south, east, north, crs = edges = [row.get(name, "") for name in (*EDGES, "crs")]
+    is_point = west == east  # a photo
+    if scene.transform is not None or not all(edges) or is_point:
         return scene
     try:
-        transform = from_bounds(*map(float, edges), scene.width, scene.height)
-        return replace(scene, transform=transform, crs=CRS.from_user_input(row["crs"]))
+        size = scene.width, scene.height
+        transform = from_bounds(*map(float, (west, south, east, north)), *size)
+        return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
-        told = f"gives {row['path']} no place that can be read: its crs is {row['crs']!r}, "
-        told += f"expected such as EPSG:4326, and numbers for the edges ({error})"
-        raise ValueError(f"the manifest {told}") from error
+        told = f"the manifest gives {row['path']} no place that can be read ({error})"
+        raise ValueError(f"{told}; expected numbers and a crs such as EPSG:4326") from error
 
 
 def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together. Cells of several images go whole to train, validation or
-    test. What lies nearer to the ground of a later split than `guard` gets the split "guard"; what
-    has role and bounds of an earlier row, as where scenes overlap, gets "copy", as ground that
-    counts twice feigns certainty; where rows are paired, one without its partner gets "unpaired".
-    `read_ground` leaves out all three.
+    Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
+    the ground of a later split than `guard` gets the split "guard"; what has roles and bounds of an
+    earlier one, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
+    where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
+    three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
@@ -225,8 +209,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard" to the number of pairs or images, and from
-        "copy" and "unpaired" to that of images.
+        dict from "train", "validation", "test", "guard", "copy" and "unpaired" to the number of
+        pairs, or of images that have no pair.
 
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
@@ -235,43 +219,27 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
 
     path = Path(folder) / "manifest.csv"
     table = read_table(path, ("path", "role", "pair", *EDGES, "crs"))
-    rows = _with_partner(table)
-    boxes = _boxes(path, rows)
-    widest = (boxes.east - boxes.west).max() or 1
-    rows = rows[~(boxes / widest).round(6).assign(role=rows.role).duplicated()]
-    groups = rows.pair.where(rows.pair != "", rows.path)
-    least, most = (boxes.loc[rows.index].groupby(groups).agg(end) for end in ("min", "max"))
-    together = pandas.concat([least[EDGES[:2]], most[EDGES[2:]]], axis=1)
-    guards = guard * (together.east - together.west)
-    split = pandas.Series("guard", together.index)
-    parts = split_boxes(together.to_numpy(), guards.to_numpy(), seed)
-    for name, members in zip(SPLITS, parts, strict=True):
-        split.iloc[members] = name
-    table["split"] = "unpaired"
-    table.loc[boxes.index, "split"] = "copy"
-    table.loc[rows.index, "split"] = groups.map(split)
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    counts = {name: int((split == name).sum()) for name in (*SPLITS, "guard")}
-    return counts | {name: int((table.split == name).sum()) for name in ("copy", "unpaired")}
-
-
-def _with_partner(table):
-    """Return the rows whose pair has all roles that pairs have; all rows where none is paired."""
-    paired = table[table.pair != ""]
-    roles = paired.role.nunique()
-    whole = paired.groupby("pair").role.transform("nunique") == roles
-    return paired[whole] if roles > 1 else table
-
-
-def _boxes(path, rows):
-    """Return a table of EDGES in one coordinate system, in metres where a row has such a one."""
-    import pandas
-
+    paired = table.pair != ""
+    groups = table.pair.where(paired, table.path)
+    roles = table.role.groupby(groups, sort=False)
+    split = roles.nunique().lt(table.role[paired].nunique()).map({True: "unpaired", False: "guard"})
+    rows = table[groups.map(split) == "guard"]
     lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
         told = f"{path} does not say where {lacking.iloc[0]} lies"
         raise ValueError(f"{told}: it cannot be split by ground")
     target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
     places = rows[["crs", *EDGES]].itertuples(index=False)
-    boxes = [transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
-    return pandas.DataFrame(boxes, rows.index, EDGES)
+    boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
+    ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
+    boxes = boxes.groupby(groups, sort=False).agg(ends)
+    widths = boxes.east - boxes.west
+    shown = boxes.div(widths.max() or 1).round(6).assign(roles=roles.agg(" ".join))
+    split[shown.index[shown.duplicated()]] = "copy"
+    boxes = boxes[~shown.duplicated()]
+    parts = split_boxes(boxes.to_numpy(), guard * widths[boxes.index].to_numpy(), seed)
+    for name, members in zip(SPLITS, parts, strict=True):
+        split[boxes.index[members]] = name
+    table["split"] = groups.map(split)
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    return {name: int((split == name).sum()) for name in (*SPLITS, *LEFT_OUT)}

@@ -1,14 +1,13 @@
 """The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
+from itertools import product
 
 import numpy as np
-from rasterio.transform import Affine
-from rasterio.warp import transform
+from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
-IDENTITY = Affine.identity()
-TOUCHING_PX = 0.01  # scenes that overlap by less only touch
+TOUCHING = 1e-6  # boxes that overlap by less, as a share of their size, only touch
 
 
 def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
@@ -31,15 +30,22 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
             there = ", ".join(map(repr, sorted(set(given))))
             wanted = f"{', '.join(SPLITS)} in all rows, or in none"
             raise ValueError(f"manifest.csv has the splits {there}; expected {wanted}")
-        ground = {split: [] for split in SPLITS}
-        for split, scene in zip(given, scenes, strict=True):
-            ground[split].append(scene)
-        refuse_overlap(ground)
-        return ground
+        return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
     longest = max(min(scene.height, scene.width) for scene in scenes)
     if len(scenes) < len(SPLITS) or longest >= 2 * block_px + guard_px:
         return split_ground(scenes, block_px=block_px, guard_px=guard_px, seed=seed)
-    return _split_tiles(scenes, guard_px, seed)
+    known = {(scene.transform is not None, scene.crs is not None) for scene in scenes}
+    if known in ({(True, True)}, {(True, False)}):
+        boxes = _boxes(scenes)
+        pixel = (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
+        return _by_split(scenes, split_boxes(boxes, guard_px * pixel, seed))
+    warnings.warn(
+        "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
+        "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
+        "that",
+        stacklevel=3,
+    )
+    return _by_split(scenes, deal(np.arange(len(scenes))))
 
 
 def split_ground(scenes, *, block_px, guard_px, seed=0):
@@ -63,18 +69,25 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
         ValueError: fewer than three whole blocks (says what would help), or scenes that show the
             same ground on different grids.
     """
-    blocks = _blocks(scenes, block_px, block_px + guard_px)
-    if len(blocks) < len(SPLITS):
+    pitch, found = block_px + guard_px, {}
+    for number, scene in enumerate(scenes):
+        grid, place = _grid(scene) or (f"{number:06}", (0, 0))
+        sides = scene.height, scene.width
+        starts = [range(-at % pitch, side - block_px + 1, pitch) for at, side in zip(place, sides, strict=True)]
+        for corner in product(*starts):
+            block = scene.cut(*corner, block_px, block_px)
+            if block.valid.all():
+                found.setdefault((grid, *np.add(place, corner).tolist()), block)
+    if len(found) < len(SPLITS):
         largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
         raise ValueError(
-            f"only {len(blocks)} whole blocks of {block_px} pixels without no-data pixels were "
+            f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
             "found; at least 3 are needed, one each to train, validate and test. The shorter side "
             f"of the largest image is {largest} pixels: use larger images or smaller blocks"
         )
-    order = np.random.default_rng(seed).permutation(len(blocks))
-    ground = _by_split(blocks, deal(order.argsort()))
-    refuse_overlap(ground)
-    return ground
+    order = np.random.default_rng(seed).permutation(len(found))
+    blocks = [found[place] for place in sorted(found)]
+    return _by_split(blocks, deal(order.argsort()), check=len({grid for grid, *_ in found}) > 1)
 
 
 def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
@@ -86,57 +99,28 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
         block_px, buffer_px: side of a block, and its least distance to `held_out`.
         stride_px: from one block to the next.
     """
-    blocks, frame = scene.patches(block_px, stride_px), (scene.crs, ~scene.transform)
-    boxes = np.rint(_boxes(blocks, *frame))
-    held = np.rint(_boxes(held_out, *frame)).reshape(-1, 4) + buffer_px * np.array([-1, -1, 1, 1])
-    pairs = zip(blocks, boxes, strict=True)
-    return [block for block, box in pairs if not _overlapping(held, box).any()]
+    width, height = scene.transform.a, scene.transform.e
+    held = _boxes(held_out) + buffer_px * np.array([-width, height, width, -height])
+    blocks = scene.patches(block_px, stride_px)
+    return [block for block in blocks if not _overlapping(held, np.array(block.bounds)).any()]
 
 
-def _blocks(scenes, block_px, pitch):
-    """Return the blocks with data everywhere, sorted by place."""
-    found = {}
-    for number, scene in enumerate(scenes):
-        _, row, column = _on_grid(scene) or ("", 0, 0)
-        top, left = -row % pitch, -column % pitch
-        inside = scene.cut(top, left, scene.height - top, scene.width - left)
-        for index, block in enumerate(inside.patches(block_px, pitch)):
-            place = _on_grid(block)
-            if place:  # half a pixel is rounded up here, and down there
-                place = place[0], *(round(at / pitch) for at in place[1:])
-            found.setdefault(place or (f"{number:06d}", index), block)
-    return [found[place] for place in sorted(found)]
-
-
-def _on_grid(scene):
-    """Return the grid of the map, row and column; None without a place, or where it is rotated."""
+def _grid(scene):
+    """Return the grid of the map, and (row, column) on it; None without a place, or rotated."""
     place = scene.transform
     if place is None or place.b or place.d:
         return None
     grid = f"{scene.crs} {place.a:.6g} {place.e:.6g}"
-    return grid, round(place.f / place.e), round(place.c / place.a)
+    return grid, (round(place.f / place.e), round(place.c / place.a))
 
 
-def _split_tiles(tiles, guard_px, seed):
-    """Split whole tiles: by place where it is known, by name where not, with a warning."""
-    has_crs = {tile.crs is not None for tile in tiles}
-    if all(tile.transform is not None for tile in tiles) and len(has_crs) == 1:
-        boxes = _boxes(tiles, tiles[0].crs, IDENTITY)
-        pixel = (boxes[:, 2] - boxes[:, 0]) / [tile.width for tile in tiles]
-        return _by_split(tiles, split_boxes(boxes, guard_px * pixel, seed))
-    warnings.warn(
-        "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
-        "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
-        "that",
-        stacklevel=4,
-    )
-    return _by_split(tiles, deal(np.arange(len(tiles))))
-
-
-def _by_split(members, parts):
-    """Return a dict from split to members, given the numbers of those in each part."""
+def _by_split(members, parts, check=True):
+    """Return a dict from split to scenes, given the numbers of those in each part."""
     chosen = [[members[at] for at in sorted(part)] for part in parts]
-    return dict(zip(SPLITS, chosen, strict=True))
+    ground = dict(zip(SPLITS, chosen, strict=True))
+    if check:
+        refuse_overlap(ground)
+    return ground
 
 
 def deal(cells):
@@ -149,24 +133,26 @@ def deal(cells):
         three arrays with the numbers of the members; validation and test have at least one cell.
     """
     count = cells.max() + 1
-    validation, test = _held_out(count)
+    test = _share(0.2, count)
     order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], [count - validation - test, count - test])
+    ends = np.searchsorted(cells[order], [count - test - _share(0.1, count), count - test])
     return np.split(order, ends)
 
 
-def _held_out(count):
-    return max(1, round(0.1 * count)), max(1, round(0.2 * count))
+def _share(part, count):
+    return max(1, round(part * count))
 
 
 def split_boxes(boxes, guards, seed=0):
-    """Split boxes by ground: cells of several boxes go whole to one split.
+    """Split boxes by ground, in strips across the longer side of the area.
+
+    Validation and test lie at opposite ends, training between them.
 
     Args:
         boxes: float (boxes, 4), west, south, east, north in one coordinate system.
         guards: float (boxes,), least distance of each to boxes of another split; what lies nearer
             to a box of a later split is left out.
-        seed: of the split.
+        seed: of the split; an odd one exchanges the ends.
 
     Returns:
         three arrays with the numbers of the boxes that train, validate and test.
@@ -174,39 +160,24 @@ def split_boxes(boxes, guards, seed=0):
     Raises:
         ValueError: too little ground.
     """
-    grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
-    kept, later = [], np.empty((0, 4))
-    parts = deal(_cells(boxes, seed))
-    for split, part in zip(reversed(SPLITS), reversed(parts), strict=True):
-        part = part[[not _overlapping(later, box).any() for box in grown[part]]]
-        if not len(part):
-            told = f"no image is left for {split} beside the guard"
-            raise ValueError(f"{told}; acquire a larger area")
-        kept.insert(0, part)
-        later = np.concatenate([later, grown[part]])
-    return kept
-
-
-def _cells(boxes, seed):
-    """Return the number of each box's cell, in the order in which cells are dealt.
-
-    Cells of 4 x 4 boxes, in random order. Where these are few, strips from edge to edge, which have
-    less of a border: first those in the middle, so that validation and test lie at opposite ends.
-    """
-    centres, width = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max()
-    squares, cells = np.unique(np.floor(centres / (4 * width)), axis=0, return_inverse=True)
-    if len(squares) >= 16:
-        return np.random.default_rng(seed).permutation(len(squares))[cells.ravel()]
-    along = centres[:, np.ptp(centres, axis=0).argmax()]
-    strips, cells = np.unique(np.floor(along / width), return_inverse=True)
-    if len(strips) < 5:  # with one beside each end left out
+    width = (boxes[:, 2:] - boxes[:, :2]).max()
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    along = centres[:, np.ptp(centres, axis=0).argmax()] * (-1) ** seed
+    strips, cells = np.unique(along // width, return_inverse=True)
+    count = len(strips)
+    if count < 5:  # with one beside each end left out
         told = f"the {len(boxes)} tiles lie so close together that they cannot be split"
         raise ValueError(f"{told}; acquire a larger area")
-    if seed % 2:
-        cells = len(strips) - 1 - cells
-    validation, test = _held_out(len(strips))
-    others = len(strips) - test
-    return np.where(cells < others, (cells - validation) % others, cells)
+    grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
+    kept, taken = [], np.zeros(len(boxes), bool)
+    for part in reversed(deal((cells - _share(0.2, count)) % count)):
+        is_apart = [not _overlapping(grown[taken], box).any() for box in grown[part]]
+        kept.insert(0, part[is_apart])
+        taken[kept[0]] = True
+        if not any(is_apart):
+            told = "a split has no image left beside the guard around the others"
+            raise ValueError(f"{told}; acquire a larger area")
+    return kept
 
 
 def refuse_overlap(ground):
@@ -214,58 +185,50 @@ def refuse_overlap(ground):
 
     Args:
         ground: dict from split to list of Scene; scenes without a place are compared by their
-            pixels.
+            pixels. Rotated ones, and ones in other coordinates, count as the box around them.
     """
-    seen = {}
+    seen, placed = {}, []
     for split, found in ground.items():
         for scene in found:
-            if scene.transform is None and np.ptp(scene.pixels) > 0:
-                first = seen.setdefault(scene.pixels.tobytes(), (split, scene.name))
-                if first[0] != split:
-                    told = f"{first[1]} ({first[0]}) and {scene.name} ({split})"
-                    raise ValueError(f"{told} hold the same pixels: keep one of them")
-    splits, scenes = [], []
-    for split, found in ground.items():
-        placed = [scene for scene in found if scene.transform is not None and scene.crs]
-        splits += [split] * len(placed)
-        scenes += placed
-    if not scenes:
-        return
-    boxes = _boxes(scenes, scenes[0].crs, IDENTITY)
-    for at, scene in enumerate(scenes):
-        for other in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
-            near = scenes[other]
-            # two parallelograms overlap exactly where each reaches into the other
-            if splits[other] != splits[at] and _reaches(scene, near) and _reaches(near, scene):
-                told = f"{near.name} ({splits[other]}) and {scene.name} ({splits[at]})"
-                raise ValueError(
-                    f"{told} show the same ground: scores on it would not be honest. Split by "
-                    "ground, for example with scenes.split_ground"
-                )
+            if scene.transform and scene.crs:
+                placed.append((split, scene))
+            elif np.ptp(scene.pixels) > 0:
+                first = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
+                _refuse(first, (split, scene), "hold the same pixels: keep one of them")
+    boxes = _boxes([scene for _, scene in placed])
+    for at, (split, scene) in enumerate(placed):
+        for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
+            near = placed[number][1]
+            own = boxes_in(near.crs, [(scene.crs, *scene.bounds)])  # exact where both are upright
+            if _overlapping(own, np.array(near.bounds))[0]:
+                told = "show the same ground: scores on it would not be honest. Split by ground"
+                _refuse(placed[number], (split, scene), f"{told}, as scenes.split_ground does")
+
+
+def _refuse(one, other, told):
+    """Raise a ValueError where two members lie in different splits."""
+    if one[0] != other[0]:
+        raise ValueError(f"{one[1].name} ({one[0]}) and {other[1].name} ({other[0]}) {told}")
 
 
 def _overlapping(boxes, box):
     """Return bool (boxes,): which of them overlap one box."""
-    return ((boxes[:, :2] < box[2:]) & (box[:2] < boxes[:, 2:])).all(axis=1)
+    by = TOUCHING * (box[2:] - box[:2])
+    return ((boxes[:, :2] < box[2:] - by) & (box[:2] + by < boxes[:, 2:])).all(axis=1)
 
 
-def _reaches(scene, base):
-    """Return whether the box of a scene, in pixels of another, overlaps that."""
-    inside = np.array([0, 0, base.width, base.height]) + TOUCHING_PX * np.array([1, 1, -1, -1])
-    return _overlapping(_boxes([scene], base.crs, ~base.transform), inside)[0]
+def _boxes(scenes):
+    """Return the bounds of scenes in the CRS of the first."""
+    places = [(scene.crs, *scene.bounds) for scene in scenes]
+    return boxes_in(places[0][0] if places else None, places)
 
 
-def _boxes(scenes, crs, frame):
-    """Return float64 (scenes, 4): least x and y, then the largest, in a frame of a CRS.
+def boxes_in(target, places):
+    """Return float64 (places, 4), west, south, east, north in one CRS.
 
-    5 x 5 points stand for each scene, as what is straight in one CRS is bent in another.
+    Args:
+        target: that CRS.
+        places: iterable of (crs, west, south, east, north).
     """
-    found = []
-    rows, columns = np.mgrid[0:1:5j, 0:1:5j].reshape(2, -1)
-    for scene in scenes:
-        points = scene.transform @ (columns * scene.width, rows * scene.height)
-        if scene.crs != crs:
-            points = np.array(transform(scene.crs, crs, *points))
-        x, y = frame @ points
-        found.append([x.min(), y.min(), x.max(), y.max()])
-    return np.array(found)
+    boxes = [box if crs == target else transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
+    return np.array(boxes, "float64").reshape(-1, 4)

@@ -4,10 +4,10 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE = 0.1  # of the pixels along the edges
+COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
-OTHER_UNIT = 200  # dark water and snow differ by less; reflectance and any other unit by more
-KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value
+OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
+KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value: 2, 255
 MIN_PIXELS = 64  # fewer say nothing
 
 
@@ -25,12 +25,11 @@ def value_range(scenes):
         ValueError: a band holds one value only, or nothing.
     """
     step = max(1, int(np.sqrt(sum(scene.height * scene.width for scene in scenes) / 5e6)))
-    values = [_flat(scene.pixels[::step, ::step]) for scene in scenes]
+    values = [scene.pixels[::step, ::step].reshape(-1, len(scene.bands)) for scene in scenes]
     ranges = np.nanpercentile(np.concatenate(values), (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not high > low:
-            told = f"band {band} is {low:g} everywhere on the training ground"
-            raise ValueError(f"{told}: leave it out of `bands`")
+            raise ValueError(f"band {band} is {low:g} everywhere on the training ground: leave it out of `bands`")
     return tuple(map(tuple, ranges.tolist()))
 
 
@@ -54,50 +53,63 @@ def look_at_values(folder, scenes):
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is on another scale than the rest. Collars without data are named in a
-            warning.
+        ValueError: an image is on another scale than the rest. Pixels that look like undeclared
+            gaps are named in a warning.
     """
-    steps = [max(1, min(scene.height, scene.width) // 200) for scene in scenes]
-    samples = [scene.pixels[::step, ::step] for scene, step in zip(scenes, steps, strict=True)]
-    framed = {}
-    for scene, sample in zip(scenes, samples, strict=True):
-        if scene.nodata is None and np.isfinite(sample).all() and (found := find_collar(sample)):
-            framed.setdefault(found[0], []).append(scene.name)
-    for value, names in framed.items():
+    blank, bright = {}, []
+    for scene in scenes:
+        step = max(1, min(scene.height, scene.width) // 200)
+        sample = scene.pixels[::step, ::step]
+        found = find_gaps(sample) if scene.nodata is None else None
+        if found:
+            blank.setdefault(found[::2], []).append(scene.name)
+        bright.append(np.percentile(np.nan_to_num(sample), 99.5))
+    for (value, where), names in blank.items():
         warnings.warn(
-            f"{len(names)} images of {folder} are {value:g} in all bands along their edges, and "
-            f"declare no such value as no data ({', '.join(names[:3])}): it counts as image. "
-            f"Declare it if it is none: rio edit-info --nodata {value:g} FILE",
+            f"{len(names)} images of {folder} are {value:g} in all bands {where}, and declare no "
+            f"such value as no data ({', '.join(names[:3])}): it counts as image. Declare it if it "
+            f"is none: rio edit-info --nodata {value:g} FILE",
             stacklevel=4,
         )
-    bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
     usual = np.median(bright)
     for scene, own in zip(scenes, bright, strict=True):
-        kinds = np.searchsorted((2, 255), (own, usual))
-        if own > 0 < usual and (kinds[0] > kinds[1] or max(own / usual, usual / own) > OTHER_UNIT):
+        kind, most = _kind(own), _kind(usual)
+        limit = OTHER_UNIT if kind == most else OTHER_KIND  # percent, 100 times less, is another
+        if own > 0 < usual and (kind > most or max(own / usual, usual / own) > limit):
             raise ValueError(
                 f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
                 f"{usual:.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
             )
 
 
-def find_collar(sample):
-    """Find the value of a frame that holds no data, although the file declares none.
+def _kind(largest):
+    return int(np.searchsorted((2, 255), largest))
+
+
+def find_gaps(sample):
+    """Find the value of pixels that hold no data, although the file declares none.
 
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
 
     Returns:
-        (value, share of the edges) of the value that the most edge pixels have in all bands; None
-        where that is under a tenth, or all of the image.
+        (value, its share, where) of a collar: the value that the most edge pixels have in all
+        bands, and a tenth of them at least. Else of zeros in all bands, as missing blocks are
+        read. None where there are few, where all of the image is so, or where gaps are declared.
     """
+    if not np.isfinite(sample).all():
+        return None
+    least = 3 if sample.shape[2] == 1 else 1  # equal by chance
     edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
     found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    share = counts.max(initial=0) / len(edges)
-    if share < (COLLAR_SHARE if edges.shape[1] > 1 else 3 * COLLAR_SHARE):  # equal by chance
-        return None
-    value = float(found[counts.argmax()])
-    return None if (sample == value).all() else (value, share)
+    value, share, where = 0, counts.max(initial=0) / len(edges), "along the edges"
+    if share >= COLLAR_SHARE * least:
+        value = float(found[counts.argmax()])
+    else:
+        share, where = np.mean(~sample.any(axis=-1)), "in the image"
+        if share < GAP_SHARE * least:
+            return None
+    return None if (sample == value).all() else (value, share, where)
 
 
 def refuse_misfit(values, bands, ranges):
@@ -113,20 +125,22 @@ def refuse_misfit(values, bands, ranges):
             value (says both, a guess at the cause, and the option that mends it).
     """
     values = values[np.isfinite(values).all(axis=1)]
+    if not len(values):
+        return
     low, high = np.asarray(ranges, "float64").T
-    lowest = values.min(initial=0)
+    lowest = values.min()
     far = lowest <= -999 and (lowest < low - 0.4 * (high - low)).all()
     if far and (values == lowest).all(axis=1).any():
         raise ValueError(
             f"some pixels are {lowest:g} in all bands, which looks like no data, and the file "
             f"declares no such value: give --nodata {lowest:g}"
         )
-    guess = _guess(values, ranges)
+    dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
+    guess = _guess(dark, middle, bright, low, high, is_few=len(values) < MIN_PIXELS)
     if guess:
-        dark, bright = np.percentile(values, (0.5, 99.5), axis=0)
         told = "; ".join(
-            f"{band} {dark[at]:.4g} to {bright[at]:.4g}, model {low[at]:.4g} to {high[at]:.4g}"
-            for at, band in enumerate(bands)
+            "{} {:.4g} to {:.4g}, model {:.4g} to {:.4g}".format(*band)
+            for band in zip(bands, dark, bright, low, high, strict=True)
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
@@ -135,37 +149,37 @@ def refuse_misfit(values, bands, ranges):
         )
 
 
-def _guess(values, ranges):
-    """Guess why finite values lie far beside the ranges of a model; None where they fit."""
-    if not len(values):
+def _guess(dark, middle, bright, low, high, is_few):
+    """Guess why values lie far beside the ranges of a model; None where they fit.
+
+    All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
+    """
+    kind, expected = _kind(bright.max()), _kind(high.max())
+    if is_few and kind == expected:
         return None
-    low, high = np.asarray(ranges, "float64").T
-    dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
-    kind, expected = (int(np.searchsorted((2, 255), end.max())) for end in (bright, high))
-    if len(values) < MIN_PIXELS and kind == expected:
-        return None  # too few to tell but another kind of numbers
     ratio = bright / high
+    factor = np.median(ratio)
     brighter = kind > expected or (middle / high).min() > CLOUD
     darker = ratio.min() > 0 and ratio.max() < 1 / GROSS and not kind == expected == 1
     if high.min() > 0 and (brighter or darker):
-        times = 10.0 ** -np.round(np.log10(np.median(ratio)))
+        times = 10.0 ** -np.round(np.log10(factor))
         mend = f": --scale-offset {times:g},0 multiplies by {times:g}."
         if kind == expected:
-            return f"They differ by a factor of about {np.median(ratio):.3g}{mend}"
+            return f"They differ by a factor of about {factor:.3g}{mend}"
         told = f"It looks like {KINDS[kind]} where the model expects {KINDS[expected]}"
         return told + ("." if 1 in (kind, expected) else mend)
     sign = np.sign(dark[0] - low[0])
     shift = sign * np.array([dark - low, bright - high])
     shifted = (shift > [[700], [500]]) & (shift < [[1600], [2500]])  # cloud is brighter
     if shifted.all() and low.max() < 3000 and (high - low).max() < 10_000:
-        return (
+        told = (
             f"It looks like an offset of {1000 * sign:g}, as Sentinel-2 has it from processing "
             f"baseline 04.00 on: --scale-offset 1,{-1000 * sign:g} takes it away."
         )
+        stretch = np.median((bright - dark) / (high - low))  # an offset leaves the contrast as it is
+        if not 2 / 3 < stretch < 1.5:
+            told += f" Or it is a factor of about {factor:.2g}: --scale-offset {1 / factor:.2g},0."
+        return told
     if (bright < low).all():  # above it lies cloud
         return "No value lies within the model's range."
     return None
-
-
-def _flat(pixels):
-    return pixels.reshape(-1, pixels.shape[-1])

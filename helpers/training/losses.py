@@ -19,6 +19,28 @@ def l2(target, estimate):
     return ops.mean(ops.square(target - estimate))
 
 
+def balanced_cross_entropy(share, power):
+    """Return a cross-entropy of (classes, chances) in which rare classes count more.
+
+    Args:
+        share: float (classes,), of the ground, above 0.
+        power: a class counts as its share to minus this power; at 0, all pixels count alike.
+
+    Returns:
+        Function of int (batch, height, width) and float (batch, height, width, classes) to
+        (batch,).
+    """
+    weight = share**-power / (share**-power @ share)
+
+    def loss(classes, chances):
+        classes = ops.cast(classes, "int32")
+        chance = tf.gather(chances, classes, batch_dims=3)
+        weights = tf.gather(ops.cast(weight, "float32"), classes)
+        return -ops.mean(weights * ops.log(chance + 1e-6), axis=(1, 2))
+
+    return loss
+
+
 def spectral_angle(value_range):
     """Return a loss of (target, estimate): the mean angle between spectra, in radians.
 
