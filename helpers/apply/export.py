@@ -46,8 +46,10 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
     ranges = about["value_range"]
     predictor = Predictor(network, about, ranges, output_ranges(about, ranges))
     if tile_px < 1 or tile_px % predictor.multiple_px:
-        told = f"the tile is {tile_px} pixels wide; {model} takes multiples of {predictor.multiple_px}"
-        raise ValueError(f"{told}: give another --tile")
+        raise ValueError(
+            f"the tile is {tile_px} pixels wide; {model} takes multiples of {predictor.multiple_px}: "
+            "give another --tile"
+        )
 
     @tf.function(autograph=False)
     def graph(pixels):
@@ -74,13 +76,12 @@ def _metadata(about, margin_px, tile_px, resolution_cm):
     classes, bands = about.get("classes"), len(about["bands"])
     names = [each["name"] for each in classes] if classes else about["bands_out"]
     overlap = GLOBAL_OVERLAP if margin_px is None else min(90, -(-200 * margin_px // tile_px))
+    kind = "Segmentor" if classes else "Superresolution" if about["scale"] > 1 else "Regressor"
     told = {
-        "model_type": "Superresolution" if about["scale"] > 1 else "Regressor",
+        "model_type": kind,
         "class_names": {str(at): name for at, name in enumerate(names)},
         "tiles_size": tile_px, "tile_size": tile_px, "tiles_overlap": overlap,
         "bands": about["bands"], "scale": about["scale"], "credit": about["credit"],
         "standardization_mean": [0.0] * bands, "standardization_std": [1.0] * bands,
     }  # fmt: skip
-    if classes:
-        told["model_type"] = "Segmentor"
     return told | ({"resolution": resolution_cm} if resolution_cm else {})

@@ -11,9 +11,10 @@ from pathlib import Path
 from helpers import paths
 from helpers.apply.network import model_path
 from helpers.apply.whole import apply
-from helpers.scenes.folders import IMAGE_SUFFIXES
+from helpers.scenes.folders import IMAGE_SUFFIXES, images
 
 ALONE = "import json, sys; from helpers.apply.many import _alone; _alone(json.loads(sys.argv[1]))"
+SUFFIXES = IMAGE_SUFFIXES | {".vrt"}
 WAIT = "10s"  # for a scheduler
 FINISHED = 3  # status of a process that found its output there already
 LOST = "its process was ended, most often for lack of memory: give the same command again, with fewer workers"
@@ -62,8 +63,10 @@ def _cluster(address):
 
         return Client(address, timeout=WAIT)
     except (ImportError, OSError, ValueError) as error:
-        told = "pip install 'satellite-notebooks[dask]' brings the library, `dask scheduler` starts a cluster"
-        raise ValueError(f"there is no Dask scheduler at {address} ({error}): {told}") from error
+        raise ValueError(
+            f"there is no Dask scheduler at {address} ({error}): pip install 'satellite-notebooks[dask]' "
+            "brings the library, `dask scheduler` starts a cluster"
+        ) from error
 
 
 def _tasks(sources, folder):
@@ -74,10 +77,10 @@ def _tasks(sources, folder):
     for source in map(Path, sources):
         files = [source]
         if source.is_dir():
-            files = [path for path in source.glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES | {".vrt"}]
+            files = images(source, SUFFIXES)
         if not files:
-            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
-        for path in sorted(files):
+            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(SUFFIXES))}")
+        for path in files:
             other = targets.setdefault(folder / f"{path.stem}.tif", path)
             if other is not path:
                 raise ValueError(f"{other} and {path} would both become {path.stem}.tif: apply them one by one")

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from helpers import paths
+from helpers.scenes import from_unit, to_unit
 
 # what model.json must say
-DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "receptive_field_px", "credit")
+DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "credit")
+FIELD = "receptive_field_px"
 
 
 def model_path(model):
@@ -18,15 +20,17 @@ def model_path(model):
     Raises:
         ValueError: there is none, or no description beside it.
     """
-    named = paths.ROOT / "data" / "weights" / f"{model}.keras"
-    found = [place for place in (named, Path(model), paths.ROOT / model) if place.is_file()]
-    if not found:
-        known = ", ".join(sorted(path.stem for path in named.parent.glob("*.keras"))) or "none yet"
-        told = "give the path of a .keras file, or a name in data/weights"
-        raise ValueError(f"there is no model {model}: {told} ({known})")
-    path, description = found[0], found[0].with_suffix(".json")
-    if not description.exists():
-        raise ValueError(f"{description} is missing: it says which bands and values {path.name} expects")
+    weights = paths.ROOT / "data" / "weights"
+    for path in (weights / f"{model}.keras", Path(model), paths.ROOT / model):
+        if path.is_file():
+            break
+    else:
+        known = ", ".join(sorted(path.stem for path in weights.glob("*.keras"))) or "none yet"
+        raise ValueError(
+            f"there is no model {model}: give the path of a .keras file, or a name in data/weights ({known})"
+        )
+    if not path.with_suffix(".json").exists():
+        raise ValueError(f"{path.with_suffix('.json')} is missing: it says which bands and values {path.name} expects")
     return path
 
 
@@ -59,12 +63,12 @@ def load_model(model):
     """
     path = model_path(model)
     about = paths.read_record(path.with_suffix(".json"))
-    # a receptive field of null says that the context is global
-    said = {name for name, value in about.items() if value is not None or name == "receptive_field_px"}
-    unsaid = ", ".join(name for name in DESCRIPTION if name not in said)
+    unsaid = [name for name in DESCRIPTION if about.get(name) is None]
+    unsaid += [FIELD] * (FIELD not in about)  # where it is null, the context is global
     if unsaid:
-        told = f"does not say {unsaid}, which windows cannot do without"
-        raise ValueError(f"{path.with_suffix('.json')} {told}")
+        raise ValueError(
+            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
+        )
     network = read_network(path)
     made = about.get("classes") or about["bands_out"]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
@@ -96,24 +100,22 @@ class Predictor:
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
-        scale, field = about["scale"], about["receptive_field_px"]
+        scale, field = about["scale"], about[FIELD]
         self.multiple_px = about.get("size_multiple") or 1
         side = 8 * scale * self.multiple_px
-        made = network.compute_output_shape((1, side, side, len(ranges)))[1]
-        self.enlarge_first = enlarge_first = scale > 1 and made == side
+        made = network.compute_output_shape((1, side, side, len(ranges)))
+        self.enlarge_first = enlarge_first = scale > 1 and made[1] == side
         self.margin_px = field and field // 2 + 1
         if field and enlarge_first:  # bicubic interpolation looks two pixels further
             self.margin_px = -(-self.margin_px // scale) + 2
         self.augment, self.spread = augment, spread
         self.bands = len(ranges_out) * (1 + spread)
-        low, high = np.asarray(ranges, "float32").T
-        low_out, high_out = np.asarray(ranges_out, "float32").T
 
         @tf.function(autograph=False)  # one graph for the one size: 1.5 to 2 times the rate of `predict`
         def answer(pixels):
-            values = (pixels - low) / (high - low)
+            values = to_unit(pixels, ranges)
             values = network(upsample(values, scale) if enlarge_first else values, training=False)
-            return tf.cast(values, "float32") * (high_out - low_out) + low_out
+            return from_unit(tf.cast(values, "float32"), ranges_out)
 
         self.answer = answer
 

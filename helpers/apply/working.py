@@ -7,19 +7,17 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from helpers import paths
 from helpers.apply.plan import has_gaps
 from helpers.scenes import to_file_values
-from helpers.scenes.files import file_nodata, geotiff_profile, has_palette
+from helpers.scenes.files import file_nodata, geotiff_profile
 
 BLOCK_PX = 512
 NO_CLASS = 255
-# the working file, a third of it for overviews, and the output where nothing can be compressed
-SPACE_FACTOR = 1 + 1 / 3 + 4 / 3
+SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
 
 
 def work_folder(target):
@@ -51,6 +49,8 @@ class Working:
         self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
         self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
         self.journal, self.finished, self.left = self.folder / "journal.json", 0, [0, 0]
+        names, made = plan.about["bands_out"], list(_kept(plan).values())
+        self.order = [made.index(name) + 1 for name in names] if made else None
         if not self.journal.exists():
             return
         if not resume:
@@ -112,7 +112,7 @@ class Working:
                 cuts = np.array_split(part, 12)
                 cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
                 values = np.moveaxis(np.concatenate(cuts), -1, 0)
-                made.write(values, _order(self.plan)[1], window=window)
+                made.write(values, self.order, window=window)
 
     def note(self, finished):
         """Note in the journal how many windows are finished, once they are safely on the disk."""
@@ -125,38 +125,23 @@ class Working:
     def deliver(self, number, path):
         """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
         file, whole = self.files[number], self.folder / f"{number}.cog.tif"
-        file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
-        # the driver's own overviews take three times the processor time of the whole copy
-        env = {"GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX}
-        env |= {"TIFF_USE_OVR": True, "COMPRESS_OVERVIEW": "NONE"}
-        with rasterio.Env(**env), rasterio.open(file, "r+") as made:
-            factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
-            if factors:
-                how = Resampling.mode if has_palette(made) else Resampling.average
-                made.build_overviews(factors, how)
+        overviews = "mode" if self.plan.about.get("classes") else "average"
         # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
         rasterio.shutil.copy(
             file, whole, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
-            num_threads="ALL_CPUS", bigtiff="IF_SAFER",
+            overview_resampling=overviews, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
         paths.to_disk(whole)
         shutil.move(whole, path)  # `uncertainty` may lie on another disk
 
 
-def _order(plan):
-    """Return the names of the output's bands, as they lie in it, and the place of each answer."""
-    names = ["class"] if plan.about.get("classes") else plan.about["bands_out"]
-    if not _as_input(plan):
-        return names, list(range(1, len(names) + 1))
-    numbers = dict(zip(plan.about["bands"], plan.bands, strict=True))
-    in_file = sorted(names, key=numbers.get)
-    return in_file, [in_file.index(name) + 1 for name in names]
-
-
-def _as_input(plan):
-    """Return whether the bands that come out are some of those that go in."""
+def _kept(plan):
+    """Return {number in the file: name} of the bands that come out; {} where they are others."""
     about = plan.about
-    return not about.get("value_range_out") and set(about["bands_out"]) <= set(about["bands"])
+    if about.get("value_range_out") or not set(about["bands_out"]) <= set(about["bands"]):
+        return {}
+    numbers = dict(zip(about["bands"], plan.bands, strict=True))
+    return dict(sorted((numbers[name], name) for name in about["bands_out"]))
 
 
 def _kind(plan):
@@ -174,10 +159,11 @@ def _kind(plan):
 
 
 def create(path, plan, digest, *, is_spread):
-    """Create an empty working file with its place and all labels; points in its own pixels."""
-    image, about, (row, column, height, width) = plan.image, plan.about, plan.grid.region
+    """Create an empty working file with its place and all labels."""
+    image, about, kept = plan.image, plan.about, _kept(plan)
+    row, column, height, width = plan.grid.region
     scale, classes, (points, points_crs), rpcs = about["scale"], about.get("classes"), image.gcps, image.rpcs
-    names, _ = _order(plan)
+    names = list(kept.values()) or about["bands_out"]
     dtype, nodata = ("float32", np.nan) if is_spread else _kind(plan)
     transform = None
     if image.transform != Affine.identity() and not points:
@@ -186,10 +172,9 @@ def create(path, plan, digest, *, is_spread):
     profile = geotiff_profile(height * scale, width * scale, names, dtype, **place)
     profile |= {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band"}
     with rasterio.open(path, "w", **profile | {"compress": None, "predictor": 1}) as made:
-        made.descriptions = names
-        for point in points:
-            point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
         if points:
+            for point in points:
+                point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
             made.gcps = points, points_crs
         elif rpcs:  # they count from the centre of the first pixel
             rpcs.line_off = (rpcs.line_off + 0.5 - row) * scale - 0.5
@@ -204,11 +189,9 @@ def create(path, plan, digest, *, is_spread):
             colours = {at: tuple(each["colour"]) for at, each in enumerate(classes)}
             made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})
             made.update_tags(1, **{f"class_{at}": each["name"] for at, each in enumerate(classes)})
-        elif _as_input(plan):
-            numbers = dict(zip(about["bands"], plan.bands, strict=True))
-            at = [numbers[name] - 1 for name in names]
-            for label in ("scales", "offsets", "units", "colorinterp"):
-                setattr(made, label, [getattr(image, label)[i] for i in at])
-            made.descriptions = [image.descriptions[i] or name for i, name in zip(at, names, strict=True)]
+        for label in ("scales", "offsets", "units", "colorinterp") if kept else ():
+            setattr(made, label, [getattr(image, label)[number - 1] for number in kept])
+        own = [image.descriptions[number - 1] for number in kept] or names
+        made.descriptions = [given or name for given, name in zip(own, names, strict=True)]
         credits = filter(None, [image.tags().get("credit"), about["credit"]])
         made.update_tags(credit="; ".join(dict.fromkeys(credits)), apply_job=digest)

@@ -27,9 +27,10 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     """
     if any(given):
         if set(given) != set(SPLITS):
-            there = ", ".join(map(repr, sorted(set(given))))
-            wanted = f"{', '.join(SPLITS)} in all rows, or in none"
-            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted}")
+            raise ValueError(
+                f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} in all "
+                "rows, or in none"
+            )
         return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
     longest = max(min(scene.height, scene.width) for scene in scenes)
     if len(scenes) < len(SPLITS) or longest >= 2 * block_px + guard_px:
@@ -71,13 +72,13 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
     """
     pitch, found = block_px + guard_px, {}
     for number, scene in enumerate(scenes):
-        grid, place = _grid(scene) or (f"{number:06}", (0, 0))
-        sides = scene.height, scene.width
-        starts = [range(-at % pitch, side - block_px + 1, pitch) for at, side in zip(place, sides, strict=True)]
-        for corner in product(*starts):
-            block = scene.cut(*corner, block_px, block_px)
+        grid, row, column = _grid(scene) or (f"{number:06}", 0, 0)
+        downwards = range(-row % pitch, scene.height - block_px + 1, pitch)
+        across = range(-column % pitch, scene.width - block_px + 1, pitch)
+        for down, right in product(downwards, across):
+            block = scene.cut(down, right, block_px, block_px)
             if block.valid.all():
-                found.setdefault((grid, *np.add(place, corner).tolist()), block)
+                found.setdefault((grid, row + down, column + right), block)
     if len(found) < len(SPLITS):
         largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
         raise ValueError(
@@ -106,12 +107,11 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
 
 
 def _grid(scene):
-    """Return the grid of the map, and (row, column) on it; None without a place, or rotated."""
-    place = scene.transform
-    if place is None or place.b or place.d:
+    """Return the grid of the map, row and column on it; None without a place, or where rotated."""
+    width, turn, left, skew, height, top = (scene.transform or (0, 1) * 3)[:6]
+    if turn or skew:
         return None
-    grid = f"{scene.crs} {place.a:.6g} {place.e:.6g}"
-    return grid, (round(place.f / place.e), round(place.c / place.a))
+    return f"{scene.crs} {width:.6g} {height:.6g}", round(top / height), round(left / width)
 
 
 def _by_split(members, parts, check=True):
@@ -166,8 +166,9 @@ def split_boxes(boxes, guards, seed=0):
     strips, cells = np.unique(along // width, return_inverse=True)
     count = len(strips)
     if count < 5:  # with one beside each end left out
-        told = f"the {len(boxes)} tiles lie so close together that they cannot be split"
-        raise ValueError(f"{told}; acquire a larger area")
+        raise ValueError(
+            f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area"
+        )
     grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
     kept, taken = [], np.zeros(len(boxes), bool)
     for part in reversed(deal((cells - _share(0.2, count)) % count)):
@@ -175,8 +176,7 @@ def split_boxes(boxes, guards, seed=0):
         kept.insert(0, part[is_apart])
         taken[kept[0]] = True
         if not any(is_apart):
-            told = "a split has no image left beside the guard around the others"
-            raise ValueError(f"{told}; acquire a larger area")
+            raise ValueError("a split has no image left beside the guard around the others; acquire a larger area")
     return kept
 
 
@@ -196,13 +196,13 @@ def refuse_overlap(ground):
                 first = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
                 _refuse(first, (split, scene), "hold the same pixels: keep one of them")
     boxes = _boxes([scene for _, scene in placed])
-    for at, (split, scene) in enumerate(placed):
+    for at, (_, scene) in enumerate(placed):
         for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
             near = placed[number][1]
-            own = boxes_in(near.crs, [(scene.crs, *scene.bounds)])  # exact where both are upright
-            if _overlapping(own, np.array(near.bounds))[0]:
+            own = _boxes([near, scene])  # exact where both are upright
+            if _overlapping(own[:1], own[1])[0]:
                 told = "show the same ground: scores on it would not be honest. Split by ground"
-                _refuse(placed[number], (split, scene), f"{told}, as scenes.split_ground does")
+                _refuse(placed[number], placed[at], f"{told}, as scenes.split_ground does")
 
 
 def _refuse(one, other, told):
