@@ -76,19 +76,17 @@ class Working:
         Raises:
             OSError: not enough room on the disk.
         """
-        region, scale = self.plan.grid.region, self.plan.about["scale"]
-        dtype = np.dtype(_kind(self.plan)[0])
-        values = region[2] * region[3] * scale**2 * len(self.plan.about["bands_out"])
-        size = SPACE_FACTOR * values * (dtype.itemsize + 4 * (len(self.files) - 1))
-        held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
-        paths.require_space(self.folder.parent, size - held)
         try:
             if not self.finished:
                 self._clear()
+                *_, height, width = self.plan.grid.region
+                values = height * width * self.plan.about["scale"] ** 2 * len(self.plan.about["bands_out"])
+                itemsize = np.dtype(_kind(self.plan)[0]).itemsize + 4 * (len(self.files) - 1)
+                paths.require_space(self.folder.parent, SPACE_FACTOR * values * itemsize)
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self.note(0)
                 for file in self.files:
                     create(file, self.plan, digest, is_spread=file != self.files[0])
+                self.note(0)
             yield
         except BaseException:
             if not self.finished:
@@ -116,7 +114,7 @@ class Working:
 
     def note(self, finished):
         """Note in the journal how many windows are finished, once they are safely on the disk."""
-        for file in self.files if finished else ():
+        for file in self.files:
             paths.to_disk(file)
         self.finished = finished
         record = {"job": self.job, "finished": finished, "left": self.left}

@@ -88,7 +88,7 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
         )
     order = np.random.default_rng(seed).permutation(len(found))
     blocks = [found[place] for place in sorted(found)]
-    return _by_split(blocks, deal(order.argsort()), check=len({grid for grid, *_ in found}) > 1)
+    return _by_split(blocks, deal(order), check=len({grid for grid, *_ in found}) > 1)
 
 
 def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
@@ -123,28 +123,21 @@ def _by_split(members, parts, check=True):
     return ground
 
 
-def deal(cells):
-    """Deal cells of ground out: the first 70 % train, the next 10 % validate, the last 20 % test.
+def deal(order):
+    """Deal members out: the first 70 % train, the next 10 % validate, the last 20 % test.
 
     Args:
-        cells: int (members,), the number of each member's cell.
+        order: int (members,), their numbers in some order.
 
     Returns:
-        three arrays with the numbers of the members; validation and test have at least one cell.
+        three arrays with the numbers of the members; validation and test have at least one.
     """
-    count = cells.max() + 1
-    test = _share(0.2, count)
-    order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], [count - test - _share(0.1, count), count - test])
-    return np.split(order, ends)
-
-
-def _share(part, count):
-    return max(1, round(part * count))
+    test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
+    return np.split(order, [len(order) - test - validation, len(order) - test])
 
 
 def split_boxes(boxes, guards, seed=0):
-    """Split boxes by ground, in strips across the longer side of the area.
+    """Split boxes by ground, along the longer side of the area.
 
     Validation and test lie at opposite ends, training between them.
 
@@ -160,23 +153,21 @@ def split_boxes(boxes, guards, seed=0):
     Raises:
         ValueError: too little ground.
     """
-    width = (boxes[:, 2:] - boxes[:, :2]).max()
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     along = centres[:, np.ptp(centres, axis=0).argmax()] * (-1) ** seed
-    strips, cells = np.unique(along // width, return_inverse=True)
-    count = len(strips)
-    if count < 5:  # with one beside each end left out
-        raise ValueError(
-            f"the {len(boxes)} tiles lie so close together that they cannot be split; acquire a larger area"
-        )
+    order = along.argsort(kind="stable")
+    order = np.roll(order, -len(deal(order)[-1]))  # one end goes last, to the test
     grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
     kept, taken = [], np.zeros(len(boxes), bool)
-    for part in reversed(deal((cells - _share(0.2, count)) % count)):
+    for part in reversed(deal(order)):
         is_apart = [not _overlapping(grown[taken], box).any() for box in grown[part]]
+        if not any(is_apart):
+            raise ValueError(
+                f"the {len(boxes)} tiles lie so close together that a split has none beside the "
+                "guard around the others; acquire a larger area"
+            )
         kept.insert(0, part[is_apart])
         taken[kept[0]] = True
-        if not any(is_apart):
-            raise ValueError("a split has no image left beside the guard around the others; acquire a larger area")
     return kept
 
 
