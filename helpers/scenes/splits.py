@@ -219,7 +219,10 @@ def boxes_in(target, places):
 
     Args:
         target: that CRS.
-        places: iterable of (crs, west, south, east, north).
+        places: list of (crs, west, south, east, north).
     """
-    boxes = [box if crs == target else transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
-    return np.array(boxes, "float64").reshape(-1, 4)
+    boxes = np.array([box for _, *box in places], "float64").reshape(-1, 4)
+    for at, (crs, *_) in enumerate(places):
+        if crs != target:
+            boxes[at] = transform_bounds(crs, target, *boxes[at])
+    return boxes
