@@ -136,6 +136,8 @@ def _cascade():
     import cv2
 
     if not hasattr(cv2, "CascadeClassifier"):
-        told = f"OpenCV {cv2.__version__} has no detector of faces"
-        raise ImportError(f"{told}: pip install 'opencv-python-headless<5'")
+        raise ImportError(
+            f"OpenCV {cv2.__version__} has no detector of faces: pip install "
+            "'opencv-python-headless<5'"
+        )
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")

@@ -92,8 +92,10 @@ class Commons(Photos):
         files, more, asked = {}, {}, []
         while more is not None:
             if more in asked:
-                told = f"repeats itself after {len(files)} results: its API may have changed"
-                raise ValueError(f"the paging of {self.name} {told}")
+                raise ValueError(
+                    f"the paging of {self.name} repeats itself after {len(files)} results: its API "
+                    "may have changed"
+                )
             asked.append(more)
             answer = self._ask("/w/api.php", self.asked | place | more)
             found = answer.get("query", {}) if "batchcomplete" in answer else answer["query"]
