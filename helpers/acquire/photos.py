@@ -66,9 +66,9 @@ def judge(table, folder, *, classify=None, scenes=()):
         scenes: the names that are wanted; default: all.
 
     Returns:
-        A copy with the columns shorter_px, sharpness, brightness, faces, scene_class, and reason: "" where
-        the photo is kept, else all that speaks against it, joined by "; ". Of copies of one photo,
-        the first by path is kept.
+        A copy with the columns shorter_px, sharpness, brightness, faces, scene_class, and reason:
+        "" where the photo is kept, else all that speaks against it, joined by "; ". Of copies of
+        one photo, the first by path is kept.
 
     Raises:
         ValueError: `scenes` without `classify`.

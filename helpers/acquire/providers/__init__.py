@@ -51,6 +51,7 @@ def connect(name, server=None, **options):
     if name not in PROVIDERS:
         near = difflib.get_close_matches(name, PROVIDERS, n=1, cutoff=0)[0]
         raise ValueError(
-            f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}. Did you mean {near!r}?"
+            f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}. Did you mean "
+            f"{near!r}?"
         )
     return PROVIDERS[name](name, server, **options)

@@ -15,13 +15,11 @@ from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused
 from helpers.acquire.manifest import BOUNDS
+from helpers.acquire.providers import templates
 from helpers.acquire.providers.provider import Found, Provider, chosen
 
 MOST_TILES = 2_000  # without a `limit`
 LOWER_ZOOMS = 3  # that a patch tries
-FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
-FIELDS = ("z", "x", "y", "-y", "q", "s", "r", "key")
-KEY = r"(?i)(?:[?&]|//)(\w*(?:key|token|secret|sig|appid|auth|password)\w*=(?!\{key\})|[^/]+@)"
 
 
 class Tiles(Provider):
@@ -186,12 +184,12 @@ class Xyz(Tiles):
     key_parameter = "{key}"
 
     def __init__(self, name, server=None, *, template, key_name="", tile_px=None, **options):
-        known = {} if "{" in template else _known(template)
+        known = {} if "{" in template else templates.known(template)
         self.layer = known.get("name") or urlsplit(template).hostname
         for field in ("credit", "licence", "zooms", "subdomains"):
             setattr(self, field, options.pop(field, known.get(field, getattr(self, field))))
         template = known.get("template", template)
-        _check(template)
+        templates.check(template)
         if not (self.credit and self.licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         if ("{key}" in template) != bool(key_name):
@@ -204,54 +202,6 @@ class Xyz(Tiles):
         self.tile_px = tile_px or (512 if "@2x" in template else 256)
         self.key_name, self.key_place = key_name, self.layer
         super().__init__(name, None, **options)
-
-
-def _check(template):
-    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
-    scheme, _, rest = template.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0].lower()
-    if re.fullmatch(FORBIDDEN, host):
-        raise ValueError(
-            f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
-            "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
-            "Use gsi, eox, or a server of your own"
-        )
-    fields = set(re.findall(r"\{(.*?)\}", template))
-    if unknown := fields - set(FIELDS):
-        raise ValueError(f"the template has the field {{{min(unknown)}}}; known are {FIELDS}")
-    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or scheme.lower() not in ("http", "https"):
-        raise ValueError(
-            f"template {template!r}: expected an http address with {{z}}, {{x}} and {{y}} or "
-            "{-y}, or with {q}"
-        )
-    if held := re.search(KEY, template):
-        raise ValueError(
-            f"the template for {host} holds a key ({held[1]!r}), and manifests show templates: put "
-            "it into an environment variable, give its name as `key_name`, and write {key}"
-        )
-
-
-def _known(name):
-    """Return what xyzservices knows by a name, as Xyz takes it."""
-    try:
-        import xyzservices.providers
-
-        known = xyzservices.providers.query_name(name)
-    except ImportError:
-        raise ValueError(
-            f"template {name!r} is a name: give an address with {{z}}, {{x}}, {{y}}, or install "
-            "xyzservices"
-        ) from None
-    except ValueError:
-        raise ValueError(f"xyzservices has no provider {name!r}") from None
-    keys = {field: "{key}" for field, value in known.items() if "<insert your" in str(value)}
-    return known | {
-        "template": known.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
-        "credit": known.attribution,
-        "licence": f"terms of {known.name}",
-        "zooms": (known.get("min_zoom", 0), known.get("max_zoom", 18)),
-    }
 
 
 class Gsi(Tiles):
