@@ -1,4 +1,4 @@
-"""Grow the outputs in a folder beside the target, where they survive a crash, until they are whole."""
+"""Grow the outputs in a folder beside the target, where they survive a crash."""
 
 import shutil
 import warnings
@@ -160,7 +160,8 @@ def create(path, plan, digest, *, is_spread):
     """Create an empty working file with its place and all labels."""
     image, about, kept = plan.image, plan.about, _kept(plan)
     row, column, height, width = plan.grid.region
-    scale, classes, (points, points_crs), rpcs = about["scale"], about.get("classes"), image.gcps, image.rpcs
+    scale, classes = about["scale"], about.get("classes")
+    (points, points_crs), rpcs = image.gcps, image.rpcs
     names = list(kept.values()) or about["bands_out"]
     dtype, nodata = ("float32", np.nan) if is_spread else _kind(plan)
     transform = None
@@ -181,8 +182,11 @@ def create(path, plan, digest, *, is_spread):
             rpcs.samp_scale *= scale
             made.rpcs = rpcs
         elif image.crs is None:
-            told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
-            warnings.warn(f"{(image.files or [image.name])[0]} {told}", stacklevel=4)
+            warnings.warn(
+                f"{(image.files or [image.name])[0]} has no coordinate reference system, and so has "
+                "the output: nobody can tell where it lies",
+                stacklevel=4,
+            )
         if classes:
             colours = {at: tuple(each["colour"]) for at, each in enumerate(classes)}
             made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})

@@ -7,7 +7,7 @@ import numpy as np
 from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
-TOUCHING = 1e-6  # boxes that overlap by less, as a share of their size, only touch
+DECIMALS = 6  # of metres or degrees
 
 
 def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
@@ -38,8 +38,9 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     known = {(scene.transform is not None, scene.crs is not None) for scene in scenes}
     if known in ({(True, True)}, {(True, False)}):
         boxes = _boxes(scenes)
-        pixel = (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
-        return _by_split(scenes, split_boxes(boxes, guard_px * pixel, seed))
+        west, _, east, _ = boxes.T
+        guards = guard_px * (east - west) / [scene.width for scene in scenes]
+        return _by_split(scenes, split_boxes(boxes, guards, seed))
     warnings.warn(
         "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
         "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
@@ -103,7 +104,7 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
     width, height = scene.transform.a, scene.transform.e
     held = _boxes(held_out) + buffer_px * np.array([-width, height, width, -height])
     blocks = scene.patches(block_px, stride_px)
-    return [block for block in blocks if not _overlapping(held, np.array(block.bounds)).any()]
+    return [block for block in blocks if not _overlapping(held, block.bounds).any()]
 
 
 def _grid(scene):
@@ -153,9 +154,10 @@ def split_boxes(boxes, guards, seed=0):
     Raises:
         ValueError: too little ground.
     """
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    along = centres[:, np.ptp(centres, axis=0).argmax()] * (-1) ** seed
-    order = along.argsort(kind="stable")
+    west, south, east, north = boxes.T
+    x, y = west + east, south + north
+    along = x if np.ptp(x) > np.ptp(y) else y
+    order = (along * (-1) ** seed).argsort(kind="stable")
     order = np.roll(order, -len(deal(order)[-1]))  # one end goes last, to the test
     grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
     kept, taken = [], np.zeros(len(boxes), bool)
@@ -190,8 +192,8 @@ def refuse_overlap(ground):
     for at, (_, scene) in enumerate(placed):
         for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
             near = placed[number][1]
-            own = _boxes([near, scene])  # exact where both are upright
-            if _overlapping(own[:1], own[1])[0]:
+            own, other = _boxes([near, scene])  # exact where both are upright
+            if _overlapping(own[None], other).any():
                 told = "show the same ground: scores on it would not be honest. Split by ground"
                 _refuse(placed[number], placed[at], f"{told}, as scenes.split_ground does")
 
@@ -203,9 +205,10 @@ def _refuse(one, other, told):
 
 
 def _overlapping(boxes, box):
-    """Return bool (boxes,): which of them overlap one box."""
-    by = TOUCHING * (box[2:] - box[:2])
-    return ((boxes[:, :2] < box[2:] - by) & (box[:2] + by < boxes[:, 2:])).all(axis=1)
+    """Return bool (boxes,): which of them overlap one box; what touches does not."""
+    west, south, east, north = np.round(boxes, DECIMALS).T
+    left, bottom, right, top = np.round(box, DECIMALS)
+    return (west < right) & (left < east) & (south < top) & (bottom < north)
 
 
 def _boxes(scenes):
@@ -219,7 +222,10 @@ def boxes_in(target, places):
 
     Args:
         target: that CRS.
-        places: iterable of (crs, west, south, east, north).
+        places: list of (crs, west, south, east, north).
     """
-    boxes = [box if crs == target else transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
-    return np.array(boxes, "float64").reshape(-1, 4)
+    boxes = np.array([box for _, *box in places], "float64").reshape(-1, 4)
+    for at, (crs, *_) in enumerate(places):
+        if crs != target:
+            boxes[at] = transform_bounds(crs, target, *boxes[at])
+    return boxes
