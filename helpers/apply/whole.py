@@ -49,19 +49,7 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         uncertainty: GeoTIFF to write, too: the standard deviation of the answers to all eight flips
             and turns, float32, in the unit of the output; whatever `only_clouded` leaves.
         progress: show a progress bar.
-        value_range: None for the model's own, checked against the image; "model" for these
-            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
-        scale_offset: (scale, offset) that turn the file's values into those that the model expects.
-        nodata: further value that means "no data".
-        bands: numbers in the file of the model's bands, in the model's order; default: by name.
-        window: (column, row, width, height), pixels of `source`, to get a part of the whole.
-        tta: average the answers to all eight flips and turns of the image.
-        only_clouded: write the answer only where it differs from the input in any band by this
-            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else
-            exactly as the file has it; the share that was left is printed. Only a clear value that
-            the output would take for no data (0 beside a mask, say) moves to the next number.
-        window_px: side of a window without its overlap, pixels of `source`; default: what memory
-            allows.
+        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, window, tta, …
 
     Returns:
         True; False where `resume` finds that the same job is already finished.
@@ -100,10 +88,14 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
             for path in targets:
                 remove_sidecars(path)
     if plan.largest is not None:
-        left, count = working.left
-        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
-        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
+        print(f"left as it was: {_share(*working.left)}")
     return True
+
+
+def _share(left, count):
+    if not count:
+        return "nothing, as no pixel has data"
+    return f"{100 * left / count:.1f} % of the pixels with data ({left:,} of {count:,})"
 
 
 def _target(source, path):

@@ -219,7 +219,7 @@ def _set_splits(rows, width_m, seed):
             break
     if parts is None and np.isfinite(places).all():
         along = places[:, np.ptp(places, axis=0).argmax()]
-        parts, how = splits.deal(along.argsort().argsort()), "show the same ground in part: the photos lie too close"
+        parts, how = splits.deal(along.argsort(kind="stable")), "show the same ground in part: the photos lie too close"
     elif parts is None:
         parts, how = splits.deal(np.arange(len(rows))), "may show the same ground: not all photos have a position"
     if how:

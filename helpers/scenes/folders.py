@@ -231,7 +231,7 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     if len(lacking):
         raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
     target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
-    places = rows[["crs", *EDGES]].itertuples(index=False)
+    places = rows[["crs", *EDGES]].to_numpy()
     boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
     ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
     boxes = boxes.groupby(groups, sort=False).agg(ends)

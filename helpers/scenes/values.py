@@ -7,7 +7,7 @@ import numpy as np
 COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
-KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value: 2, 255
+KINDS = ("reflectance", "8-bit pixels or percent", "digital numbers")  # by their largest value: 2, 255
 MIN_PIXELS = 64  # fewer say nothing
 
 
@@ -146,6 +146,13 @@ def refuse_misfit(values, bands, ranges):
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
             f"percentile). {guess} --value-range LO,HI or --value-range auto sets another range, "
             "--value-range model trusts the values as they are"
+        )
+    if (dark > high).all():
+        warnings.warn(
+            "all of the image is brighter than what the model was trained on: cloud or snow, or "
+            "another scale? --scale-offset 0.275,-2000 makes reflectance times 10,000 of Landsat's "
+            "numbers of collection 2",
+            stacklevel=6,
         )
 
 
