@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
@@ -123,11 +124,19 @@ class Working:
     def deliver(self, number, path):
         """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
         file, whole = self.files[number], self.folder / f"{number}.cog.tif"
-        overviews = "mode" if self.plan.about.get("classes") else "average"
+        file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
+        how = Resampling.mode if self.plan.about.get("classes") else Resampling.average
+        # the driver's own overviews take half as long again as the whole copy
+        env = {"GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX}
+        env |= {"TIFF_USE_OVR": True, "COMPRESS_OVERVIEW": "NONE"}
+        with rasterio.Env(**env), rasterio.open(file, "r+") as made:
+            factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
+            if factors:
+                made.build_overviews(factors, how)
         # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
         rasterio.shutil.copy(
             file, whole, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
-            overview_resampling=overviews, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
+            num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
         paths.to_disk(whole)
         shutil.move(whole, path)  # `uncertainty` may lie on another disk
