@@ -102,6 +102,9 @@ OPTIONS = {
         ("--window", WINDOW, "only this part, pixels of IN.tif", {"type": _numbers(WINDOW, int)}),
         ("--tta", None, "average over the eight flips and turns; eight times slower"),
         ("--uncertainty", "FILE.tif", "write the spread over the eight flips and turns, too"),
+        ("--cloud-mask", "FILE.tif", "for cloud removal: write the opacity of cloud, 0 to 1, too"),
+        ("--opaque", "nodata", "for cloud removal: write no data where the ground is invented",
+         {"choices": ["nodata"]}),
         ("--only-clouded", "TOLERANCE", "for cloud removal: leave clear pixels exactly as they are, those "
          "that the model changes in no band by this fraction of the value range or more (0.02 where "
          "none is given)",
@@ -181,9 +184,10 @@ def _apply(model, files, out, workers, dask, **options):
     from helpers.apply.many import apply_many
 
     if out is not None:
-        if options.pop("uncertainty"):
-            told = "leave it out, or apply the images one by one"
-            raise ValueError(f"--uncertainty names one file: {told}")
+        for name in ("uncertainty", "cloud_mask"):
+            if options.pop(name):
+                told = "leave it out, or apply the images one by one"
+                raise ValueError(f"--{name.replace('_', '-')} names one file: {told}")
         del options["resume"]  # many files always go on where they stopped
         rows = apply_many(model, files, out, workers=workers, dask=dask, **options)
         for row in rows:

@@ -1,7 +1,8 @@
-"""Every network of the series, from top to bottom, in Keras layers and `keras.ops` only.
+"""Build every network of the series, in Keras layers and `keras.ops` only.
 
-An image is float32 (batch, height, width, bands), values 0 to 1. The functions return a `keras.Model`; where nothing
-else is said, it takes images of `bands` bands and answers with images of the same shape.
+An image is float32 (batch, height, width, bands), values 0 to 1. The functions return a
+`keras.Model`. Unless stated, it takes images of `bands` bands and answers with images of the same
+shape.
 """
 
 from functools import lru_cache
@@ -14,16 +15,16 @@ from helpers.features import backbone
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
-UNSURE = 0.05  # opacity and shadow below which `cloud_remover` leaves the ground alone
+UNSURE = 0.06  # opacity and shadow below which `cloud_remover` leaves the ground alone
 GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 
 
 @keras.saving.register_keras_serializable("helpers")
 class BicubicUpsampling(layers.Layer):
-    """Bicubic enlargement as a fixed convolution of the small image, because XLA has no bicubic resize.
+    """Enlarge by a fixed bicubic convolution of the small image: XLA has no bicubic resize.
 
-    Each pixel becomes `scale` x `scale` phases of one 5 x 5 neighbourhood. At the border the weights that fall outside
-    are left out and the others made to sum to one again, as TensorFlow and Pillow do.
+    Each pixel becomes `scale` x `scale` phases of one 5 x 5 neighbourhood. At the border the
+    weights inside are scaled to sum to one, as TensorFlow and Pillow do.
 
     Source: cubic convolution with a = -0.5 (Keys 1981).
     """
@@ -31,22 +32,24 @@ class BicubicUpsampling(layers.Layer):
     def __init__(self, scale, *, dtype="float32", **options):
         super().__init__(dtype=dtype, **options)
         self.scale = scale
-        distance = np.abs((np.arange(scale) + 0.5) / scale - 0.5 - np.arange(-2, 3)[:, None])  # (5 taps, phases)
-        near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-        weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+        phases = (np.arange(scale) + 0.5) / scale - 0.5
+        far = np.abs(phases - np.arange(-2, 3)[:, None])  # from each of 5 taps
+        inner, outer = np.polyval([1.5, -2.5, 0, 1], far), np.polyval([-0.5, 2.5, -4, 2], far)
+        weights = np.where(far < 1, inner, np.where(far < 2, outer, 0))
         kernel = np.einsum("yp,xq->yxpq", weights, weights).reshape(5, 5, 1, scale**2)
         self.kernel = kernel.astype("float32")
 
     def call(self, images):
-        """An image, `scale` times as high and wide."""
-        planes = [self._enlarged(images[..., band : band + 1]) for band in range(images.shape[-1])]
-        return ops.concatenate(planes, axis=-1) / self._enlarged(ops.ones_like(images[:1, ..., :1]))
+        """Return images `scale` times as high and wide."""
+        planes = ops.split(images, images.shape[-1], axis=-1)
+        inside = self._enlarged(ops.ones_like(images[:1, ..., :1]))
+        return ops.concatenate([self._enlarged(plane) for plane in planes], axis=-1) / inside
 
     def _enlarged(self, plane):
         return ops.depth_to_space(ops.conv(plane, self.kernel, padding="same"), self.scale)
 
     def get_config(self):
-        """What is needed to load it again."""
+        """Return what is needed to load it again."""
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -80,7 +83,8 @@ class PretrainedFeatures(layers.Layer):
     def compute_output_spec(self, images):
         """Return the shapes of the feature maps, without computing them."""
         outputs = _frozen(self.taps, self.dtype_policy.name).outputs
-        return [keras.KerasTensor((images.shape[0], None, None, each.shape[-1]), each.dtype) for each in outputs]
+        shape = images.shape[0], None, None
+        return [keras.KerasTensor((*shape, each.shape[-1]), each.dtype) for each in outputs]
 
     def get_config(self):
         """Return what is needed to load it again."""
@@ -139,15 +143,15 @@ def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, 
     projected = [layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each)) for each in maps]
     largest, *others = projected
     total = layers.Add()([largest, *(ResizeLike()([each, largest]) for each in others)])
-    total = layers.LeakyReLU(0.2)(layers.Conv2D(filters, 1)(layers.LeakyReLU(0.2)(total)))
+    total = _leaky(layers.Conv2D(filters, 1)(_leaky(total)))
     context = ResizeLike()([layers.Conv2D(filters // 2, 1)(total), image])
     place = ops.cast(ops.clip(image * steps, 0, steps - 1), "int32")
     place = (place[..., 0] * steps + place[..., 1]) * steps + place[..., 2]
-    lookup = layers.Embedding(colours, outputs, weights=[table], trainable=False, dtype="float32", name="table")
-    alone = lookup(place)
+    frozen = {"trainable": False, "dtype": "float32", "name": "table"}
+    alone = layers.Embedding(colours, outputs, weights=[table], **frozen)(place)
     average = layers.AveragePooling2D(smoothing_px, 1, "same", dtype="float32")(alone)
     joined = layers.Concatenate()([context, image, alone, average])
-    joined = layers.LeakyReLU(0.2)(layers.Conv2D(filters // 2, 1)(joined))
+    joined = _leaky(layers.Conv2D(filters // 2, 1)(joined))
     correction = layers.Conv2D(outputs, 1, kernel_initializer="zeros", dtype="float32")(joined)
     if classes:
         answer = ops.softmax(ops.log(average + 1e-3) + correction)
@@ -167,7 +171,8 @@ def with_features(decoder, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
         keras.Model; sides of images must be multiples of 32. Its file holds the decoder only.
     """
     image = keras.Input((None, None, 3), name="image")
-    return keras.Model(image, decoder([image, *PretrainedFeatures(taps, enlarge)(image)]), name="map")
+    seen = PretrainedFeatures(taps, enlarge)(image)
+    return keras.Model(image, decoder([image, *seen]), name="map")
 
 
 def feature_maps(images, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
@@ -203,29 +208,31 @@ def map_painter(decoder, colours):
 
 
 def srcnn(bands, *, residual=True, filters=(64, 32)):
-    """SRCNN 9-1-5: sharpens an image that was already enlarged by bicubic interpolation.
+    """Sharpen an image that was enlarged by bicubic interpolation: SRCNN 9-1-5.
 
     Args:
-        residual: predict what to add to the input, starting from nothing (the last layer is zero at first, so that
-            training begins at the bicubic image), instead of the whole image.
+        residual: predict what to add to the input, instead of the whole image. The last layer is
+            zero at first, so training begins at the bicubic image.
         filters: of the first and second layer.
 
-    Source: Dong et al. 2014, arXiv:1501.00092; the residual after Kim et al. 2016 (VDSR), arXiv:1511.04587.
+    Source: Dong et al. 2014, arXiv:1501.00092; residual: Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
     enlarged = keras.Input((None, None, bands), name="enlarged")
-    # around zero, the zeros with which convolutions pad the border are a middle grey, not black: +0.06 dB measured. The
-    # plain network keeps the published 0 to 1; having to undo the shift cost it 2 dB in a short training
-    features = _conv(filters[0], 9)(layers.Rescaling(2.0, -1.0)(enlarged) if residual else enlarged)
+    # Values around zero make the zeros of padded borders a middle grey: +0.06 dB. The plain network
+    # keeps the published 0 to 1: having to undo the shift cost it 2 dB in a short training.
+    centred = layers.Rescaling(2.0, -1.0)(enlarged) if residual else enlarged
+    features = _conv(filters[0], 9)(centred)
     features = _conv(filters[1], 1)(features)
     start = "zeros" if residual else "he_normal"
-    estimate = layers.Conv2D(bands, 5, padding="same", kernel_initializer=start, dtype="float32")(features)
+    options = {"padding": "same", "kernel_initializer": start, "dtype": "float32"}
+    estimate = layers.Conv2D(bands, 5, **options)(features)
     if residual:
         estimate = layers.Add(dtype="float32")([enlarged, estimate])
     return keras.Model(enlarged, estimate, name="srcnn_residual" if residual else "srcnn")
 
 
 def espcn(bands, *, scale, filters=(64, 32), depth=3):
-    """ESPCN: works on the small image, and unfolds channels into pixels only at the very end.
+    """Enlarge an image: compute at the small size, unfold channels into pixels at the end (ESPCN).
 
     Args:
         scale: enlargement of each side.
@@ -235,99 +242,107 @@ def espcn(bands, *, scale, filters=(64, 32), depth=3):
     Returns:
         keras.Model; its answer is `scale` times as high and wide as its input.
 
-    Source: Shi et al. 2016, arXiv:1609.05158; here with the bicubic image added to a residual that starts at zero.
+    Source: Shi et al. 2016, arXiv:1609.05158; here the bicubic image is added to a residual that
+    starts at zero.
     """
     low_res = keras.Input((None, None, bands), name="low_res")
     features = _conv(filters[0], 5)(layers.Rescaling(2.0, -1.0)(low_res))
     for _ in range(depth):
         features = _conv(filters[1], 3)(features)
-    folded = layers.Conv2D(bands * scale**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
-    detail = ops.depth_to_space(folded, scale)
+    detail = ops.depth_to_space(_image(features, bands * scale**2), scale)
     bicubic = BicubicUpsampling(scale, name="bicubic")(low_res)
     return keras.Model(low_res, layers.Add(dtype="float32")([bicubic, detail]), name="espcn")
 
 
 def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False):
-    """A residual network that works on the small image: the generator of notebook 03.
+    """Enlarge an image with residual blocks at the small size: the generator of notebook 03.
 
-    Pixels are enlarged by unfolding channels, twice for a scale of 4; the convolution before starts with equal weights
-    for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be unlearned.
+    Pixels are enlarged by unfolding channels, twice for a scale of 4. The convolution before starts
+    with equal weights for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be
+    unlearned.
 
     Args:
         scale: enlargement of each side, 2, 3 or 4.
         filters: of every layer.
         blocks: number of residual blocks of two 3 x 3 convolutions.
-        multi_scale: answer with a list, largest first: also at every smaller size, down to that of the input, for a
-            multi-scale discriminator.
+        multi_scale: answer with a list, largest first: also at every smaller size, down to that of
+            the input, for a multi-scale discriminator.
 
     Returns:
         keras.Model; its answer is `scale` times as high and wide as its input.
 
-    Source: Lim et al. 2017 (EDSR), arXiv:1707.02921; ICNR: Aitken et al. 2017, arXiv:1707.02937; several sizes:
-    Karnewar and Wang 2020 (MSG-GAN), arXiv:1903.06048.
+    Source: Lim et al. 2017 (EDSR), arXiv:1707.02921; ICNR: Aitken et al. 2017, arXiv:1707.02937;
+    several sizes: Karnewar and Wang 2020 (MSG-GAN), arXiv:1903.06048.
     """
     low_res = keras.Input((None, None, bands), name="low_res")
-    features = first = _conv(filters, 3, activation=None)(layers.Rescaling(2.0, -1.0)(low_res))
+    linear = {"activation": None}
+    features = first = _conv(filters, 3, **linear)(layers.Rescaling(2.0, -1.0)(low_res))
     for _ in range(blocks):
-        inside = _conv(filters, 3, activation=None, start="zeros")(_conv(filters, 3)(features))
+        inside = _conv(filters, 3, start="zeros", **linear)(_conv(filters, 3)(features))
         features = layers.Add()([features, inside])
-    features = layers.Add()([first, _conv(filters, 3, activation=None)(features)])
+    features = layers.Add()([first, _conv(filters, 3, **linear)(features)])
     estimates, factor = [], 2 if scale == 4 else scale
     for size in (1, 2, 4) if scale == 4 else (1, scale):
         if size > 1:
-            wide = layers.Conv2D(filters * factor**2, 3, padding="same", kernel_initializer=Icnr(factor))(features)
-            features = layers.ReLU()(ops.depth_to_space(wide, factor))
+            unfolded = _conv(filters * factor**2, 3, start=Icnr(factor), **linear)(features)
+            features = layers.ReLU()(ops.depth_to_space(unfolded, factor))
         if multi_scale or size == scale:
-            base = low_res if size == 1 else BicubicUpsampling(size, name=f"bicubic_{size}")(low_res)
+            bicubic = BicubicUpsampling(size, name=f"bicubic_{size}")
+            base = low_res if size == 1 else bicubic(low_res)
             added = [base, _image(features, bands)]
             estimates.insert(0, layers.Add(dtype="float32", name=f"estimate_{size}")(added))
-    return keras.Model(low_res, estimates if multi_scale else estimates[0], name="residual_upsampler")
+    outputs = estimates if multi_scale else estimates[0]
+    return keras.Model(low_res, outputs, name="residual_upsampler")
 
 
-def unet(bands, *, bands_out=None, filters=32, depth=4, published=False):
-    """A U-Net: down to a small image that sees far, and up again past connections that carry the detail over.
+def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
+    """Go down to a small image that sees far, and up again with skip connections: a U-Net.
 
     Args:
         bands: number of bands in.
         bands_out: number of bands of the answer; default: as many.
         filters: of the first layer; doubled at each halving, up to eight times.
         depth: number of halvings; sides of images must be multiples of 2 ** depth.
-        published: as pix2pix has it - batch normalisation, dropout, transposed convolutions, tanh - instead of what
-            needs fewer steps here: no normalisation, and enlarging before convolving, without checkerboards.
+        variant: "pix2pix" as published, with batch normalisation, dropout, transposed convolutions
+            and tanh; or "plain", which needs fewer steps here and leaves no checkerboards: no
+            normalisation, and enlarging before convolving.
 
-    Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
+    Source: Ronneberger et al. 2015, arXiv:1505.04597; as a generator: Isola et al. 2017 (pix2pix),
+    arXiv:1611.07004.
     """
-    image = keras.Input((None, None, bands), name="image")
-    features = unet_features(image, filters, depth, published)
-    if published:
-        answer = ops.tanh(_full_size(features, bands_out or bands, start="glorot_uniform")) / 2
+    image, bands = keras.Input((None, None, bands), name="image"), bands_out or bands
+    features = unet_features(image, filters, depth, variant)
+    if variant == "pix2pix":
+        answer = ops.tanh(_full_size(features, bands, start="glorot_uniform")) / 2
     else:  # channels unfolded into pixels would leave a pattern of squares
-        answer = layers.Conv2D(bands_out or bands, 3, padding="same", dtype="float32")(layers.UpSampling2D(2)(features))
-    return keras.Model(image, layers.Rescaling(1.0, 0.5, dtype="float32")(answer), name="unet")
+        last = layers.Conv2D(bands, 3, padding="same", dtype="float32")
+        answer = last(layers.UpSampling2D(2)(features))
+    answer = layers.Rescaling(1.0, 0.5, dtype="float32")(answer)
+    return keras.Model(image, answer, name="unet")
 
 
 def root(reflectance):
-    """Map reflectance so that dark ground counts: about its square root, but with a slope at 0."""
+    """Map reflectance to about its square root, so that dark ground counts; the slope at 0 is 10."""
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
 def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
-    """A U-Net that says what cloud and shadow there is, and the physics of scattering, solved for the ground.
+    """Build a U-Net that finds cloud and shadow, and solves the physics of scattering for the ground.
 
-    Cloudy = ground x shade x t + light x (1 - t). The network names the opacity 1 - t and the shadow
-    at full size, and from further away how t differs by band, the light, and what it would paint
-    where nothing can be seen. Where it finds neither cloud nor shadow the answer *is* the input,
-    but for less than a hundredth that keeps it learning. Convolutions see the `root` of the image.
+    Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow
+    (1 - lit) at full size. From coarse features it estimates how both differ by band, the light of
+    the cloud, and what to paint where nothing can be seen. Where it finds neither cloud nor shadow,
+    the answer *is* the input. Convolutions see the `root` of the image.
 
     Args:
-        light: what an opaque cloud measures, 0 to 1 (it may lie above): where the network begins to
-            look for it.
+        light: what an opaque cloud measures, 0 to 1 (may be larger); one number or one per band.
+            The network begins with it.
         filters, depth: as of `unet`.
 
     Returns:
-        keras.Model from images to two bands more: opacity, the share of the ground's light that a
-        cloud takes, and shadow, the share that does not reach the ground; 0 to 1. `losses.cleared`
-        is made for it: without a say of its own, what finds clouds may shut for ever.
+        keras.Model from images to images with two more bands: opacity, the share of the ground's
+        light that a cloud takes, and shadow, the share that does not reach the ground; 0 to 1.
+        Train it with `losses.cleared`.
 
     Source: the formula of `pairs.clouds.cover_with`.
     """
@@ -335,54 +350,70 @@ def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
     seen = root(image)
     features = unet_features(seen, filters, depth)
     # features have half the size, at which the rims of clouds would blur
-    near = layers.Concatenate()([_enlarged(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(seen)])
-    near = layers.LeakyReLU(0.2)(layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(near))
-    found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), _enlarged(features, 2, -2.0)]))
-    surely = ops.clip(found / UNSURE - 1, 0.02, 1) * (1.05 * found - 0.05)
-    opacity, shadow = ops.split(ops.maximum(surely, 0.001 * found), 2, axis=-1)
-    through = ops.maximum(1 - opacity, 0.05) ** (0.5 + ops.sigmoid(_enlarged(features, bands)))
+    fine = [_enlarged(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(seen)]
+    convolve = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")
+    near = layers.LeakyReLU(0.2)(convolve(layers.Concatenate()(fine)))
+    coarse = _enlarged(features, 2, -2.0)
+    found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), coarse]))
+    # below UNSURE next to nothing is done, but enough to go on learning
+    gate = ops.clip(found / UNSURE - 1, 0.02, 1)
+    opacity, shadow = ops.split(ops.maximum(gate * (1.05 * found - 0.05), 0.001 * found), 2, axis=-1)
+    by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
+    through = ops.maximum(1 - opacity, 0.05) ** by_band
     veil = (1 - through) * _enlarged(features, bands, light)
     unseen = opacity * ops.sigmoid(_enlarged(features, 1, -1.0))
     paint = _enlarged(features, bands, 0.15)
-    lit = ops.maximum(1 - shadow, 0.03) ** (0.5 + ops.sigmoid(_enlarged(features, bands)))
+    by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
+    lit = ops.maximum(1 - shadow, 0.03) ** by_band
     cleared = (image - veil) / (ops.maximum(through, 0.1) * ops.maximum(lit, 0.05))
     answer = cleared + unseen * (paint - cleared)
-    return keras.Model(image, layers.Concatenate(dtype="float32")([answer, found]), name="cloud_remover")
+    answer = layers.Concatenate(dtype="float32")([answer, found])
+    return keras.Model(image, answer, name="cloud_remover")
 
 
-def unet_features(image, filters, depth, published=False):
-    """The U of a U-Net: what it knows of every place, (batch, height / 2, width / 2, channels); arguments as of `unet`.
+def unet_features(image, filters, depth, variant="plain"):
+    """Build the U of a U-Net; arguments as of `unet`.
 
-    Layers at full size would cost more than all others together; what is fine is left to the last ones.
+    Layers at full size would cost more than all others together: fine detail is left to the last
+    ones.
+
+    Returns:
+        Features, (batch, height / 2, width / 2, channels).
     """
+    published = variant == "pix2pix"
     widths = [filters * min(2**level, 8) for level in range(depth)]
-    features, passed = layers.LeakyReLU(0.2)(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
+    features, passed = _leaky(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
     for width in widths[1:]:
         passed.append(features)
-        features = layers.LeakyReLU(0.2)(_normalised(_halved(features, width), published))
+        features = _halved(features, width)
+        features = _leaky(_normalised(features) if published else features)
     for width in reversed(widths[:-1]):
         if published:
-            features = _normalised(layers.Conv2DTranspose(width, 4, strides=2, padding="same")(features), published)
-            features = layers.ReLU()(layers.Dropout(0.5)(features) if width == 8 * filters else features)
+            enlarge = layers.Conv2DTranspose(width, 4, strides=2, padding="same")
+            features = _normalised(enlarge(features))
+            deep = width == 8 * filters
+            features = layers.ReLU()(layers.Dropout(0.5)(features) if deep else features)
         else:
             features = _conv(width, 3)(layers.UpSampling2D(2)(features))
         features = layers.Concatenate()([features, passed.pop()])
     return features if published else _conv(filters, 3)(features)
 
 
-def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64, published=False):
-    """PatchGAN: judges every patch of an image by itself, beside the input that it was made from.
+def patch_discriminator(
+    bands, *, condition=0, receptive_field_px=70, filters=64, variant="plain"
+):  # fmt: skip
+    """Judge every patch of an image by itself, beside the input that it was made from: PatchGAN.
 
     Args:
         bands: number of bands of the image.
         condition: number of bands of the input that it is shown with; 0 = none.
         receptive_field_px: side of a patch: 1, 16, 34, 70, 142 or 286 pixels.
         filters: of the first layer; doubled at each further one, up to eight times.
-        published: batch normalisation, as pix2pix has it.
+        variant: "pix2pix" has batch normalisation; "plain" has none.
 
     Returns:
-        keras.Model, list of images - the condition first, if any - to logits (batch, rows, columns, 1): positive where
-        a patch looks real.
+        keras.Model, list of images (the condition first, if any) to logits (batch, rows, columns,
+        1): positive where a patch looks real.
 
     Raises:
         ValueError: no whole number of layers has such a receptive field.
@@ -391,21 +422,23 @@ def patch_discriminator(bands, *, condition=0, receptive_field_px=70, filters=64
     """
     fields = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
     if receptive_field_px not in fields:
-        raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {', '.join(map(str, fields))}")
-    shown = (condition, bands) if condition else (bands,)
-    images = [keras.Input((None, None, count), name=f"image_{number}") for number, count in enumerate(shown)]
-    features = layers.Rescaling(2.0, -1.0)(layers.Concatenate()(images) if condition else images[0])
+        known = ", ".join(map(str, fields))
+        raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {known}")
+    images = _images([condition, bands] if condition else [bands])
+    joined = layers.Concatenate()(images) if condition else images[0]
+    features = layers.Rescaling(2.0, -1.0)(joined)
     halvings, kernel = fields[receptive_field_px], 4 if receptive_field_px > 1 else 1
     for level in range(halvings + 1 if halvings else 2):
         width, strides = filters * min(2**level, 8), 2 if level < halvings else 1
         features = layers.Conv2D(width, kernel, strides=strides, padding="same")(features)
-        features = layers.LeakyReLU(0.2)(_normalised(features, published and level > 0))
+        normalised = variant == "pix2pix" and level > 0
+        features = _leaky(_normalised(features) if normalised else features)
     logits = layers.Conv2D(1, kernel, padding="same", dtype="float32")(features)
     return keras.Model(images, logits, name="patch_discriminator")
 
 
 def multi_scale_discriminator(bands, *, sizes=3, filters=32):
-    """Judges an image at several sizes at once, patch by patch: the discriminator of notebook 03.
+    """Judge an image at several sizes at once, patch by patch: the discriminator of notebook 03.
 
     Args:
         bands: number of bands of each image.
@@ -415,19 +448,19 @@ def multi_scale_discriminator(bands, *, sizes=3, filters=32):
     Returns:
         keras.Model, list of images, largest first, to logits as of `patch_discriminator`.
 
-    Source: MSG-GAN, arXiv:1903.06048; minibatch standard deviation: Karras et al. 2018, arXiv:1710.10196.
+    Source: MSG-GAN, arXiv:1903.06048; minibatch deviation: Karras et al. 2018, arXiv:1710.10196.
     """
-    images = [keras.Input((None, None, bands), name=f"image_{number}") for number in range(sizes)]
-    features = None
+    images, features = _images([bands] * sizes), None
     for number, image in enumerate(images):
         seen = layers.Rescaling(2.0, -1.0)(image)
         features = seen if features is None else layers.Concatenate()([features, seen])
         width = filters * 2 ** min(number, 2)
-        features = layers.LeakyReLU(0.2)(layers.Conv2D(width, 3, padding="same")(features))
-        features = layers.LeakyReLU(0.2)(layers.Conv2D(width, 4, strides=2, padding="same")(features))
+        features = _leaky(layers.Conv2D(width, 3, padding="same")(features))
+        features = _leaky(layers.Conv2D(width, 4, strides=2, padding="same")(features))
     features = MinibatchDeviation()(features)
-    features = layers.LeakyReLU(0.2)(layers.Conv2D(filters * 4, 3, padding="same")(features))
-    return keras.Model(images, layers.Conv2D(1, 3, padding="same", dtype="float32")(features), name="discriminator")
+    features = _leaky(layers.Conv2D(filters * 4, 3, padding="same")(features))
+    logits = layers.Conv2D(1, 3, padding="same", dtype="float32")(features)
+    return keras.Model(images, logits, name="discriminator")
 
 
 def landscape_generator(latent_size=4, *, image_px=128, filters=24):
@@ -456,7 +489,7 @@ def landscape_generator(latent_size=4, *, image_px=128, filters=24):
     apart = keras.initializers.RandomNormal(stddev=1.0)
     for _ in range(2):
         dense = layers.Dense(128, kernel_initializer="he_normal", bias_initializer=apart)
-        features = layers.LeakyReLU(0.2)(dense(features))
+        features = _leaky(dense(features))
     width = filters * min(2**stages, 6)
     features = layers.Reshape((4, 4, 2 * width))(layers.Dense(32 * width, use_bias=False)(features))
     sizes = [_gated(features)]
@@ -470,42 +503,6 @@ def landscape_generator(latent_size=4, *, image_px=128, filters=24):
     features = ops.pad(sizes[-1], EDGES, "symmetric")
     image = layers.Conv2D(3, 3, activation="sigmoid", dtype="float32")(features)
     return keras.Model(latent, image, name="landscape_generator")
-
-
-def transposed_generator(latent_size=4, *, image_px=128, filters=16):
-    """Draw a landscape as the original work did: transposed convolutions of 4 x 4, stride 2.
-
-    Args and Returns: as of `landscape_generator`; here `filters` are doubled up to eight times.
-
-    Source: Radford et al. 2015 (DCGAN), arXiv:1511.06434.
-    """
-    stages = _stages(latent_size, image_px)
-    latent = keras.Input((latent_size,), name="latent")
-    widths = [filters * min(2**level, 8) for level in reversed(range(stages))]
-    features = layers.Dense(16 * widths[0])(latent)
-    features = layers.Reshape((4, 4, widths[0]))(features)
-    for width in [*widths[1:], 3]:
-        features = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(features))
-        features = layers.Conv2DTranspose(width, 4, strides=2, padding="same")(features)
-    image = layers.Activation("sigmoid", dtype="float32")(features)
-    return keras.Model(latent, image, name="transposed_generator")
-
-
-def landscape_discriminator(*, image_px=128, filters=16):
-    """Judge whole landscapes from their pixels: `transposed_generator` mirrored.
-
-    Args:
-        image_px, filters: as of `transposed_generator`.
-
-    Returns:
-        keras.Model, list of one image to logits (batch, 1): positive where it looks real.
-    """
-    image = keras.Input((image_px, image_px, 3), name="image")
-    features = layers.Rescaling(2.0, -1.0)(image)
-    for level in range(_stages(1, image_px)):
-        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 8)))
-    logits = layers.Dense(1, dtype="float32")(layers.Flatten()(features))
-    return keras.Model([image], logits, name="discriminator")
 
 
 def projected_discriminator(*, image_px=128, channels=64):
@@ -537,11 +534,12 @@ def projected_discriminator(*, image_px=128, channels=64):
         own = layers.Conv2D(channels, 1, kernel_initializer=_drawn(len(logits)), **frozen)(tap)
         if mixed is not None:
             own = layers.Add()([layers.UpSampling2D(2)(mixed), own])
-        mixed = layers.Conv2D(channels, 3, kernel_initializer=_drawn(9 + len(logits)), **frozen)(own)
+        start = _drawn(9 + len(logits))
+        mixed = layers.Conv2D(channels, 3, kernel_initializer=start, **frozen)(own)
         judged, width = mixed, channels
         while judged.shape[1] > 4:
             judged = _spectral(layers.Conv2D(width, 4, strides=2, padding="same"))(judged)
-            judged, width = layers.LeakyReLU(0.2)(judged), min(2 * width, 128)
+            judged, width = _leaky(judged), min(2 * width, 128)
         logits.append(layers.Flatten()(_spectral(layers.Conv2D(1, 3, padding="same"))(judged)))
         side = max(1, mixed.shape[1] // 4)
         squares.append(layers.Flatten()(layers.AveragePooling2D(side)(mixed)))
@@ -564,7 +562,7 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
     view = keras.Input((image_px, image_px, 3), name="view")
     features = layers.AveragePooling2D(max(1, image_px // 64))(layers.Rescaling(2.0, -1.0)(view))
     for level in range(4):
-        features = layers.LeakyReLU(0.2)(_halved(features, filters * min(2**level, 4)))
+        features = _leaky(_halved(features, filters * min(2**level, 4)))
     features = layers.Dense(128, "relu", kernel_initializer="he_normal")(layers.Flatten()(features))
     answer = layers.Dense(latent_size, "softsign", dtype="float32")(features)
     return keras.Model(view, answer, name="view_encoder")
@@ -634,41 +632,42 @@ def matching_encoder(kernel, bias, looks, numbers):
 
 
 def _stages(latent_size, image_px):
-    """How often 4 is doubled to reach the side of an image."""
+    """Return how often 4 is doubled to reach the side of an image."""
     if latent_size < 1:
-        raise ValueError(f"latent_size is {latent_size}; a landscape is made of one number or more, as of 4")
+        raise ValueError(f"latent_size is {latent_size}; a landscape is made of one number or more")
     stages = int(image_px).bit_length() - 3
     if stages < 1 or image_px != 4 * 2**stages:
-        raise ValueError(f"image_px is {image_px}; expected 4 doubled a few times: 8, 16, 32, 64, 128, 256 ...")
+        raise ValueError(f"image_px is {image_px}; expected 4, doubled: 8, 16, 32, 64, 128 ...")
     return stages
 
 
 @keras.saving.register_keras_serializable("helpers")
 class MinibatchDeviation(layers.Layer):
-    """One more channel: how much the images of the batch differ, so that a discriminator sees when all look alike."""
+    """Append how much the images of the batch differ: a discriminator sees when all look alike."""
 
     def call(self, features):
-        """The features, and one channel more."""
-        deviation = ops.mean(ops.sqrt(ops.var(ops.cast(features, "float32"), axis=0, keepdims=True) + 1e-8))
+        """Return the features, and one channel more."""
+        variance = ops.var(ops.cast(features, "float32"), axis=0, keepdims=True)
+        deviation = ops.mean(ops.sqrt(variance + 1e-8))
         channel = ops.cast(deviation, features.dtype) * ops.ones_like(features[..., :1])
         return ops.concatenate([features, channel], axis=-1)
 
 
 @keras.saving.register_keras_serializable("helpers")
 class Icnr(keras.initializers.Initializer):
-    """Equal weights for the sub-pixels that `depth_to_space` makes of one pixel: a nearest-neighbour enlargement."""
+    """Start with equal weights for the sub-pixels that `depth_to_space` makes of one pixel."""
 
     def __init__(self, factor, seed=None):
         self.factor, self.seed = factor, seed
 
     def __call__(self, shape, dtype=None):
-        """Weights of a convolution (height, width, channels in, factor ** 2 * channels out)."""
+        """Return weights of a convolution (height, width, channels in, factor ** 2 * out)."""
         *place, channels = shape
         one = keras.initializers.HeNormal(self.seed)([*place, channels // self.factor**2], dtype)
         return ops.tile(one, [1] * len(place) + [self.factor**2])
 
     def get_config(self):
-        """What is needed to load it again."""
+        """Return what is needed to load it again."""
         return {"factor": self.factor, "seed": self.seed}
 
 
@@ -709,71 +708,90 @@ def _drawn(seed):
     return keras.initializers.HeNormal(seed)
 
 
+def _images(bands):
+    counts = enumerate(bands)
+    return [keras.Input((None, None, count), name=f"image_{number}") for number, count in counts]
+
+
+def _leaky(features):
+    return layers.LeakyReLU(0.2)(features)
+
+
 def _halved(features, filters):
-    return layers.Conv2D(filters, 4, strides=2, padding="same", kernel_initializer="he_normal")(features)
+    start = {"kernel_initializer": "he_normal"}
+    return layers.Conv2D(filters, 4, strides=2, padding="same", **start)(features)
 
 
-def _normalised(features, published):
-    return layers.BatchNormalization(momentum=0.9)(features) if published else features
+def _normalised(features):
+    return layers.BatchNormalization(momentum=0.9)(features)
 
 
 def _full_size(features, bands, bias=0.0, start="zeros"):
-    """Images of twice the size of the features; with a start of zeros, `bias` everywhere until something is learned."""
-    folded = layers.Conv2D(4 * bands, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
+    """Double the size of features; a start of zeros gives `bias` everywhere at first."""
+    folded = _image(features, 4 * bands, start)
     return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
 
 
 def _enlarged(features, channels, bias=0.0, start="zeros"):
-    """Make smooth channels of twice the size; with a start of zeros, `bias` until something is learned."""
-    small = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")(features)
-    large = layers.AveragePooling2D(3, 1, "same", dtype="float32")(layers.UpSampling2D(2, dtype="float32")(small))
-    return layers.Rescaling(1.0, bias, dtype="float32")(large)
+    """Return smooth channels of twice the size; from zeros, `bias` until something is learned."""
+    convolve = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")
+    large = layers.UpSampling2D(2, dtype="float32")(convolve(features))
+    smooth = layers.AveragePooling2D(3, 1, "same", dtype="float32")(large)
+    return layers.Rescaling(1.0, bias, dtype="float32")(smooth)
 
 
-def _image(features, bands):
-    """What the features add to an interpolated image: nothing at first."""
-    return layers.Conv2D(bands, 3, padding="same", kernel_initializer="zeros", dtype="float32")(features)
+def _image(features, bands, start="zeros"):
+    """Turn features into an image in float32: zeros at first."""
+    options = {"padding": "same", "dtype": "float32"}
+    return layers.Conv2D(bands, 3, kernel_initializer=start, **options)(features)
 
 
 def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
-    return layers.Conv2D(filters, kernel_size, padding="same", activation=activation, kernel_initializer=start)
+    options = {"padding": "same", "activation": activation}
+    return layers.Conv2D(filters, kernel_size, kernel_initializer=start, **options)
 
 
 def receptive_field_px(model, multiple=1):
-    """How wide a square of input pixels one output pixel depends on: as far as the gradient of a copy reaches.
+    """Measure how wide a square of input pixels one output pixel depends on.
+
+    It is as far as the gradient of a copy reaches, whose layers average: no two paths cancel, and
+    nothing is saturated.
 
     Args:
         model: keras.Model with one input image and one output image.
-        multiple: sides of images must be multiples of it; the field is then that of a square of so many output pixels,
-            less their own width, which is what windows that begin at multiples need.
+        multiple: sides of images must be multiples of it; the field is then that of a square of so
+            many output pixels, less their own width, as windows that begin at multiples need it.
 
     Returns:
         int, pixels of the network's own input; None where it is wider than 512.
     """
-    copy, count = model.__class__.from_config(model.get_config()), max(3, 33 // multiple | 1)  # not how it was compiled
-    means = [np.ones_like(w) * (w.shape[-1] / w.size if w.ndim > 1 else w) for w in model.get_weights()]
-    copy.set_weights(means)  # layers that average: no two paths cancel, nothing is saturated
+    copy = model.__class__.from_config(model.get_config())  # not how it was compiled
+    weights = model.get_weights()
+    copy.set_weights([np.full_like(w, w.shape[-1] / w.size) if w.ndim > 1 else w for w in weights])
+    count = max(3, 33 // multiple | 1)
     while True:
         side = count * multiple
         image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))
         with tf.GradientTape() as tape:
             answer = copy(image)
-            first, width = count // 2 * multiple, answer.shape[1] // side * multiple
-            middle = slice(first * answer.shape[1] // side, first * answer.shape[1] // side + width)
+            scale, first = answer.shape[1] / side, count // 2 * multiple
+            middle = slice(int(first * scale), int(first * scale) + int(scale) * multiple)
             centre = tf.reduce_sum(answer[:, middle, middle])
-        reached = np.flatnonzero(np.abs(tape.gradient(centre, image)[0]).max(axis=(0, 2)) > 0)
+        slopes = np.abs(tape.gradient(centre, image)[0])
+        reached = np.flatnonzero(slopes.max(axis=(0, 2)) > 0)
         if reached[0] > 0:
-            return 2 * int(max(first - reached[0], reached[-1] - first - multiple + 1)) + 1
+            beyond = max(first - reached[0], reached[-1] - first - multiple + 1)
+            return 2 * int(beyond) + 1
         if side > GLOBAL_PX:
             return None
         count = 2 * count - 1
 
 
 def multiply_adds_per_pixel(model, scale=1):
-    """Multiplications with addition that one output pixel, all its bands, costs in stride-1 convolutions.
+    """Count the multiply-adds that one output pixel, all its bands, costs.
 
     Args:
-        model: keras.Model whose convolutions are all at the size of the input.
+        model: keras.Model of stride-1 convolutions at the size of the input.
         scale: enlargement of each side by the model.
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]

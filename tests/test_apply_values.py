@@ -136,7 +136,7 @@ def test_colours_stay_where_they_were(tmp_path, save):  # noqa: F811
 @pytest.mark.parametrize("scale, offset, dtype, told", [
     (1e-4, 0, "float32", r"blue 0.12.* model 1200 to 1700.*looks like reflectance.*--scale-offset 10000,0"),
     (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000.*--value-range model trusts"),
-    (0.05, 0, "uint8", "looks like 8-bit pixels where the model expects digital numbers.*--value-range auto"),
+    (0.05, 0, "uint8", "8-bit pixels or percent where the model expects digital numbers.*--value-range auto"),
     (30, 0, "float32", "differ by a factor of about"),
     (1, 20_000, "uint16", "differ by a factor of about"),
     (1, -3000, "int16", "No value lies within|offset of"),
@@ -190,6 +190,15 @@ def test_tags_of_other_digital_numbers_are_asked_about(tmp_path, model, ground, 
     apply(*files, progress=False, value_range="model")
     with rasterio.open(tmp_path / "out.tif") as out:
         assert np.abs(out.read() - by_hand(ground)).max() <= 0.51 and out.scales == (tags[0],) * 4
+
+
+def test_numbers_that_lie_above_the_range_are_named(tmp_path, model, ground):
+    """Landsat of collection 2 without tags: dark ground has 8,000, which could be cloud, too."""
+    values = ((ground / 1e4 + 0.2) / 2.75e-5).astype("uint16")
+    with pytest.warns(UserWarning, match="all of the image is brighter.*--scale-offset 0.275,-2000"):
+        answered(model, values, tmp_path)
+    made = answered(model, values, tmp_path, scale_offset=(0.275, -2000))
+    assert np.abs(made * 0.275 - 2000 - by_hand(ground.astype("float64"))).max() < 0.6
 
 
 @pytest.mark.parametrize("cloud", [0.3, 0.9, 1])

@@ -85,7 +85,7 @@ def test_a_split_of_the_manifest_is_kept(folder):
     with pytest.raises(ValueError, match="show the same ground"):
         quietly(folder)
     table(folder, lambda rows: rows.assign(split=rows.split.replace("test", "later")))
-    with pytest.raises(ValueError, match="the splits 'later', 'train', 'validation'; expected train, validation, test"):
+    with pytest.raises(ValueError, match="the splits .'later', 'train', 'validation'.; expected train, validation"):
         quietly(folder)
 
 
@@ -149,10 +149,10 @@ def test_images_that_do_not_fit_are_refused(folder, function, message):
 
 
 def test_the_manifest_places_an_image_that_does_not_say_where_it_lies(folder):
-    images(folder, "cloudy/03.tif", lambda scene: replace(scene, transform=None, crs=None))
-    assert "03" in names(quietly(folder))
+    images(folder, "cloudy/04.tif", lambda scene: replace(scene, transform=None, crs=None))
+    assert "04" in names(quietly(folder))
     (folder / "manifest.csv").unlink()
-    with pytest.raises(ValueError, match="pair '03' differ in CRS: cloudy None, clear EPSG:32621"):
+    with pytest.raises(ValueError, match="pair '04' differ in CRS: cloudy None, clear EPSG:32621"):
         quietly(folder)
 
 

@@ -1,5 +1,6 @@
 """Downloads that go well: what is asked for, what is not asked for again, the manifest, and the practice server."""
 
+import functools
 import gzip
 import io
 import json
@@ -13,7 +14,7 @@ import requests
 from PIL import Image
 
 from helpers import paths
-from helpers.acquire import checks, download
+from helpers.acquire import checks, download, pace
 from helpers.acquire.download import Client, Item, Policy
 from helpers.acquire.practice import Response, as_json
 from tests.test_download_faults import ROUTES, assert_whole, contents, png, serve, tiles
@@ -55,15 +56,17 @@ def test_a_refusal_is_remembered_and_a_failure_is_not(folders):
 
 
 def test_what_is_not_accepted_stays_out_and_is_not_asked_for_again_by_the_same_rule(folders, server):
-    def accept(path):
-        return "" if path.read_bytes() == png(2) else "too dark"
+    def dark(data):
+        if data != png(2):
+            raise download.Refused("too dark")
+        return data
 
-    counts = [(accept, "a", 1, 0, 4), (accept, "a", 0, 1, 4), (None, "", 3, 1, 7)]
-    for limit, rule, fetched, kept, requests_ in counts:
-        items = list(tiles(server, 4, accept=limit, rule=rule))
+    counts = [(dark, "a", 1, 0, 4), (dark, "a", 0, 1, 4), (checks.image, "", 3, 1, 7)]
+    for check, rule, fetched, kept, requests_ in counts:
+        items = list(tiles(server, 4, check=check, rule=rule))
         summary = download.fetch(items, folders / "set", Client(QUICK))
         assert (summary.fetched, summary.kept, server.requests) == (fetched, kept, requests_)
-        assert summary.skipped.keys() == ({"too dark"} if limit else set())
+        assert summary.skipped.keys() == ({"too dark"} if rule else set())
     assert_whole(folders / "set", 4)
 
 
@@ -72,10 +75,12 @@ def test_a_file_can_be_made_of_several_answers(folders, server):
         both = [Image.open(io.BytesIO(client.get_bytes(f"{server.url}/tile/{number}.png"))) for number in (1, 2)]
         Image.fromarray(np.concatenate(both, axis=1)).save(path)
 
+    wide = functools.partial(checks.image, size_px=(128, 64))
+
     def broken(client, path):
         client.get_bytes(f"{server.url}/lost")
 
-    named = Item("named.png", f"{server.url}/mosaic#1,2", make=mosaic, size_px=(128, 64))
+    named = Item("named.png", f"{server.url}/mosaic#1,2", make=mosaic, check=wide)
     others = [Item("nameless.png", make=mosaic), Item("no.png", "made:no", make=broken)]
     summary = download.fetch([named, *others], folders / "set", Client(QUICK))
     assert (summary.fetched, summary.requests) == (2, 5) and "404" in str(summary)
@@ -86,7 +91,7 @@ def test_a_file_can_be_made_of_several_answers(folders, server):
         download.fetch([Item("bug.png", make=lambda client, path: 1 / 0)], folders / "set", Client(QUICK))
 
 
-def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypatch):
+def test_images_that_only_rasterio_reads_are_checked(folders, monkeypatch):
     buffer = io.BytesIO()
     profile = {"driver": "GTiff", "width": 70, "height": 50, "count": 5, "dtype": "uint16", "compress": "deflate"}
     with rasterio.MemoryFile() as memory:
@@ -94,20 +99,18 @@ def test_json_and_images_that_only_rasterio_reads_are_checked(folders, monkeypat
             image.write(np.random.default_rng(0).integers(0, 9999, (5, 50, 70), dtype="uint16"))
         whole = bytes(memory.getbuffer())
     Image.new("L", (70, 50)).save(buffer, "GIF")
-    bodies = {"whole.tif": whole, "short.tif": whole[:-9000], "a.gif": buffer.getvalue(), "it.json": b'{"a": 1}',
-              "not.json": b"{'a': 1}", "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}  # fmt: skip
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    bodies = {"whole.tif": whole, "short.tif": whole[:-9000], "a.gif": buffer.getvalue(), "script.eps": script}
     routes = [("GET", "/(?P<name>.+)", lambda request: Response(bodies[request.groups["name"]], "x"))]
     with serve(routes) as server:
-        items = [
-            Item(name, f"{server.url}/{name}", kind="json" if "json" in name else "image", size_px=(70, 50))
-            for name in bodies
-        ]
+        check = functools.partial(checks.image, size_px=(70, 50))
+        items = [Item(name, f"{server.url}/{name}", check=check) for name in bodies]
         summary = download.fetch(items, folders / "set", Client(QUICK))
         monkeypatch.setattr(checks, "MAX_PIXELS", 3000)
         large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
-    assert sorted(contents(folders / "set")) == ["a.gif", "it.json", "manifest.csv", "whole.tif"]
+    assert sorted(contents(folders / "set")) == ["a.gif", "manifest.csv", "whole.tif"]
     reasons = {names[0]: reason for reason, names in summary.skipped.items()}
-    assert "not JSON, it begins with \"{'a': 1}\"" in reasons["not.json"] and "RasterioIOError" in reasons["short.tif"]
+    assert "RasterioIOError" in reasons["short.tif"]
     assert "damaged image, or none" in reasons["script.eps"] and "more than 3000 pixels" in str(large)
 
 
@@ -136,7 +139,7 @@ def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
     download.write_manifest(folders, [{"path": "aa"}])
     assert list(download.read_manifest(folders)["path"]) == ["a", "aa", "b", "c", "d"]
     paths.write_text(folders / "manifest.csv", "path,mood\na,good\n")
-    with pytest.raises(ValueError, match="mood.*move it elsewhere"):
+    with pytest.raises(ValueError, match="mood.*move it away"):
         download.write_manifest(folders, [{"path": "aa"}])
     assert "mood" in (folders / "manifest.csv").read_text()
     with pytest.raises(FileNotFoundError, match="nothing was acquired"):
@@ -223,18 +226,26 @@ def test_clients_of_one_host_share_its_rate():
     assert len(moments) == 24 and moments[-1] - moments[0] > 23 / 40 * 0.95
 
 
+def test_subdomains_of_one_service_share_its_rate():
+    template = "https://{}.tiles.example.org/1.png"
+    assert pace.of(template.format("a")) is pace.of(template.format("b")) is not pace.of("https://example.com/1.png")
+
+
 def test_parameters_headers_and_bodies_arrive(server):
     told = ("GET", "/told", lambda request: as_json({**request.query, "by": request.headers["User-Agent"][:19]}))
     packed = Response(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"})
-    with serve([told, ("GET", "/packed", lambda request: packed), *ROUTES]) as server:
+    plain = ("GET", "/plain", lambda request: Response(b"not one", "text/plain"))
+    with serve([told, plain, ("GET", "/packed", lambda request: packed), *ROUTES]) as server:
         client = Client(QUICK)
         assert client.get_json(f"{server.url}/told", {"a b": "ü&="}) == {"a b": "ü&=", "by": "satellite-notebooks"}
         assert client.get_json(f"{server.url}/packed") == [1, 2]
         assert client.post_json(f"{server.url}/search", {"limit": 3}) == {"limit": 3}
         with pytest.raises(download.Refused, match=r"/told: sends more than 5 bytes"):
             Client(Policy(max_bytes=5)).get_bytes(f"{server.url}/told")
-        with pytest.raises(download.Refused, match="not an http address"):
+        with pytest.raises(download.Unreachable, match="InvalidSchema"):
             client.get_bytes("file:///etc/passwd")
+        with pytest.raises(download.Unreachable, match="not JSON, it begins with 'not"):
+            client.get_json(f"{server.url}/plain")
     with pytest.raises(download.Unreachable, match="the connection broke .*tried 2 times"):
         client.get_json(server.url)
 

@@ -313,7 +313,7 @@ def test_a_manifest_that_cannot_be_used(two_folders):
     with pytest.raises(ValueError, match="it has 'photo'"):
         maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"split": "" if row["pair"] == "p1" else row["split"]})
-    with pytest.raises(ValueError, match="has the splits '', 'test', 'train', 'validation'; expected"):
+    with pytest.raises(ValueError, match="has the splits .'', 'test', 'train', 'validation'.; expected"):
         maps.read_map_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"west": 0, "east": 160})
     with pytest.raises(ValueError, match="same ground"):

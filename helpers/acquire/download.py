@@ -3,7 +3,6 @@
 `Item` says what a file is made from; `fetch` gets what is missing.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -13,20 +12,20 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from helpers import paths
 from helpers.acquire import checks, manifest, progress
-from helpers.acquire.http import Client, Denied, Policy, Refused, Unreachable
+from helpers.acquire.http import Client, Policy, Refused, Unreachable
 from helpers.acquire.keys import mask
 from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest
-from helpers.acquire.pace import end_with
+from helpers.acquire.pace import JOB
 
-__all__ = ["COLUMNS", "Client", "Denied", "Item", "Policy", "Refused", "Summary", "Unreachable"]
+__all__ = ["COLUMNS", "Client", "Item", "Policy", "Refused", "Summary", "Unreachable"]
 __all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]
 
-DEVICES = r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)"  # of Windows
-FORBIDDEN = rf'{DEVICES}|[<>:"\\|?*\x00-\x1f\x7f]|[. ]$'
+# names of devices in Windows, and of our own files, with whatever suffix
+TAKEN = r"(?i)(con|prn|aux|nul|com\d|lpt\d|manifest|missing)(\..*)?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,30 +33,22 @@ class Item:
     """One file that is wanted.
 
     Attributes:
-        name: path inside the folder, with "/"; one that no system could hold is skipped. The end
-            ".*" becomes the suffix that the content has.
+        name: path inside the folder, with "/", made of safe names. The end ".*" becomes the suffix
+            that the content has.
         url: address, or for `make` what stands for it; no secret in it, as the manifest shows it.
         row: dict of columns of the manifest that are known before.
-        kind: "image", "json" or "file"; the answer is checked to be that.
-        size_px: (width, height) that an image must have; None: any.
+        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips.
         make: make(client, temporary_path) writes the file, in place of the body of `url`; it may
             return further columns of the row.
-        accept: accept(path) returns "" or why the file is not wanted.
-        rule: text that changes with `accept`, so that another rule asks again.
+        rule: text that changes with what `check` refuses, so that another rule asks again.
     """
 
     name: str
     url: str = ""
     row: dict = field(default_factory=dict)
-    kind: str = "image"
-    size_px: tuple | None = None
+    check: Callable = checks.image
     make: Callable | None = None
-    accept: Callable | None = None
     rule: str = ""
-
-    def check(self, data):
-        """Return the bytes of the file; a ValueError says why they are of another kind."""
-        return checks.check(data, self.kind, self.size_px)
 
 
 @dataclass
@@ -109,26 +100,20 @@ def fetch(items, folder, client, *, total=None):
     Raises:
         PermissionError: the key is wrong or has expired; what is done is kept.
         ValueError: an item's row has columns that no manifest has.
-        OSError: the disk is full.
+        OSError: the disk is full; what is done is kept.
     """
     folder = Path(folder)
-    summary, before = Summary(folder), client.requests
-    job = _Job(folder, client)
+    job, before = _Job(folder, client), client.requests
     try:
         with progress.bar(total=total, unit="file", desc=folder.name) as bar:
-            for item, state, detail in job.results(items):
-                job.note(item, state, detail, summary)
+            for outcome in job.outcomes(items):
+                job.note(*outcome)
                 bar.update()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        told = f"the disk of {folder} is full. What is done is kept: make room, run again"
-        raise OSError(errno.ENOSPC, told) from None
     finally:
         shutil.rmtree(job.parts, ignore_errors=True)
         job.table.tidy()
-    summary.requests = client.requests - before
-    return summary
+    job.summary.requests = client.requests - before
+    return job.summary
 
 
 class _Job:
@@ -140,13 +125,13 @@ class _Job:
         self.parts.mkdir(parents=True)
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
-        self.names = set()
+        self.summary, self.names = Summary(folder), set()
 
-    def results(self, items):
+    def outcomes(self, items):
         """Yield (item, state, detail) as they are done, few in flight."""
         threads = 2 * self.client.policy.connections  # some decode while others wait
         ended, waiting = threading.Event(), set()
-        pool = ThreadPoolExecutor(threads, initializer=end_with, initargs=(ended,))
+        pool = ThreadPoolExecutor(threads, initializer=setattr, initargs=(JOB, "ended", ended))
         try:
             for item in items:
                 if reason := self.obstacle(item):
@@ -155,8 +140,8 @@ class _Job:
                 waiting.add(pool.submit(self.obtain, item, self.known(item)))
                 if len(waiting) >= 2 * threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from _outcomes(done)
-            yield from _outcomes(wait(waiting).done)
+                    yield from _results(done)
+            yield from _results(wait(waiting).done)
         finally:
             ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -164,8 +149,9 @@ class _Job:
     def obstacle(self, item):
         """Return why an item is not asked for, or ""; a strange row ends the job."""
         manifest.check_row(item.row)
-        if reason := unsafe(item.name.removesuffix(".*")):
-            return reason
+        stem = item.name.removesuffix(".*")
+        if "/".join(map(safe_name, stem.split("/"))) != stem:
+            return "the name leads out of the folder, or is none that every system can hold"
         key = hash(item.name.casefold())  # smaller than the name
         if key in self.names:
             return "the name is used twice, or differs in case only"
@@ -177,17 +163,16 @@ class _Job:
     def known(self, item):
         """Return the row of an item's file, of whatever suffix; {} where there is none."""
         stem = item.name.removesuffix(".*")
-        names = [stem] if stem == item.name else [stem + suffix for suffix in checks.SUFFIXES]
+        names = [stem] if stem == item.name else [stem + suffix for suffix in checks.STARTS]
         return next(filter(None, map(self.table.row, names)), {})
 
-    def note(self, item, state, detail, summary):
+    def note(self, item, state, detail):
         """Write down how an item ended."""
         if state in ("fetched", "kept"):
-            row = {**item.row, "path": item.name, "url": item.url, "sha256": detail}
-            self.table.add(row)
-            setattr(summary, state, getattr(summary, state) + 1)
+            self.table.add(item.row | {"path": item.name, "url": item.url, "sha256": detail})
+            setattr(self.summary, state, getattr(self.summary, state) + 1)
             return
-        summary.skip(item.name, detail)
+        self.summary.skip(item.name, detail)
         if state == "refused":
             noted = {"path": item.name, "url": item.url, "rule": item.rule, "reason": detail}
             self.missing.add(noted)
@@ -198,17 +183,14 @@ class _Job:
             target = self.folder / known["path"]
             if target.is_file() and paths.sha256(target) == known["sha256"]:
                 return replace(item, name=known["path"]), "kept", known["sha256"]
-        part = self.parts / f"{uuid.uuid4().hex}{PurePosixPath(item.name).suffix}"
+        suffix = Path(item.name.removesuffix(".*")).suffix  # libraries write by it
+        part = self.parts / f"{uuid.uuid4().hex}{suffix}"
         try:
             return self.make(item, part)
         except Refused as error:
             return item, "refused", mask(error.reason)
-        except (ConnectionError, TimeoutError, ValueError) as error:
+        except (ConnectionError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
-        except OSError as error:  # one without a number is of the file, not of the disk
-            if error.errno or isinstance(error, PermissionError):
-                raise
-            return item, "skipped", mask(error)
         finally:
             part.unlink(missing_ok=True)
 
@@ -219,18 +201,16 @@ class _Job:
             item.check(part.read_bytes())
         else:
             part.write_bytes(self.client.get_bytes(item.url, check=item.check))
-        if reason := item.accept(part) if item.accept else "":
-            raise Refused(reason)
         if item.name.endswith(".*"):
-            suffix = checks.suffix(part.read_bytes())
-            item = replace(item, name=item.name.removesuffix(".*") + suffix)
+            name = item.name.removesuffix(".*") + checks.suffix(part.read_bytes())
+            item = replace(item, name=name)
         target, sha256 = self.folder / item.name, paths.sha256(part)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
         return item, "fetched", sha256
 
 
-def _outcomes(done):
+def _results(done):
     """Results of futures; an error comes last, so that it loses no other's result."""
     for future in sorted(done, key=lambda one: one.exception() is not None):
         yield future.result()
@@ -238,21 +218,8 @@ def _outcomes(done):
 
 def safe_name(text):
     """Return the text as a part of a name that every system can hold, different for each text."""
-    name = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:150]
-    name = f"_{name}" if unsafe(name) else name
+    name = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip(".")[:180]
+    if not name or re.fullmatch(TAKEN, name):
+        name = f"_{name}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return name if name == text else f"{name}_{digest}"
-
-
-def unsafe(name):
-    """Return why a name cannot be that of a file in the folder, on any system; "" where it can."""
-    if name.lower() in (manifest.NAME, manifest.MISSING):
-        return f"{name} has its name already"
-    for part in name.split("/"):
-        if not part or part.startswith("."):
-            return "the name would leave the folder, or is hidden"
-        if re.search(FORBIDDEN, part, re.IGNORECASE):
-            return "the name is one that Windows does not allow"
-        if len(part.encode(errors="replace")) > 200:
-            return "the name is longer than 200 bytes"
-    return ""
+    return name if name == text else f"{name[:170]}_{digest}"

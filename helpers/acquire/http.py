@@ -4,7 +4,8 @@
 the way or is not what was asked for.
 """
 
-import contextlib
+import gzip
+import io
 import json
 import os
 import random
@@ -12,22 +13,18 @@ import threading
 import zlib
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from helpers.acquire.keys import Leak, mask, refuse_leak, shown, signer, unsigned
-from helpers.acquire.pace import HOSTS, pause
+from helpers.acquire import pace
+from helpers.acquire.keys import mask, refuse_leak, shown, signer, unsigned
 
 CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address
 CHUNK_BYTES = 256 * 1024
 BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
-NO_ADDRESS = tuple(
-    getattr(requests.exceptions, name) for name in ("InvalidSchema", "InvalidURL", "MissingSchema")
-)
 
 
 class _Unanswered(Exception):
@@ -44,16 +41,6 @@ class Refused(_Unanswered, LookupError):
 
 class Unreachable(_Unanswered, ConnectionError):
     """No whole and right answer came after all tries."""
-
-
-class Denied(PermissionError):
-    """401 or 403, in `status`: the key is wrong, has expired, or does not reach so far."""
-
-    status = 401
-
-
-class _Busy(Exception):
-    """The server asks for patience: what it says, and its answer."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class _Adapter(HTTPAdapter):
 
     def send(self, request, **options):
         """Send when it is its turn."""
-        HOSTS[urlsplit(request.url).netloc].take_turn(self.per_s)
+        pace.of(request.url).take_turn(self.per_s)
         with self.lock:
             self.sent += 1
         return super().send(request, **options)
@@ -108,30 +95,31 @@ class Client:
 
     Args:
         policy: Policy.
-        key: secret text, or None.
+        key: secret text, or "".
         key_parameter: query parameter that carries it; "{key}": the field of that name in an
             address; "": the header "Authorization: Bearer".
         key_name: environment variable that holds it, for messages.
         key_origin: the only place that it is sent to, such as "https://api.example.org";
             "": whatever address is asked.
+        forbidden_ends: a 403 is a PermissionError, as it means the key; else it is Refused.
 
     Raises:
         ValueError: the key holds blanks or other characters that no key has (does not show it).
     """
 
-    def __init__(self, policy=Policy(), *, key="", key_parameter="", key_name="", key_origin=""):
-        self.policy, self.key_name = policy, key_name
+    def __init__(
+        self, policy=Policy(), *, key="", key_parameter="", key_name="", key_origin="",
+        forbidden_ends=True,
+    ):  # fmt: skip
+        self.policy, self.key_name, self.forbidden_ends = policy, key_name, forbidden_ends
         self.session = session = requests.Session()
         session.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.max_redirects = 5
         session.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         session.hooks["response"].append(refuse_leak)
-        self.adapter = _Adapter(policy)
-        session.mount("http://", self.adapter)
-        session.mount("https://", self.adapter)
-        key = (key or "").strip()
-        session.auth = signer(key, key_parameter, key_name, key_origin) if key else unsigned
+        self.adapter = session.adapters["https://"] = session.adapters["http://"] = _Adapter(policy)
+        session.auth = signer(key.strip(), key_parameter, key_name, key_origin) if key else unsigned
 
     @property
     def requests(self):
@@ -151,7 +139,7 @@ class Client:
             What `check` returns; by default the bytes.
 
         Raises:
-            Denied: 401 or 403 (names the variable of the key).
+            PermissionError: 401 or 403 (names the variable of the key).
             Refused: another 4xx, or more than `max_bytes`.
             Unreachable: no whole, right answer after all tries.
         """
@@ -169,81 +157,63 @@ class Client:
     def _ask(self, method, url, check, **options):
         """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
-            busy, refusal = None, ""
+            if number:
+                wait_s = random.uniform(0.125, 0.25) * 2**number
+                pace.pause(min(wait_s, self.policy.longest_wait_s))
             try:
                 return check(self._body(method, url, options))
-            except NO_ADDRESS:
-                refusal = "not an http address"
-            except requests.TooManyRedirects:
-                refusal = "is redirected more than 5 times"
-            except Leak as error:
-                refusal = str(error)
             except (requests.RequestException, HTTPError) as error:
-                broken = _innermost(error)
-            except _Busy as error:
-                broken, busy = error.args
+                broken = f"the connection broke ({type(error).__name__})"
             except ValueError as error:
                 broken = mask(error)
-            if refusal:
-                raise Refused(refusal, url)
-            if number + 1 < self.policy.tries:
-                self._wait(number, busy)
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
-    def _wait(self, number, busy):
-        """Wait ever longer; where a server is too busy, or names the time, all threads do."""
-        longest = self.policy.longest_wait_s
-        wait_s = min(random.uniform(0.25, 0.5) * 2**number, longest)
-        if busy is None:
-            return pause(wait_s)
-        with contextlib.suppress(InvalidHeader):
-            asked = busy.headers.get("Retry-After")
-            wait_s = Retry(retry_after_max=longest).parse_retry_after(asked) if asked else wait_s
-        if asked or busy.status_code == 429:
-            HOSTS[urlsplit(busy.url).netloc].hold(wait_s)
-        pause(wait_s)
-
     def _body(self, method, url, options):
-        """Body of one good answer."""
+        """Body of one good answer; a ValueError where asking again can help."""
         options = options | {"stream": True, "timeout": self.policy.timeout_s}
         with self.session.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
-        status, said = answer.status_code, f"{answer.status_code} {answer.reason}".strip()
+        status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
         if status < 300:
             return body
         if status in BUSY:
-            raise _Busy(said, answer)
+            self._hold(answer)
+            raise ValueError(said)
         if b"<" not in body[:100]:
-            said = f"{said}: {_start(body, 200)}".rstrip(": ")
-        if status not in (401, 403):
+            said = f"{said}: {_start(body)}"
+        if status not in (401, 403) or status == 403 and not self.forbidden_ends:
             raise Refused(said, url)
         advice = "this provider refuses: read its terms, name your `contact`, or try later"
         if self.key_name:
             advice = f"the key in {self.key_name} is wrong or has expired, or does not allow this"
-        denied = Denied(f"{shown(url)} answered {said}; {advice}. What is done is kept")
-        denied.status = status
-        raise denied
+        raise PermissionError(f"{shown(url)} answered {said}; {advice}. What is done is kept")
+
+    def _hold(self, answer):
+        """Let all threads wait, where a server has too many requests or names a time."""
+        longest, asked = self.policy.longest_wait_s, answer.headers.get("Retry-After")
+        try:
+            wait_s = Retry(retry_after_max=longest).parse_retry_after(asked or "1")
+        except HTTPError:  # an odd header
+            wait_s = 1
+        if asked or answer.status_code == 429:
+            pace.of(answer.url).hold(min(wait_s, longest))
 
     def _read(self, raw, url):
         """Bytes of a body; urllib3 would pass over a gzip that ends too early."""
         most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
-            pause(0)
+            pace.pause(0)
             body += part
             if len(body) > most:
-                raise Refused(f"sends more than {most} bytes", url)
-        if "gzip" not in raw.headers.get("Content-Encoding", "").lower():
-            return bytes(body)
-        unpack = zlib.decompressobj(wbits=31)
-        try:
-            body = unpack.decompress(body, most + 1)
-        except zlib.error:
-            raise ValueError("damaged compression") from None
+                break
+        if "gzip" in raw.headers.get("Content-Encoding", "").lower():
+            try:
+                body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(most + 1)
+            except (OSError, EOFError, zlib.error):
+                raise ValueError("its compression is damaged, or ends too early") from None
         if len(body) > most:
             raise Refused(f"sends more than {most} bytes", url)
-        if not unpack.eof:
-            raise ValueError("the compressed answer ends too early")
-        return body
+        return bytes(body)
 
 
 def read_json(data):
@@ -251,16 +221,9 @@ def read_json(data):
     try:
         return json.loads(data)
     except ValueError:
-        raise ValueError(f"not JSON, it begins with {_start(data, 40)!r}") from None
+        raise ValueError(f"not JSON, it begins with {_start(data)[:40]!r}") from None
 
 
-def _start(body, length):
+def _start(body):
     """Beginning of a text; masked before it is cut, lest half a key stays."""
-    return mask(" ".join(body[:5000].decode(errors="replace").split()))[:length]
-
-
-def _innermost(error):
-    """Name the bottom of a chain of errors, without addresses and numbers that always differ."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return f"the connection broke ({getattr(error, 'strerror', None) or type(error).__name__})"
+    return mask(" ".join(body[:5000].decode(errors="replace").split()))[:200]

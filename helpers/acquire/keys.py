@@ -3,13 +3,14 @@
 import logging
 from urllib.parse import quote, quote_plus, urlsplit
 
+from requests import RequestException
 from requests.sessions import SessionRedirectMixin
 
 _secrets = set()  # that `mask` takes out of messages and logs
 
 
-class Leak(Exception):
-    """A redirect would carry the key away."""
+class Leak(RequestException):
+    """A redirect would carry the key or posted data away."""
 
 
 def shown(url):
@@ -47,8 +48,9 @@ def unsigned(request):
 def signer(key, parameter, name, origin):
     """Return the function that adds the key to a request; only this closure holds it."""
     if not (key.isascii() and key.isprintable()) or " " in key:
-        place = f" in {name}" if name else ""
-        raise ValueError(f"the key{place} holds blanks or characters that no key has; copy it anew")
+        raise ValueError(
+            f"the key in {name} holds blanks or characters that no key has; copy it anew"
+        )
     hide(key)
 
     def sign(request):
@@ -70,4 +72,5 @@ def refuse_leak(answer, **_):
     there = answer.headers.get("Location", "")
     carries = mask(there) != there or answer.request.method != "GET"
     if answer.is_redirect and carries:
-        raise Leak("is redirected, but holds a key or data that must go nowhere else")
+        answer.close()
+        raise Leak

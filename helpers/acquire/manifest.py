@@ -28,16 +28,14 @@ class Table:
     """
 
     def __init__(self, path, columns):
-        self.path, self.columns, self.lines = path, columns, {}
+        self.path, self.columns = path, columns
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        if not text:  # also where a kill came before the first line
-            return
-        head, *rows = csv.reader(io.StringIO(text, newline=""))
+        head, *rows = csv.reader(io.StringIO(text)) if text else [columns]
         if head != columns:
-            told = f"has the columns {head}, expected {columns}: move it elsewhere"
-            raise ValueError(f"{path} {told}")
+            raise ValueError(f"{path} has the columns {head}, expected {columns}: move it away")
+        # as text, which takes less memory; a kill may have cut the last line off
         self.lines = {row[0]: _line(row) for row in rows if len(row) == len(columns)}
-        if not text.endswith("\n"):  # a kill cut the last line off
+        if text and not text.endswith("\n"):
             self.tidy()
 
     def row(self, key):
@@ -47,24 +45,20 @@ class Table:
 
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
-        row = self.row(row[self.columns[0]]) | row
-        line = _line(_text(row.get(column)) for column in self.columns)
         key = row[self.columns[0]]
-        if line == self.lines.get(key):
-            return
-        new = not self.path.exists() or not self.path.stat().st_size
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            file.write(_line(self.columns) * new + line)
-        self.lines[key] = line
+        row = self.row(key) | row
+        line = _line(_text(row.get(column)) for column in self.columns)
+        if not self.lines:
+            self.tidy()  # begins the file
+        if line != self.lines.get(key):
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                file.write(line)
+            self.lines[key] = line
 
     def tidy(self):
         """Write the file anew, sorted, each path once."""
-        with (
-            paths.atomic(self.path) as part,
-            open(part, "w", newline="", encoding="utf-8") as file,
-        ):
-            file.write(_line(self.columns))
-            file.writelines(self.lines[key] for key in sorted(self.lines))
+        lines = [_line(self.columns), *(self.lines[key] for key in sorted(self.lines))]
+        paths.write_text(self.path, "".join(lines))
 
 
 def _line(values):
@@ -101,7 +95,7 @@ def write_manifest(folder, rows):
         ValueError: a row has columns that a manifest has not.
     """
     table = Table(Path(folder) / NAME, COLUMNS)
-    for row in [check_row(row) for row in rows]:
+    for row in map(check_row, rows):
         table.add(row)
     table.tidy()
 
@@ -109,6 +103,5 @@ def write_manifest(folder, rows):
 def check_row(row):
     """Return the row; a ValueError names columns that no manifest has."""
     if unknown := set(row) - set(COLUMNS):
-        known = ", ".join(COLUMNS)
-        raise ValueError(f"the manifest has no columns {sorted(unknown)}; it has {known}")
+        raise ValueError(f"the manifest has no columns {sorted(unknown)}; it has {COLUMNS}")
     return row

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections import defaultdict
+from urllib.parse import urlsplit
 
-_job = threading.local()  # `ended`: Event of the job that a thread works for
+JOB = threading.local()  # `ended`: Event of the job that a thread works for
 
 
 class Stopped(Exception):
@@ -30,22 +31,21 @@ class Pace:
 
     def hold(self, seconds):
         """Let no request begin for so long."""
-        with self.lock:
-            self.held_until = max(self.held_until, time.perf_counter() + seconds)
+        self.held_until = max(self.held_until, time.perf_counter() + seconds)
 
 
-HOSTS = defaultdict(Pace)  # by host and port
+_PACES = defaultdict(Pace)
+
+
+def of(url):
+    """Return the Pace of a host; a.tile.example.org and b.tile.example.org share one."""
+    return _PACES[".".join(urlsplit(url).netloc.split(".")[-2:])]
 
 
 def pause(seconds):
     """Sleep; in a thread of a job, a Stopped ends it once the job has ended."""
-    ended = getattr(_job, "ended", None)
+    ended = getattr(JOB, "ended", None) or threading.Event()
     if seconds > 0:
-        (ended.wait if ended else time.sleep)(seconds)
-    if ended and ended.is_set():
+        ended.wait(seconds)
+    if ended.is_set():
         raise Stopped
-
-
-def end_with(event):
-    """Make pauses in this thread end when the Event is set."""
-    _job.ended = event

@@ -1,10 +1,10 @@
-"""Find map tiles of Web Mercator (XYZ): the tile of a place, its bounds, the tiles of a box.
+"""Find map tiles of Web Mercator (XYZ): the tile of a place, the tiles of a box.
 
 Places and boxes (west, south, east, north) are in degrees. `mercantile` has the arithmetic.
 """
 
 import math
-import operator
+import random
 
 import mercantile
 from mercantile import Tile
@@ -16,25 +16,15 @@ MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile doe
 def tile_at(lon, lat, zoom):
     """Return the Tile (x, y, z) that holds a place; a ValueError off the map."""
     if not (abs(lon) <= 180 and abs(lat) <= MAX_LATITUDE):  # refuses NaN, too
-        told = "expected -180 to 180 and -85.0511 to 85.0511 degrees"
-        raise ValueError(f"longitude {lon}, latitude {lat}: {told}")
-    _across(zoom)
+        raise ValueError(
+            f"longitude {lon}, latitude {lat}: expected -180 to 180 and -85.0511 to 85.0511 degrees"
+        )
     return mercantile.tile(lon, lat, zoom)
-
-
-def bounds(tile):
-    """Return (west, south, east, north) of a Tile in degrees."""
-    return tuple(mercantile.bounds(_checked(tile)))
-
-
-def mercator_bounds(tile):
-    """Return (west, south, east, north) of a Tile in metres of EPSG:3857."""
-    return tuple(mercantile.xy_bounds(_checked(tile)))
 
 
 def ground_resolution_m(lat, zoom):
     """Return the metres on the ground that a pixel of a tile of 256 pixels covers at a latitude."""
-    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / (256 * _across(zoom))
+    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / 256 / 2**zoom
 
 
 def check_bounds(bounds):
@@ -48,16 +38,15 @@ def check_bounds(bounds):
     except (TypeError, ValueError):
         box = (math.nan,)
     if not all(map(math.isfinite, box)):
-        told = "expected four finite numbers: west, south, east, north in degrees"
-        raise ValueError(f"bounds {bounds!r}: {told}")
+        raise ValueError(
+            f"bounds {bounds!r}: expected four finite numbers: west, south, east, north in degrees"
+        )
     lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
     words = ""
     if lon > 180 or lat > 90:
         words = "expected longitudes within ±180, latitudes within ±90 degrees"
         if lon <= 90 < lat <= 180:
             words += ". It looks as if latitude and longitude were swapped"
-    elif lat > MAX_LATITUDE:
-        words = "tiles of Web Mercator end at ±85.0511 degrees of latitude"
     elif south > north or 0 < west - east <= 180:
         words = "inverted; expected west, south, east, north"
     elif south == north or west - east in (0, 360):
@@ -83,32 +72,27 @@ def count(bounds, zoom):
     return len(columns) * len(rows)
 
 
-def within(bounds, zoom):
-    """Yield the Tiles that cover a box, row by row from the north, each from west to east."""
+def within(bounds, zoom, limit=None, seed=""):
+    """Yield the Tiles that cover a box, row by row from the north, each from west to east.
+
+    Of more than `limit`, a random choice.
+    """
     columns, rows = _cover(bounds, zoom)
-    return (Tile(x % 2**zoom, y, zoom) for y in rows for x in columns)
+    chosen = range(len(columns) * len(rows))
+    if limit is not None and limit < len(chosen):
+        chosen = sorted(random.Random(seed).sample(chosen, limit))
+    for number in chosen:
+        row, column = divmod(number, len(columns))
+        yield Tile(columns[column] % 2**zoom, rows[row], zoom)
 
 
 def _cover(bounds, zoom):
     """Ranges of columns and rows; columns beyond the antimeridian count on."""
     west, south, east, north = check_bounds(bounds)
-    across, epsilon = _across(zoom), mercantile.LL_EPSILON
+    if min(north, -south) <= -MAX_LATITUDE:
+        raise ValueError(f"bounds {bounds}: tiles end at ±85.0511 degrees of latitude")
+    across, epsilon = 2**zoom, mercantile.LL_EPSILON
     first = mercantile.tile(west, min(north, MAX_LATITUDE), zoom)
     last = mercantile.tile(east - epsilon, max(south, -MAX_LATITUDE) + epsilon, zoom)
     beyond = last.x + 1 + (across if west > east else 0)
     return range(first.x, min(beyond, first.x + across)), range(first.y, last.y + 1)
-
-
-def _checked(tile):
-    x, y, zoom = tile
-    last = _across(zoom) - 1
-    if not (0 <= x <= last and 0 <= y <= last):
-        told = f"both are 0 to {last} there"
-        raise ValueError(f"there is no tile x {x}, y {y} at zoom {zoom}: {told}")
-    return Tile(*tile)
-
-
-def _across(zoom):
-    if not 0 <= operator.index(zoom) <= 30:
-        raise ValueError(f"zoom {zoom}: expected 0 to 30")
-    return 2**zoom

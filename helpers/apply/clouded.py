@@ -1,8 +1,10 @@
-"""`only_clouded`: where a network changes next to nothing, the file's own numbers stay."""
+"""Options for cloud removal: keep clear pixels exactly, write the opacity, leave out opaque cloud."""
 
 import numpy as np
 
 TOLERANCE = 0.02  # fraction of the value range; five grey levels of 8 bits, hardly to be seen
+OPAQUE = 0.7  # opacity from which the ground is invented
+CHANGED = 0.06  # opacity or shadow from which a pixel is changed, as `models.cloud_remover` has it
 EXACT = {"uint8", "int8", "uint16", "int16", "float32"}  # types of which float32 holds every number
 
 
@@ -58,3 +60,25 @@ def leave_clear(estimate, own, largest):
         clear &= np.abs(estimate[..., band] - own[..., band]) < most
     np.copyto(estimate, own, where=clear[..., None])
     return int(clear.sum()), int(np.isfinite(estimate[..., 0]).sum())
+
+
+def take_masks(complete, plan):
+    """Take apart what a model of cloud removal answers.
+
+    Args:
+        complete: float32 (height, width, bands and masks, then their spread where asked for).
+        plan: Plan, whose `cloud_mask` and `opaque` say what is wanted.
+
+    Returns:
+        float32 (height, width, bands, then opacity or spread where asked for), and two numbers: of
+        pixels without cloud or shadow, and of pixels with data.
+    """
+    count, masks = len(plan.about["bands_out"]), len(plan.about["masks"])
+    image, found = complete[..., :count], complete[..., count : count + masks]
+    spread = complete[..., count + masks :][..., :count]
+    largest = found.max(axis=-1)
+    counts = int((largest < CHANGED).sum()), int(np.isfinite(largest).sum())
+    if plan.opaque:
+        image[found[..., 0] >= OPAQUE] = np.nan
+    aside = np.clip(found[..., :1], 0, 1) if plan.cloud_mask else spread
+    return np.concatenate([image, aside], axis=-1), counts

@@ -51,9 +51,11 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
             "give another --tile"
         )
 
+    count = len(about.get("classes") or about["bands_out"])
+
     @tf.function(autograph=False)
     def graph(pixels):
-        values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))
+        values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))[..., :count]
         return tf.transpose(values, (0, 3, 1, 2))
 
     shape = tf.TensorSpec((1, len(ranges), tile_px, tile_px), tf.float32, name="input")

@@ -86,7 +86,7 @@ class Predictor:
     Args:
         network, about: of `load_model`.
         ranges: (low, high) of each band of the file that the network sees as 0 to 1.
-        ranges_out: the same of each band of the output.
+        ranges_out: the same of each band of the output; masks, which follow, have 0 to 1.
         augment: average the answers to all eight flips and turns.
         spread: give the standard deviation of these eight, too; twice the `bands` then.
 
@@ -109,6 +109,7 @@ class Predictor:
         if field and enlarge_first:  # bicubic interpolation looks two pixels further
             self.margin_px = -(-self.margin_px // scale) + 2
         self.augment, self.spread = augment, spread
+        ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
         self.bands = len(ranges_out) * (1 + spread)
 
         @tf.function(autograph=False)  # one graph for the one size: 1.5 to 2 times the rate of `predict`

@@ -12,9 +12,10 @@ from helpers.apply.network import Predictor
 from helpers.apply.windows import Grid
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import image_bands, read_values
-from helpers.scenes.values import find_gaps, refuse_misfit
+from helpers.scenes.values import find_gaps, refuse_misfit, refuse_no_reflectance
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
+UNIT = "reflectance x 10,000"  # of models that work on any scene
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}  # scale and offset of numbers that stand for themselves
 OUTPUT_PX, MAX_WINDOW_PX = 768, 512  # side of a window without its overlap: memory stays under 2 GB
@@ -31,6 +32,7 @@ class Plan:
         nodata: further value that means "no data", or None.
         largest: of `largest_changes`; None where every answer is written.
         predictor, grid: what computes, and where.
+        cloud_mask, opaque: as `apply` takes them.
     """
 
     image: rasterio.DatasetReader
@@ -40,17 +42,42 @@ class Plan:
     largest: np.ndarray | None
     predictor: Predictor
     grid: Grid
+    cloud_mask: bool = False
+    opaque: str | None = None
 
 
 def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None, window=None,
-    window_px=None, only_clouded=False, tta=False, spread=False,
+    window_px=None, only_clouded=False, tta=False, spread=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image and what `load_model` returned; all else as `apply` takes it.
+    """Plan for an open image.
+
+    Args:
+        image: open dataset.
+        network, about: of `load_model`.
+        value_range: None for the model's own, checked against the image; "model" for these
+            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
+        scale_offset: (scale, offset) that turn the file's values into those that the model expects.
+        nodata: further value that means "no data".
+        bands: numbers in the file of the model's bands, in the model's order; default: by name.
+        window: (column, row, width, height), pixels of `source`, to get a part of the whole.
+        tta: average the answers to all eight flips and turns of the image.
+        only_clouded: write the answer only where it differs from the input in any band by this
+            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else
+            exactly as the file has it; the share that was left is printed. Only a clear value that
+            the output would take for no data (0 beside a mask, say) moves to the next number.
+        window_px: side of a window without its overlap, pixels of `source`; default: what memory
+            allows.
+        spread: compute the standard deviation of the answers to all flips and turns, too.
 
     Raises:
         ValueError: it cannot be done (says why).
     """
+    if (cloud_mask or opaque) and not about.get("masks"):
+        told = "are for models that find clouds, such as cloud_remover_sentinel2"
+        raise ValueError(f"--cloud-mask and --opaque {told}")
+    if opaque not in (None, "nodata"):
+        raise ValueError(f"--opaque {opaque} is unknown: give --opaque nodata")
     bands = _matching_bands(image, about["bands"], bands)
     region = _region(image, window)
     *_, (_, corner) = image.block_windows(bands[-1])
@@ -65,7 +92,7 @@ def planned(
     predictor = Predictor(network, about, ranges, ranges_out, augment=tta, spread=spread)
     cell = window_px or min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"])
     grid = Grid.over(image.shape, region, cell, predictor.margin_px, predictor.multiple_px)
-    return Plan(image, about, bands, nodata, largest, predictor, grid)
+    return Plan(image, about, bands, nodata, largest, predictor, grid, cloud_mask, opaque)
 
 
 def _matching_bands(image, wanted, given):
@@ -111,14 +138,22 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     The model's own are checked against a sample of the image.
     """
     if scale_offset and asked not in (None, "model"):
-        raise ValueError("give --scale-offset or --value-range, not both: each says what the values mean")
+        raise ValueError("give --scale-offset or --value-range, not both: each says what values mean")
     values = _sample(image, bands, nodata, checked=asked is None)
     if asked in (None, "model"):
         ranges = _in_unit_of_file(image, bands, about["value_range"], scale_offset, asked)
-        if asked is None:
+        if asked is None and about.get("unit") == UNIT:
+            low, high = ranges.T
+            reflectance = (values - low) / (high - low) * np.ptp(about["value_range"], axis=1)
+            refuse_no_reflectance(reflectance, about["bands"])
+        elif asked is None:
             refuse_misfit(values, about["bands"], ranges)
+    elif asked == "auto" and about.get("unit") == UNIT:
+        told = "percentiles of one image say nothing about it; see --scale-offset"
+        raise ValueError(f"the model takes {UNIT}, and --value-range auto cannot find it: {told}")
     elif asked == "auto":
-        ranges = np.percentile(values, (0.5, 99.5), axis=0).T if len(values) else [(0, 0)] * len(bands)
+        values = values if len(values) else np.zeros((1, len(bands)))
+        ranges = np.percentile(values, (0.5, 99.5), axis=0).T
         for name, (low, high) in zip(about["bands"], ranges, strict=True):
             if not high > low:
                 raise ValueError(
@@ -141,8 +176,9 @@ def _sample(image, bands, nodata, checked):
     if found:
         value, share, where = found
         warnings.warn(
-            f"{100 * share:.0f} % of the pixels {where} are {value:g} in all bands, and the file declares no "
-            f"such value as no data: they count as image. If they are none, give --nodata {value:g}",
+            f"{100 * share:.0f} % of the pixels {where} are {value:g} in all bands, and the file "
+            "declares no such value as no data: they count as image. If they are none, give "
+            f"--nodata {value:g}",
             stacklevel=5,
         )
         if not checked or value >= 0:  # what is less, as -9999 is, `refuse_misfit` shall see
@@ -167,9 +203,10 @@ def _in_unit_of_file(image, bands, trained, given, asked):
     elif trained.max() > REFLECTANCE:
         for scale, offset in set(tags) - DIGITAL_NUMBERS if asked is None else ():
             raise ValueError(
-                f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not be those "
-                f"that the model was trained on. --scale-offset {1e4 * scale:g},{1e4 * offset:g} makes them "
-                "reflectance times 10,000, as Sentinel-2's are; --value-range model takes them as they stand"
+                f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not be "
+                f"those that the model was trained on. --scale-offset {1e4 * scale:g},{1e4 * offset:g} "
+                "makes them reflectance times 10,000, as Sentinel-2's are; --value-range model takes "
+                "them as they stand"
             )
         return trained
     scale, offset = np.array(tags).T[..., None]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -13,7 +14,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from helpers import paths
-from helpers.apply.clouded import leave_clear
+from helpers.apply.clouded import leave_clear, take_masks
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.windows import blending
@@ -28,10 +29,13 @@ from helpers.scenes.files import (
     unplaced_is_fine,
 )
 
+MOST_CHANGED = 0.5  # share of pixels above which the answer is doubtful
 CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
 
 
-def apply(model, source, target, *, resume=False, uncertainty=None, progress=True, **options):
+def apply(
+    model, source, target, *, resume=False, uncertainty=None, cloud_mask=None, progress=True, **options
+):  # fmt: skip
     """Apply a network to a whole image and write a cloud-optimised GeoTIFF on the same ground.
 
     Windows overlap, so that no seam is left (see `windows.Grid`). Beyond the edge of the image its
@@ -48,20 +52,10 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         resume: go on with an interrupted run of the same job; without one, begin.
         uncertainty: GeoTIFF to write, too: the standard deviation of the answers to all eight flips
             and turns, float32, in the unit of the output; whatever `only_clouded` leaves.
+        cloud_mask: GeoTIFF to write, too: the opacity of cloud that the model finds, float32, 0 to
+            1; not together with `uncertainty`.
         progress: show a progress bar.
-        value_range: None for the model's own, checked against the image; "model" for these
-            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
-        scale_offset: (scale, offset) that turn the file's values into those that the model expects.
-        nodata: further value that means "no data".
-        bands: numbers in the file of the model's bands, in the model's order; default: by name.
-        window: (column, row, width, height), pixels of `source`, to get a part of the whole.
-        tta: average the answers to all eight flips and turns of the image.
-        only_clouded: write the answer only where it differs from the input in any band by this
-            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else
-            exactly as the file has it; the share that was left is printed. Only a clear value that
-            the output would take for no data (0 beside a mask, say) moves to the next number.
-        window_px: side of a window without its overlap, pixels of `source`; default: what memory
-            allows.
+        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, window, tta, …
 
     Returns:
         True; False where `resume` finds that the same job is already finished.
@@ -74,12 +68,17 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         OSError: not enough room on the disk.
     """
     source = Path(source)
-    targets = [_target(source, Path(path)) for path in (target, uncertainty) if path is not None]
+    if uncertainty and cloud_mask:
+        raise ValueError("--uncertainty and --cloud-mask do not go together: run apply twice")
+    aside = uncertainty or cloud_mask
+    targets = [_target(source, Path(path)) for path in (target, aside) if path is not None]
     if targets[0] in targets[1:]:
-        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: choose another name for one")
+        told = "cannot be the output and another file at once: choose another name for one"
+        raise ValueError(f"{targets[0]} {told}")
     with opened(source) as image, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         refuse_classes(source)
-        job = _job(model_path(model), source, uncertainty, options)
+        described = options | {"uncertainty": uncertainty, "cloud_mask": cloud_mask}
+        job = _job(model_path(model), source, described)
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
         begun = (work_folder(targets[0]) / "journal.json").exists()
         if resume and not begun and all(_made_by(path, digest) for path in targets):
@@ -88,7 +87,8 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
         network, about = load_model(model)
         if about.get("classes") and uncertainty:
             raise ValueError("--uncertainty is for models of values, and this one makes classes")
-        plan = planned(image, network, about, spread=len(targets) == 2, **options)
+        masks = {"spread": bool(uncertainty), "cloud_mask": bool(cloud_mask)}
+        plan = planned(image, network, about, **masks, **options)
         lock = targets[0].with_name(f".{targets[0].name}.lock")
         with paths.claimed(lock, f"{targets[0]} is being written already, in process"):
             working = Working(plan, targets, job, resume=resume)
@@ -99,11 +99,24 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
                     working.deliver(number, temporary)
             for path in targets:
                 remove_sidecars(path)
+    left, count = working.left
     if plan.largest is not None:
-        left, count = working.left
-        told = f"{100 * left / max(count, 1):.1f} % of the pixels with data ({left:,} of {count:,})"
-        print(f"left as it was: {told if count else 'nothing, as no pixel has data'}")
+        print(f"left as it was: {_share(left, count)}")
+    elif plan.about.get("masks"):
+        print(f"without cloud and shadow: {_share(left, count)}")
+    if plan.about.get("masks") and left < (1 - MOST_CHANGED) * count:
+        warnings.warn(
+            f"the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, salt and "
+            "values of another unit look like cloud, too: compare the result with the image",
+            stacklevel=2,
+        )
     return True
+
+
+def _share(left, count):
+    if not count:
+        return "nothing, as no pixel has data"
+    return f"{100 * left / count:.1f} % of the pixels with data ({left:,} of {count:,})"
 
 
 def _target(source, path):
@@ -123,10 +136,10 @@ def _target(source, path):
     return path
 
 
-def _job(keras_file, source, uncertainty, options):
+def _job(keras_file, source, options):
     """Describe what must be the same for an interrupted run to go on."""
     model = [paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))]
-    job = {"model": model, "input": files_behind(source), "uncertainty": uncertainty, **options}
+    job = {"model": model, "input": files_behind(source), **options}
     given = {
         name.replace("_", " "): str(value) if isinstance(value, float) else value  # also NaN
         for name, value in sorted(job.items())
@@ -194,9 +207,12 @@ def _finished(plan, working, complete, pixels):
         complete = complete.argmax(axis=-1).astype("float32")[..., None]
     gaps = np.isnan(pixels).any(axis=-1)
     complete[gaps.repeat(scale, axis=0).repeat(scale, axis=1)] = np.nan
+    counts = 0, 0
+    if plan.about.get("masks"):
+        complete, counts = take_masks(complete, plan)
     if plan.largest is not None:
         counts = leave_clear(complete[..., : len(plan.bands)], pixels, plan.largest)
-        working.left = np.add(working.left, counts).tolist()
+    working.left = np.add(working.left, counts).tolist()
     return complete
 
 

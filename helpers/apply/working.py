@@ -1,4 +1,4 @@
-"""Grow the outputs in a folder beside the target, where they survive a crash, until they are whole."""
+"""Grow the outputs in a folder beside the target, where they survive a crash."""
 
 import shutil
 import warnings
@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
@@ -33,7 +34,8 @@ class Working:
 
     Args:
         plan: Plan.
-        targets: Path of the image, and of the spread of its values where that is asked for.
+        targets: Path of the image, and of the spread of its values or the opacity of cloud where
+            that is asked for.
         job: dict that says in words what is computed; only the same job can go on.
         resume: go on with a job that was interrupted; otherwise it is overwritten.
 
@@ -76,19 +78,17 @@ class Working:
         Raises:
             OSError: not enough room on the disk.
         """
-        region, scale = self.plan.grid.region, self.plan.about["scale"]
-        dtype = np.dtype(_kind(self.plan)[0])
-        values = region[2] * region[3] * scale**2 * len(self.plan.about["bands_out"])
-        size = SPACE_FACTOR * values * (dtype.itemsize + 4 * (len(self.files) - 1))
-        held = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in self.folder.glob("*"))
-        paths.require_space(self.folder.parent, size - held)
         try:
             if not self.finished:
                 self._clear()
+                *_, height, width = self.plan.grid.region
+                values = height * width * self.plan.about["scale"] ** 2 * len(self.plan.about["bands_out"])
+                itemsize = np.dtype(_kind(self.plan)[0]).itemsize + 4 * (len(self.files) - 1)
+                paths.require_space(self.folder.parent, SPACE_FACTOR * values * itemsize)
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self.note(0)
                 for file in self.files:
-                    create(file, self.plan, digest, is_spread=file != self.files[0])
+                    create(file, self.plan, digest, is_aside=file != self.files[0])
+                self.note(0)
             yield
         except BaseException:
             if not self.finished:
@@ -106,17 +106,20 @@ class Working:
     def write(self, row, column, pixels):
         """Write pixels, float32 (height, width, bands of all files), NaN = no data."""
         window = Window(column, row, *pixels.shape[1::-1])
-        for file, part in zip(self.files, np.split(pixels, len(self.files), axis=-1), strict=True):
+        count = pixels.shape[-1]
+        first = count - 1 if self.plan.cloud_mask else count // len(self.files)
+        parts = np.split(pixels, [first], axis=-1)
+        for file, part in zip(self.files, parts, strict=False):
             with rasterio.open(file, "r+") as made:
                 # some rows at a time stay in the processor's cache: twice faster
                 cuts = np.array_split(part, 12)
                 cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
                 values = np.moveaxis(np.concatenate(cuts), -1, 0)
-                made.write(values, self.order, window=window)
+                made.write(values, self.order if made.count > 1 else None, window=window)
 
     def note(self, finished):
         """Note in the journal how many windows are finished, once they are safely on the disk."""
-        for file in self.files if finished else ():
+        for file in self.files:
             paths.to_disk(file)
         self.finished = finished
         record = {"job": self.job, "finished": finished, "left": self.left}
@@ -125,11 +128,19 @@ class Working:
     def deliver(self, number, path):
         """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
         file, whole = self.files[number], self.folder / f"{number}.cog.tif"
-        overviews = "mode" if self.plan.about.get("classes") else "average"
+        file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
+        how = Resampling.mode if self.plan.about.get("classes") else Resampling.average
+        # the driver's own overviews take half as long again as the whole copy
+        env = {"GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX}
+        env |= {"TIFF_USE_OVR": True, "COMPRESS_OVERVIEW": "NONE"}
+        with rasterio.Env(**env), rasterio.open(file, "r+") as made:
+            factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
+            if factors:
+                made.build_overviews(factors, how)
         # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
         rasterio.shutil.copy(
             file, whole, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
-            overview_resampling=overviews, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
+            num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
         paths.to_disk(whole)
         shutil.move(whole, path)  # `uncertainty` may lie on another disk
@@ -154,17 +165,21 @@ def _kind(plan):
     known = image.nodata if plan.nodata is None else plan.nodata
     if known is None and np.dtype(dtype).kind == "i":
         known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
-    needed = np.dtype(dtype).kind == "f" or plan.nodata is not None or has_gaps(image)
+    gaps = plan.nodata is not None or plan.opaque or has_gaps(image)
+    needed = np.dtype(dtype).kind == "f" or gaps
     return dtype, file_nodata(known if dtype == own else None, dtype, needed=needed)
 
 
-def create(path, plan, digest, *, is_spread):
+def create(path, plan, digest, *, is_aside):
     """Create an empty working file with its place and all labels."""
     image, about, kept = plan.image, plan.about, _kept(plan)
     row, column, height, width = plan.grid.region
-    scale, classes, (points, points_crs), rpcs = about["scale"], about.get("classes"), image.gcps, image.rpcs
+    scale, classes = about["scale"], about.get("classes")
+    (points, points_crs), rpcs = image.gcps, image.rpcs
     names = list(kept.values()) or about["bands_out"]
-    dtype, nodata = ("float32", np.nan) if is_spread else _kind(plan)
+    dtype, nodata = ("float32", np.nan) if is_aside else _kind(plan)
+    if is_aside and plan.cloud_mask:
+        names, kept = ["opacity"], {}
     transform = None
     if image.transform != Affine.identity() and not points:
         transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)
@@ -183,8 +198,11 @@ def create(path, plan, digest, *, is_spread):
             rpcs.samp_scale *= scale
             made.rpcs = rpcs
         elif image.crs is None:
-            told = "has no coordinate reference system, and so has the output: nobody can tell where it lies"
-            warnings.warn(f"{(image.files or [image.name])[0]} {told}", stacklevel=4)
+            warnings.warn(
+                f"{(image.files or [image.name])[0]} has no coordinate reference system, and so has "
+                "the output: nobody can tell where it lies",
+                stacklevel=4,
+            )
         if classes:
             colours = {at: tuple(each["colour"]) for at, each in enumerate(classes)}
             made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})

@@ -209,12 +209,8 @@ def error_decomposition(reference, estimate, baseline):
         found = np.clip(added * np.sign(missing), 0, absent)
         parts = np.stack([found, absent - found, np.abs(added) - found])
         maps.append(parts.mean(axis=-1) / whole)
-    improvement, omission, hallucination = np.swapaxes(maps, 0, 1)
-    return {
-        "improvement": improvement,
-        "omission": omission,
-        "hallucination": hallucination,
-    }
+    names = "improvement", "omission", "hallucination"
+    return dict(zip(names, np.swapaxes(maps, 0, 1), strict=True))
 
 
 def _per_image(score, reference, estimate):

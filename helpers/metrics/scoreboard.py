@@ -122,7 +122,7 @@ class Scoreboard:
         return table.round(3).astype(object).fillna("")
 
     def _repr_html_(self):
-        return self.table().to_html()
+        return self.table()._repr_html_()
 
 
 def _ends(name, found):

@@ -38,7 +38,6 @@ def retrieval(
     """
     predicted = np.asarray(predicted, np.float64)
     true = np.asarray(true, np.float64)
-    positions_m = np.asarray(positions_m, np.float64)
     count = len(true)
     if predicted.shape != true.shape or predicted.ndim != 2 or positions_m.shape != (count, 2):
         raise ValueError(

@@ -195,9 +195,7 @@ def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, s
         raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
 
     def pair(patch, key):
-        return simulate(
-            patch, key, bands=bands, light=light, value_range=value_range, difficulty=difficulty, skew=skew
-        )
+        return simulate(patch, key, bands=bands, light=light, value_range=value_range, difficulty=difficulty, skew=skew)
 
     return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
 
@@ -218,9 +216,7 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
         looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": relative_um ** (SKY_SLOPE * draws[6])}
     kind = tf.cast(draws[1] * kinds, tf.int32)
-    cloudy, optical_depth, lit = _clouded(
-        clear, bands, kind, key, light=light, difficulty=difficulty, **looks
-    )
+    cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, light=light, difficulty=difficulty, **looks)
     stays_clear = draws[2] < clear_share
     cloudy = tf.where(stays_clear, clear, cloudy)
     taken = tf.where(stays_clear, 0.0, 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1))

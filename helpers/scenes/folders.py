@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.transform import from_bounds
+from rasterio.transform import Affine, from_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read, refuse_classes
@@ -45,8 +45,10 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     rows = manifest_rows(folder, [role]) if listed else [{"path": p.name} for p in images(folder)]
     if not rows:
         there = some(sorted(path.name for path in folder.iterdir())) or "nothing"
-        told = f"expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a manifest.csv"
-        raise ValueError(f"{folder} holds no image; {told}. It holds: {there}")
+        raise ValueError(
+            f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
+            f"manifest.csv. It holds: {there}"
+        )
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
@@ -77,28 +79,31 @@ def _refuse_copies(folder, rows, scenes):
         for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
             twin = seen.setdefault(key, row)
             if twin is not row:
-                told = f"{twin['path']} and {row['path']}: keep one of each"
-                raise ValueError(f"{folder} holds one image twice, {told}")
+                raise ValueError(f"{folder} holds one image twice, {twin['path']} and {row['path']}: keep one of each")
 
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    steps = [scene.transform[:6] if scene.transform else (1, 0, 0, 0, 1, 0) for scene in scenes]
-    pixels = np.array([np.hypot((a, b), (d, e)) for a, b, _, d, e, _ in steps])
+    steps = [np.reshape(scene.transform or Affine.identity(), (3, 3))[:2, :2] for scene in scenes]
+    pixels = np.array([np.hypot(*step) for step in steps])
     usual = np.median(pixels, axis=0)
     pixels = np.where(np.isclose(pixels, usual, rtol=0.01), usual, pixels)
     kinds = {}
     for scene, (width, height) in zip(scenes, pixels, strict=True):
         place = "placed" if scene.transform else "without a place"
         unit = scene.crs.units_factor[0] if scene.crs else "no CRS"
-        kind = f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}, pixels "
-        kind += f"{width:.6g} x {height:.6g} ({unit})"
+        kind = (
+            f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}, "
+            f"pixels {width:.6g} x {height:.6g} ({unit})"
+        )
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
         found = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
         told = "; ".join(f"{len(names)} of {kind}: {some(names)}" for kind, names in found)
-        way_out = "Keep those of one kind, or put each kind in a folder of its own"
-        raise ValueError(f"{folder} holds several kinds of images: {told}. {way_out}")
+        raise ValueError(
+            f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each "
+            "kind in a folder of its own"
+        )
 
 
 def read_table(path, needed=()):
@@ -115,8 +120,7 @@ def read_table(path, needed=()):
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if not isinstance(rows.index, pandas.RangeIndex):
-        told = "put texts that hold a comma in quotes"
-        raise ValueError(f"{path} has rows with more cells than its header: {told}")
+        raise ValueError(f"{path} has rows with more cells than its header: put texts that hold a comma in quotes")
     rows.columns = rows.columns.str.strip().str.lower()
     missing = ", ".join(name for name in needed if name not in rows)
     if missing:
@@ -168,8 +172,7 @@ def pair_rows(folder, roles):
     for row in sorted(rows, key=itemgetter("pair")):
         first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
         if first is not row:
-            told = f"pair {row['pair']!r} has two {row['role']} images"
-            raise ValueError(f"{told}: {first['path']} and {row['path']}")
+            raise ValueError(f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}")
     return found
 
 
@@ -181,17 +184,17 @@ def read_row(folder, row):
 def placed(scene, row):
     """Return a scene with the credit of a row; and with its place, if it has none itself."""
     scene = replace(scene, credit=row.get("credit") or scene.credit)
-    west, south, east, north, crs = edges = [row.get(name, "") for name in (*EDGES, "crs")]
-    is_point = west == east  # a photo
-    if scene.transform is not None or not all(edges) or is_point:
+    crs, *edges = place = [row.get(name) for name in ("crs", *EDGES)]
+    if scene.transform is not None or not all(place) or row["west"] == row["east"]:  # a photo
         return scene
     try:
-        size = scene.width, scene.height
-        transform = from_bounds(*map(float, (west, south, east, north)), *size)
+        transform = from_bounds(*map(float, edges), scene.width, scene.height)
         return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
-        told = f"the manifest gives {row['path']} no place that can be read ({error})"
-        raise ValueError(f"{told}; expected numbers and a crs such as EPSG:4326") from error
+        raise ValueError(
+            f"the manifest gives {row['path']} no place that can be read ({error}); expected numbers "
+            "and a crs such as EPSG:4326"
+        ) from error
 
 
 def split_manifest(folder, *, guard=1 / 16, seed=0):
@@ -226,10 +229,9 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     rows = table[groups.map(split) == "guard"]
     lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
-        told = f"{path} does not say where {lacking.iloc[0]} lies"
-        raise ValueError(f"{told}: it cannot be split by ground")
+        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
     target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
-    places = rows[["crs", *EDGES]].itertuples(index=False)
+    places = rows[["crs", *EDGES]].to_numpy()
     boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
     ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
     boxes = boxes.groupby(groups, sort=False).agg(ends)

@@ -67,9 +67,8 @@ class Scene:
         """(west, south, east, north) in the unit of `crs`, or None where the place is unknown."""
         if self.transform is None:
             return None
-        west, south, east, north = array_bounds(self.height, self.width, self.transform)
-        south, north = min(south, north), max(south, north)  # some rows run northwards
-        return min(west, east), south, max(west, east), north
+        ends = np.reshape(array_bounds(self.height, self.width, self.transform), (2, 2))
+        return tuple(np.sort(ends, axis=0).ravel().tolist())  # some rows run northwards
 
     @property
     def valid(self):
@@ -82,14 +81,14 @@ class Scene:
         Raises:
             ValueError: the window reaches beyond the scene.
         """
-        bottom, right = row + height, column + width
-        if min(row, column) < 0 or bottom > self.height or right > self.width:
+        pixels = self.pixels[max(row, 0) : row + height, max(column, 0) : column + width]
+        if pixels.shape[:2] != (height, width):
             raise ValueError(
-                f"{self.name}: rows {row} to {bottom}, columns {column} to {right} reach beyond "
+                f"{self.name}: {height} x {width} pixels from row {row}, column {column} reach beyond "
                 f"{self.height} x {self.width} pixels"
             )
         transform = self.transform and self.transform @ Affine.translation(column, row)
-        return replace(self, pixels=self.pixels[row:bottom, column:right], transform=transform)
+        return replace(self, pixels=pixels, transform=transform)
 
     def select(self, bands):
         """Return the scene with only `bands`, in that order, found as `find_bands` does."""
@@ -111,13 +110,11 @@ def stack(scenes):
     Raises:
         ValueError: the scenes lie on different grids.
     """
-    first = scenes[0]
-    grids = [(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes]
-    if any(grid != grids[0] for grid in grids):
+    if len({(scene.height, scene.width, scene.transform, scene.crs) for scene in scenes}) > 1:
         told = ", ".join(scene.name for scene in scenes)
         raise ValueError(f"{told} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
-    return replace(first, pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
+    return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
 
 
 def filled(pixels):

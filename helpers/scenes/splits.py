@@ -7,7 +7,7 @@ import numpy as np
 from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
-TOUCHING = 1e-6  # boxes that overlap by less, as a share of their size, only touch
+DECIMALS = 6  # of metres or degrees
 
 
 def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
@@ -27,9 +27,10 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     """
     if any(given):
         if set(given) != set(SPLITS):
-            there = ", ".join(map(repr, sorted(set(given))))
-            wanted = f"{', '.join(SPLITS)} in all rows, or in none"
-            raise ValueError(f"manifest.csv has the splits {there}; expected {wanted}")
+            raise ValueError(
+                f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} in all "
+                "rows, or in none"
+            )
         return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
     longest = max(min(scene.height, scene.width) for scene in scenes)
     if len(scenes) < len(SPLITS) or longest >= 2 * block_px + guard_px:
@@ -37,8 +38,9 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     known = {(scene.transform is not None, scene.crs is not None) for scene in scenes}
     if known in ({(True, True)}, {(True, False)}):
         boxes = _boxes(scenes)
-        pixel = (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
-        return _by_split(scenes, split_boxes(boxes, guard_px * pixel, seed))
+        west, _, east, _ = boxes.T
+        guards = guard_px * (east - west) / [scene.width for scene in scenes]
+        return _by_split(scenes, split_boxes(boxes, guards, seed))
     warnings.warn(
         "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
         "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
@@ -71,13 +73,13 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
     """
     pitch, found = block_px + guard_px, {}
     for number, scene in enumerate(scenes):
-        grid, place = _grid(scene) or (f"{number:06}", (0, 0))
-        sides = scene.height, scene.width
-        starts = [range(-at % pitch, side - block_px + 1, pitch) for at, side in zip(place, sides, strict=True)]
-        for corner in product(*starts):
-            block = scene.cut(*corner, block_px, block_px)
+        grid, row, column = _grid(scene) or (f"{number:06}", 0, 0)
+        downwards = range(-row % pitch, scene.height - block_px + 1, pitch)
+        across = range(-column % pitch, scene.width - block_px + 1, pitch)
+        for down, right in product(downwards, across):
+            block = scene.cut(down, right, block_px, block_px)
             if block.valid.all():
-                found.setdefault((grid, *np.add(place, corner).tolist()), block)
+                found.setdefault((grid, row + down, column + right), block)
     if len(found) < len(SPLITS):
         largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
         raise ValueError(
@@ -87,7 +89,7 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
         )
     order = np.random.default_rng(seed).permutation(len(found))
     blocks = [found[place] for place in sorted(found)]
-    return _by_split(blocks, deal(order.argsort()), check=len({grid for grid, *_ in found}) > 1)
+    return _by_split(blocks, deal(order), check=len({grid for grid, *_ in found}) > 1)
 
 
 def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
@@ -102,16 +104,15 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
     width, height = scene.transform.a, scene.transform.e
     held = _boxes(held_out) + buffer_px * np.array([-width, height, width, -height])
     blocks = scene.patches(block_px, stride_px)
-    return [block for block in blocks if not _overlapping(held, np.array(block.bounds)).any()]
+    return [block for block in blocks if not _overlapping(held, block.bounds).any()]
 
 
 def _grid(scene):
-    """Return the grid of the map, and (row, column) on it; None without a place, or rotated."""
-    place = scene.transform
-    if place is None or place.b or place.d:
+    """Return the grid of the map, row and column on it; None without a place, or where rotated."""
+    width, turn, left, skew, height, top = (scene.transform or (0, 1) * 3)[:6]
+    if turn or skew:
         return None
-    grid = f"{scene.crs} {place.a:.6g} {place.e:.6g}"
-    return grid, (round(place.f / place.e), round(place.c / place.a))
+    return f"{scene.crs} {width:.6g} {height:.6g}", round(top / height), round(left / width)
 
 
 def _by_split(members, parts, check=True):
@@ -123,28 +124,21 @@ def _by_split(members, parts, check=True):
     return ground
 
 
-def deal(cells):
-    """Deal cells of ground out: the first 70 % train, the next 10 % validate, the last 20 % test.
+def deal(order):
+    """Deal members out: the first 70 % train, the next 10 % validate, the last 20 % test.
 
     Args:
-        cells: int (members,), the number of each member's cell.
+        order: int (members,), their numbers in some order.
 
     Returns:
-        three arrays with the numbers of the members; validation and test have at least one cell.
+        three arrays with the numbers of the members; validation and test have at least one.
     """
-    count = cells.max() + 1
-    test = _share(0.2, count)
-    order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], [count - test - _share(0.1, count), count - test])
-    return np.split(order, ends)
-
-
-def _share(part, count):
-    return max(1, round(part * count))
+    test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
+    return np.split(order, [len(order) - test - validation, len(order) - test])
 
 
 def split_boxes(boxes, guards, seed=0):
-    """Split boxes by ground, in strips across the longer side of the area.
+    """Split boxes by ground, along the longer side of the area.
 
     Validation and test lie at opposite ends, training between them.
 
@@ -160,23 +154,22 @@ def split_boxes(boxes, guards, seed=0):
     Raises:
         ValueError: too little ground.
     """
-    width = (boxes[:, 2:] - boxes[:, :2]).max()
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    along = centres[:, np.ptp(centres, axis=0).argmax()] * (-1) ** seed
-    strips, cells = np.unique(along // width, return_inverse=True)
-    count = len(strips)
-    if count < 5:  # with one beside each end left out
-        told = f"the {len(boxes)} tiles lie so close together that they cannot be split"
-        raise ValueError(f"{told}; acquire a larger area")
+    west, south, east, north = boxes.T
+    x, y = west + east, south + north
+    along = x if np.ptp(x) > np.ptp(y) else y
+    order = (along * (-1) ** seed).argsort(kind="stable")
+    order = np.roll(order, -len(deal(order)[-1]))  # one end goes last, to the test
     grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
     kept, taken = [], np.zeros(len(boxes), bool)
-    for part in reversed(deal((cells - _share(0.2, count)) % count)):
+    for part in reversed(deal(order)):
         is_apart = [not _overlapping(grown[taken], box).any() for box in grown[part]]
+        if not any(is_apart):
+            raise ValueError(
+                f"the {len(boxes)} tiles lie so close together that a split has none beside the "
+                "guard around the others; acquire a larger area"
+            )
         kept.insert(0, part[is_apart])
         taken[kept[0]] = True
-        if not any(is_apart):
-            told = "a split has no image left beside the guard around the others"
-            raise ValueError(f"{told}; acquire a larger area")
     return kept
 
 
@@ -196,13 +189,13 @@ def refuse_overlap(ground):
                 first = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
                 _refuse(first, (split, scene), "hold the same pixels: keep one of them")
     boxes = _boxes([scene for _, scene in placed])
-    for at, (split, scene) in enumerate(placed):
+    for at, (_, scene) in enumerate(placed):
         for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
             near = placed[number][1]
-            own = boxes_in(near.crs, [(scene.crs, *scene.bounds)])  # exact where both are upright
-            if _overlapping(own, np.array(near.bounds))[0]:
+            own, other = _boxes([near, scene])  # exact where both are upright
+            if _overlapping(own[None], other).any():
                 told = "show the same ground: scores on it would not be honest. Split by ground"
-                _refuse(placed[number], (split, scene), f"{told}, as scenes.split_ground does")
+                _refuse(placed[number], placed[at], f"{told}, as scenes.split_ground does")
 
 
 def _refuse(one, other, told):
@@ -212,9 +205,10 @@ def _refuse(one, other, told):
 
 
 def _overlapping(boxes, box):
-    """Return bool (boxes,): which of them overlap one box."""
-    by = TOUCHING * (box[2:] - box[:2])
-    return ((boxes[:, :2] < box[2:] - by) & (box[:2] + by < boxes[:, 2:])).all(axis=1)
+    """Return bool (boxes,): which of them overlap one box; what touches does not."""
+    west, south, east, north = np.round(boxes, DECIMALS).T
+    left, bottom, right, top = np.round(box, DECIMALS)
+    return (west < right) & (left < east) & (south < top) & (bottom < north)
 
 
 def _boxes(scenes):
@@ -228,7 +222,10 @@ def boxes_in(target, places):
 
     Args:
         target: that CRS.
-        places: iterable of (crs, west, south, east, north).
+        places: list of (crs, west, south, east, north).
     """
-    boxes = [box if crs == target else transform_bounds(crs, target, *map(float, box)) for crs, *box in places]
-    return np.array(boxes, "float64").reshape(-1, 4)
+    boxes = np.array([box for _, *box in places], "float64").reshape(-1, 4)
+    for at, (crs, *_) in enumerate(places):
+        if crs != target:
+            boxes[at] = transform_bounds(crs, target, *boxes[at])
+    return boxes

@@ -7,7 +7,7 @@ import numpy as np
 COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
-KINDS = ("reflectance", "8-bit pixels", "digital numbers")  # by their largest value: 2, 255
+KINDS = ("reflectance", "8-bit pixels or percent", "digital numbers")  # by their largest value: 2, 255
 MIN_PIXELS = 64  # fewer say nothing
 
 
@@ -147,6 +147,13 @@ def refuse_misfit(values, bands, ranges):
             f"percentile). {guess} --value-range LO,HI or --value-range auto sets another range, "
             "--value-range model trusts the values as they are"
         )
+    if (dark > high).all():
+        warnings.warn(
+            "all of the image is brighter than what the model was trained on: cloud or snow, or "
+            "another scale? --scale-offset 0.275,-2000 makes reflectance times 10,000 of Landsat's "
+            "numbers of collection 2",
+            stacklevel=6,
+        )
 
 
 def refuse_no_reflectance(values, bands):
@@ -167,10 +174,7 @@ def refuse_no_reflectance(values, bands):
     elif values.max() <= 255:
         guess = "an 8-bit picture, which is no measurement: get the measured bands"
     elif dark.min() >= 5000:
-        guess = (
-            "Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for level 2 of "
-            "collection 2"
-        )
+        guess = "Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for level 2 of collection 2"
     elif dark.min() >= 1000 and dark.max() < 2500:
         guess = (
             "an offset of 1000, as Sentinel-2 has it from processing baseline 04.00 on: "

@@ -38,7 +38,8 @@ class Adversarial(keras.Model):
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
         self.generator, self.discriminator, self.terms = generator, discriminator, terms
-        self.averaged = generator.__class__.from_config(generator.get_config())  # not how it was compiled
+        # a copy of the layers, not of how it was compiled
+        self.averaged = generator.__class__.from_config(generator.get_config())
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional = weight, kind, conditional

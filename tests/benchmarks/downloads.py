@@ -4,6 +4,7 @@ Prints a table and leaves nothing behind. The server is a process of its own, so
 """
 
 import contextlib
+import functools
 import io
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from helpers.acquire import checks
 from helpers.acquire.download import Client, Item, Policy, fetch
 from helpers.acquire.practice import Response, serve
 from helpers.paths import sha256
@@ -22,6 +24,7 @@ from helpers.paths import sha256
 LATENCY_S, CONNECTIONS, SIZE_PX = 0.05, 16, 256
 PLACE = dict.fromkeys(("west", "south", "east", "north"), 12345678.9)
 ROW = {"role": "image", "source": "benchmark", "crs": "EPSG:3857", **PLACE, "credit": "A credit line of usual length"}
+RIGHT = functools.partial(checks.image, size_px=(SIZE_PX, SIZE_PX))
 BARS = []  # of each line that was printed, whether what is wanted was reached
 
 
@@ -70,22 +73,20 @@ def report(what, found, wanted, reached):
 
 def tiles(url, count):
     """Generator of items, each of another address."""
-    return (
-        Item(f"image/benchmark/{number:06}.png", f"{url}/tile/{number}.png", ROW, size_px=(SIZE_PX, SIZE_PX))
-        for number in range(count)
-    )
+    return (Item(f"image/benchmark/{number:06}.png", f"{url}/tile/{number}.png", ROW, RIGHT) for number in range(count))
 
 
 def tiles_per_s(url, count, connections):
     """Files per second of a job, without its start: from the first to the last item that is done."""
     moments = []
 
-    def note(_):
+    def note(data):
+        RIGHT(data)
         moments.append(time.perf_counter())
-        return ""
+        return data
 
     with data_elsewhere() as folder:
-        items = (Item(item.name, item.url, item.row, size_px=item.size_px, accept=note) for item in tiles(url, count))
+        items = (Item(item.name, item.url, item.row, note) for item in tiles(url, count))
         summary = fetch(items, folder, Client(Policy(connections, None)))
     assert summary.fetched == count, summary
     return (count - 1) / (max(moments) - min(moments))

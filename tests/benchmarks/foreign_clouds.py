@@ -156,6 +156,7 @@ def remover(network, value_range):
         # beyond the edge the mirror image, as in `apply`
         shown = np.pad(shown, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "symmetric")
         answer = network.predict(shown, batch_size=8, verbose=0)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        answer = answer[..., : len(low)]  # masks may follow
         return answer * (high - low) + low
 
     return remove

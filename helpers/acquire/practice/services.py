@@ -105,8 +105,7 @@ def search(request):
         dated = first <= facts["datetime"] <= (last or "9")
         if fits and dated and not disjoint_bounds(item["bbox"], asked["bbox"]):
             found.append(item)
-    counted = {"type": "FeatureCollection", "numberMatched": len(found)}
-    return as_json(counted | {"features": found, "links": []})
+    return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
 @once

@@ -46,10 +46,12 @@ def connect(name, server=None, **options):
         ValueError: no such provider, or an option's value is refused.
         PermissionError: the provider wants a key and there is none (says where to get one).
     """
-    if name in PROVIDERS:
-        return PROVIDERS[name](name, server, **options)
-    if "." in str(name):
+    if "." in name:
         return xyz.Xyz(name, server, template=name, **options)
-    near = difflib.get_close_matches(str(name), PROVIDERS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}.{hint}")
+    if name not in PROVIDERS:
+        near = difflib.get_close_matches(name, PROVIDERS, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}. Did you mean "
+            f"{near!r}?"
+        )
+    return PROVIDERS[name](name, server, **options)

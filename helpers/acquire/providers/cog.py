@@ -5,6 +5,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.features import geometry_window
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window, WindowError
 
 from helpers import scenes
 from helpers.acquire.http import Refused, agent
@@ -26,16 +32,20 @@ GDAL = {  # no listing of folders, no memory of what was broken
 
 @dataclass(frozen=True)
 class Layer:
-    """A band that is wanted: where its file lies, and what its digital numbers mean."""
+    """A band that is wanted: where its file lies, and what its digital numbers mean.
+
+    `fixed`: the offset was given, and is applied even where it looks wrong.
+    """
 
     band: str
     address: str
     scale: float = 1
     offset: float = 0
+    fixed: bool = False
     classes: bool = False
 
 
-def write(path, layers, *, bounds, credit, name, fixed=False, contact=""):
+def write(path, layers, *, bounds, credit, name, contact=""):
     """Write the window of all layers to a GeoTIFF, on the grid of the finest.
 
     Args:
@@ -43,7 +53,6 @@ def write(path, layers, *, bounds, credit, name, fixed=False, contact=""):
         layers: list of Layer; a file of three bands gives red, green, blue.
         bounds: window in degrees, or None for all.
         credit, name: of the Scene.
-        fixed: apply offsets even where they look wrong.
         contact: as `http.agent` takes it.
 
     Returns:
@@ -53,76 +62,63 @@ def write(path, layers, *, bounds, credit, name, fixed=False, contact=""):
         Refused: the window is empty or too large.
         ConnectionError: a file cannot be read.
     """
-    import rasterio
-    from rasterio.warp import transform_bounds
-
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent(contact)))
             files = [
                 stack.enter_context(rasterio.open(f"/vsicurl/{one.address}")) for one in layers
             ]
-            scene, tags = _read(files, layers, bounds, credit, name, fixed)
+            grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
+            size = 4 * grid["height"] * grid["width"] * sum(file.count for file in files)
+            if size > MOST_BYTES:
+                raise Refused(f"the window takes {size / 1e9:.1f} GB: give narrower `bounds`")
+            read = [_read(file, one, grid) for file, one in zip(files, layers, strict=True)]
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
+    planes, bands, tags = [], [], {}
+    for layer, (pixels, said) in zip(layers, read, strict=True):
+        planes.extend(pixels)
+        bands += ["red", "green", "blue"] if len(pixels) == 3 else [layer.band]
+        tags[f"{layer.band}_made"] = said
+    pixels, place = np.stack(planes, axis=-1), (grid["transform"], grid["crs"])
+    dtype = np.result_type(*(file.dtypes[0] for file in files)).name
+    nodata = _nodata({file.nodata for file in files}, dtype, pixels)
+    scene = scenes.Scene(pixels, tuple(bands), *place, credit, name, dtype, nodata)
     scenes.write(scene, path)
     with rasterio.open(path, "r+") as written:
         written.update_tags(**tags)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
 
-def _read(files, layers, bounds, credit, name, fixed):
-    """Scene of the window, and a tag for each band that says how it was made."""
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
+def _read(file, layer, grid):
+    """Return pixels (bands, height, width) on a grid, NaN = no data, and words for how.
 
-    finest = min(files, key=lambda file: file.res[0])
-    grid = _grid(finest, bounds)
-    size = 4 * grid["height"] * grid["width"] * sum(file.count for file in files)
-    if size > MOST_BYTES:
-        raise Refused(f"the window takes {size / 1e9:.1f} GB: give narrower `bounds`")
-    planes, tags, bands = [], {}, []
-    for file, layer in zip(files, layers, strict=True):
-        coarser = file.res[0] > finest.res[0] * (1 + 1e-9) and not layer.classes
-        how = "bilinear" if coarser else "nearest"
-        with WarpedVRT(file, **grid, resampling=Resampling[how]) as on_grid:
-            pixels = on_grid.read(masked=True).astype("float32").filled(np.nan)
-        pixels, said = _calibrated(pixels, layer, fixed)
-        bands += ["red", "green", "blue"] if file.count == 3 else [layer.band]
-        planes.extend(pixels[:3])
-        tags[f"{layer.band}_made"] = f"{how}, from {file.res[0]:g} m, {said}"
-    pixels = np.stack(planes, axis=-1)
-    dtype = np.result_type(*{file.dtypes[0] for file in files}).name
-    nodata = _nodata({file.nodata for file in files}, dtype, pixels)
-    place = grid["transform"], grid["crs"]
-    return scenes.Scene(pixels, tuple(bands), *place, credit, name, dtype, nodata), tags
-
-
-def _calibrated(pixels, layer, fixed):
-    """Pixels with scale and offset, and words for it; an offset that looks wrong is left out."""
-    if layer.offset == 0 and layer.scale == 1:
-        return pixels, "offset 0"
-    moved = pixels * np.float32(layer.scale) + np.float32(layer.offset)
-    valid = np.isfinite(pixels) & (pixels > 0)
-    share = float((moved[valid] < 1).mean()) if valid.any() else 0
-    if share > IMPLAUSIBLE and layer.offset < 0 and not fixed:
+    An offset that looks wrong is left out.
+    """
+    coarser = file.res[0] > grid["transform"].a * (1 + 1e-9) and not layer.classes
+    how = "bilinear" if coarser else "nearest"
+    with WarpedVRT(file, **grid, resampling=Resampling[how]) as on_grid:
+        pixels = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
+    said = f"{how}, from {file.res[0]:g} m"
+    scaled = pixels * np.float32(layer.scale)
+    moved = scaled + np.float32(layer.offset)
+    low = float((moved[pixels > 0] < 1).mean()) if (pixels > 0).any() else 0
+    if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
         warnings.warn(
-            f"{layer.band}: an offset of {layer.offset:g} would push {share:.0%} of the pixels "
+            f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels "
             "below 1, so it seems to be applied already, and is left out. Override it with "
             f"`offset={layer.offset:g}`",
             stacklevel=2,
         )
-        return pixels * np.float32(layer.scale), "offset 0, as the one named is implausible"
-    return moved, f"scale {layer.scale:g}, offset {layer.offset:g}"
+        return scaled, f"{said}, offset 0, as the one named is implausible"
+    return moved, f"{said}, scale {layer.scale:g}, offset {layer.offset:g}"
 
 
 def _nodata(named, dtype, pixels):
     """A value for no data that no band has as a value."""
-    if len(named) == 1 and named != {None}:
-        return min(named)
-    if not np.isnan(pixels).any():
-        return None
+    if len(named) == 1 or not np.isnan(pixels).any():
+        return min(named - {None}, default=None)
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*(named - {None}), limits.max, limits.min]
     return next((value for value in choice if not (pixels == value).any()), None)
@@ -130,10 +126,6 @@ def _nodata(named, dtype, pixels):
 
 def _grid(file, bounds):
     """dict of crs, transform, width, height of a window, in whole pixels of the file."""
-    from rasterio.features import geometry_window
-    from rasterio.warp import transform_bounds
-    from rasterio.windows import Window, WindowError
-
     if not file.crs:
         raise Refused("its files do not say where they lie")
     window = Window(0, 0, file.width, file.height)

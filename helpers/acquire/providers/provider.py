@@ -1,4 +1,4 @@
-"""Share between providers: the results of a search, keys, paging, and checks of answers."""
+"""Share between providers: the results of a search, keys, paging, and what is fetched."""
 
 import contextlib
 import getpass
@@ -7,14 +7,13 @@ import math
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
-from helpers.acquire.keys import mask
 from helpers.acquire.manifest import BOUNDS
 
 MOST_LISTED = 5_000  # results of a search without a limit: more than anybody looks through
-METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which is yours alone
 
 
@@ -32,21 +31,27 @@ class Found:
 
     id: str
     bounds: tuple
-    time: str = ""
-    credit: str = ""
-    licence: str = ""
+    time: str
+    credit: str
+    licence: str
     about: dict = field(default_factory=dict, compare=False)
 
 
 class Provider:
-    """Base of all providers; each adds its address, limits, `_find` (yields Found) and `fetch`."""
+    """Base of all providers.
+
+    Each adds its address and limits, `_pages` (yields lists of Found in a box) and `_items` (yields
+    the download.Item of a Found).
+    """
 
     address = ""  # scheme and host of the real service
     key_name = ""  # environment variable that holds the key, where one is needed
     key_place = ""  # where people get one
     key_parameter = ""  # as Client takes it
     policy = Policy()
+    role = "image"
     credit = licence = ""
+    forbidden_ends = True  # a 403 means the key, not one file
     practice_credit = ""  # of the imagery that a practice server shows in its place
 
     def __init__(self, name, server=None, policy=None, contact=""):
@@ -57,10 +62,14 @@ class Provider:
             self.policy = replace(self.policy, contact=contact)
         if server and self.practice_credit:
             self.credit, self.licence = self.practice_credit, "public domain"
-        key = _key(self, server) if self.key_name else None
-        sent = {"key_name": self.key_name, "key_parameter": self.key_parameter}
-        origin = "" if "{" in self.base else self.base
-        self.client = Client(self.policy, key=key, key_origin=origin, **sent)
+        self.client = Client(
+            self.policy,
+            key=_key(self, server) if self.key_name else "",
+            key_name=self.key_name,
+            key_parameter=self.key_parameter,
+            key_origin="" if "{" in self.base else self.base,
+            forbidden_ends=self.forbidden_ends,
+        )
 
     def __repr__(self):
         return f"<{self.name} at {self.base}>"
@@ -81,36 +90,78 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        bounds = tiles.check_bounds(bounds)
-        found = {one.id: one for one in self._find(bounds, limit, **filters)}
+        found = {}
+        boxes = self._boxes(tiles.check_bounds(bounds), limit)
+        paged = [self._pages(box, limit, **filters) for box in boxes]
+        try:
+            for one in itertools.chain.from_iterable(map(self._once, paged)):
+                found[one.id] = one
+                if limit and len(found) >= limit:
+                    break
+                if not limit and len(found) > MOST_LISTED:
+                    raise ValueError(
+                        f"{self.name} has more than {MOST_LISTED:,} results there: give a `limit`, "
+                        "smaller bounds, or filters"
+                    )
+        except (LookupError, TypeError, AttributeError) as error:
+            if isinstance(error, Refused):
+                raise
+            raise ValueError(
+                f"{self.name} answers in another form ({error!r}): its API may have changed"
+            ) from error
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
-    def row(self, one, bounds=None, **others):
-        """Return the columns of the manifest that a Found gives."""
-        place = dict(zip(BOUNDS, bounds or one.bounds, strict=True))
-        known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
-        return known | {"credit": one.credit, "licence": one.licence} | place | others
+    def _boxes(self, bounds, limit):
+        """Return the boxes that are asked for one after another."""
+        return tiles.halves(bounds)
 
-    def download(self, found, folder, items):
-        """Fetch the items of the usable of what was found; name the others as skipped.
+    def _once(self, pages):
+        """Yield all Found of the pages of a box; refuse paging in circles."""
+        seen = None
+        for page in pages:
+            new = {one.id for one in page}
+            if seen is not None and seen >= new:
+                raise ValueError(
+                    f"the paging of {self.name} repeats itself after {len(seen)} results: its API "
+                    "may have changed"
+                )
+            seen = new | (seen or set())
+            yield from page
+
+    def fetch(self, found, folder, *, role="", pair="", **how):
+        """Download what was found.
 
         Args:
             found: list of Found.
-            folder: data set folder.
-            items: function of a Found that returns its list of Item; a Refused skips it.
+            folder: data set folder; files become `<role>/<name>`.
+            role, pair: manifest columns; default role: image, or photo.
+            how: the provider's own; see its `_items`.
+
+        Returns:
+            download.Summary; `skipped` names, by reason, what could not be had.
+
+        Raises:
+            ValueError: nothing was found.
         """
-        found, listed, unusable = chosen(found), [], {}
-        for one in found:
+        items, unusable = [], {}
+        for one in chosen(found):
+            row = self.row(one) | {"role": role or self.role, "pair": pair}
             try:
-                if reason := one.about.get("unusable"):
-                    raise Refused(reason)
-                listed += items(one)
+                if "unusable" in one.about:
+                    raise Refused(one.about["unusable"])
+                items += self._items(one, row, folder, **how)
             except Refused as error:
                 unusable[one.id] = error.reason
-        summary = download.fetch(listed, folder, self.client, total=len(listed))
+        summary = download.fetch(items, folder, self.client, total=len(items))
         for name, reason in unusable.items():
             summary.skip(name, reason)
         return summary
+
+    def row(self, one):
+        """Return the columns of the manifest that a Found gives."""
+        known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
+        place = dict(zip(BOUNDS, one.bounds, strict=True))
+        return known | {"credit": one.credit, "licence": one.licence} | place
 
 
 def chosen(found):
@@ -124,58 +175,25 @@ def chosen(found):
     return found
 
 
-def expect(answer, name, who, kind=list):
-    """Return `answer[name]`; a ValueError says that the API may have changed where it is not so."""
-    if not isinstance(answer, dict) or not isinstance(answer.get(name), kind):
-        told = f"its API may have changed; got: {mask(answer)[:200]}"
-        raise ValueError(f"the answer of {who} has no {name!r}: {told}")
-    return answer[name]
-
-
-def once(pages, who, limit=None):
-    """Yield the Found of all pages, each once; refuse paging in circles, and a whole archive.
-
-    A page is its Found, and the number of results on all pages, None where that is not told.
-    """
-    seen = set()
-    for page, total in pages:
-        new = {one.id: one for one in page}
-        if limit is None and (count := max(total or 0, len(seen))) > MOST_LISTED:
-            told = "give a `limit`, smaller bounds, or filters"
-            told = f"{told} (at most {MOST_LISTED:,} are listed)"
-            raise ValueError(f"{who} has {count:,} results there: {told}")
-        if new and seen.issuperset(new):
-            told = f"repeats itself after {len(seen)} results: its API may have changed"
-            raise ValueError(f"the paging of {who} {told}")
-        for name in new:
-            if name not in seen:
-                yield new[name]
-        seen.update(new)
-        if limit and len(seen) >= limit:
-            return
-
-
-def within(lon, lat, bounds):
-    """Return whether a place lies in a box."""
-    parts = tiles.halves(bounds)
-    return any(west <= lon <= east and south <= lat <= north for west, south, east, north in parts)
-
-
-def geometry_bounds(geometry):
+def footprint(geometry):
     """Return (west, south, east, north) of a GeoJSON geometry; NaN where it is empty.
 
-    West > east where it crosses the antimeridian.
+    West > east where it crosses the antimeridian. What spans half the Earth's longitudes or more
+    surrounds a pole, or the Earth.
     """
     points = _points((geometry or {}).get("coordinates") or [])
     if not points:
         return (math.nan,) * 4
     lons, lats = zip(*points, strict=True)
-    turned = [lon % 360 for lon in lons]
-    far = min(map(abs, lons)) > 90 and len(set(turned)) > 1  # on both sides, not around the Earth
-    if max(lons) - min(lons) > 180 and far:
-        lons = turned
-    west, east = (wrapped(lon) if abs(lon) > 180 else lon for lon in (min(lons), max(lons)))
-    return west, min(lats), east, max(lats)
+    south, north = min(lats), max(lats)
+    turns = sorted({wrapped(lon) for lon in lons})
+    around = enumerate(itertools.pairwise([*turns, turns[0] + 360]))
+    gap, number = max((after - before, number) for number, (before, after) in around)
+    if gap > 180 and set(lons) != {-180, 180}:  # the footprint lies outside the widest gap
+        return turns[(number + 1) % len(turns)], south, turns[number], north
+    if max(lons) - min(lons) < 360:
+        south, north = -90 if north < 0 else south, 90 if south > 0 else north
+    return -180, south, 180, north
 
 
 def _points(nested):
@@ -184,29 +202,15 @@ def _points(nested):
     return [point for part in nested for point in _points(part)]
 
 
-def circle(box):
-    """Return (lon, lat, radius in metres) of a circle that covers a box."""
-    west, south, east, north = box
-    width, height = (east - west) % 360 or 360, north - south
-    nearest = 0 if south < 0 < north else min(abs(south), abs(north))  # degrees are widest there
-    side = width * math.cos(math.radians(nearest))
-    radius = math.hypot(side, height) / 2 * METRES_PER_DEGREE
-    return wrapped(west + width / 2), (south + north) / 2, radius
-
-
-def cut(box, parts=2):
-    """Return the box cut into parts x parts, whose circles are smaller by that factor."""
-    west, south, east, north = box
-    width, height = ((east - west) % 360 or 360) / parts, (north - south) / parts
-    lons = [wrapped(west + width * step) for step in range(parts + 1)]
-    lats = [south + height * step for step in range(parts + 1)]
-    columns, rows = itertools.pairwise(lons), list(itertools.pairwise(lats))
-    return [(w, s, e, n) for w, e in columns for s, n in rows]
+def utc(text):
+    """Return the moment, in UTC, of a time or day in ISO 8601; UTC where it names no zone."""
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def wrapped(lon):
     """Return a longitude within ±180 degrees."""
-    return (lon + 180) % 360 - 180
+    return lon if abs(lon) <= 180 else (lon + 180) % 360 - 180
 
 
 def _key(provider, server):
