@@ -93,7 +93,7 @@ def publish(network, name, training_facts):
     made = {
         "notebook": "04_cloud_removal",
         "script": "data/weights/train_clouds.py",
-        "parameters": {"source": PACK, "block_px": block_px, "guard_px": 8, "seed": 0},
+        "parameters": {"source": PACK, "block_px": block_px, "guard_px": 8, "seed": 0, "filters": 32, "depth": 4},
         **training_facts,
         "licence": pack.licence,
         "sha256": hashlib.sha256(content).hexdigest(),
