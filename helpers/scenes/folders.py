@@ -79,7 +79,7 @@ def _refuse_copies(folder, rows, scenes):
         for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
             twin = seen.setdefault(key, row)
             if twin is not row:
-                raise ValueError(f"{folder} holds one image twice, {twin['path']} and {row['path']}: keep one of each")
+                raise ValueError(f"{folder} holds one image twice: {twin['path']}, {row['path']}")
 
 
 def _refuse_mixture(folder, scenes):
@@ -120,7 +120,7 @@ def read_table(path, needed=()):
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if not isinstance(rows.index, pandas.RangeIndex):
-        raise ValueError(f"{path} has rows with more cells than its header: put texts that hold a comma in quotes")
+        raise ValueError(f"{path} has rows with more cells than its header: quote texts with commas")
     rows.columns = rows.columns.str.strip().str.lower()
     missing = ", ".join(name for name in needed if name not in rows)
     if missing:
@@ -192,8 +192,8 @@ def placed(scene, row):
         return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
         raise ValueError(
-            f"the manifest gives {row['path']} no place that can be read ({error}); expected numbers "
-            "and a crs such as EPSG:4326"
+            f"the manifest gives {row['path']} no place that can be read ({error}); expected "
+            "numbers and a crs such as EPSG:4326"
         ) from error
 
 
@@ -229,7 +229,7 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     rows = table[groups.map(split) == "guard"]
     lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
-        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
+        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split")
     target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
     places = rows[["crs", *EDGES]].to_numpy()
     boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
