@@ -17,7 +17,6 @@ import types
 import zipfile
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -198,7 +197,7 @@ def test_a_complete_pack_makes_no_request(root, index, capsys):
     packs.fetch()
     index.log.clear()
     packs.fetch()
-    packs.fetch("tiny", verify=True)
+    packs.fetch("tiny")
     assert index.log == []
     assert "tiny: complete, 2 files" in capsys.readouterr().out
 
@@ -260,16 +259,6 @@ def test_another_archive_of_the_same_size_is_refused_and_deleted(root, index):
     assert unpacked(root) == WHOLE
 
 
-@pytest.mark.parametrize("name", ["../outside.bin", "/outside.bin", "deep/../../outside.bin", "..\\outside.bin"])
-def test_a_member_outside_its_folder_is_refused(root, index, name):
-    members = {name: b"outside", "notes.txt": b""}
-    index.content = wheel_of(members)
-    write_catalogue(root, index.content, members=members)
-    with pytest.raises(ValueError, match="outside.bin.* would leave its folder"):
-        packs.fetch()
-    assert not list(root.rglob("outside.bin")) and not Path("/outside.bin").exists()
-
-
 def test_a_member_that_differs_from_the_list_is_not_unpacked(root, index):
     index.content = wheel_of(MEMBERS | {"blue.bin": bytes(20_000)})
     write_catalogue(root, index.content)
@@ -290,7 +279,7 @@ def test_damage_is_found_and_mended(root, index, capsys):
     red = packs.member_path("tiny", "red.bin")
     red.write_bytes(bytes(30_000))
     assert packs.missing("tiny") == [] and packs.missing("tiny", verify=True) == ["red.bin"]
-    packs.fetch(verify=True)
+    packs.fetch()
     assert unpacked(root) == WHOLE
     red.write_bytes(MEMBERS["red.bin"][:-1])
     with pytest.raises(FileNotFoundError, match="is missing or damaged.*python -m helpers fetch tiny"):
@@ -371,7 +360,7 @@ def test_a_broken_download_is_fetched_again_whole(root, index, fault):
 
 def test_it_gives_up_after_some_tries_and_leaves_nothing_half_done(root, index):
     index.faults = ["break"] * 9
-    with pytest.raises(OSError, match="did not arrive .*--from-folder"):
+    with pytest.raises(OSError, match="did not arrive: .*--from-folder"):
         packs.fetch()
     assert len(downloads(index)) == 4 and unpacked(root) == {}
     index.faults = []
@@ -519,7 +508,7 @@ def test_certificate_and_trusted_host_of_pip(root, index, tmp_path, monkeypatch)
 
 def test_an_index_without_the_file_is_named(root, index, monkeypatch):
     index.file = "tiny-0.9-py3-none-any.whl"
-    with pytest.raises(OSError, match=f"{WHEEL_FILE} was not found: {re.escape(index.url)} does not list it"):
+    with pytest.raises(OSError, match=f"{WHEEL_FILE} did not arrive: {re.escape(index.url)} does not list it"):
         packs.fetch()
     use(monkeypatch, no_index="1")
     with pytest.raises(OSError, match="pip is configured for no source"):
@@ -558,8 +547,6 @@ def test_unknown_names_get_the_nearest(root):
         packs.fetch("tinny")
     with pytest.raises(ValueError, match="no scene of tiny 'onyl'; the nearest is 'only'"):
         packs.open_scene("tiny", "onyl")
-    with pytest.raises(ValueError, match="no band of tiny only 'reed.bin'; the nearest is 'red.bin'"):
-        packs.open_scene("tiny", bands=["reed.bin"])
     with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'"):
         packs.member_path("tiny", "green.bin")
     with pytest.raises(ValueError, match="2 files of tiny end with '.bin'"):

@@ -22,11 +22,9 @@ from unearth.preparer import download_link
 from helpers.acquire import progress
 from helpers.acquire.keys import hide, mask, shown
 
-ADVICE = "Check the network and `python -m pip config list`, or use --from-folder"
-
 
 def download(archive, url, output_file, pooch):
-    """Find the file of an Archive as pip would, and write it; as pooch calls it.
+    """Find the file of a package as pip would, and write it; as pooch calls it.
 
     Raises:
         requests.ConnectionError: no source of pip has the file, or the connection broke; pooch
@@ -37,9 +35,14 @@ def download(archive, url, output_file, pooch):
     for _, source in sources:
         hide(urlsplit(source).password or "")
     with _session(pip, sources) as session:
-        failed = _write(archive, _find(archive, sources, session), output_file, session)
+        link, failed = _find(archive, sources, session)
+        if link:
+            failed = _write(archive, link, output_file, session)
     if failed:  # raised here, as the errors of the libraries may hold a password
-        raise requests.ConnectionError(f"{archive.file} did not arrive ({failed}). {ADVICE}")
+        raise requests.ConnectionError(
+            f"{archive.file} did not arrive: {failed}. Check the network and `python -m pip config "
+            "list`, or use --from-folder"
+        )
 
 
 def _pip_settings():
@@ -49,8 +52,7 @@ def _pip_settings():
     command = [sys.executable, "-m", "pip", "config", "list"]
     listing = subprocess.run(command, capture_output=True, text=True)
     if listing.returncode:
-        told = "run `python -m pip config list` to see why"
-        raise RuntimeError(f"pip's configuration cannot be read: {told}")
+        raise RuntimeError("pip's configuration cannot be read: see `python -m pip config list`")
     lines = [line.partition("=") for line in listing.stdout.splitlines()]
     lines.sort(key=lambda line: (line[0].startswith(":env:"), not line[0].startswith("global.")))
     values = {name.rpartition(".")[2]: value for name, _, value in lines if value != "''"}
@@ -80,19 +82,18 @@ def _session(pip, sources):
 
 
 def _find(archive, sources, session):
-    """Return unearth's Link on the first source that has it; pass over sources that fail."""
+    """Return unearth's Link on the first source that has it, or None and what each said."""
     tried = []
     for kind, url in sources:
         finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [url]})
         try:
             for match in finder.find_matches(archive.requirement):
                 if match.link.filename == archive.file:
-                    return match.link
+                    return match.link, ""
             tried.append(f"{shown(url)} does not list it")
         except Exception as error:  # of the library below unearth, which differs by version
             tried.append(f"{shown(url)} cannot be reached ({mask(error)})")
-    told = "; ".join(tried) or "pip is configured for no source"
-    raise requests.ConnectionError(f"{archive.file} was not found: {told}. {ADVICE}")
+    return None, "; ".join(tried) or "pip is configured for no source"
 
 
 def _write(archive, link, output_file, session):

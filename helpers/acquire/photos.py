@@ -16,9 +16,12 @@ from helpers.acquire import download, pictures, progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
-MIN_SIDE_PX = 256  # of the shorter side
-MIN_SHARPNESS = 15  # below, a photo is blurred; see `pictures.sharpness`
-MIN_BRIGHTNESS = 50  # below, it is night; see `pictures.brightness`
+PHOTO = {"role": "photo"}
+LIMITS = {  # column: least value, and what is said below it; see `pictures`
+    "shorter_px": (256, "too small"),
+    "sharpness": (15, "blurred"),
+    "brightness": (50, "night"),
+}
 COPY_BITS = 24  # of 256, in which the difference hashes of a photo and its copy may differ
 
 
@@ -40,18 +43,16 @@ def read_folder(folder):
     """
     import pandas
 
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; expected one with photos")
-    listed, there = _manifest(folder), set()
+    folder, names = Path(folder), set()
     for path in folder.rglob("*"):
-        below = path.relative_to(folder)
-        if path.suffix.lower() in SUFFIXES and not any(part[0] == "." for part in below.parts):
-            there.add(below.as_posix())
-    names = (there - set(listed)) | {path for path in listed if listed[path]["role"] == "photo"}
+        below = path.relative_to(folder).as_posix()
+        if path.suffix.lower() in SUFFIXES and "/." not in f"/{below}":
+            names.add(below)
+    listed = _manifest(folder)
+    names = [name for name in names | set(listed) if listed.get(name, PHOTO)["role"] == "photo"]
     if not names:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
-    return pandas.DataFrame([_row(folder, path, listed.get(path)) for path in sorted(names)])
+    return pandas.DataFrame([_row(folder, name, listed.get(name)) for name in sorted(names)])
 
 
 def judge(table, folder, *, classify=None, scenes=()):
@@ -65,9 +66,9 @@ def judge(table, folder, *, classify=None, scenes=()):
         scenes: the names that are wanted; default: all.
 
     Returns:
-        A copy with the columns sharpness, brightness, faces, scene_class, and reason: "" where
-        the photo is kept, else all that speaks against it, joined by "; ". Of copies of one photo,
-        the first by path is kept.
+        A copy with the columns shorter_px, sharpness, brightness, faces, scene_class, and reason:
+        "" where the photo is kept, else all that speaks against it, joined by "; ". Of copies of
+        one photo, the first by path is kept.
 
     Raises:
         ValueError: `scenes` without `classify`.
@@ -78,12 +79,13 @@ def judge(table, folder, *, classify=None, scenes=()):
         raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: name a classifier")
     rows, hashes = table.to_dict("records"), {}
     for row in progress.bar(rows, desc="photos", unit="photo"):
-        row |= dict.fromkeys(("sharpness", "brightness", "faces"), math.nan) | {"scene_class": ""}
+        row |= dict.fromkeys((*LIMITS, "faces"), math.nan) | {"scene_class": ""}
         try:
             picture = pictures.small_copy(Path(folder) / row["path"])
         except OSError as error:
             row["reason"] = pictures.unreadable(error)
             continue
+        row["shorter_px"] = min(row["width"], row["height"])
         row["sharpness"] = pictures.sharpness(picture)
         row["brightness"] = pictures.brightness(picture)
         row["faces"] = pictures.faces(picture)
@@ -102,17 +104,15 @@ def judge(table, folder, *, classify=None, scenes=()):
 
 def _reasons(row, scenes):
     """List what speaks against a photo by itself."""
-    side, sharpness = min(row["width"], row["height"]), row["sharpness"]
-    brightness, seen = row["brightness"], row["scene_class"]
-    rules = {
-        "no position": math.isnan(row["lon"]),
-        f"too small: shorter side {side:.0f} px below {MIN_SIDE_PX}": side < MIN_SIDE_PX,
-        f"blurred: sharpness {sharpness:.1f} below {MIN_SHARPNESS}": sharpness < MIN_SHARPNESS,
-        f"night: brightness {brightness:.0f} below {MIN_BRIGHTNESS}": brightness < MIN_BRIGHTNESS,
-        f"faces: {row['faces']}": row["faces"],
-        f"scene: {seen}, none of the {len(scenes)} wanted": scenes and seen not in scenes,
-    }
-    return [reason for reason, broken in rules.items() if broken]
+    reasons = ["no position"] if math.isnan(row["lon"]) else []
+    for name, (least, word) in LIMITS.items():
+        if row[name] < least:
+            reasons.append(f"{word}: {name} {row[name]:.1f} below {least}")
+    if row["faces"]:
+        reasons.append(f"faces: {row['faces']}")
+    if scenes and row["scene_class"] not in scenes:
+        reasons.append(f"scene: {row['scene_class']}, none of the {len(scenes)} wanted")
+    return reasons
 
 
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
@@ -135,41 +135,45 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         ValueError: no photo is kept, or the provider has no imagery.
         PermissionError: the provider's key was refused or has expired; what is done stays.
     """
-    folder, items, failed = Path(folder), [], {}
+    folder, patches, failed = Path(folder), {}, {}
     kept = table[table.reason == ""].to_dict("records")
     if not kept:
         raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
-    if not hasattr(provider, "patch"):
+    if not getattr(provider, "patch", None):
         raise ValueError(f"{provider} has no imagery to cut patches from; connect eox or gsi")
-    known = [row for row in _manifest(folder).values() if row["pair"] in set(table.path)]
-    rows = [row | {"pair": ""} for row in known]
     for row in kept:
-        path, lon, lat = row["path"], row["lon"], row["lat"]
         try:
-            if math.isnan(lon):
-                raise ValueError("no position")
-            patch = provider.patch(lon, lat, width_m=width_m, size_px=size_px)
-            sha256 = paths.sha256(folder / path)
-        except (OSError, ValueError) as error:
-            failed[path] = str(error)
+            patch = provider.patch(row["lon"], row["lat"], width_m=width_m, size_px=size_px)
+        except ValueError as error:
+            failed[row["path"]] = str(error)
             continue
-        facts = {"path": path, "pair": path, "role": "photo", "sha256": sha256}
-        place = {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
-        rows.append({column: row[column] for column in (*FROM_MANIFEST, "time")} | facts | place)
-        name = f"satellite/{path}{PurePosixPath(patch.name).suffix}"
-        own = patch.row | {"pair": path, "role": "satellite"}
-        items.append(replace(patch, name=name, row=own))
-    download.write_manifest(folder, rows)
+        safe = "/".join(map(download.safe_name, row["path"].split("/")))
+        own = patch.row | {"pair": row["path"], "role": "satellite"}
+        name = f"satellite/{safe}{PurePosixPath(patch.name).suffix}"
+        patches[row["path"]] = replace(patch, name=name, row=own)
     try:
-        summary = download.fetch(items, folder, provider.client, total=len(items))
+        summary = download.fetch(patches.values(), folder, provider.client, total=len(patches))
     finally:  # also where it was stopped: no photo stays joined without its patch
-        listed = {(row["url"], row["pair"]) for row in _manifest(folder).values()}
-        got = {item.row["pair"] for item in items if (item.url, item.row["pair"]) in listed}
-        alone = [row | {"pair": ""} for row in rows if row["pair"] and row["pair"] not in got]
-        download.write_manifest(folder, alone)
+        listed = _manifest(folder)
+        paired = set(table.path)
+        rows = [row | {"pair": ""} for row in listed.values() if row["pair"] in paired]
+        for row in kept:
+            patch = patches.get(row["path"])
+            if patch and listed.get(patch.name, {}).get("url") == patch.url:
+                rows += [_photo_row(folder, row), {"path": patch.name, "pair": row["path"]}]
+        download.write_manifest(folder, rows)
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary
+
+
+def _photo_row(folder, row):
+    """Columns of the manifest of a photo that has its patch."""
+    path, lon, lat = row["path"], row["lon"], row["lat"]
+    known = {column: row[column] for column in (*FROM_MANIFEST, "time")}
+    place = {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
+    sha256 = paths.sha256(folder / path)
+    return known | place | {"path": path, "pair": path, "role": "photo", "sha256": sha256}
 
 
 def _manifest(folder):

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 
@@ -47,28 +47,21 @@ def tags(picture):
     from PIL.ExifTags import GPS, IFD, Base
 
     exif = picture.getexif()
-    gps, camera = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif)
-    turned = exif.get(Base.Orientation) in (5, 6, 7, 8)
-    width, height = picture.size[::-1] if turned else picture.size
-    lon, lat = _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
-    fixed = abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat)
-    try:
+    gps, taken = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal)
+    place = {"lon": _degrees(gps, GPS.GPSLongitude), "lat": _degrees(gps, GPS.GPSLatitude)}
+    if not (abs(place["lon"]) <= 180 and abs(place["lat"]) <= 90 and any(place.values())):
+        place = dict.fromkeys(place, math.nan)
+    heading, time = math.nan, ""
+    with suppress(TypeError, ZeroDivisionError):
         heading = float(gps.get(GPS.GPSImgDirection, "nan"))
-    except (TypeError, ZeroDivisionError):
-        heading = math.nan
-    taken = str(camera.get(Base.DateTimeOriginal)).strip("\0 ")
-    try:
-        time = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S").isoformat()
-    except ValueError:  # missing, or "0000:00:00 00:00:00"
-        time = ""
-    return {
-        "lon": lon if fixed else math.nan,
-        "lat": lat if fixed else math.nan,
-        "heading_deg": heading % 360 if 0 <= heading <= 360 else math.nan,
-        "time": time,
-        "width": width,
-        "height": height,
-    }
+    with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
+        time = datetime.strptime(str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
+    turned = exif.get(Base.Orientation) in (5, 6, 7, 8)
+    sides = dict(
+        zip(("height", "width") if turned else ("width", "height"), picture.size, strict=True)
+    )
+    heading = heading % 360 if 0 <= heading <= 360 else math.nan
+    return place | sides | {"heading_deg": heading, "time": time}
 
 
 def _degrees(gps, tag):
@@ -143,6 +136,8 @@ def _cascade():
     import cv2
 
     if not hasattr(cv2, "CascadeClassifier"):
-        told = f"OpenCV {cv2.__version__} has no detector of faces"
-        raise ImportError(f"{told}: pip install 'opencv-python-headless<5'")
+        raise ImportError(
+            f"OpenCV {cv2.__version__} has no detector of faces: pip install "
+            "'opencv-python-headless<5'"
+        )
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")

@@ -11,11 +11,6 @@ from collections import OrderedDict
 
 import numpy as np
 
-ERRORS = (
-    pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError,
-    MemoryError,
-)  # fmt: skip
-
 
 def read(path):
     """Read the tensors of a PyTorch file of before version 1.6: dict from name to array.
@@ -35,7 +30,7 @@ def read(path):
                 size = int.from_bytes(file.read(8), "little") * kinds[key].itemsize
                 numbers[key] = np.frombuffer(file.read(min(size, whole)), kinds[key])
         return {name: _strided(numbers[key], *view) for name, ((_, key), *view) in tensors.items()}
-    except ERRORS as error:
+    except Exception as error:  # of pickle, which raises whatever a damaged file leads to
         raise ValueError(
             f"{path} is damaged or no file of weights: {error}. Nothing in it was executed. Delete "
             "it, then fetch it again: python -m helpers fetch"
@@ -66,8 +61,7 @@ class _Unpickler(pickle.Unpickler):
 def _strided(numbers, offset, shape, strides):
     """Return the tensor that begins at `offset`; its numbers need not follow each other."""
     last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
-    elements = math.prod(shape)
-    if min((offset, *shape, *strides)) < 0 or max(last, elements - 1) >= len(numbers):
-        raise ValueError("a tensor reaches beyond its numbers")
+    if min((offset, *shape, *strides)) < 0 or max(last, math.prod(shape) - 1) >= len(numbers):
+        raise ValueError("a tensor reaches beyond its numbers")  # NumPy itself overflows there
     strides = [stride * numbers.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(numbers[offset:], shape, strides).copy()

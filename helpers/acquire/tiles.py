@@ -16,8 +16,9 @@ MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile doe
 def tile_at(lon, lat, zoom):
     """Return the Tile (x, y, z) that holds a place; a ValueError off the map."""
     if not (abs(lon) <= 180 and abs(lat) <= MAX_LATITUDE):  # refuses NaN, too
-        told = "expected -180 to 180 and -85.0511 to 85.0511 degrees"
-        raise ValueError(f"longitude {lon}, latitude {lat}: {told}")
+        raise ValueError(
+            f"longitude {lon}, latitude {lat}: expected -180 to 180 and -85.0511 to 85.0511 degrees"
+        )
     return mercantile.tile(lon, lat, zoom)
 
 
@@ -37,8 +38,9 @@ def check_bounds(bounds):
     except (TypeError, ValueError):
         box = (math.nan,)
     if not all(map(math.isfinite, box)):
-        told = "expected four finite numbers: west, south, east, north in degrees"
-        raise ValueError(f"bounds {bounds!r}: {told}")
+        raise ValueError(
+            f"bounds {bounds!r}: expected four finite numbers: west, south, east, north in degrees"
+        )
     lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
     words = ""
     if lon > 180 or lat > 90:

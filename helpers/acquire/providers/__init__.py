@@ -50,6 +50,8 @@ def connect(name, server=None, **options):
         return xyz.Xyz(name, server, template=name, **options)
     if name not in PROVIDERS:
         near = difflib.get_close_matches(name, PROVIDERS, n=1, cutoff=0)[0]
-        told = f"known are {', '.join(PROVIDERS)}. Did you mean {near!r}?"
-        raise ValueError(f"there is no provider {name!r}; {told}")
+        raise ValueError(
+            f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}. Did you mean "
+            f"{near!r}?"
+        )
     return PROVIDERS[name](name, server, **options)

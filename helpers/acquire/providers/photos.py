@@ -65,17 +65,11 @@ class Commons(Photos):
     policy = Policy(connections=1, requests_per_s=1, tries=7)
     busy = {"maxlag", "ratelimited"}
     page_size = 500  # the search has no second page: where a circle is full, its quarters are asked
-    asked = {
-        "action": "query",
-        "format": "json",
-        "maxlag": 5,
-        "generator": "geosearch",
-        "ggsnamespace": 6,
-        "prop": "coordinates|imageinfo",
-        "colimit": "max",
-        "iiprop": "url|mime|extmetadata|metadata",
-        "iiurlwidth": 960,  # pixels; one of Wikimedia's standard steps
-    }
+    query = (
+        "/w/api.php?action=query&format=json&maxlag=5&generator=geosearch&ggsnamespace=6"
+        "&prop=coordinates|imageinfo&colimit=max&iiprop=url|mime|extmetadata|metadata"
+        "&iiurlwidth=960"  # pixels; one of Wikimedia's standard steps
+    )
 
     def _pages(self, box, limit):
         lon, lat, radius = circle(box)
@@ -92,10 +86,12 @@ class Commons(Photos):
         files, more, asked = {}, {}, []
         while more is not None:
             if more in asked:
-                told = f"repeats itself after {len(files)} results: its API may have changed"
-                raise ValueError(f"the paging of {self.name} {told}")
+                raise ValueError(
+                    f"the paging of {self.name} repeats itself after {len(files)} results: its API "
+                    "may have changed"
+                )
             asked.append(more)
-            answer = self._ask("/w/api.php", self.asked | place | more)
+            answer = self._ask(self.query, place | more)
             found = answer.get("query", {}) if "batchcomplete" in answer else answer["query"]
             for number, file in found.get("pages", {}).items():
                 files[number] = files.get(number, {}) | file

@@ -121,8 +121,10 @@ class Provider:
         for page in pages:
             new = {one.id for one in page}
             if seen is not None and seen >= new:
-                told = f"repeats itself after {len(seen)} results: its API may have changed"
-                raise ValueError(f"the paging of {self.name} {told}")
+                raise ValueError(
+                    f"the paging of {self.name} repeats itself after {len(seen)} results: its API "
+                    "may have changed"
+                )
             seen = new | (seen or set())
             yield from page
 

@@ -104,8 +104,9 @@ class Stac(Provider):
         names = [one["id"] for one in listed]
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
-            told = f"{self.name} has no collection {self.collection!r}"
-            raise ValueError(f"{told}; near are: {near or 'none'}")
+            raise ValueError(
+                f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
+            )
 
     def _found(self, item):
         facts, bounds = item["properties"], footprint(item.get("geometry"))

@@ -15,14 +15,11 @@ from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused
 from helpers.acquire.manifest import BOUNDS
+from helpers.acquire.providers import templates
 from helpers.acquire.providers.provider import Found, Provider, chosen
 
 MOST_TILES = 2_000  # without a `limit`
-TILE_MB = 0.025  # typical
 LOWER_ZOOMS = 3  # that a patch tries
-FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
-FIELDS = {"x", "y", "-y", "z", "s", "r", "q", "key"}
-KEY_IN_QUERY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})"
 
 
 class Tiles(Provider):
@@ -69,8 +66,10 @@ class Tiles(Provider):
         found = chosen(found)
         total = sum(tiles.count(one.bounds, zoom) for one in found)
         if limit is None and total > MOST_TILES:
-            told = f"these are {total:,} tiles at zoom {zoom}, about {total * TILE_MB:,.0f} MB"
-            raise ValueError(f"{told}: give a `limit`, a lower zoom, or smaller bounds")
+            raise ValueError(
+                f"these are {total:,} tiles at zoom {zoom}, about {total * 0.025:,.0f} MB: give a "
+                "`limit`, a lower zoom, or smaller bounds"
+            )
         return super().fetch(found, folder, zoom=zoom, limit=limit, **others)
 
     def _items(self, one, row, folder, *, zoom, limit, seed=0, filled=0.0):
@@ -184,76 +183,25 @@ class Xyz(Tiles):
     policy = Policy(connections=2, requests_per_s=2)
     key_parameter = "{key}"
 
-    def __init__(
-        self, name, server=None, *, template, credit="", licence="", zooms=None, key_name="",
-        tile_px=None, **options,
-    ):  # fmt: skip
-        self.layer = urlsplit(template).hostname or template
-        if "{" not in template:
-            known = _known(template)
-            template, self.zooms, self.subdomains = (
-                known["url"],
-                known["zooms"],
-                known["subdomains"],
-            )
-            credit, licence = credit or known["attribution"], licence or f"terms of {self.layer}"
-        _check(template)
-        if not (credit and licence):
+    def __init__(self, name, server=None, *, template, key_name="", tile_px=None, **options):
+        known = {} if "{" in template else templates.known(template)
+        self.layer = known.get("name") or urlsplit(template).hostname
+        for field in ("credit", "licence", "zooms", "subdomains"):
+            setattr(self, field, options.pop(field, known.get(field, getattr(self, field))))
+        template = known.get("template", template)
+        templates.check(template)
+        if not (self.credit and self.licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         if ("{key}" in template) != bool(key_name):
-            told = "its variable as `key_name` go together: give both"
-            raise ValueError(f"the field {{key}} of the template and {told}")
+            raise ValueError(
+                "the field {key} of the template and its variable as `key_name` go together: give "
+                "both"
+            )
         self.address = template[: template.index("/", 8)]
-        self.template = template[len(self.address) :]
-        self.credit, self.licence, self.zooms = credit, licence, zooms or self.zooms
+        self.template = template.removeprefix(self.address)
         self.tile_px = tile_px or (512 if "@2x" in template else 256)
         self.key_name, self.key_place = key_name, self.layer
         super().__init__(name, None, **options)
-
-
-def _check(template):
-    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
-    scheme, _, rest = template.partition("://")
-    netloc = rest.partition("/")[0]
-    host = netloc.rpartition("@")[2].partition(":")[0].lower()
-    if re.fullmatch(FORBIDDEN, host):
-        raise ValueError(
-            f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
-            "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
-            "Use gsi, eox, or a server of your own"
-        )
-    fields = set(re.findall(r"\{(.*?)\}", template))
-    if unknown := fields - FIELDS:
-        known = ", ".join(f"{{{name}}}" for name in sorted(FIELDS))
-        raise ValueError(f"the template has the field {{{min(unknown)}}}; known are {known}")
-    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or scheme.lower() not in ("http", "https"):
-        told = "expected an http address with {z}, {x} and {y} or {-y}, or with {q}"
-        raise ValueError(f"template {template!r}: {told}")
-    held = re.search(KEY_IN_QUERY, template)
-    if held or "@" in netloc:
-        where = f"parameter {held[1]!r}" if held else "part before @"
-        raise ValueError(
-            f"the template for {host} holds a key in its {where}, and manifests show templates: "
-            "put it into an environment variable, give its name as `key_name`, and write {key}"
-        )
-
-
-def _known(name):
-    """Return what xyzservices knows by a name; its `url` has our fields, `zooms` both ends."""
-    try:
-        import xyzservices.providers
-
-        known = xyzservices.providers.query_name(name)
-    except ImportError:
-        told = "give an address with {z}, {x}, {y}, or install xyzservices"
-        raise ValueError(f"template {name!r} is a name: {told}") from None
-    except ValueError:
-        raise ValueError(f"xyzservices has no provider {name!r}") from None
-    keys = {field: "{key}" for field, value in known.items() if "<insert your" in str(value)}
-    url = known.build_url(scale_factor="{r}", fill_subdomain=False, **keys)
-    zooms = known.get("min_zoom", 0), known.get("max_zoom", 18)
-    return {"subdomains": "abc"} | known | {"url": url, "zooms": zooms}
 
 
 class Gsi(Tiles):
