@@ -12,7 +12,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class Device:
-    """What networks run on.
+    """Hold what networks run on.
 
     Attributes:
         kind: "cpu" or "gpu".
@@ -29,11 +29,11 @@ class Device:
     strategy: object = None
 
     def scope(self):
-        """Context in which models must be built to be trained on several GPUs."""
+        """Return the context in which models must be built to be trained on several GPUs."""
         return self.strategy.scope() if self.strategy else nullcontext()
 
     def record(self):
-        """The choice and the versions, for `metrics.json`."""
+        """Return the choice and the versions, for `metrics.json`."""
         return {
             "kind": self.kind, "count": self.count, "precision": self.precision, "xla": self.xla,
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
@@ -72,18 +72,16 @@ def prepare_device(*, precision="auto", seed=0):
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if precision == "auto" and gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get(
-            "compute_capability", (0, 0)
-        )
-        precision = "mixed_float16" if capability >= (7, 0) else "float32"
+        details = tf.config.experimental.get_device_details(gpus[0])
+        has_tensor_cores = details.get("compute_capability", (0, 0)) >= (7, 0)
+        precision = "mixed_float16" if has_tensor_cores else "float32"
     elif precision == "auto":
         precision = "mixed_bfloat16" if cpu_computes_bfloat16() else "float32"
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
-    device = Device(
-        "gpu" if gpus else "cpu", len(gpus) or os.cpu_count(), precision, bool(gpus), strategy
-    )
+    kind, count = ("gpu", len(gpus)) if gpus else ("cpu", os.cpu_count())
+    device = Device(kind, count, precision, bool(gpus), strategy)
     print(device)
     return device
 

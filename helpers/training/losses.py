@@ -10,12 +10,12 @@ ops = keras.ops
 
 
 def l1(target, estimate):
-    """Mean absolute difference."""
+    """Return the mean absolute difference."""
     return ops.mean(ops.abs(target - estimate))
 
 
 def l2(target, estimate):
-    """Mean squared difference."""
+    """Return the mean squared difference."""
     return ops.mean(ops.square(target - estimate))
 
 
@@ -54,16 +54,15 @@ def spectral_angle(value_range):
     def angle(target, estimate):
         one, other = (image * (high - low) + low for image in (target, estimate))
         lengths = ops.sqrt(ops.sum(one**2, -1) * ops.sum(other**2, -1)) + 1e-6
+        cosine = ops.sum(one * other, -1) / lengths
         # the slope of arccos is endless at 1
-        return ops.mean(
-            ops.arccos(ops.clip(ops.sum(one * other, -1) / lengths, -1 + 1e-6, 1 - 1e-6))
-        )
+        return ops.mean(ops.arccos(ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)))
 
     return angle
 
 
 def ssim_loss(target, estimate):
-    """1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
+    """Return 1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
 
     Args:
         target, estimate: one may hold a single image for all of the other's.
@@ -82,6 +81,7 @@ def ssim_loss(target, estimate):
 LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
 LANDSCAPE_PX = 64
 LANDSCAPE_SHIFTS = range(-2, 3)  # of two pixels each, as a compass is some degrees off
+SOBEL = [[[-1, -1], [0, -2], [1, -1]], [[-2, 0], [0, 0], [2, 0]], [[-1, 1], [0, 2], [1, 1]]]
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
 
 
@@ -111,10 +111,10 @@ def _apart(one, other, usual, shift=0):
     for (name, one_is), some, others in zip(usual.items(), one, other, strict=True):
         by = shift * some.shape[-2] * 2 // LANDSCAPE_PX
         left, width = max(by, 0), some.shape[-2] - abs(by)
-        difference = (
-            some[..., left : left + width, :] - others[..., left - by : left - by + width, :]
-        )
-        difference = ops.square(difference) if name in ("skyline", "edges") else ops.abs(difference)
+        right = left - by
+        difference = some[..., left : left + width, :] - others[..., right : right + width, :]
+        is_slope = name in ("skyline", "edges")
+        difference = ops.square(difference) if is_slope else ops.abs(difference)
         total += ops.mean(difference, axis=(-3, -2, -1)) / one_is
     return total
 
@@ -132,20 +132,15 @@ def _outlook(image):
     half, ground = _sized(image, LANDSCAPE_PX // 2), _ground(image, LANDSCAPE_PX)
     below = ops.average_pool(ground, 2) * half
     hue = below / (ops.sum(half, axis=-1, keepdims=True) + 0.1)
-    return (
-        _slopes(ground),
-        hue,
-        ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2),
-        below,
-    )
+    edges = ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2)
+    return _slopes(ground), hue, edges, below
 
 
 def _ground(image, side_px):
-    """How much a pixel is ground: all from the first one downwards that is not blue sky."""
+    """Return how much a pixel is ground: all from the first one down that is not blue sky."""
     image = _sized(image, LANDSCAPE_PX)
-    blue = ops.max_pool(
-        ops.sigmoid(40 * (image[..., 2:] - image[..., :1])), 3, 1, "same"
-    )  # small clouds are sky, too
+    blue = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
+    blue = ops.max_pool(blue, 3, 1, "same")  # small clouds are sky, too
     return _sized(1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1)), side_px)
 
 
@@ -154,12 +149,9 @@ def _sized(image, side_px):
 
 
 def _slopes(plane):
-    """How much a pixel rises to the right and down (Sobel)."""
+    """Return how much a pixel rises to the right and down (Sobel)."""
     edge = ops.pad(plane, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")
-    kernel = [[[-1, -1], [0, -2], [1, -1]], [[-2, 0], [0, 0], [2, 0]], [[-1, 1], [0, 2], [1, 1]]]
-    return ops.conv(
-        edge, ops.reshape(ops.array(kernel, "float32"), (3, 3, 1, 2)) / 8, padding="valid"
-    )
+    return ops.conv(edge, ops.reshape(ops.array(SOBEL, "float32"), (3, 3, 1, 2)) / 8)
 
 
 def distances(loss, images, others):
@@ -176,9 +168,8 @@ def distances(loss, images, others):
     @tf.function
     def row(image):
         apart = loss(tf.convert_to_tensor(others), image[None])
-        return tf.reduce_mean(
-            apart, axis=range(1, len(apart.shape))
-        )  # those of Keras keep the pixels apart
+        pixels = range(1, len(apart.shape))  # which losses of Keras keep apart
+        return tf.reduce_mean(apart, axis=pixels)
 
     return tf.map_fn(row, tf.convert_to_tensor(images)).numpy()
 
@@ -220,9 +211,8 @@ def _lengths(some, others):
 
 def _non_saturating(real, fake):
     """Return discriminator and generator loss; log 2 each where the former cannot tell."""
-    return ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2, ops.mean(
-        ops.softplus(-fake)
-    )
+    against = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
+    return against, ops.mean(ops.softplus(-fake))
 
 
 def _least_squares(real, fake):
@@ -254,17 +244,13 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    share = tf.random.stateless_uniform(
-        [tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)]
-    )
+    size, key = [tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)]
+    share = tf.random.stateless_uniform(size, key)
     between = [share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)]
     with tf.GradientTape() as tape:
         tape.watch(between)
-        # one number an image: the mean over its patches
-        judged = ops.sum(
-            ops.mean(discriminator([*condition, *between], training=True), axis=(1, 2, 3))
-        )
-    squares = sum(
-        ops.sum(gradient**2, axis=(1, 2, 3)) for gradient in tape.gradient(judged, between)
-    )
+        logits = discriminator([*condition, *between], training=True)
+        judged = ops.sum(ops.mean(logits, axis=(1, 2, 3)))  # of an image: mean over its patches
+    slopes = tape.gradient(judged, between)
+    squares = sum(ops.sum(slope**2, axis=(1, 2, 3)) for slope in slopes)
     return ops.mean((ops.sqrt(squares + 1e-12) - 1) ** 2)
