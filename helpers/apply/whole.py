@@ -57,14 +57,15 @@ def apply(model, source, target, *, resume=False, uncertainty=None, progress=Tru
     Raises:
         ValueError: wrong bands or values, a file that cannot be read or ends too early, a map of
             classes, a target that cannot be replaced, a window outside of the image, `only_clouded`
-            for a model whose output cannot hold the file's own values, an interrupted run of another
-            job, or another process at work on the same target; all before anything is computed.
+            for a model whose output cannot hold the file's own values, an interrupted run of
+            another job, or another process at work on the same target; all before anything is
+            computed.
         OSError: not enough room on the disk.
     """
     source = Path(source)
     targets = [_target(source, Path(path)) for path in (target, uncertainty) if path is not None]
     if targets[0] in targets[1:]:
-        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: choose another name for one")
+        raise ValueError(f"{targets[0]} cannot be output and uncertainty at once: rename one")
     with opened(source) as image, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         refuse_classes(source)
         job = _job(model_path(model), source, uncertainty, options)
@@ -106,7 +107,7 @@ def _target(source, path):
     if source.is_dir():
         raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
+        raise ValueError(f"{path} is a folder: name a file, such as {path / source.name}")
     if path.exists() and any(path.samefile(file) for file, *_ in files_behind(source)):
         what = "is the input" if path.samefile(source) else f"is read by {source}"
         raise ValueError(f"{path} {what}: choose another name for the output")
@@ -180,7 +181,7 @@ def _compute(plan, working, **progress):
 
 
 def _finished(plan, working, complete, pixels):
-    """Return the pixels to write: classes, gaps as in the file, and what is left as it was there."""
+    """Return the pixels to write: classes, gaps as in the file, clear pixels as they were."""
     scale = plan.about["scale"]
     if plan.about.get("classes"):
         complete = complete.argmax(axis=-1).astype("float32")[..., None]
