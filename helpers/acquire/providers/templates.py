@@ -19,8 +19,8 @@ def check(template):
         )
     if held := re.search(KEY, template):
         raise ValueError(
-            f"the template for {host} holds a key ({held[1] or 'before @'}), and manifests show it: "
-            "put it into an environment variable, give its name as `key_name`, and write {key}"
+            f"the template for {host} holds a key ({held[1] or 'before @'}); manifests show it. "
+            "Put it into an environment variable, give its name as `key_name`, and write {key}"
         )
     fields = set(re.findall(r"\{(.*?)\}", template))
     if unknown := fields - set(FIELDS):
