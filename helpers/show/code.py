@@ -16,6 +16,6 @@ def source(thing):
     try:
         code = textwrap.dedent(inspect.getsource(thing))
     except (TypeError, OSError) as error:
-        told = "has no Python source to show: it is built in, compiled, or no function, class or module"
+        told = "has no Python source to show: give a function, class or module written in Python"
         raise TypeError(f"{thing!r} {told}") from error
     display(Code(code, language="python"))
