@@ -288,7 +288,7 @@ def test_every_option_on_the_command_line(tmp_path, make_scene, unet, capsys):
     assert "is not inside the image" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command[:-1], "3,4"])
-    assert "'3,4' should read COL,ROW,WIDTH,HEIGHT" in capsys.readouterr().err
+    assert "invalid COL,ROW,WIDTH,HEIGHT value: '3,4'" in capsys.readouterr().err
 
 
 def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, unet):

@@ -1,4 +1,4 @@
-"""Sweep a grid over a notebook's parameters: a run for each cell of the grid, one table of scores."""
+"""Sweep a grid over a notebook's parameters: a run for each cell, one table of scores."""
 
 import hashlib
 import itertools
@@ -26,7 +26,7 @@ INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C w
 
 
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
-    """Run a notebook once for every combination of the values that some of its parameters are given.
+    """Run a notebook once for every combination of the values of some of its parameters.
 
     Every cell of the grid is a run in a process of its own, named after the sweep and the cell's
     parameters. A cell that fails leaves its traceback in `error.txt` of its run, and the others go
@@ -171,7 +171,7 @@ def _run_id(name, cell):
 
 
 def _run_cell(run_id, notebook, profile, values, folders):
-    """Run one cell as a command of its own; `log.txt` and, if it fails, `error.txt` hold what it says."""
+    """Run one cell as a command of its own; it writes `log.txt` and, if it fails, `error.txt`."""
     folder = paths.Path(folders["RUNS"], run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)

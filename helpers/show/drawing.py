@@ -152,7 +152,9 @@ def draw(ax, picture, shape, **colouring):
     """Draw a picture in the pixel coordinates of an image of this shape."""
     small = max(picture.shape[:2]) <= 512  # else the page has fewer pixels: average them
     extent = (0, shape[1], shape[0], 0)
-    return ax.imshow(picture, extent=extent, interpolation="nearest" if small else "auto", **colouring)
+    return ax.imshow(
+        picture, extent=extent, interpolation="nearest" if small else "auto", **colouring
+    )
 
 
 def pixel_sizes(images, pixel_size_m):
@@ -164,7 +166,7 @@ def pixel_sizes(images, pixel_size_m):
 
 
 def scale_bars(axes, images, pixel_size_m):
-    """Draw a bar of a round length, up to a third of the width, where the width on the ground changes."""
+    """Draw a bar of a round length, where the width on the ground changes."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     last_m = 0

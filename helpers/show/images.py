@@ -13,7 +13,7 @@ def grid(
 
     Args:
         images: list of Scene or (height, width, bands), of any sizes. NaN is painted in a neutral
-            colour; uint8 arrays and Scenes from 8-bit files are pictures, and are shown as they are.
+            colour; uint8 arrays and Scenes from 8-bit files are shown as they are.
         titles: one for each image.
         bands: three to show as red, green and blue, or one in grey: names for Scenes, indices for
             arrays. Default: red, green, blue; else nir, red, green; else the first three; else the
@@ -44,7 +44,9 @@ def grid(
     return fig
 
 
-def error_map(reference, estimates, titles, *, unit="", pixel_size_m=None, credit=None, caption=None):
+def error_map(
+    reference, estimates, titles, *, unit="", pixel_size_m=None, credit=None, caption=None
+):
     """Show where each estimate is wrong: absolute error of a pixel, mean over bands, on one scale.
 
     Args:

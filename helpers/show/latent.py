@@ -1,4 +1,4 @@
-"""Play with a model by hand: sliders for its numbers, a map to click on; figures where nobody can."""
+"""Play with a model by hand: sliders for its numbers, a map to click on."""
 
 import base64
 

@@ -10,7 +10,7 @@ from helpers.show import drawing, images
 
 
 def is_static():
-    """Tell whether nobody can move or watch: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1, as in runs."""
+    """Tell whether nobody can move a slider: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
     try:
         from IPython import get_ipython
     except ImportError:
