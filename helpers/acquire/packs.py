@@ -190,6 +190,9 @@ def _is_whole(path, size, sha256=None):
 
 def _archive(archive, from_folder):
     """Path of the package file, verified: in the folder given, or fetched into the cache."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
     if from_folder:
         path = Path(from_folder).expanduser() / archive.file
         if not _is_whole(path, archive.bytes, archive.sha256):
@@ -198,14 +201,11 @@ def _archive(archive, from_folder):
                 "Copy it there, or fetch without a folder on a computer with internet"
             )
         return path
-    import pooch
-
     from helpers.acquire import package_index
 
     cache = Path(os.environ.get(CACHE) or pooch.os_cache("satellite-notebooks")).expanduser()
     if not (cache / archive.file).exists():
         paths.require_space(cache, archive.bytes)
-    pooch.get_logger().setLevel("WARNING")
     downloader = partial(package_index.download, archive)
     store = pooch.create(cache, "", registry={archive.file: archive.sha256}, retry_if_failed=3)
     return Path(store.fetch(archive.file, downloader=downloader))

@@ -83,7 +83,9 @@ def _tasks(sources, folder):
         for path in files:
             other = targets.setdefault(folder / f"{path.stem}.tif", path)
             if other is not path:
-                raise ValueError(f"{other} and {path} would both become {path.stem}.tif: rename one")
+                raise ValueError(
+                    f"{other} and {path} would both become {path.stem}.tif: rename one"
+                )
     # a worker of a cluster stands in another folder
     return [{"source": str(path.absolute()), "target": str(to)} for to, path in targets.items()]
 

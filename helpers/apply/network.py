@@ -30,7 +30,9 @@ def model_path(model):
             f"there is no model {model}: give the path of a .keras file, or a name in data/weights ({known})"
         )
     if not path.with_suffix(".json").exists():
-        raise ValueError(f"{path.stem}.json is missing beside {path}: it says which bands it expects")
+        raise ValueError(
+            f"{path.stem}.json is missing beside {path}: it says which bands it expects"
+        )
     return path
 
 

@@ -140,11 +140,15 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
         ranges = np.percentile(values, (0.5, 99.5), axis=0).T
         for name, (low, high) in zip(about["bands"], ranges, strict=True):
             if not high > low:
-                raise ValueError(f"band {name} is {low:g} everywhere, or has no data: give --value-range LO,HI")
+                raise ValueError(
+                    f"band {name} is {low:g} everywhere, or has no data: give --value-range LO,HI"
+                )
     else:
         low, high = asked
         if not -np.inf < low < high < np.inf:
-            raise ValueError(f"value range {low:g},{high:g} should be two numbers, the second the larger")
+            raise ValueError(
+                f"value range {low:g},{high:g} should be two numbers, the second the larger"
+            )
         ranges = [asked] * len(bands)
     return np.array(ranges, "float64")
 
@@ -180,7 +184,9 @@ def _in_unit_of_file(image, bands, trained, given, asked):
     if given:
         scale, offset = given
         if not 0 < scale < np.inf or not np.isfinite(offset):
-            raise ValueError(f"--scale-offset {scale:g},{offset:g} should be a number above 0, and one")
+            raise ValueError(
+                f"--scale-offset {scale:g},{offset:g} should be a number above 0, and one"
+            )
         tags = [given]
     elif trained.max() > REFLECTANCE:
         for scale, offset in set(tags) - DIGITAL_NUMBERS if asked is None else ():

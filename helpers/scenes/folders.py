@@ -120,7 +120,9 @@ def read_table(path, needed=()):
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if not isinstance(rows.index, pandas.RangeIndex):
-        raise ValueError(f"{path} has rows with more cells than its header: quote texts with commas")
+        raise ValueError(
+            f"{path} has rows with more cells than its header: quote texts with commas"
+        )
     rows.columns = rows.columns.str.strip().str.lower()
     missing = ", ".join(name for name in needed if name not in rows)
     if missing:
@@ -172,7 +174,9 @@ def pair_rows(folder, roles):
     for row in sorted(rows, key=itemgetter("pair")):
         first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
         if first is not row:
-            raise ValueError(f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}")
+            raise ValueError(
+                f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}"
+            )
     return found
 
 

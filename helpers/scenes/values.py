@@ -29,7 +29,9 @@ def value_range(scenes):
     ranges = np.nanpercentile(np.concatenate(values), (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not high > low:
-            raise ValueError(f"band {band} is {low:g} everywhere to train on: leave it out of `bands`")
+            raise ValueError(
+                f"band {band} is {low:g} everywhere to train on: leave it out of `bands`"
+            )
     return tuple(map(tuple, ranges.tolist()))
 
 
