@@ -57,7 +57,7 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     entry = _planned(name, notebook, grid, profile, values or {})
     cells, stem, path = entry["cells"], entry["notebook"], _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    settings = [{key: each[key] for key in entry if key != "cells"} for each in (begun, entry)]
+    settings = [{key: each.get(key) for key in entry if key != "cells"} for each in (begun, entry)]
     refuse_changes(f"sweep {name}", *settings, "Choose another name")
     for run_id in cells.keys() - begun["cells"].keys():
         if (paths.RUNS / run_id).exists():
