@@ -1,8 +1,6 @@
 """Ground photos: reading where they were taken, judging, and pairing with patches."""
 
 import struct
-import sys
-import types
 
 import numpy as np
 import pandas
@@ -11,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from PIL.ExifTags import GPS, IFD, Base
 from skimage import data
 
-from helpers.acquire import download, photos, pictures
+from helpers.acquire import download, photos
 
 NOWHERE, ZERO_BY_ZERO = {}, 123_454_321
 ESTES_PARK = {"lon": -105.52, "lat": 40.37}
@@ -280,14 +278,6 @@ def test_a_face_is_rejected_and_a_cat_is_not(tmp_path):
     save(tmp_path / "face.jpg", Image.fromarray(data.astronaut()))
     save(tmp_path / "cat.jpg", Image.fromarray(data.chelsea()))
     assert reasons(tmp_path) == {"cat.jpg": "", "face.jpg": "faces: 1"}
-
-
-def test_a_version_of_opencv_without_detectors_is_named(monkeypatch):
-    pictures._cascade.cache_clear()
-    monkeypatch.setitem(sys.modules, "cv2", types.SimpleNamespace(__version__="5.0.0"))
-    with pytest.raises(ImportError, match="OpenCV 5.0.0 has no detector.*pip install 'opencv-python-headless<5'"):
-        pictures.faces(landscape())
-    pictures._cascade.cache_clear()
 
 
 def test_a_classifier_of_ones_own_chooses_scenes(tmp_path):

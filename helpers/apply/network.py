@@ -27,7 +27,8 @@ def model_path(model):
     else:
         known = ", ".join(sorted(path.stem for path in weights.glob("*.keras"))) or "none yet"
         raise ValueError(
-            f"there is no model {model}: give the path of a .keras file, or a name in data/weights ({known})"
+            f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
+            f"({known})"
         )
     if not path.with_suffix(".json").exists():
         raise ValueError(
@@ -69,7 +70,8 @@ def load_model(model):
     unsaid += [FIELD] * (FIELD not in about)  # where it is null, the context is global
     if unsaid:
         raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
+            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot "
+            "do without"
         )
     network = read_network(path)
     made = about.get("classes") or about["bands_out"]

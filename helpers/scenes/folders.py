@@ -175,7 +175,8 @@ def pair_rows(folder, roles):
         first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
         if first is not row:
             raise ValueError(
-                f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}"
+                f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and "
+                f"{row['path']}"
             )
     return found
 

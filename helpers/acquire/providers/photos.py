@@ -122,11 +122,11 @@ class Commons(Photos):
 
 def _position(file, info, facts):
     """(lon, lat) of the file's coordinates, or of the camera's GPS; NaN where unknown."""
-    place = (file.get("coordinates") or [{}])[0]
     camera = {one.get("name"): one.get("value") for one in info.get("metadata") or []} | facts
+    place = {"lon": camera.get("GPSLongitude"), "lat": camera.get("GPSLatitude")}
+    place |= (file.get("coordinates") or [{}])[0]
     try:
-        lon = float(place.get("lon", camera.get("GPSLongitude")))
-        lat = float(place.get("lat", camera.get("GPSLatitude")))
+        lon, lat = float(place["lon"]), float(place["lat"])
     except (TypeError, ValueError):
         return math.nan, math.nan
     sane = abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat)
@@ -211,5 +211,5 @@ def cut(box, parts):
     width, height = ((east - west) % 360 or 360) / parts, (north - south) / parts
     lons = [wrapped(west + width * step) for step in range(parts + 1)]
     lats = [south + height * step for step in range(parts + 1)]
-    columns, rows = itertools.pairwise(lons), list(itertools.pairwise(lats))
-    return [(w, s, e, n) for w, e in columns for s, n in rows]
+    numbers = itertools.product(range(parts), repeat=2)
+    return [(lons[x], lats[y], lons[x + 1], lats[y + 1]) for x, y in numbers]

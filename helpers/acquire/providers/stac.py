@@ -8,9 +8,6 @@ import re
 import time
 from urllib.parse import urlencode, urlsplit
 
-import pystac_client
-from pystac_client.stac_api_io import StacApiIO
-
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused, read_json
@@ -68,7 +65,9 @@ class Stac(Provider):
         self.credit = f"{credit}, through {title}"
 
     def _pages(self, box, limit, *, date=None, cloud_cover_below=None):
-        catalogue = pystac_client.Client.open(self.url, stac_io=_Polite(self.client))
+        import pystac_client  # takes seconds
+
+        catalogue = pystac_client.Client.open(self.url, stac_io=_polite(self.client))
         wanted = {"collections": [self.collection], "datetime": date, "limit": 100}
         if cloud_cover_below is not None:
             wanted["query"] = {"eo:cloud_cover": {"lt": cloud_cover_below}}
@@ -212,19 +211,18 @@ def _first_band(asset):
     return (asset.get("raster:bands") or asset.get("bands") or [{}])[0]
 
 
-class _Polite(StacApiIO):
+def _polite(client):
     """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    from pystac_client.stac_api_io import StacApiIO
 
-    def __init__(self, client):
-        super().__init__()
-        self.client = client
+    class Polite(StacApiIO):
+        def request(self, href, method=None, headers=None, parameters=None):
+            if method == "POST":
+                answer = client.post_json(href, parameters)
+            else:
+                answer = client.get_bytes(href, parameters, check=read_json)
+            if urlsplit(href).path.endswith("/search"):
+                answer["features"]  # pystac-client takes an answer without for the last page
+            return json.dumps(answer)
 
-    def request(self, href, method=None, headers=None, parameters=None):
-        """Return the text of an answer; a KeyError where a search has none."""
-        if method == "POST":
-            answer = self.client.post_json(href, parameters)
-        else:
-            answer = self.client.get_bytes(href, parameters, check=read_json)
-        if urlsplit(href).path.endswith("/search"):
-            answer["features"]  # pystac-client takes an answer without for the last page
-        return json.dumps(answer)
+    return Polite()
