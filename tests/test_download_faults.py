@@ -200,7 +200,7 @@ def test_an_expired_key_stops_the_job_and_what_is_done_stays(folders):
             download.fetch(tiles(server, 200), folders / "set", Client(policy, **CLIENT))
         assert server.requests < 10
         done = len(download.read_manifest(folders / "set"))
-        assert 3 <= done <= 5 and len(contents(folders / "set")) == done + 1
+        assert 3 <= done <= 5 and len(contents(folders / "set")) - done in (1, 2)  # one may be done, and not noted
         server.fault = served
         summary = download.fetch(tiles(server, 20), folders / "set", Client(FAST, **CLIENT))
         assert summary.kept == done and summary.requests == 20 - done

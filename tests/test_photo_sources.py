@@ -166,3 +166,14 @@ def test_circles_cover_their_box_also_over_the_antimeridian():
                 assert 6_371_000 * math.acos(min(1, cosine)) <= radius * 1.0001
     assert photos.circle((179.8, 70, -179.9, 70.2))[0] == pytest.approx(179.95)
     assert photos.circle((-180, -10, 180, 10))[2] > 20e6
+
+
+def test_photos_lie_in_a_box_also_over_the_antimeridian_and_on_its_edges():
+    def found(lon, lat):
+        return provider.Found(f"{lon} {lat}", (lon, lat) * 2, "", "", "")
+
+    inside = [found(*place) for place in ((179.5, 70), (180, 70.1), (-180, 70.1), (-179.5, 70.2), (math.nan, math.nan))]
+    outside = [found(*place) for place in ((179.4, 70.1), (-179.4, 70.1), (0, 70.1), (180, 69.9), (180, 70.3))]
+    assert list(photos._inside([*inside, None, *outside], (179.5, 70, -179.5, 70.2))) == [inside]
+    assert list(photos._inside(outside, (179.5, 70, -179.5, 70.2))) == []
+    assert list(photos._inside(outside[:3], (-180, 60, 180, 80))) == [outside[:3]]

@@ -7,7 +7,6 @@ import random
 import re
 from datetime import UTC, datetime
 
-from helpers.acquire import tiles
 from helpers.acquire.download import Item
 from helpers.acquire.http import Policy, read_json
 from helpers.acquire.keys import mask
@@ -186,10 +185,11 @@ class Vk(Photos):
 
 def _inside(photos, box):
     """Yield the list of photos in a box, with those of unknown position, unless it is empty."""
-    parts, page = tiles.halves(box), []
+    west, south, east, north = box
+    width, page = (east - west) % 360 or 360, []
     for one in filter(None, photos):
         lon, lat = one.bounds[:2]
-        if math.isnan(lon) or any(w <= lon <= e and s <= lat <= n for w, s, e, n in parts):
+        if math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north:
             page.append(one)
     if page:
         yield page
