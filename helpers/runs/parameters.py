@@ -56,6 +56,14 @@ class Parameter:
         raise ValueError(f"parameter {self.name} is {value!r}; {told}: {self.help}")
 
 
+def as_options(values):
+    """Return a dict of values as options of the command line, which `parse` reads back."""
+    options = []
+    for name, value in values.items():
+        options += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return options
+
+
 def _is_a(value, kind):
     if items := re.fullmatch(r"list\[(\w+)\]", kind):
         return isinstance(value, list) and all(_is_a(item, items[1]) for item in value)

@@ -132,17 +132,17 @@ def _parameters(entry):
 
 
 def _figures(folder):
-    """Return (name, its `src`, is key figure): as JPEG where that halves the size."""
+    """Return (name, its `src`, is key figure): as JPEG where that is smaller."""
     from PIL import Image
 
     found, figures = sorted(folder.glob("*.png")), []
     key = [path for path in found if KEY_FIGURES.search(path.stem)] or found[:2]
     for path in found:
-        kind, data, jpeg = "png", path.read_bytes(), io.BytesIO()
+        jpeg = io.BytesIO()
         with Image.open(path) as picture:
             picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
-        if 2 * jpeg.tell() < len(data):
-            kind, data = "jpeg", jpeg.getvalue()
+        data = min(path.read_bytes(), jpeg.getvalue(), key=len)
+        kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
         source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         name = path.stem.lstrip("0123456789_").replace("_", " ")
         figures.append((name, source, path in key))

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 
 from helpers import paths
 from helpers.runs.execute import notebooks, plan
+from helpers.runs.parameters import as_options
 from helpers.runs.run import check_run_id, ledger, refuse_changes
 
 ALONE = """
@@ -56,7 +57,7 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     entry = _planned(name, notebook, grid, profile, values or {})
     cells, stem, path = entry["cells"], entry["notebook"], _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    settings = [{key: each[key] for key in entry if key != "cells"} for each in (begun, entry)]
+    settings = [{key: each.get(key) for key in entry if key != "cells"} for each in (begun, entry)]
     refuse_changes(f"sweep {name}", *settings, "Choose another name")
     for run_id in cells.keys() - begun["cells"].keys():
         if (paths.RUNS / run_id).exists():
@@ -176,9 +177,7 @@ def _run_cell(run_id, notebook, profile, values, folders):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
     command = [sys.executable, "-c", ALONE, "run", notebook, "--run-id", run_id, "--resume"]
-    command += ["--profile", profile]
-    for key, value in values.items():
-        command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    command += ["--profile", profile, *as_options(values)]
     environment = os.environ | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
     environment |= {f"SATELLITE_NOTEBOOKS_{key}": value for key, value in folders.items()}
     with open(folder / "log.txt", "wb") as log:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import shlex
 import tempfile
 import zipfile
@@ -166,11 +165,10 @@ def _command(notebook, made):
     number = (
         notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]
     )  # or deeper/02b
+    made_of = made["parameters"].items()
+    changed = {name: value for name, value in made_of if value != usual.get(name)}
     command = ["python", "-m", "helpers", "run", number, "--profile", made["profile"]]
-    for key, value in made["parameters"].items():
-        if value != usual.get(key):
-            command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(command)
+    return shlex.join([*command, *parameters.as_options(changed)])
 
 
 def _rounded(values):
