@@ -1,10 +1,9 @@
-"""The command line: `python -m helpers fetch | run | apply | export | compare | publish | student`."""
+"""Read the command line: `python -m helpers fetch | run | apply | export | compare | …`."""
 
 import argparse
 import shutil
 import sys
 import warnings
-from contextlib import suppress
 
 
 def main(arguments=None):
@@ -28,41 +27,33 @@ def main(arguments=None):
 
 
 def _numbers(form, kind=float, words=()):
-    """Make a function that reads an option such as LO,HI, or one of some words."""
+    """Make a reader of an option such as LO,HI, or one of some words; argparse names its form."""
 
     def read(text):
         if text in words:
             return text
-        with suppress(ValueError):
-            numbers = tuple(map(kind, text.split(",")))
-            if "…" in form or len(numbers) == form.count(",") + 1:
-                return numbers
-        raise argparse.ArgumentTypeError(f"{text!r} should read {form}")
+        numbers = tuple(map(kind, text.split(",")))
+        if len(numbers) != form.count(",") + 1 and "…" not in form:
+            raise ValueError
+        return numbers
 
+    read.__name__ = form
     return read
 
 
 def _assignment(text):
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} should read NAME=VALUE")
+    name, value = text.split("=", 1)
     return name, value
 
 
-def _tolerance(text):
-    try:
-        return float(text)
-    except ValueError:
-        told = "should be a number, such as 0.05, or be left out: then put the option behind the file names"
-        raise argparse.ArgumentTypeError(f"{text!r} {told}") from None
-
-
-KERNEL = "the notebook's kernel did not start ({}): `python -m ipykernel install --user` installs it"
+_assignment.__name__ = "NAME=VALUE"
+INSTALL = "`python -m ipykernel install --user` installs it"
+KERNEL = "the notebook's kernel did not start ({}): " + INSTALL
 FAILURES = {
-    "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback stands in the output notebook of "
-    "the run (runs/latest names it); `--resume` goes on from there",
-    "DeadKernelError": "the notebook's process ended by itself, most often for lack of memory: close "
-    "other programs or choose smaller parameters; `--resume` goes on from there",
+    "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback stands in the output notebook "
+    "of the run (runs/latest names it); `--resume` goes on from there",
+    "DeadKernelError": "the notebook's process ended by itself, most often for lack of memory: "
+    "close other programs or choose smaller parameters; `--resume` goes on from there",
     "NoSuchKernel": KERNEL,
     "RuntimeError": KERNEL,
 }
@@ -105,10 +96,10 @@ OPTIONS = {
         ("--cloud-mask", "FILE.tif", "for cloud removal: write the opacity of cloud, 0 to 1, too"),
         ("--opaque", "nodata", "for cloud removal: write no data where the ground is invented",
          {"choices": ["nodata"]}),
-        ("--only-clouded", "TOLERANCE", "for cloud removal: leave clear pixels exactly as they are, those "
-         "that the model changes in no band by this fraction of the value range or more (0.02 where "
-         "none is given)",
-         {"nargs": "?", "type": _tolerance, "const": True, "default": False}),
+        ("--only-clouded", "TOLERANCE", "for cloud removal: leave clear pixels exactly as they are, "
+         "those that the model changes in no band by this fraction of the value range or more (0.02 "
+         "where none is given)",
+         {"nargs": "?", "type": float, "const": True, "default": False}),
         ("--resume", None, "go on with an interrupted run of the same command"),
     ],
     "export": [
@@ -206,7 +197,7 @@ def _export(model, out, **options):
 
     told = export(model, out, **options)
     if "resolution" not in told:
-        print("note: --resolution CM says how wide a pixel is, for programs that ask", file=sys.stderr)
+        print("note: --resolution CM says how wide a pixel is, for QGIS", file=sys.stderr)
     print(f"{out}: {told['model_type']}, bands {', '.join(told['bands'])}")
 
 
@@ -215,7 +206,8 @@ def _publish(**options):
 
     path = runs.publish(**options)
     size_mb = path.stat().st_size / 1e6
-    print(f"{path}: {size_mb:.2f} MB. pytest tests/test_weights.py shows what halving did to its score")
+    told = "pytest tests/test_weights.py shows what halving did to its score"
+    print(f"{path}: {size_mb:.2f} MB. {told}")
 
 
 def _student(out):

@@ -20,6 +20,7 @@ STAGES = {  # channels: expansion, blocks, stride of the first block, kernel siz
     "112": (6, 3, 1, 5), "192": (6, 4, 2, 5), "320": (6, 1, 1, 3),
 }  # fmt: skip
 TAPS = ("24", "40", "112", "320")
+BATCH = 32  # images at a time
 ARRAYS = 100  # kernels and biases of 49 convolutions and a dense layer
 ops, layers = keras.ops, keras.layers
 
@@ -44,7 +45,8 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         raise ValueError(f"there is no tap {unknown[0]!r}; expected some of {', '.join(STAGES)}")
     image = keras.Input((None, None, 3))
     x = layers.Rescaling((1 / DEVIATION).tolist(), (-MEAN / DEVIATION).tolist(), dtype=dtype)(image)
-    x, maps = _convolution(x, dtype, 32, 3, stride=2), {}
+    x = _convolution(x, dtype, 32, 3, stride=2)
+    maps = {}
     for channels, (expansion, blocks, stride, kernel_px) in STAGES.items():
         x = _block(x, dtype, expansion, int(channels), kernel_px, stride)
         for _ in range(blocks - 1):
@@ -64,19 +66,21 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
     return model
 
 
-def embed(images, batch_size=32):
+def embed(images):
     """Compute a feature vector for each image: float32 (batch, 432), as `metrics.kid` takes them.
 
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
     images, model = _checked(images), _kept(("112", "320"))
-    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    pooled = [[np.mean(features, axis=(1, 2)) for features in model(batch)] for batch in batches]
-    return np.concatenate([np.concatenate(vectors, axis=1) for vectors in pooled])
+    rows = []
+    for start in range(0, len(images), BATCH):
+        pooled = [np.mean(found, axis=(1, 2)) for found in model(images[start : start + BATCH])]
+        rows.append(np.concatenate(pooled, axis=1))
+    return np.concatenate(rows)
 
 
-def feature_distance(images, others, batch_size=32):
+def feature_distance(images, others):
     """Compare images pair by pair by their features: float32 (batch,), 0 for equal images.
 
     At each pixel of each tap the channels are scaled to unit length; their squared differences are
@@ -87,24 +91,25 @@ def feature_distance(images, others, batch_size=32):
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
         raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
-    starts, weights = range(0, len(images), batch_size), np.ones(len(TAPS))
-    pairs = [(images[i : i + batch_size], others[i : i + batch_size]) for i in starts]
-    return np.concatenate([_distance(_kept(TAPS), *pair, weights) for pair in pairs])
+    found = []
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        found.append(_distance(_kept(TAPS), images[part], others[part]))
+    return np.concatenate(found)
 
 
-def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtype="float32"):
+def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None, dtype="float32"):
     """Make a loss of the form of `feature_distance`, by default on three of its four taps.
 
     Args:
         taps: as of `backbone`; early ones see texture, late ones see objects.
-        weights: of the taps; default: all equal.
         names: of the images' bands, in their order; default: red, green, blue.
         bands: three of them, to be taken for red, green and blue, such as ("nir", "red", "green").
         dtype: as of `backbone`.
 
     Returns:
         Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar. A
-        ValueError says where there are not three bands, or what is wrong with the weights.
+        ValueError says where there are not three bands.
     """
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
@@ -112,23 +117,21 @@ def perceptual_loss(taps=TAPS[:3], weights=None, *, names=None, bands=None, dtyp
         known = ", ".join(names)
         raise ValueError(f"the features see three bands; {bands} are not three of {known}")
     model, order = backbone(taps, dtype=dtype), [names.index(band) for band in bands]
-    weights = np.ones(len(taps)) if weights is None else np.array(weights, "float32")
-    if len(weights) != len(taps) or min(weights) < 0 or not sum(weights):
-        raise ValueError(f"weights are {list(weights)}; expected one for each of {len(taps)} taps")
 
     def perceptual(target, estimate):
+        seen = []
         for image in (target, estimate):
-            if image.shape[-1] != len(names):
-                raise ValueError(f"images have {image.shape[-1]} bands; named are {', '.join(names)}")
-        seen = [ops.take(image, order, axis=-1) for image in (target, estimate)]
-        return ops.mean(_distance(model, *seen, weights))
+            if (count := image.shape[-1]) != len(names):
+                raise ValueError(f"images have {count} bands; named are {', '.join(names)}")
+            seen.append(ops.take(image, order, axis=-1))
+        return ops.mean(_distance(model, *seen))
 
     return perceptual
 
 
 @lru_cache(1)
 def _weights():
-    """Return kernels and biases in the order of Keras' layers; keep them as .npz beside the file."""
+    """Return kernels and biases in the order of Keras' layers; keep them beside the file."""
     source = packs.member_path(PACK, FILE)
     cache = source.with_name("folded.npz")
     try:
@@ -173,14 +176,18 @@ def _kept(taps):
     return backbone(taps)
 
 
-def _distance(model, images, others, weights):
-    """Return the weighted mean over the taps of what `feature_distance` describes, (batch,)."""
+def _distance(model, images, others):
+    """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
     total, maps = 0.0, [keras.tree.flatten(model(batch)) for batch in (images, others)]
-    for weight, *pair in zip(weights, *maps, strict=True):
-        pair = [ops.cast(features, "float32") for features in pair]
-        one, other = (x / (ops.sqrt(ops.sum(x**2, -1, keepdims=True)) + 1e-6) for x in pair)
-        total += weight / sum(weights) * ops.mean(ops.sum((one - other) ** 2, -1), axis=(1, 2))
-    return total
+    for pair in zip(*maps, strict=True):
+        one, other = map(_unit_length, pair)
+        total += ops.mean(ops.sum((one - other) ** 2, -1), axis=(1, 2))
+    return total / len(maps[0])
+
+
+def _unit_length(features):
+    features = ops.cast(features, "float32")
+    return features / (ops.sqrt(ops.sum(features**2, -1, keepdims=True)) + 1e-6)
 
 
 def _checked(images):

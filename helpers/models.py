@@ -112,9 +112,10 @@ class ResizeLike(layers.Layer):
 
 
 MAP_TAPS, MAP_ENLARGE = ("24", "40", "80", "112", "320"), 3  # chosen on validation ground
+SMOOTHING_PX = 5  # side of the squares over which the table's answers are averaged
 
 
-def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, smoothing_px=5):
+def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
     All feature maps are projected to `filters` channels, enlarged to the largest one and added; all
@@ -124,10 +125,8 @@ def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, 
         table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
             the chances of each class, or the mean colour of the map.
         classes: the table holds chances; else colours.
-        taps: as of `PretrainedFeatures`.
         filters: of the decoder.
         dropout: share of the projected channels left out in training.
-        smoothing_px: side of the squares over which the table's answers are averaged.
 
     Returns:
         keras.Model from a list, image (batch, height, width, 3) and feature maps, to chances or
@@ -139,7 +138,7 @@ def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, 
     colours, outputs = table.shape
     steps = round(colours ** (1 / 3))
     image = keras.Input((None, None, 3), name="image")
-    maps = [keras.Input((None, None, int(tap)), name=f"tap_{tap}") for tap in taps]
+    maps = [keras.Input((None, None, int(tap)), name=f"tap_{tap}") for tap in MAP_TAPS]
     projected = [layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each)) for each in maps]
     largest, *others = projected
     total = layers.Add()([largest, *(ResizeLike()([each, largest]) for each in others)])
@@ -149,7 +148,7 @@ def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, 
     place = (place[..., 0] * steps + place[..., 1]) * steps + place[..., 2]
     frozen = {"trainable": False, "dtype": "float32", "name": "table"}
     alone = layers.Embedding(colours, outputs, weights=[table], **frozen)(place)
-    average = layers.AveragePooling2D(smoothing_px, 1, "same", dtype="float32")(alone)
+    average = layers.AveragePooling2D(SMOOTHING_PX, 1, "same", dtype="float32")(alone)
     joined = layers.Concatenate()([context, image, alone, average])
     joined = _leaky(layers.Conv2D(filters // 2, 1)(joined))
     correction = layers.Conv2D(outputs, 1, kernel_initializer="zeros", dtype="float32")(joined)
@@ -160,34 +159,32 @@ def map_decoder(table, *, classes=True, taps=MAP_TAPS, filters=64, dropout=0.2, 
     return keras.Model([image, *maps], answer, name="map_decoder")
 
 
-def with_features(decoder, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
+def with_features(decoder):
     """Put the frozen features before a decoder of them: a model of images of any size.
 
     Args:
-        decoder: as of `map_decoder`, of the same `taps`.
-        taps, enlarge: as of `PretrainedFeatures`.
+        decoder: as of `map_decoder`.
 
     Returns:
         keras.Model; sides of images must be multiples of 32. Its file holds the decoder only.
     """
     image = keras.Input((None, None, 3), name="image")
-    seen = PretrainedFeatures(taps, enlarge)(image)
+    seen = PretrainedFeatures(MAP_TAPS, MAP_ENLARGE)(image)
     return keras.Model(image, decoder([image, *seen]), name="map")
 
 
-def feature_maps(images, *, taps=MAP_TAPS, enlarge=MAP_ENLARGE):
+def feature_maps(images):
     """Compute the frozen features of images once, to train a decoder of them on.
 
     Args:
         images: float32 (batch, height, width, 3), 0 to 1.
-        taps, enlarge: as of `PretrainedFeatures`.
 
     Returns:
         list: the images, and a float16 array (batch, height, width, channels) for each tap, as
         `map_decoder` takes them.
     """
     image = keras.Input(images.shape[1:])
-    found = keras.Model(image, PretrainedFeatures(taps, enlarge)(image))
+    found = keras.Model(image, PretrainedFeatures(MAP_TAPS, MAP_ENLARGE)(image))
     maps = found.predict(images, batch_size=16, verbose=0)
     return [images, *(each.astype("float16") for each in maps)]
 

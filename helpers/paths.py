@@ -1,4 +1,4 @@
-"""Where things live, and writing files so that nothing half-written ever stands under a final name."""
+"""Know where things live, and write files so that nothing half-written has a final name."""
 
 import errno
 import hashlib
@@ -24,7 +24,7 @@ def atomic(path):
     """A temporary path beside `path`, moved onto it only when the block ends without an error.
 
     Args:
-        path: the final name; its folder is made. What stood there before stays whole until the move.
+        path: the final name; its folder is made. What stood there stays whole until the move.
 
     Yields:
         Path to write to, with the same suffix.
@@ -43,8 +43,8 @@ def atomic(path):
         free = shutil.disk_usage(path.parent).free
         # GDAL does not pass the number of the error on
         if error.errno == errno.ENOSPC or (error.errno is None and free < 1e6):
-            told = f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}. Make room, run again"
-            raise OSError(errno.ENOSPC, told) from error
+            told = f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}"
+            raise OSError(errno.ENOSPC, f"{told}. Make room, run again") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def claimed(path, what):
         try:
             yield
         finally:
-            with suppress(PermissionError):  # Windows removes no open file; an empty one is left then
+            with suppress(PermissionError):  # Windows removes no open file
                 path.unlink(missing_ok=True)
 
 
@@ -123,7 +123,7 @@ def write_json(path, value):
 
 
 def end_with_parent():
-    """End this process when its parent dies, even of kill -9: it holds the other end of its input."""
+    """End this process when its parent dies, even of kill -9, as its input ends then."""
     os.read(0, 1)
     os._exit(1)
 
@@ -133,7 +133,8 @@ def read_record(path, needed=()):
     record = read_json(path)
     if not isinstance(record, dict) or set(needed) - record.keys():
         wanted = ", ".join(needed) or "names and values"
-        raise ValueError(f"{path} is no record of this project: it should hold {wanted}. Delete it and run again")
+        told = f"is no record of this project: it should hold {wanted}"
+        raise ValueError(f"{path} {told}. Delete it and run again")
     return record
 
 

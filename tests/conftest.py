@@ -4,6 +4,8 @@ import os
 import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers on two cores: a thread each
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import nbformat
 import numpy as np
@@ -18,7 +20,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a script starts what
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start must hear Ctrl-C
 
 LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
-    "test_notebooks", "test_jupyterlab", "test_notebook_folders", "test_weights", "test_map_notebook",
+    "test_notebooks", "test_deeper", "test_jupyterlab", "test_notebook_folders", "test_weights", "test_map_notebook",
     "test_landscape_notebook", "test_sweep", "test_exercises", "test_adversarial", "test_latent", "test_apply_resume",
 )  # fmt: skip
 

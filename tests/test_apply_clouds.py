@@ -300,7 +300,7 @@ def test_on_the_command_line(tmp_path, scene, cloud_model, capsys):
     assert "error: --only-clouded 2 should be a fraction" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["apply", "--only-clouded", "some.keras", *files])
-    assert "'some.keras' should be a number, such as 0.05, or be left out" in capsys.readouterr().err
+    assert "argument --only-clouded: invalid float value: 'some.keras'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["apply", "--help"])
     assert f"({clouded.TOLERANCE} where none is given)" in " ".join(capsys.readouterr().out.split())

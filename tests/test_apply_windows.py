@@ -162,7 +162,7 @@ def test_the_spread_has_the_holes_of_the_image(tmp_path, make_scene, unet):
     assert np.array_equal(scenes.read(tmp_path / "spread.tif").valid, scene.valid)
 
 
-@pytest.mark.parametrize("name, message", [("in.tif", "is the input"), ("out.tif", "output and uncertainty at once")])
+@pytest.mark.parametrize("name, message", [("in.tif", "is the input"), ("out.tif", "output and another file at once")])
 def test_a_name_for_the_spread_that_is_taken(tmp_path, make_scene, unet, name, message):
     with pytest.raises(ValueError, match=message):
         applied(unet, make_scene(dtype="float32"), tmp_path, uncertainty=tmp_path / name)
@@ -288,7 +288,7 @@ def test_every_option_on_the_command_line(tmp_path, make_scene, unet, capsys):
     assert "is not inside the image" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command[:-1], "3,4"])
-    assert "'3,4' should read COL,ROW,WIDTH,HEIGHT" in capsys.readouterr().err
+    assert "invalid COL,ROW,WIDTH,HEIGHT value: '3,4'" in capsys.readouterr().err
 
 
 def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, unet):

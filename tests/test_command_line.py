@@ -67,10 +67,10 @@ def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
 @pytest.mark.parametrize("arguments, message", [
     ([], "required: COMMAND"),
     (["sharpen"], "invalid choice: 'sharpen'"),
-    (["run", "-p", "steps"], "'steps' should read NAME=VALUE"),
+    (["run", "-p", "steps"], "invalid NAME=VALUE value: 'steps'"),
     (["apply", "model.keras"], "required: FILE"),
-    (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "'5' should read LO,HI"),
-    (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "should read LO,HI"),
+    (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "invalid LO,HI value: '5'"),
+    (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "invalid LO,HI value"),
 ])  # fmt: skip
 def test_a_command_that_cannot_be_read(arguments, message, capsys):
     with pytest.raises(SystemExit) as told:

@@ -62,8 +62,15 @@ def test_ground_that_overlapping_scenes_show_twice_counts_once(pairs):
         return pd.concat([table, again])
 
     change(pairs, with_copies)
-    assert scenes.split_manifest(pairs) == once | {"copy": 30}
+    assert scenes.split_manifest(pairs) == once | {"copy": 60}
     assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").path.str[:2]) == {"zz"}
+
+
+def test_images_of_one_place_that_share_a_pair_count_once(pairs):
+    """As where the tiles of overlapping scenes are named after their place."""
+    once = scenes.split_manifest(pairs)
+    change(pairs, lambda table: pd.concat([table, table[:60].assign(path="zz/" + table.path[:60])]))
+    assert scenes.split_manifest(pairs) == once | {"copy": 60}
 
 
 def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):

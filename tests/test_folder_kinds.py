@@ -84,10 +84,10 @@ def test_rows_with_more_cells_than_the_header(tiles):
 def test_an_image_that_is_there_twice(tiles):
     whole = (tiles / "t00.tif").read_bytes()
     (tiles / "t00 - Copy.tif").write_bytes(whole)
-    refused(tiles, "holds one image twice, t00 - Copy.tif and t00.tif")
+    refused(tiles, "holds one image twice: t00 - Copy.tif, t00.tif")
     (tiles / "t00 - Copy.tif").unlink()
     Image.fromarray(np.zeros((40, 50, 3), "uint8")).save(tiles / "t00.jpg")
-    refused(tiles, "holds one image twice, t00.jpg and t00.tif")
+    refused(tiles, "holds one image twice: t00.jpg, t00.tif")
 
 
 def test_a_link_to_nowhere(tiles):

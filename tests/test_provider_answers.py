@@ -90,7 +90,7 @@ def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
     assert esri._url((1, 2, 3)).endswith("/3/2/1")  # z, y, x there
     with pytest.raises(ValueError, match="is refused: OpenStreetMap's"):
         providers.connect("OpenStreetMap.Mapnik")
-    with pytest.raises(ValueError, match="xyzservices has no provider 'No.Such'"):
+    with pytest.raises(ValueError, match="'No.Such' is no address with .*no name that xyzservices knows"):
         providers.connect("No.Such")
 
 

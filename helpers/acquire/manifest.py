@@ -1,7 +1,7 @@
 """Keep the manifest of a data set folder: one line for each file says where it is from."""
 
 import csv
-import io
+import sys
 from pathlib import Path
 
 from helpers import paths
@@ -28,48 +28,45 @@ class Table:
     """
 
     def __init__(self, path, columns):
-        self.path, self.columns = path, columns
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        head, *rows = csv.reader(io.StringIO(text)) if text else [columns]
-        if head != columns:
-            raise ValueError(f"{path} has the columns {head}, expected {columns}: move it away")
-        # as text, which takes less memory; a kill may have cut the last line off
-        self.lines = {row[0]: _line(row) for row in rows if len(row) == len(columns)}
-        if text and not text.endswith("\n"):
+        self.path, self.columns, self.rows = path, columns, {}
+        if path.exists() and path.stat().st_size:
+            with open(path, newline="", encoding="utf-8") as file:
+                head, *rows = csv.reader(file)
+            if head != columns:
+                raise ValueError(f"{path} has the columns {head}, expected {columns}: move it away")
+            # a kill may have cut the last line off
+            self.rows = {row[0]: row for row in rows if len(row) == len(columns)}
             self.tidy()
 
     def row(self, key):
         """Return the row of a path as dict of texts; {} where there is none."""
-        values = next(csv.reader([self.lines.get(key, "")]), ())
-        return dict(zip(self.columns, values, strict=False))
+        return dict(zip(self.columns, self.rows.get(key, ()), strict=False))
 
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
         key = row[self.columns[0]]
         row = self.row(key) | row
-        line = _line(_text(row.get(column)) for column in self.columns)
-        if not self.lines:
+        texts = [_text(row.get(column)) for column in self.columns]
+        if not self.rows:
             self.tidy()  # begins the file
-        if line != self.lines.get(key):
+        if texts != self.rows.get(key):
             with open(self.path, "a", newline="", encoding="utf-8") as file:
-                file.write(line)
-            self.lines[key] = line
+                csv.writer(file, lineterminator="\n").writerow(texts)
+            self.rows[key] = texts
 
     def tidy(self):
         """Write the file anew, sorted, each path once."""
-        lines = [_line(self.columns), *(self.lines[key] for key in sorted(self.lines))]
-        paths.write_text(self.path, "".join(lines))
-
-
-def _line(values):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()
+        rows = [self.columns, *(self.rows[key] for key in sorted(self.rows))]
+        with (
+            paths.atomic(self.path) as part,
+            open(part, "w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _text(value):
-    """One line of text; "" for None and NaN, which differs from itself."""
-    return "" if value is None or value != value else " ".join(str(value).split())
+    """One line of text, kept once for all rows; "" for None and NaN, which differs from itself."""
+    return sys.intern("" if value is None or value != value else " ".join(str(value).split()))
 
 
 def read_manifest(folder):

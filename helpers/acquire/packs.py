@@ -61,8 +61,11 @@ def catalogue():
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
     pack = _look_up(name, catalogue(), "pack")
-    wanted = {member: facts if verify else facts[:1] for member, facts in pack.members.items()}
-    return [member for member in wanted if not _is_whole(pack.folder / member, *wanted[member])]
+    return [
+        member
+        for member, (size, sha256) in pack.members.items()
+        if not _is_whole(pack.folder / member, size, verify and sha256)
+    ]
 
 
 def fetch(names=None, from_folder=None):
@@ -183,13 +186,16 @@ def _look_up(name, known, kind):
     )
 
 
-def _is_whole(path, size, sha256=None):
+def _is_whole(path, size, sha256=""):
     whole = path.is_file() and path.stat().st_size == size
-    return whole and sha256 in (None, paths.sha256(path))
+    return whole and (not sha256 or sha256 == paths.sha256(path))
 
 
 def _archive(archive, from_folder):
     """Path of the package file, verified: in the folder given, or fetched into the cache."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
     if from_folder:
         path = Path(from_folder).expanduser() / archive.file
         if not _is_whole(path, archive.bytes, archive.sha256):
@@ -198,14 +204,11 @@ def _archive(archive, from_folder):
                 "Copy it there, or fetch without a folder on a computer with internet"
             )
         return path
-    import pooch
-
     from helpers.acquire import package_index
 
     cache = Path(os.environ.get(CACHE) or pooch.os_cache("satellite-notebooks")).expanduser()
     if not (cache / archive.file).exists():
         paths.require_space(cache, archive.bytes)
-    pooch.get_logger().setLevel("WARNING")
     downloader = partial(package_index.download, archive)
     store = pooch.create(cache, "", registry={archive.file: archive.sha256}, retry_if_failed=3)
     return Path(store.fetch(archive.file, downloader=downloader))

@@ -52,7 +52,7 @@ def read_folder(folder):
     names = [name for name in names | set(listed) if listed.get(name, PHOTO)["role"] == "photo"]
     if not names:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
-    return pandas.DataFrame([_row(folder, name, listed.get(name)) for name in sorted(names)])
+    return pandas.DataFrame([_row(folder, name, listed.get(name, {})) for name in sorted(names)])
 
 
 def judge(table, folder, *, classify=None, scenes=()):
@@ -187,13 +187,12 @@ def _row(folder, path, listed):
     """Return a row of the table: what the file says, completed by its row in the manifest."""
     row = dict.fromkeys(("lon", "lat", "heading_deg", "width", "height"), math.nan)
     row = {"path": path, **row, "time": "", "reason": ""}
-    row |= {name: listed[name] if listed else "" for name in FROM_MANIFEST}
+    row |= {name: listed.get(name, "") for name in FROM_MANIFEST}
     try:
         with pictures.opened(folder / path) as picture:
             row |= pictures.tags(picture)
     except OSError as error:
         row["reason"] = pictures.unreadable(error)
-    if listed and math.isnan(row["lon"]) and listed["west"] == listed["east"]:
+    if math.isnan(row["lon"]) and listed.get("west") == listed.get("east", ""):
         row |= {"lon": listed["west"], "lat": listed["south"]}
-    row["time"] = row["time"] or (listed["time"] if listed else "")
-    return row
+    return row | {"time": row["time"] or listed.get("time", "")}

@@ -135,9 +135,4 @@ def faces(picture):
 def _cascade():
     import cv2
 
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise ImportError(
-            f"OpenCV {cv2.__version__} has no detector of faces: pip install "
-            "'opencv-python-headless<5'"
-        )
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")

@@ -31,8 +31,9 @@ def largest_changes(fraction, dtypes, about, ranges):
     kinds = {about.get("dtype_out"), *dtypes} - {None}
     if changes or len(kinds) > 1 or not kinds <= EXACT:
         raise ValueError(
-            "--only-clouded leaves clear pixels exactly as they are, which cannot be done here: size, "
-            "bands, value range and data type of the output must be those of the file, and the type "
+            "--only-clouded leaves clear pixels exactly as they are, which cannot be done here: "
+            "size, bands, value range and data type of the output must be those of the file, and "
+            "the type "
             f"one of {', '.join(sorted(EXACT))}. Leave the option out"
         )
     low, high = np.asarray(ranges, "float64").T

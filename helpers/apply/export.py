@@ -15,10 +15,10 @@ GLOBAL_OVERLAP = 25  # percent, where a model sees all of a tile
 def export(model, out, *, tile_px=256, resolution_cm=None):
     """Write a network as an ONNX file that takes and gives digital numbers.
 
-    Deepness divides the pixels of a layer by 255 before it calls a network, whatever their type. The graph
-    multiplies by 255 again, maps the bands by their value range, applies the network and maps back. Input
-    and output are float32 (1, bands, height, width); the bands of the input are those of `model.json`, in
-    its order. Source: deepness.processing.models.preprocessing_utils.
+    Deepness divides the pixels of a layer by 255 before it calls a network, whatever their type.
+    The graph multiplies by 255 again, maps the bands by their value range, applies the network and
+    maps back. Input and output are float32 (1, bands, height, width); the bands of the input are
+    those of `model.json`, in its order. Source: deepness.processing.models.preprocessing_utils.
 
     Args:
         model: path or name, as `load_model` takes it.
@@ -30,14 +30,14 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         dict of the metadata in the file.
 
     Raises:
-        ValueError: the extra packages are missing, the tile does not fit, or the network has a layer that
-            ONNX does not know.
+        ValueError: the extra packages are missing, the tile does not fit, or the network has a
+            layer that ONNX does not know.
     """
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
-        raise ValueError(f"{error}: pip install 'satellite-notebooks[onnx]' brings what is needed") from error
+        raise ValueError(f"{error}: pip install 'satellite-notebooks[onnx]' brings it") from error
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     from helpers.backend import tf
@@ -47,8 +47,8 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
     predictor = Predictor(network, about, ranges, output_ranges(about, ranges))
     if tile_px < 1 or tile_px % predictor.multiple_px:
         raise ValueError(
-            f"the tile is {tile_px} pixels wide; {model} takes multiples of {predictor.multiple_px}: "
-            "give another --tile"
+            f"the tile is {tile_px} pixels wide; {model} takes multiples of "
+            f"{predictor.multiple_px}: give another --tile"
         )
 
     count = len(about.get("classes") or about["bands_out"])

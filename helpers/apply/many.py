@@ -17,7 +17,7 @@ ALONE = "import json, sys; from helpers.apply.many import _alone; _alone(json.lo
 SUFFIXES = IMAGE_SUFFIXES | {".vrt"}
 WAIT = "10s"  # for a scheduler
 FINISHED = 3  # status of a process that found its output there already
-LOST = "its process was ended, most often for lack of memory: give the same command again, with fewer workers"
+LOST = "its process was ended, most often for lack of memory: try again with fewer workers"
 
 
 def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
@@ -64,8 +64,8 @@ def _cluster(address):
         return Client(address, timeout=WAIT)
     except (ImportError, OSError, ValueError) as error:
         raise ValueError(
-            f"there is no Dask scheduler at {address} ({error}): pip install 'satellite-notebooks[dask]' "
-            "brings the library, `dask scheduler` starts a cluster"
+            f"there is no Dask scheduler at {address} ({error}): pip install "
+            "'satellite-notebooks[dask]' brings the library, `dask scheduler` starts a cluster"
         ) from error
 
 
@@ -83,7 +83,9 @@ def _tasks(sources, folder):
         for path in files:
             other = targets.setdefault(folder / f"{path.stem}.tif", path)
             if other is not path:
-                raise ValueError(f"{other} and {path} would both become {path.stem}.tif: apply them one by one")
+                raise ValueError(
+                    f"{other} and {path} would both become {path.stem}.tif: rename one"
+                )
     # a worker of a cluster stands in another folder
     return [{"source": str(path.absolute()), "target": str(to)} for to, path in targets.items()]
 

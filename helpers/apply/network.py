@@ -27,10 +27,13 @@ def model_path(model):
     else:
         known = ", ".join(sorted(path.stem for path in weights.glob("*.keras"))) or "none yet"
         raise ValueError(
-            f"there is no model {model}: give the path of a .keras file, or a name in data/weights ({known})"
+            f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
+            f"({known})"
         )
     if not path.with_suffix(".json").exists():
-        raise ValueError(f"{path.with_suffix('.json')} is missing: it says which bands and values {path.name} expects")
+        raise ValueError(
+            f"{path.stem}.json is missing beside {path}: it says which bands it expects"
+        )
     return path
 
 
@@ -52,14 +55,14 @@ def load_model(model):
     """Load a network with what is needed to apply it.
 
     Args:
-        model: path of a `.keras` file with its `model.json` (same name, suffix .json) beside it, or a
-            name in `data/weights`.
+        model: path of a `.keras` file with its `model.json` (same name, suffix .json) beside it,
+            or a name in `data/weights`.
 
     Returns:
         keras.Model, and the dict of its `model.json`.
 
     Raises:
-        ValueError: there is no such model, no description beside it, or one that does not say enough.
+        ValueError: there is no such model, or no description beside it that says enough.
     """
     path = model_path(model)
     about = paths.read_record(path.with_suffix(".json"))
@@ -67,15 +70,17 @@ def load_model(model):
     unsaid += [FIELD] * (FIELD not in about)  # where it is null, the context is global
     if unsaid:
         raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot do without"
+            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot "
+            "do without"
         )
     network = read_network(path)
     made = [*(about.get("classes") or about["bands_out"]), *about.get("masks", ())]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
     if [network.input_shape, network.output_shape] != wanted:
         raise ValueError(
-            f"{path.name} takes {network.input_shape} and gives {network.output_shape}; a model that is "
-            f"applied window by window takes images of any size: {wanted[0]} to {wanted[1]}"
+            f"{path.name} takes {network.input_shape} and gives {network.output_shape}; a model "
+            "that is applied window by window takes images of any size: "
+            f"{wanted[0]} to {wanted[1]}"
         )
     return network, about
 
@@ -91,7 +96,8 @@ class Predictor:
         spread: give the standard deviation of these eight, too; twice the `bands` then.
 
     Attributes:
-        margin_px: pixels of the file beside an output pixel that have a part in it; None where all have.
+        margin_px: pixels of the file beside an output pixel that have a part in it; None where
+            all have.
         multiple_px: sides and corners of windows must be multiples of it, pixels of the file.
         enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
     """
@@ -112,7 +118,7 @@ class Predictor:
         ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
         self.bands = len(ranges_out) * (1 + spread)
 
-        @tf.function(autograph=False)  # one graph for the one size: 1.5 to 2 times the rate of `predict`
+        @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
         def answer(pixels):
             values = to_unit(pixels, ranges)
             values = network(upsample(values, scale) if enlarge_first else values, training=False)

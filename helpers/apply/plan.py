@@ -47,8 +47,9 @@ class Plan:
 
 
 def planned(
-    image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None, window=None,
-    window_px=None, only_clouded=False, tta=False, spread=False, cloud_mask=False, opaque=None,
+    image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
+    window=None, window_px=None, only_clouded=False, tta=False, spread=False, cloud_mask=False,
+    opaque=None,
 ):  # fmt: skip
     """Plan for an open image.
 
@@ -138,7 +139,7 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     The model's own are checked against a sample of the image.
     """
     if scale_offset and asked not in (None, "model"):
-        raise ValueError("give --scale-offset or --value-range, not both: each says what values mean")
+        raise ValueError("give --scale-offset or --value-range: each says what values mean")
     values = _sample(image, bands, nodata, checked=asked is None)
     if asked in (None, "model"):
         ranges = _in_unit_of_file(image, bands, about["value_range"], scale_offset, asked)
@@ -157,12 +158,14 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
         for name, (low, high) in zip(about["bands"], ranges, strict=True):
             if not high > low:
                 raise ValueError(
-                    f"band {name} is {low:g} everywhere, or has no data: give its range as --value-range LO,HI"
+                    f"band {name} is {low:g} everywhere, or has no data: give --value-range LO,HI"
                 )
     else:
         low, high = asked
         if not -np.inf < low < high < np.inf:
-            raise ValueError(f"the value range {low:g},{high:g} should be two numbers, the second the larger")
+            raise ValueError(
+                f"value range {low:g},{high:g} should be two numbers, the second the larger"
+            )
         ranges = [asked] * len(bands)
     return np.array(ranges, "float64")
 
@@ -198,15 +201,17 @@ def _in_unit_of_file(image, bands, trained, given, asked):
     if given:
         scale, offset = given
         if not 0 < scale < np.inf or not np.isfinite(offset):
-            raise ValueError(f"--scale-offset {scale:g},{offset:g} should be a number above 0, and a number")
+            raise ValueError(
+                f"--scale-offset {scale:g},{offset:g} should be a number above 0, and one"
+            )
         tags = [given]
     elif trained.max() > REFLECTANCE:
         for scale, offset in set(tags) - DIGITAL_NUMBERS if asked is None else ():
             raise ValueError(
-                f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not be "
-                f"those that the model was trained on. --scale-offset {1e4 * scale:g},{1e4 * offset:g} "
-                "makes them reflectance times 10,000, as Sentinel-2's are; --value-range model takes "
-                "them as they stand"
+                f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not "
+                "be those that the model was trained on. "
+                f"--scale-offset {1e4 * scale:g},{1e4 * offset:g} makes them reflectance times "
+                "10,000, as Sentinel-2's are; --value-range model takes them as they stand"
             )
         return trained
     scale, offset = np.array(tags).T[..., None]

@@ -63,8 +63,9 @@ def apply(
     Raises:
         ValueError: wrong bands or values, a file that cannot be read or ends too early, a map of
             classes, a target that cannot be replaced, a window outside of the image, `only_clouded`
-            for a model whose output cannot hold the file's own values, an interrupted run of another
-            job, or another process at work on the same target; all before anything is computed.
+            for a model whose output cannot hold the file's own values, an interrupted run of
+            another job, or another process at work on the same target; all before anything is
+            computed.
         OSError: not enough room on the disk.
     """
     source = Path(source)
@@ -73,7 +74,7 @@ def apply(
     aside = uncertainty or cloud_mask
     targets = [_target(source, Path(path)) for path in (target, aside) if path is not None]
     if targets[0] in targets[1:]:
-        told = "cannot be the output and another file at once: choose another name for one"
+        told = "cannot be the output and another file at once: rename one"
         raise ValueError(f"{targets[0]} {told}")
     with opened(source) as image, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         refuse_classes(source)
@@ -127,7 +128,7 @@ def _target(source, path):
     if source.is_dir():
         raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the output a file name, such as {path / source.name}")
+        raise ValueError(f"{path} is a folder: name a file, such as {path / source.name}")
     if path.exists() and any(path.samefile(file) for file, *_ in files_behind(source)):
         what = "is the input" if path.samefile(source) else f"is read by {source}"
         raise ValueError(f"{path} {what}: choose another name for the output")
@@ -159,49 +160,58 @@ def _compute(plan, working, **progress):
     """Read ahead in one thread, compute in this one, write behind in another."""
     from tqdm.auto import tqdm
 
-    grid, scale, cells = plan.grid, plan.about["scale"], plan.grid.cells
-    columns = len({column for _, column in cells})
+    grid, scale = plan.grid, plan.about["scale"]
+    cells = list(enumerate(grid.cells))
+    columns = len({column for _, (_, column) in cells})
     begin = working.finished
     if grid.overlap and begin < len(cells):  # the row before has a share in the overlap
         begin = max(0, begin - columns)
     blend = blending(grid.cell * scale, grid.overlap * scale)
-
-    def fetch(number):
-        pixels = grid.read(partial(read_values, plan.image, plan.bands, plan.nodata), cells[number])
-        return number, pixels, filled(pixels)
-
-    def answer(fetched):
-        number, pixels, shown = fetched
-        if np.isfinite(pixels).any():
-            return number, pixels, plan.predictor(shown, grid.margin * scale)
-        side = (grid.cell + grid.overlap) * scale
-        return number, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
-
-    def store(answered):
-        number, pixels, estimate = answered
-        complete = blend(cells[number][1], estimate)
-        if number < working.finished:
-            return
-        ends, place = grid.finished(cells[number])
-        inside = tuple(map(slice, *(ends * scale)))
-        own = pixels[tuple(map(slice, *(ends + grid.margin)))]
-        if own.size:
-            working.write(*(place * scale), _finished(plan, working, complete[inside], own))
-        if (number + 1) % columns == 0:
-            working.note(number + 1)
-
     with (
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(1) as writer,
         tqdm(total=len(cells), initial=begin, unit="window", **progress) as bar,
     ):
-        fetched = _ahead(reader, fetch, range(begin, len(cells)), 2)
-        for _ in _ahead(writer, store, map(answer, fetched), 1):
+        fetched = _ahead(reader, partial(_fetch, plan), cells[begin:], 2)
+        answered = map(partial(_answer, plan), fetched)
+        for _ in _ahead(writer, partial(_store, plan, working, blend, columns), answered, 1):
             bar.update()
 
 
+def _fetch(plan, numbered):
+    """Read a window; returns its number, its cell, its pixels, and these without gaps."""
+    number, cell = numbered
+    pixels = plan.grid.read(partial(read_values, plan.image, plan.bands, plan.nodata), cell)
+    return number, cell, pixels, filled(pixels)
+
+
+def _answer(plan, fetched):
+    """Compute the answer to a window; zeros where it holds no data."""
+    *place, pixels, shown = fetched
+    grid, scale = plan.grid, plan.about["scale"]
+    if np.isfinite(pixels).any():
+        return *place, pixels, plan.predictor(shown, grid.margin * scale)
+    side = (grid.cell + grid.overlap) * scale
+    return *place, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
+
+
+def _store(plan, working, blend, columns, answered):
+    """Write what is complete with the answer to a window, and note it at the end of a row."""
+    number, cell, pixels, estimate = answered
+    complete = blend(cell[1], estimate)
+    if number < working.finished:
+        return
+    scale, (ends, place) = plan.about["scale"], plan.grid.finished(cell)
+    own = pixels[tuple(map(slice, *(ends + plan.grid.margin)))]
+    if own.size:
+        made = complete[tuple(map(slice, *(ends * scale)))]
+        working.write(*(place * scale), _finished(plan, working, made, own))
+    if (number + 1) % columns == 0:
+        working.note(number + 1)
+
+
 def _finished(plan, working, complete, pixels):
-    """Return the pixels to write: classes, gaps as in the file, and what is left as it was there."""
+    """Return the pixels to write: classes, gaps as in the file, clear pixels as they were."""
     scale = plan.about["scale"]
     if plan.about.get("classes"):
         complete = complete.argmax(axis=-1).astype("float32")[..., None]

@@ -12,9 +12,9 @@ class Grid:
     """Square windows that cover an image. All in pixels of the input, from its upper left corner.
 
     Where the receptive field is known, a window shows `margin` pixels more on each side, which are
-    cropped from the answer: no seam is left. Where the context is global, neighbouring answers share
-    `overlap` pixels, across which a raised cosine leads from one to the other. An image that fits
-    into one window is not cut.
+    cropped from the answer: no seam is left. Where the context is global, neighbouring answers
+    share `overlap` pixels, across which a raised cosine leads from one to the other. An image that
+    fits into one window is not cut.
     """
 
     shape: tuple  # (height, width) of the image

@@ -63,8 +63,8 @@ class Working:
         differing = [name for name in before | job if before.get(name) != job.get(name)]
         if differing:
             raise ValueError(
-                f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the same "
-                "again, or begin anew without --resume"
+                f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the "
+                "same again, or begin anew without --resume"
             )
         self.finished, self.left = record["finished"], record["left"]
 
@@ -81,8 +81,8 @@ class Working:
         try:
             if not self.finished:
                 self._clear()
-                *_, height, width = self.plan.grid.region
-                values = height * width * self.plan.about["scale"] ** 2 * len(self.plan.about["bands_out"])
+                about, (*_, height, width) = self.plan.about, self.plan.grid.region
+                values = height * width * about["scale"] ** 2 * len(about["bands_out"])
                 itemsize = np.dtype(_kind(self.plan)[0]).itemsize + 4 * (len(self.files) - 1)
                 paths.require_space(self.folder.parent, SPACE_FACTOR * values * itemsize)
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -139,8 +139,8 @@ class Working:
                 made.build_overviews(factors, how)
         # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
         rasterio.shutil.copy(
-            file, whole, driver="COG", compress="zstd", level=1, predictor="YES", blocksize=BLOCK_PX,
-            num_threads="ALL_CPUS", bigtiff="IF_SAFER",
+            file, whole, driver="COG", compress="zstd", level=1, predictor="YES",
+            blocksize=BLOCK_PX, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
         paths.to_disk(whole)
         shutil.move(whole, path)  # `uncertainty` may lie on another disk
@@ -199,8 +199,8 @@ def create(path, plan, digest, *, is_aside):
             made.rpcs = rpcs
         elif image.crs is None:
             warnings.warn(
-                f"{(image.files or [image.name])[0]} has no coordinate reference system, and so has "
-                "the output: nobody can tell where it lies",
+                f"{(image.files or [image.name])[0]} has no coordinate reference system, and so "
+                "has the output: nobody can tell where it lies",
                 stacklevel=4,
             )
         if classes:

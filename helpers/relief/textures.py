@@ -31,7 +31,9 @@ def _bilinear(grid, points):
     x, y = points - corners
     left, top = corners.astype("int32")
     flat, first = grid.reshape(planes, -1), top * columns + left
-    rows = [flat.take(at, axis=1) for at in (first, first + 1, first + columns, first + columns + 1)]
+    rows = [
+        flat.take(at, axis=1) for at in (first, first + 1, first + columns, first + columns + 1)
+    ]
     above, below = _mixed(*rows[:2], x), _mixed(*rows[2:], x)
     return _mixed(above, below, y)
 

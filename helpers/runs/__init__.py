@@ -1,4 +1,4 @@
-"""Runs: one folder each, strict parameters, the ledger of scores, the report, sweeps, the notebooks for students."""
+"""Run notebooks: one folder each, strict parameters, a ledger of scores, reports and sweeps."""
 
 from helpers.runs.execute import execute, notebooks
 from helpers.runs.parameters import check, declared
@@ -9,6 +9,6 @@ from helpers.runs.sweep import sweep, sweep_table
 from helpers.runs.weights import publish, start_from
 
 __all__ = [
-    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "score_table", "start", "start_from",
-    "student", "sweep", "sweep_table", "write_report",
+    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "score_table", "start",
+    "start_from", "student", "sweep", "sweep_table", "write_report",
 ]  # fmt: skip

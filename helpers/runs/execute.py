@@ -1,4 +1,4 @@
-"""Run notebooks with papermill: profiles, parameters, one folder, and resuming an interrupted run."""
+"""Run notebooks with papermill: profiles, parameters, one folder, and resuming."""
 
 import logging
 import os
@@ -69,7 +69,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value, a run id that is already
             in use, or a run that was begun otherwise (says what differs).
-        papermill.PapermillExecutionError: a notebook failed; its output notebook holds the traceback.
+        papermill.PapermillExecutionError: a notebook failed; its output holds the traceback.
         RuntimeError: the kernel of a notebook died.
     """
     if run_id is None and resume and (paths.RUNS / "latest").exists():
@@ -132,7 +132,9 @@ def plan(chosen, profile, values):
     unknown = {name: value for name, value in values.items() if name not in everywhere}
     parameter_cells.check(unknown, everywhere)
     return {
-        name: parameter_cells.check((profiles[profile].get(name) or {}) | _given(values, parameters), parameters)
+        name: parameter_cells.check(
+            (profiles[profile].get(name) or {}) | _given(values, parameters), parameters
+        )
         for name, parameters in declared.items()
     }
 

@@ -1,9 +1,9 @@
-"""Read the parameters of a notebook from its cell tagged `parameters`, and check values before any work.
+"""Read a notebook's parameters from its cell tagged `parameters`; check values before any work.
 
-A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. The last brackets of
-the comment hold what is allowed: a list of values, or a range such as `[1..1000]`, open where a side
-is left out. Papermill's own reader is not used: it takes 3 s to load, gives default values as text,
-and passes over lines that it cannot read.
+A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. The last brackets
+of the comment hold what is allowed: a list of values, or a range such as `[1..1000]`, open where a
+side is left out. Papermill's own reader is not used: it takes 3 s to load, gives default values as
+text, and passes over lines that it cannot read.
 """
 
 import ast
@@ -21,7 +21,7 @@ TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": ty
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its name, type as written, default value, and help text with the allowed values."""
+    """One parameter: its name, type as written, default, and help text with the allowed values."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class Parameter:
     help: str
 
     def parse(self, text):
-        """Read a value of the command line: text stays text, all else is JSON, such as true or [1, 2]."""
+        """Read a value of the command line: text stays text, all else is JSON, such as true."""
         if "str" in self.type.split(" | "):
             return text
         try:
@@ -54,6 +54,14 @@ class Parameter:
 
     def _refuse(self, value, told):
         raise ValueError(f"parameter {self.name} is {value!r}; {told}: {self.help}")
+
+
+def as_options(values):
+    """Return a dict of values as options of the command line, which `parse` reads back."""
+    options = []
+    for name, value in values.items():
+        options += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return options
 
 
 def _is_a(value, kind):
@@ -112,7 +120,8 @@ def check(values, parameters):
         dict with the checked values.
 
     Raises:
-        ValueError: unknown name (with the nearest known one), wrong type, or a value that is not allowed.
+        ValueError: unknown name (with the nearest known one), wrong type, or a value that is not
+            allowed.
     """
     for name in values:
         if name not in parameters:

@@ -10,14 +10,14 @@ from helpers import paths
 from helpers.runs import parameters as parameter_cells
 from helpers.runs.run import RECORD
 
-PART = re.compile(r"(gain_)?((iou|pearson)_.+|.+_psnr_db)")  # of a class, a band, some of the pixels
+PART = re.compile(r"(gain_)?((iou|pearson)_.+|.+_psnr_db)")  # of a class, a band, some pixels
 KEY_FIGURES = re.compile("side_by_side|gallery|predicted|failures")
 WORDS = {word: word.upper() for word in ("psnr", "ssim", "kid", "mae", "mse", "rmse", "ergas")}
 WORDS |= {"iou": "IoU", "db": "(dB)", "deg": "(°)", "px": "(px)"}
 
 
 def write_report(run_id):
-    """Write the page for a run: scores beside baselines, figures, parameters, device, time, credits.
+    """Write the page of a run: scores beside baselines, figures, parameters, time, credits.
 
     Args:
         run_id: of a run with at least one finished notebook.
@@ -47,7 +47,7 @@ def write_report(run_id):
 
 
 def score_table(scores):
-    """Show rows of `metrics.json` as text: the main score and its gain first, intervals in brackets.
+    """Show rows of `metrics.json` as text: the main score and its gain first.
 
     Args:
         scores: rows of `metrics.json`.
@@ -132,17 +132,17 @@ def _parameters(entry):
 
 
 def _figures(folder):
-    """Return (name, its `src`, is key figure): as JPEG where that halves the size."""
+    """Return (name, its `src`, is key figure): as JPEG where that is smaller."""
     from PIL import Image
 
     found, figures = sorted(folder.glob("*.png")), []
     key = [path for path in found if KEY_FIGURES.search(path.stem)] or found[:2]
     for path in found:
-        kind, data, jpeg = "png", path.read_bytes(), io.BytesIO()
+        jpeg = io.BytesIO()
         with Image.open(path) as picture:
             picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
-        if 2 * jpeg.tell() < len(data):
-            kind, data = "jpeg", jpeg.getvalue()
+        data = min(path.read_bytes(), jpeg.getvalue(), key=len)
+        kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
         source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         name = path.stem.lstrip("0123456789_").replace("_", " ")
         figures.append((name, source, path in key))

@@ -1,4 +1,4 @@
-"""Keep everything that a notebook produces in one folder, and the scores of all runs in one ledger."""
+"""Keep everything that a notebook produces in one folder; list the scores of all runs."""
 
 import hashlib
 import itertools
@@ -33,7 +33,7 @@ def check_run_id(run_id):
 
 
 def claim():
-    """Make the folder of a new run, named by the time, which no other process has; return its id."""
+    """Make the folder of a new run, named by the time; return its id."""
     now = f"{datetime.now():%Y%m%d-%H%M%S}"
     for number in itertools.count(1):
         run_id = now if number == 1 else f"{now}-{number}"
@@ -123,13 +123,13 @@ class Run:
         return self.folder / "checkpoints" / f"{method}.npz"
 
     def figure(self, name, figure):
-        """Save a matplotlib figure as PNG, and return it, so that it can end a cell and be shown."""
+        """Save a matplotlib figure as PNG, and return it, so that a cell can show it."""
         with paths.atomic(self.folder / "figures" / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=120)
         return figure
 
     def history(self, histories):
-        """Write a dict from method to DataFrame as `history.csv`, with a column `method`; return it."""
+        """Write a dict from method to DataFrame as `history.csv`; return the table."""
         import pandas as pd
 
         table = pd.concat([table.assign(method=method) for method, table in histories.items()])

@@ -1,4 +1,4 @@
-"""Sweep a grid over a notebook's parameters: a run for each cell of the grid, one table of scores."""
+"""Sweep a grid over a notebook's parameters: a run for each cell, one table of scores."""
 
 import hashlib
 import itertools
@@ -13,6 +13,7 @@ from contextlib import nullcontext
 
 from helpers import paths
 from helpers.runs.execute import notebooks, plan
+from helpers.runs.parameters import as_options
 from helpers.runs.run import check_run_id, ledger, refuse_changes
 
 ALONE = """
@@ -26,7 +27,7 @@ INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C w
 
 
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
-    """Run a notebook once for every combination of the values that some of its parameters are given.
+    """Run a notebook once for every combination of the values of some of its parameters.
 
     Every cell of the grid is a run in a process of its own, named after the sweep and the cell's
     parameters. A cell that fails leaves its traceback in `error.txt` of its run, and the others go
@@ -56,7 +57,7 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     entry = _planned(name, notebook, grid, profile, values or {})
     cells, stem, path = entry["cells"], entry["notebook"], _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    settings = [{key: each[key] for key in entry if key != "cells"} for each in (begun, entry)]
+    settings = [{key: each.get(key) for key in entry if key != "cells"} for each in (begun, entry)]
     refuse_changes(f"sweep {name}", *settings, "Choose another name")
     for run_id in cells.keys() - begun["cells"].keys():
         if (paths.RUNS / run_id).exists():
@@ -171,14 +172,12 @@ def _run_id(name, cell):
 
 
 def _run_cell(run_id, notebook, profile, values, folders):
-    """Run one cell as a command of its own; `log.txt` and, if it fails, `error.txt` hold what it says."""
+    """Run one cell as a command of its own; it writes `log.txt` and, if it fails, `error.txt`."""
     folder = paths.Path(folders["RUNS"], run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
     command = [sys.executable, "-c", ALONE, "run", notebook, "--run-id", run_id, "--resume"]
-    command += ["--profile", profile]
-    for key, value in values.items():
-        command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    command += ["--profile", profile, *as_options(values)]
     environment = os.environ | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
     environment |= {f"SATELLITE_NOTEBOOKS_{key}": value for key, value in folders.items()}
     with open(folder / "log.txt", "wb") as log:

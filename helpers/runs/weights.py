@@ -1,8 +1,7 @@
-"""Publish the weights of a finished run in `data/weights`, and start a training from such weights."""
+"""Publish weights of a finished run in `data/weights`; start a training from such weights."""
 
 import hashlib
 import io
-import json
 import shlex
 import tempfile
 import zipfile
@@ -83,7 +82,11 @@ def _finished(folder, method):
     path = folder / (f"models/{method}.keras" if method else "model.keras")
     metrics = folder / "metrics.json"
     made = paths.read_json(metrics) if metrics.exists() else {"scores": []}
-    rows = [row for row in made["scores"] if (row["method"] == method if method else row.get("headline"))]
+    rows = [
+        row
+        for row in made["scores"]
+        if (row["method"] == method if method else row.get("headline"))
+    ]
     if not rows or not path.exists():
         saved = ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
         told = f"no model with scores of a finished run; methods beside the headline: {saved}"
@@ -121,9 +124,11 @@ def start_from(model, name, run, bands):
     # a network that was saved may end in further layers, such as one that paints classes of a map
     if [weight.shape for weight in theirs[: len(mine)]] != [weight.shape for weight in mine]:
         have, need = (sum(int(np.prod(each.shape)) for each in both) for both in (theirs, mine))
-        raise ValueError(f"{name} has {have:,} weights, this network {need:,}: choose other weights")
+        raise ValueError(
+            f"{name} has {have:,} weights, this network {need:,}: choose other weights"
+        )
     if before["source"] == run.parameters["source"]:
-        advice = "it may have learned on what is test ground here: give the same value, or train anew"
+        advice = "it may have learned on what is test ground here: give the same value"
         _refuse(name, SPLIT, before, run, advice)
     trained = {id(weight) for weight in model.trainable_weights}
     for weight, value in zip(mine, theirs, strict=False):
@@ -157,12 +162,13 @@ def _command(notebook, made):
     """Return the command that makes the same run."""
     usual = {name: each.default for name, each in parameters.declared(notebook).items()}
     usual |= plan([notebook], made["profile"], {})[notebook.stem]
-    number = notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]  # or deeper/02b
+    number = (
+        notebook.relative_to(paths.ROOT / "notebooks").as_posix().split("_")[0]
+    )  # or deeper/02b
+    made_of = made["parameters"].items()
+    changed = {name: value for name, value in made_of if value != usual.get(name)}
     command = ["python", "-m", "helpers", "run", number, "--profile", made["profile"]]
-    for key, value in made["parameters"].items():
-        if value != usual.get(key):
-            command += ["-p", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(command)
+    return shlex.join([*command, *parameters.as_options(changed)])
 
 
 def _rounded(values):

@@ -44,6 +44,11 @@ def find_bands(names, wanted):
     return found
 
 
+def common_name(band):
+    """Return "red" for "red", "R", "B4" and "B04_10m"; an unknown name in small letters."""
+    return _meaning(band.strip().lower(), NUMBERED)
+
+
 def _places(names, wanted):
     return [at for at, name in enumerate(names) if name == wanted]
 

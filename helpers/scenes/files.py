@@ -232,7 +232,9 @@ def to_file_values(pixels, dtype, nodata):
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
     if dtype.kind != "f":
         if nodata is None and missing.any():
-            raise ValueError(f"{missing.sum()} values have no data, and the file of {dtype} names no value for that")
+            raise ValueError(
+                f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
+            )
         limits = np.iinfo(dtype)
         pixels = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
         pixels = np.clip(pixels, limits.min, limits.max, dtype="float64")

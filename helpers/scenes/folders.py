@@ -79,7 +79,7 @@ def _refuse_copies(folder, rows, scenes):
         for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
             twin = seen.setdefault(key, row)
             if twin is not row:
-                raise ValueError(f"{folder} holds one image twice, {twin['path']} and {row['path']}: keep one of each")
+                raise ValueError(f"{folder} holds one image twice: {twin['path']}, {row['path']}")
 
 
 def _refuse_mixture(folder, scenes):
@@ -120,7 +120,9 @@ def read_table(path, needed=()):
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if not isinstance(rows.index, pandas.RangeIndex):
-        raise ValueError(f"{path} has rows with more cells than its header: put texts that hold a comma in quotes")
+        raise ValueError(
+            f"{path} has rows with more cells than its header: quote texts with commas"
+        )
     rows.columns = rows.columns.str.strip().str.lower()
     missing = ", ".join(name for name in needed if name not in rows)
     if missing:
@@ -172,7 +174,10 @@ def pair_rows(folder, roles):
     for row in sorted(rows, key=itemgetter("pair")):
         first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
         if first is not row:
-            raise ValueError(f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and {row['path']}")
+            raise ValueError(
+                f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and "
+                f"{row['path']}"
+            )
     return found
 
 
@@ -192,8 +197,8 @@ def placed(scene, row):
         return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
         raise ValueError(
-            f"the manifest gives {row['path']} no place that can be read ({error}); expected numbers "
-            "and a crs such as EPSG:4326"
+            f"the manifest gives {row['path']} no place that can be read ({error}); expected "
+            "numbers and a crs such as EPSG:4326"
         ) from error
 
 
@@ -201,8 +206,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
     Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `guard` gets the split "guard"; what has roles and bounds of an
-    earlier one, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
+    the ground of a later split than `guard` gets the split "guard"; what has role and bounds of an
+    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
     where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
     three.
 
@@ -212,8 +217,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard", "copy" and "unpaired" to the number of
-        pairs, or of images that have no pair.
+        dict from "train", "validation", "test", "guard" to the number of pairs or images, and from
+        "copy" and "unpaired" to that of images.
 
     Raises:
         ValueError: a row without a place, or too little ground for three splits.
@@ -224,24 +229,27 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     table = read_table(path, ("path", "role", "pair", *EDGES, "crs"))
     paired = table.pair != ""
     groups = table.pair.where(paired, table.path)
-    roles = table.role.groupby(groups, sort=False)
-    split = roles.nunique().lt(table.role[paired].nunique()).map({True: "unpaired", False: "guard"})
-    rows = table[groups.map(split) == "guard"]
+    roles = table.role.groupby(groups).transform("nunique")
+    rows = table[roles >= table.role[paired].nunique()]
     lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
     if len(lacking):
-        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split by ground")
+        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split")
     target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
     places = rows[["crs", *EDGES]].to_numpy()
     boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
+    widest = (boxes.east - boxes.west).max() or 1
+    is_copy = (boxes / widest).round(6).assign(role=rows.role).duplicated()
+    own = groups[rows.index][~is_copy]
     ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
-    boxes = boxes.groupby(groups, sort=False).agg(ends)
-    widths = boxes.east - boxes.west
-    shown = boxes.div(widths.max() or 1).round(6).assign(roles=roles.agg(" ".join))
-    split[shown.index[shown.duplicated()]] = "copy"
-    boxes = boxes[~shown.duplicated()]
-    parts = split_boxes(boxes.to_numpy(), guard * widths[boxes.index].to_numpy(), seed)
+    boxes = boxes[~is_copy].groupby(own, sort=False).agg(ends)
+    guards = guard * (boxes.east - boxes.west)
+    split = pandas.Series("guard", boxes.index)
+    parts = split_boxes(boxes.to_numpy(), guards.to_numpy(), seed)
     for name, members in zip(SPLITS, parts, strict=True):
-        split[boxes.index[members]] = name
-    table["split"] = groups.map(split)
+        split.iloc[members] = name
+    table["split"] = "unpaired"
+    table.loc[rows.index, "split"] = "copy"
+    table.loc[own.index, "split"] = own.map(split)
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    return {name: int((split == name).sum()) for name in (*SPLITS, *LEFT_OUT)}
+    counted = dict.fromkeys([*SPLITS, "guard"], split) | dict.fromkeys(LEFT_OUT[1:], table.split)
+    return {name: int((found == name).sum()) for name, found in counted.items()}

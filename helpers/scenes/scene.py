@@ -84,8 +84,8 @@ class Scene:
         pixels = self.pixels[max(row, 0) : row + height, max(column, 0) : column + width]
         if pixels.shape[:2] != (height, width):
             raise ValueError(
-                f"{self.name}: {height} x {width} pixels from row {row}, column {column} reach beyond "
-                f"{self.height} x {self.width} pixels"
+                f"{self.name}: {height} x {width} pixels from row {row}, column {column} reach "
+                f"beyond {self.height} x {self.width} pixels"
             )
         transform = self.transform and self.transform @ Affine.translation(column, row)
         return replace(self, pixels=pixels, transform=transform)

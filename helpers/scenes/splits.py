@@ -28,8 +28,8 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(
-                f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} in all "
-                "rows, or in none"
+                f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} "
+                "in all rows, or in none"
             )
         return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
     longest = max(min(scene.height, scene.width) for scene in scenes)

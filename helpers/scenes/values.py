@@ -7,7 +7,7 @@ import numpy as np
 COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
-KINDS = ("reflectance", "8-bit pixels or percent", "digital numbers")  # by their largest value: 2, 255
+KINDS = ("reflectance", "8-bit pixels or percent", "digital numbers")  # up to 2, 255, more
 MIN_PIXELS = 64  # fewer say nothing
 
 
@@ -29,7 +29,9 @@ def value_range(scenes):
     ranges = np.nanpercentile(np.concatenate(values), (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not high > low:
-            raise ValueError(f"band {band} is {low:g} everywhere on the training ground: leave it out of `bands`")
+            raise ValueError(
+                f"band {band} is {low:g} everywhere to train on: leave it out of `bands`"
+            )
     return tuple(map(tuple, ranges.tolist()))
 
 
@@ -217,7 +219,7 @@ def _guess(dark, middle, bright, low, high, is_few):
             f"It looks like an offset of {1000 * sign:g}, as Sentinel-2 has it from processing "
             f"baseline 04.00 on: --scale-offset 1,{-1000 * sign:g} takes it away."
         )
-        stretch = np.median((bright - dark) / (high - low))  # an offset leaves the contrast as it is
+        stretch = np.median((bright - dark) / (high - low))  # an offset leaves the contrast
         if not 2 / 3 < stretch < 1.5:
             told += f" Or it is a factor of about {factor:.2g}: --scale-offset {1 / factor:.2g},0."
         return told

@@ -1,7 +1,8 @@
-"""Pictures to compare: grids with one shared stretch, error maps, curves, blocks on the ground, things to slide.
+"""Compare pictures: grids with one shared stretch, error maps, curves, footprints, sliders.
 
-Every function that draws returns a Matplotlib figure, or a widget, and shows nothing by itself: make it the last
-expression of a cell, or `display(...)` it. The figure is already closed for pyplot, so that it is not shown twice.
+Every function that draws returns a Matplotlib figure, or a widget, and shows nothing by itself:
+make it the last expression of a cell, or `display(...)` it. The figure is already closed for
+pyplot, so that it is not shown twice.
 """
 # ruff: noqa: F401
 

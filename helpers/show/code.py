@@ -1,10 +1,10 @@
-"""Code in place."""
+"""Show code in place."""
 
 import textwrap
 
 
 def source(thing):
-    """Show the source code of a function, class or module in place, highlighted: there is no second copy of it.
+    """Show the source code of a function, class or module in place, highlighted.
 
     Raises:
         TypeError: it has no Python source.
@@ -16,8 +16,6 @@ def source(thing):
     try:
         code = textwrap.dedent(inspect.getsource(thing))
     except (TypeError, OSError) as error:
-        raise TypeError(
-            f"{thing!r} has no Python source to show: it is built in, compiled, or an object rather than its class. "
-            "Give a function, class or module that is written in Python"
-        ) from error
+        told = "has no Python source to show: give a function, class or module written in Python"
+        raise TypeError(f"{thing!r} {told}") from error
     display(Code(code, language="python"))

@@ -1,12 +1,13 @@
-"""Play with a model by hand: sliders for its numbers, a map to click on; figures where nobody can."""
+"""Play with a model by hand: sliders for its numbers, a map to click on."""
 
 import base64
-from html import escape
 
 import numpy as np
 
 from helpers.show import images
-from helpers.show.slider import is_static, png
+from helpers.show.slider import is_static, line, png, redrawn
+
+MAP_PX = 480  # width of the map to click on
 
 
 def explore(draw, count, *, reach=2.0, credit=None, static=None):
@@ -18,7 +19,7 @@ def explore(draw, count, *, reach=2.0, credit=None, static=None):
         reach: sliders go from -reach to reach, and begin at 0.
         credit: line below.
         static: True draws a figure instead, a row for each number that moves while the others are
-            0. Default: only where nobody could move a slider, as of `before_after`.
+            0. Default: `is_static()`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
@@ -28,23 +29,18 @@ def explore(draw, count, *, reach=2.0, credit=None, static=None):
         stops = np.linspace(-reach, reach, 7)
         latents = np.concatenate([np.outer(stops, axis) for axis in np.eye(count)])
         labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
-        pictures = [*_bytes(draw(latents.astype("float32")))]
-        return images.grid(pictures, labels, columns=len(stops), credit=credit)
-    from ipywidgets import FloatSlider, Image, Layout, VBox
+        drawn = list(_bytes(draw(latents.astype("float32"))))
+        return images.grid(drawn, labels, columns=len(stops), credit=credit)
+    from ipywidgets import FloatSlider, Layout, VBox
 
     layout = Layout(width="384px", max_width="100%")
-    shared = {"min": -reach, "max": reach, "step": 0.05, "readout_format": "+.2f", "layout": layout}
+    shared = {"min": -reach, "max": reach, "step": 0.05, "layout": layout}
     sliders = [FloatSlider(0.0, description=title, **shared) for title in titles]
-    image = Image(format="png", layout=layout)
 
-    def redraw(_=None):
-        numbers = [slider.value for slider in sliders]
-        image.value = png(_bytes(draw(np.array([numbers], "float32")))[0])
+    def picture(*numbers):
+        return _bytes(draw(np.array([numbers], "float32")))[0]
 
-    redraw()
-    for slider in sliders:
-        slider.observe(redraw, "value")
-    return VBox([image, *sliders, _line(credit)])
+    return VBox([redrawn(picture, sliders, layout), *sliders, line(credit)])
 
 
 def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
@@ -58,7 +54,7 @@ def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
             3), 0 to 1.
         rows, columns: places to click on.
         credit: line below.
-        static: True draws a figure of six places instead. Default: as of `explore`.
+        static: True draws a figure of six places instead. Default: `is_static()`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
@@ -68,48 +64,44 @@ def click_map(picture, look, *, rows=16, columns=20, credit=None, static=None):
         labels = [f"{x:.0%} from the west, {y:.0%} from the north" for x, y in places]
         seen = [_bytes(look(*place)) for place in places]
         return images.grid(seen, labels, columns=3, credit=credit)
-    from ipywidgets import HTML, Button, ButtonStyle, GridBox, HBox, Image, Layout, VBox
+    from ipywidgets import HBox, Image, Layout, VBox
 
-    width = 480
-    height = round(width * picture.shape[0] / picture.shape[1])
-    layout = Layout(width="auto", height="auto", margin="0")
-    clear, marked = (ButtonStyle(button_color=colour) for colour in ("#0000", "#f00a"))
-    buttons = [Button(layout=layout, style=clear) for _ in range(rows * columns)]
-    grid = GridBox(buttons, layout=Layout(
-        width=f"{width}px", height=f"{height}px", grid_gap="0", flex="0 0 auto",  # never shrunk
-        grid_template_columns=f"repeat({columns}, 1fr)", grid_template_rows=f"repeat({rows}, 1fr)",
-    ))  # fmt: skip
-    grid.add_class("click-map")
-    grid.add_class(own := f"map-{grid.model_id}")
-    address = base64.b64encode(png(picture)).decode()
-    rule = f".{own} {{background: url(data:image/png;base64,{address}) 0 0 / 100% 100%}}"
     image = Image(format="png", layout=Layout(width="420px", height="auto", flex="0 0 auto"))
+    buttons, grid, style = _buttons(picture, rows, columns)
 
     def redraw(button):
         for each in buttons:
-            if each.style is marked:
-                each.style = clear
-        button.style = marked
+            each.style.button_color = "#0000"
+        button.style.button_color = "#f00a"
         row, column = divmod(buttons.index(button), columns)
         image.value = png(_bytes(look((column + 0.5) / columns, (row + 0.5) / rows)))
 
     for button in buttons:
         button.on_click(redraw)
     redraw(buttons[rows // 2 * columns + columns // 2])
-    return VBox(
-        [
-            HTML(f"<style>{rule}</style>"),
-            HBox([grid, image], layout=Layout(flex_flow="row wrap", align_items="center")),
-            _line(credit),
-        ]
-    )
+    both = Layout(flex_flow="row wrap", align_items="center")
+    return VBox([style, HBox([grid, image], layout=both), line(credit)])
+
+
+def _buttons(picture, rows, columns):
+    """Make the buttons, the box that lays them over the map, and the style that draws it."""
+    from ipywidgets import HTML, Button, GridBox, Layout
+
+    height = round(MAP_PX * picture.shape[0] / picture.shape[1])
+    layout = Layout(width="auto", height="auto", margin="0")
+    buttons = [Button(layout=layout) for _ in range(rows * columns)]
+    tracks = {
+        "grid_template_columns": f"repeat({columns}, 1fr)",
+        "grid_template_rows": f"repeat({rows}, 1fr)",
+    }
+    size = {"width": f"{MAP_PX}px", "height": f"{height}px", "flex": "0 0 auto"}  # never shrunk
+    grid = GridBox(buttons, layout=Layout(grid_gap="0", **size, **tracks))
+    grid.add_class("click-map")
+    grid.add_class(own := f"map-{grid.model_id}")
+    address = f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+    rule = f".{own} {{background: url({address}) 0 0 / 100% 100%}}"
+    return buttons, grid, HTML(f"<style>{rule}</style>")
 
 
 def _bytes(image):
     return np.rint(255 * np.clip(np.asarray(image, "float32"), 0, 1)).astype("uint8")
-
-
-def _line(credit):
-    from ipywidgets import HTML
-
-    return HTML(f"<small>{escape(credit or '')}</small>")

@@ -63,16 +63,9 @@ def fit(
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
     name = getattr(loss, "__name__", str(loss))
-    settings = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema} | (
-        settings or {}
-    )
-    return train(
-        model,
-        make_dataset,
-        State(checkpoint, model, settings, [model.optimizer]),
-        steps=steps,
-        **reporting,
-    )
+    shaped = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema}
+    state = State(checkpoint, model, shaped | (settings or {}), [model.optimizer])
+    return train(model, make_dataset, state, steps=steps, **reporting)
 
 
 def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
@@ -84,13 +77,8 @@ def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
     first = history[-1]["step"] if history else 0
     if first < steps:
         reporter = Reporter(state, history, steps=steps, keep_best=keep_best, **reporting)
-        model.fit(
-            make_dataset(first),
-            steps_per_epoch=steps - first,
-            shuffle=False,
-            verbose=0,
-            callbacks=[reporter],
-        )
+        options = {"steps_per_epoch": steps - first, "shuffle": False, "verbose": 0}
+        model.fit(make_dataset(first), callbacks=[reporter], **options)
         state.save(history)  # once more, with the averaged weights in place
     if keep_best:
         state.restore_best()
@@ -110,16 +98,13 @@ class State:
     def __init__(self, path, model, settings, optimizers):
         self.path, self.settings = Path(path), json.dumps(settings, sort_keys=True, default=str)
         self.model, self.best = model, self.path.with_suffix(".best.npz")
-        self.variables = [
-            *model.variables,
-            *(variable for one in optimizers for variable in one.variables),
-        ]
+        slots = [variable for optimizer in optimizers for variable in optimizer.variables]
+        self.variables = [*model.variables, *slots]
 
     def save(self, history):
         """Write the state atomically."""
-        values = {
-            f"{number:05d}": np.asarray(variable) for number, variable in enumerate(self.variables)
-        }
+        numbered = enumerate(map(np.asarray, self.variables))
+        values = {f"{number:05d}": value for number, value in numbered}
         with atomic(self.path) as temporary, open(temporary, "wb") as file:
             np.savez(file, history=json.dumps(history), settings=self.settings, **values)
 
@@ -196,41 +181,41 @@ class Reporter(keras.callbacks.Callback):
         """Count, and report when it is time; the clock stands still meanwhile."""
         self.at += 1
         self.monitor.step(self.at)
-        if self.at % self.every and self.at != self.steps:
-            return
-        self.seconds += time.perf_counter() - self.started
-        row, pictures = {"step": self.at, "seconds": self.seconds, **logs}, ()
+        if self.at % self.every == 0 or self.at == self.steps:
+            self.seconds += time.perf_counter() - self.started
+            self._report(logs)
+            self.started = time.perf_counter()
+
+    def _report(self, logs):
+        """Score, keep the best weights, save the state, and show all that."""
+        scores, pictures = dict(logs), ()
         if self.validation:
             inputs, targets = self.validation
             estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
-            row["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
+            scores["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
             pictures = estimates[:3], targets[:3]
-        row |= self.watch(self.model) if self.watch else {}
-        row = {name: value if name == "step" else float(value) for name, value in row.items()}
-        if self.sign < 0 and self.score not in row:
-            scores = ", ".join(name for name in row if name not in ("step", "seconds"))
-            raise ValueError(f"keep_best is {self.score!r}; the scores are {scores}")
-        if self.score in row and all(
-            self.sign * (row[self.score] - old[self.score]) >= 0 for old in self.history
-        ):
+        scores |= self.watch(self.model) if self.watch else {}
+        scores = {name: float(value) for name, value in scores.items()}
+        if self.sign < 0 and self.score not in scores:
+            raise ValueError(f"keep_best is {self.score!r}; the scores are {', '.join(scores)}")
+        before = [self.sign * row[self.score] for row in self.history if self.score in row]
+        if self.score in scores and self.sign * scores[self.score] >= max(before, default=-np.inf):
             self.state.save_best()
-        self.history.append(row)
+        self.history.append({"step": self.at, "seconds": self.seconds} | scores)
         self.state.save(self.history)
         if self.board:
-            self._draw_on_board(row, pictures)
+            self._draw_on_board(scores, pictures)
         self.monitor.report(self.history)
         self.model.reset_metrics()
-        self.started = time.perf_counter()
 
-    def _draw_on_board(self, row, pictures):
+    def _draw_on_board(self, scores, pictures):
         with self.board.as_default(step=self.at):
-            for name in set(row) - {"step", "seconds"}:
-                tf.summary.scalar(name, row[name])
+            for name, value in scores.items():
+                tf.summary.scalar(name, value)
             if pictures:
                 bands = slice(0, 3) if pictures[0].shape[-1] > 2 else slice(0, 1)
-                tf.summary.image(
-                    "estimate and target", np.concatenate(pictures, axis=2)[..., bands][..., ::-1]
-                )
+                both = np.concatenate(pictures, axis=2)[..., bands]
+                tf.summary.image("estimate and target", both[..., ::-1])
         self.board.flush()
 
     def on_train_end(self, logs=None):

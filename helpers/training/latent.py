@@ -82,39 +82,39 @@ def fit_landscapes(
     size = generator.input_shape[-1]
     fixed, real = draw_latents(len(validation), size, [seed, -1]), features.embed(validation)
 
-    def with_latents(first):
-        def draw(step, batch):
-            view = batch[-1] if isinstance(batch, tuple) else batch
-            return draw_latents(
-                view.shape[0], size, tf.stack([tf.cast(seed, tf.int64), step])
-            ), view
-
-        return make_dataset(first).enumerate(first).map(draw)
-
-    def augmented(images, key):
-        return augment(images, tf.random.stateless_uniform([images.shape[0], 5], key, -1, 1))
+    def with_latents(step, batch):
+        view = batch[-1] if isinstance(batch, tuple) else batch
+        key = tf.stack([tf.cast(seed, tf.int64), step])
+        return draw_latents(view.shape[0], size, key), view
 
     def watch(model):
         made = np.clip(model.predict(fixed, verbose=0), 0, 1)
-        return {
-            "kid_imagenet": metrics.kid(real, features.embed(made)),
-            "diversity": diversity(made, validation),
-        }
+        kid = metrics.kid(real, features.embed(made))
+        return {"kid_imagenet": kid, "diversity": diversity(made, validation)}
 
-    def paired(target, estimate):
-        half = target.shape[0] // 2
-        return losses.paired_distance(target[half:], estimate[half:])
+    def batches(first):
+        return make_dataset(first).enumerate(first).map(with_latents)
 
     terms = {"energy": (energy_weight, losses.energy_distance)}
     if encoder:
-        terms["paired"] = paired_weight, paired
+        terms["paired"] = paired_weight, _paired
     rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, learning_rate / 10)
     return fit_adversarial(
-        generator, discriminator, with_latents, terms=terms, weight=1.0, kind=kind, steps=steps,
-        learning_rate=rate, betas=(0.0, 0.99), decay=0.99, augment=augmented, encoder=encoder,
+        generator, discriminator, batches, terms=terms, weight=1.0, kind=kind, steps=steps,
+        learning_rate=rate, betas=(0.0, 0.99), decay=0.99, augment=_augmented, encoder=encoder,
         reports=reports, validation=None, watch=watch, keep_best="kid_imagenet", device=device,
         checkpoint=checkpoint, settings={"seed": seed} | (settings or {}),
     )  # fmt: skip
+
+
+def _augmented(images, key):
+    return augment(images, tf.random.stateless_uniform([images.shape[0], 5], key, -1, 1))
+
+
+def _paired(target, estimate):
+    """Compare the second half of a batch, which was drawn again from its own numbers."""
+    half = target.shape[0] // 2
+    return losses.paired_distance(target[half:], estimate[half:])
 
 
 def view_features(views):

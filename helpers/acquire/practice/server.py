@@ -1,8 +1,8 @@
 """Serve HTTP on this machine, and misbehave as real servers do, for practice and for tests."""
 
-import hashlib
 import json
 import math
+import random
 import re
 import struct
 import threading
@@ -80,8 +80,7 @@ class Server(ThreadingHTTPServer):
         with self.lock:
             for kind, how in self.faults.items():
                 share, times = how if isinstance(how, tuple) else (how, 1)
-                told = f"{self.seed} {kind} {request.path}"
-                drawn = int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) / 2**64
+                drawn = random.Random(f"{self.seed} {kind} {request.path}").random()
                 if drawn < share and self.suffered[kind, request.path] < (times or math.inf):
                     self.suffered[kind, request.path] += 1
                     return kind

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import rasterio
@@ -69,30 +69,23 @@ def write(path, layers, *, bounds, credit, name, contact=""):
                 stack.enter_context(rasterio.open(f"/vsicurl/{one.address}")) for one in layers
             ]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
-            size = 4 * grid["height"] * grid["width"] * sum(file.count for file in files)
-            if size > MOST_BYTES:
+            if (size := 4 * grid["height"] * grid["width"] * len(files)) > MOST_BYTES:
                 raise Refused(f"the window takes {size / 1e9:.1f} GB: give narrower `bounds`")
             read = [_read(file, one, grid) for file, one in zip(files, layers, strict=True)]
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
-    planes, bands, tags = [], [], {}
-    for layer, (pixels, said) in zip(layers, read, strict=True):
-        planes.extend(pixels)
-        bands += ["red", "green", "blue"] if len(pixels) == 3 else [layer.band]
-        tags[f"{layer.band}_made"] = said
-    pixels, place = np.stack(planes, axis=-1), (grid["transform"], grid["crs"])
-    dtype = np.result_type(*(file.dtypes[0] for file in files)).name
-    nodata = _nodata({file.nodata for file in files}, dtype, pixels)
-    scene = scenes.Scene(pixels, tuple(bands), *place, credit, name, dtype, nodata)
-    scenes.write(scene, path)
+    parts, said = zip(*read, strict=True)
+    scene, dtype = scenes.stack(parts), np.result_type(*(part.dtype for part in parts)).name
+    nodata = _nodata({part.nodata for part in parts}, dtype, scene.pixels)
+    scenes.write(replace(scene, dtype=dtype, nodata=nodata, credit=credit, name=name), path)
     with rasterio.open(path, "r+") as written:
-        written.update_tags(**tags)
+        written.update_tags(**dict(said))
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
 
 def _read(file, layer, grid):
-    """Return pixels (bands, height, width) on a grid, NaN = no data, and words for how.
+    """Return the Scene of a layer on a grid, and the tag that says how it was made.
 
     An offset that looks wrong is left out.
     """
@@ -100,10 +93,10 @@ def _read(file, layer, grid):
     how = "bilinear" if coarser else "nearest"
     with WarpedVRT(file, **grid, resampling=Resampling[how]) as on_grid:
         pixels = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
-    said = f"{how}, from {file.res[0]:g} m"
-    scaled = pixels * np.float32(layer.scale)
-    moved = scaled + np.float32(layer.offset)
-    low = float((moved[pixels > 0] < 1).mean()) if (pixels > 0).any() else 0
+    bands = ("red", "green", "blue") if len(pixels) == 3 else (layer.band,)
+    scaled, offset = pixels * np.float32(layer.scale), np.float32(layer.offset)
+    low = np.mean(scaled[pixels > 0] + offset < 1) if (pixels > 0).any() else 0
+    why = f"offset {layer.offset:g}"
     if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
         warnings.warn(
             f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels "
@@ -111,8 +104,12 @@ def _read(file, layer, grid):
             f"`offset={layer.offset:g}`",
             stacklevel=2,
         )
-        return scaled, f"{said}, offset 0, as the one named is implausible"
-    return moved, f"{said}, scale {layer.scale:g}, offset {layer.offset:g}"
+        offset, why = 0, "offset 0, as the one named is implausible"
+    pixels = np.moveaxis(scaled + offset, 0, -1)
+    place = grid["transform"], grid["crs"]
+    scene = scenes.Scene(pixels, bands, *place, dtype=file.dtypes[0], nodata=file.nodata)
+    said = f"{how}, from {file.res[0]:g} m, scale {layer.scale:g}, {why}"
+    return scene, (f"{layer.band}_made", said)
 
 
 def _nodata(named, dtype, pixels):

@@ -7,7 +7,6 @@ import random
 import re
 from datetime import UTC, datetime
 
-from helpers.acquire import tiles
 from helpers.acquire.download import Item
 from helpers.acquire.http import Policy, read_json
 from helpers.acquire.keys import mask
@@ -122,11 +121,11 @@ class Commons(Photos):
 
 def _position(file, info, facts):
     """(lon, lat) of the file's coordinates, or of the camera's GPS; NaN where unknown."""
-    place = (file.get("coordinates") or [{}])[0]
     camera = {one.get("name"): one.get("value") for one in info.get("metadata") or []} | facts
+    place = {"lon": camera.get("GPSLongitude"), "lat": camera.get("GPSLatitude")}
+    place |= (file.get("coordinates") or [{}])[0]
     try:
-        lon = float(place.get("lon", camera.get("GPSLongitude")))
-        lat = float(place.get("lat", camera.get("GPSLatitude")))
+        lon, lat = float(place["lon"]), float(place["lat"])
     except (TypeError, ValueError):
         return math.nan, math.nan
     sane = abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat)
@@ -186,10 +185,11 @@ class Vk(Photos):
 
 def _inside(photos, box):
     """Yield the list of photos in a box, with those of unknown position, unless it is empty."""
-    parts, page = tiles.halves(box), []
+    west, south, east, north = box
+    width, page = (east - west) % 360 or 360, []
     for one in filter(None, photos):
         lon, lat = one.bounds[:2]
-        if math.isnan(lon) or any(w <= lon <= e and s <= lat <= n for w, s, e, n in parts):
+        if math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north:
             page.append(one)
     if page:
         yield page
@@ -211,5 +211,5 @@ def cut(box, parts):
     width, height = ((east - west) % 360 or 360) / parts, (north - south) / parts
     lons = [wrapped(west + width * step) for step in range(parts + 1)]
     lats = [south + height * step for step in range(parts + 1)]
-    columns, rows = itertools.pairwise(lons), list(itertools.pairwise(lats))
-    return [(w, s, e, n) for w, e in columns for s, n in rows]
+    numbers = itertools.product(range(parts), repeat=2)
+    return [(lons[x], lats[y], lons[x + 1], lats[y + 1]) for x, y in numbers]

@@ -8,9 +8,6 @@ import re
 import time
 from urllib.parse import urlencode, urlsplit
 
-import pystac_client
-from pystac_client.stac_api_io import StacApiIO
-
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused, read_json
@@ -18,6 +15,7 @@ from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import cog
 from helpers.acquire.providers.provider import Found, Provider, footprint
+from helpers.scenes.bands import NUMBERED, common_name
 
 CATALOGUES = {  # name: address, title
     "earth_search": ("https://earth-search.aws.element84.com/v1", "Earth Search by Element 84"),
@@ -35,22 +33,6 @@ CREDITS = {  # beginning of a collection's name: credit, licence
     ),
     "landsat": ("Landsat, U.S. Geological Survey", "public domain"),
     "cop-dem": ("Copernicus DEM, © DLR e.V., © Airbus Defence and Space GmbH", "Copernicus DEM"),
-}
-FILES = {  # file of Sentinel-2, in some catalogues with its pixel size behind it: common name
-    "b01": "coastal",
-    "b02": "blue",
-    "b03": "green",
-    "b04": "red",
-    "b05": "rededge1",
-    "b06": "rededge2",
-    "b07": "rededge3",
-    "b08": "nir",
-    "b8a": "nir08",
-    "b09": "nir09",
-    "b11": "swir16",
-    "b12": "swir22",
-    "scl": "scl",
-    "tci": "visual",
 }
 CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
 ELSEWHERE = {
@@ -83,7 +65,9 @@ class Stac(Provider):
         self.credit = f"{credit}, through {title}"
 
     def _pages(self, box, limit, *, date=None, cloud_cover_below=None):
-        catalogue = pystac_client.Client.open(self.url, stac_io=_Polite(self.client))
+        import pystac_client  # takes seconds
+
+        catalogue = pystac_client.Client.open(self.url, stac_io=_polite(self.client))
         wanted = {"collections": [self.collection], "datetime": date, "limit": 100}
         if cloud_cover_below is not None:
             wanted["query"] = {"eo:cloud_cover": {"lt": cloud_cover_below}}
@@ -171,22 +155,22 @@ class Stac(Provider):
 
 def choose(assets, band):
     """Return the asset of a band, by key without case, alias or common name; None: none."""
-    found, common = [], common_name(band)
+    found, common = [], plain(band)
     for key, asset in assets.items():
         if isinstance(asset, dict):
             listed = asset.get("eo:bands") or asset.get("bands") or []
             declared = [one.get("common_name") or one.get("eo:common_name") for one in listed]
-            fits = key.lower() == band.lower(), common_name(key) == common, declared == [common]
+            fits = key.lower() == band.lower(), plain(key) == common, declared == [common]
             size = re.search(r"_(\d\d)m$", key)
             if any(fits):
                 found.append((fits.index(True), int(size[1]) if size else 0, key))
     return assets[min(found)[2]] if found else None
 
 
-def common_name(band):
-    """Return "red" for "red", "B04" and "B04_10m"; an unknown name in small letters."""
-    name = re.sub(r"_\d\dm$", "", band.lower())
-    return FILES.get(name, name)
+def plain(key):
+    """Return "red" for "red", "B04", "B04_10m"; an unknown key in small letters, without size."""
+    name = re.sub(r"_\d\dm$", "", key.lower())
+    return "visual" if name == "tci" else common_name(name)
 
 
 def calibration(asset, band, facts, override=None):
@@ -196,8 +180,7 @@ def calibration(asset, band, facts, override=None):
     `earthsearch:boa_offset_applied` decides where it stands; else the asset's own scale and offset;
     else the processing baseline: from 04.00 on, 1000 is in the numbers.
     """
-    common = common_name(band)
-    if common not in FILES.values() or common == "visual" or is_classes(asset, band):
+    if plain(band) not in NUMBERED.values() or is_classes(asset, band):
         return 1, 0
     if override is not None:
         return 1, override
@@ -221,26 +204,25 @@ def is_classes(asset, band):
     listed, roles = asset | _first_band(asset), " ".join(asset.get("roles") or [])
     masked = re.search("mask|class|cloud|quality|snow", roles)
     masked = masked and listed.get("data_type") in ("uint8", "int8")
-    return bool(common_name(band) in CLASSES or masked or "classification:classes" in listed)
+    return bool(plain(band) in CLASSES or masked or "classification:classes" in listed)
 
 
 def _first_band(asset):
     return (asset.get("raster:bands") or asset.get("bands") or [{}])[0]
 
 
-class _Polite(StacApiIO):
+def _polite(client):
     """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    from pystac_client.stac_api_io import StacApiIO
 
-    def __init__(self, client):
-        super().__init__()
-        self.client = client
+    class Polite(StacApiIO):
+        def request(self, href, method=None, headers=None, parameters=None):
+            if method == "POST":
+                answer = client.post_json(href, parameters)
+            else:
+                answer = client.get_bytes(href, parameters, check=read_json)
+            if urlsplit(href).path.endswith("/search"):
+                answer["features"]  # pystac-client takes an answer without for the last page
+            return json.dumps(answer)
 
-    def request(self, href, method=None, headers=None, parameters=None):
-        """Return the text of an answer; a KeyError where a search has none."""
-        if method == "POST":
-            answer = self.client.post_json(href, parameters)
-        else:
-            answer = self.client.get_bytes(href, parameters, check=read_json)
-        if urlsplit(href).path.endswith("/search"):
-            answer["features"]  # pystac-client takes an answer without for the last page
-        return json.dumps(answer)
+    return Polite()

@@ -19,8 +19,8 @@ def check(template):
         )
     if held := re.search(KEY, template):
         raise ValueError(
-            f"the template for {host} holds a key ({held[1] or 'before @'}), and manifests show it: "
-            "put it into an environment variable, give its name as `key_name`, and write {key}"
+            f"the template for {host} holds a key ({held[1] or 'before @'}); manifests show it. "
+            "Put it into an environment variable, give its name as `key_name`, and write {key}"
         )
     fields = set(re.findall(r"\{(.*?)\}", template))
     if unknown := fields - set(FIELDS):
@@ -39,13 +39,11 @@ def known(name):
         import xyzservices.providers
 
         found = xyzservices.providers.query_name(name)
-    except ImportError:
+    except (ImportError, ValueError):
         raise ValueError(
-            f"template {name!r} is a name: give an address with {{z}}, {{x}}, {{y}}, or install "
-            "xyzservices"
+            f"template {name!r} is no address with {{z}}, {{x}}, {{y}}, and no name that "
+            "xyzservices knows, or that is not installed"
         ) from None
-    except ValueError:
-        raise ValueError(f"xyzservices has no provider {name!r}") from None
     keys = {field: "{key}" for field, value in found.items() if "<insert your" in str(value)}
     return found | {
         "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),

@@ -1,0 +1,179 @@
+"""Searches of photographs: circles, paging, throttling, licences, over loopback."""
+
+# ruff: noqa: F811
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.acquire import practice as loopback
+from helpers.acquire.providers import photos, provider
+from tests.test_providers import ANY, BOX, JPEG, PATIENT, TOKEN, connect, no_keys, serve  # noqa: F401
+
+
+def vk_photos(count, base):
+    widths = {"s": 75, "w": 1200, "x": 604}
+
+    def sizes(url):
+        return [{"type": kind, "width": width, "height": width, "url": url if kind == "w" else f"{url}x"}
+                for kind, width in widths.items()]  # fmt: skip
+
+    return [{"id": number, "owner_id": -5, "date": 1_590_000_000 + number, "lat": -25.5 + 0.002 * number, "long": -54.5,
+             "sizes": sizes(f"{base}/files/{number}.jpg")} for number in range(count)]  # fmt: skip
+
+
+def vk_route(asked, *, busy=0, photos=150, stuck=False):
+    def search(request):
+        asked.append(request.query)
+        if len(asked) <= busy:
+            return loopback.as_json({"error": {"error_code": 6, "error_msg": "Too many requests per second"}})
+        offset, count = 0 if stuck else int(request.query["offset"]), int(request.query["count"])
+        items = vk_photos(photos, request.base)
+        return loopback.as_json({"response": {"count": photos, "items": items[offset : offset + count]}})
+
+    return ("GET", "/vk/method/photos.search", search)
+
+
+def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("VK_TOKEN", TOKEN)
+    monkeypatch.setattr(photos.Vk, "page_size", 40)
+    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT)
+    found = vk.search((-54.6, -25.45, -54.4, -25.3), since="2020-01-01")
+    assert len(found) == 76 and all(-25.45 <= one.bounds[1] <= -25.3 for one in found)  # of 150, inside the bounds
+    assert [query["offset"] for query in asked] == ["0", "0", "0", "40", "80", "120"]
+    assert asked[0]["radius"] == "50000" and asked[0]["start_time"] == "1577836800" and asked[0]["v"] == "5.199"
+    assert found[0].time == "2020-05-20T18:40:25Z"
+    vk.search((-54.502, -25.502, -54.498, -25.498))
+    assert asked[-1]["radius"] == "800"
+    summary = vk.fetch(found[:3], tmp_path)
+    row = summary.frame().iloc[0]
+    assert (row.role, row.scene, row.west, row.east, row.crs) == ("photo", "-5_25", -54.5, -54.5, "EPSG:4326")
+    assert Image.open(tmp_path / row.path).size == (64, 48) and "Rocky" not in row.licence
+    assert TOKEN not in (tmp_path / "manifest.csv").read_text() + str(found)
+
+
+def test_vk_tells_other_errors_in_its_words_without_the_token(serve, monkeypatch):
+    monkeypatch.setenv("VK_TOKEN", TOKEN)
+    for code, kind in ((5, PermissionError), (100, RuntimeError), (6, ConnectionError)):
+        error = {"error": {"error_code": code, "error_msg": f"User authorization failed: {TOKEN}"}}
+        with pytest.raises(kind, match=rf"vk answers: .*{code}.*User authorization failed") as caught:
+            connect("vk", serve(("GET", ANY, error))).search(BOX)
+        assert TOKEN not in str(caught.value)
+
+
+def test_vk_has_many_photos_where_a_limit_is_given(serve, monkeypatch):
+    monkeypatch.setattr(provider, "MOST_LISTED", 1)
+    monkeypatch.setenv("VK_TOKEN", TOKEN)
+    vk = connect("vk", serve(vk_route([], photos=7000)))
+    with pytest.raises(ValueError, match="vk has more than 1 results there: give a `limit`"):
+        vk.search((-54.502, -25.502, -54.498, -25.498))
+    assert len(vk.search((-54.502, -25.502, -54.498, -25.498), limit=2)) == 2
+
+
+def test_vk_pages_that_repeat_are_refused(serve, monkeypatch):
+    monkeypatch.setattr(photos.Vk, "page_size", 40)
+    with pytest.raises(ValueError, match="paging of vk repeats itself after 40"):
+        connect("vk", serve(vk_route([], stuck=True))).search((-54.6, -25.5, -54.4, -25.3))
+
+
+ARTIST = '<style>a{color:red}</style><a href="//x" title="U">Jo &amp;\n <b>Ann</b></a>'
+
+
+def commons_route(asked, places, *, busy=0, stuck=False):
+    """Commons with files at `places`: coordinates come for two files in an answer, the rest by `continue`."""
+
+    def search(request):
+        asked.append(request.query)
+        if len(asked) <= busy:
+            return loopback.as_json(
+                {"error": {"code": "maxlag", "info": "Waiting for a database server: 7 seconds lagged"}}
+            )
+        lat, lon = map(float, request.query["ggscoord"].split("|"))
+        radius, east = int(request.query["ggsradius"]), math.cos(math.radians(lat))
+        near = [math.hypot(place[1] - lat, (place[0] - lon) * east) * 111_000 <= radius for place in places]
+        near = np.flatnonzero(near).tolist()
+        near = near[: int(request.query["ggslimit"])]
+        if not near:
+            return loopback.as_json({"batchcomplete": ""})
+        start = 0 if stuck else int(request.query.get("cocontinue", 0))
+        pages = {}
+        for number in near:
+            facts = {"Artist": {"value": ARTIST}, "LicenseShortName": {"value": "CC BY-SA 4.0"},
+                     "LicenseUrl": {"value": "https://cc/4.0"},
+                     "DateTimeOriginal": {"value": "2021-07-01 10:11:12"}}  # fmt: skip
+            info = {
+                "thumburl": f"{request.base}/files/{number}.jpg",
+                "mime": "image/jpeg",
+                "descriptionurl": f"https://c/File:{number}",
+                "extmetadata": facts,
+            }
+            pages[str(number)] = {"pageid": number, "title": f"File:View {number}.jpg", "imageinfo": [info]}
+            pages["77"] = {
+                "pageid": 77,
+                "title": "File:Plan.svg",
+                "imageinfo": [{"thumburl": "https://c/Plan.svg.png"}],
+            }
+            if number in near[start : start + 2]:
+                pages[str(number)]["coordinates"] = [{"lat": places[number][1], "lon": places[number][0]}]
+        answer = {"query": {"pages": pages}}
+        more = start + 2 < len(near)
+        return loopback.as_json(answer | ({"continue": {"cocontinue": start + 2}} if more else {"batchcomplete": ""}))
+
+    return ("GET", "/commons/w/api.php", search)
+
+
+def test_commons_gives_photos_with_author_and_licence(serve, tmp_path):
+    asked, places = [], [(-54.5 + 0.01 * step, -25.4) for step in range(5)] + [(-54.5, -25.29)]
+    commons = connect("commons", serve(commons_route(asked, places, busy=1), JPEG))
+    found = commons.search((-54.55, -25.45, -54.4, -25.35))
+    assert [one.bounds[:2] for one in found] == places[:5]  # the sixth lies outside the bounds
+    assert found[0].credit == "Jo & Ann, View 0.jpg, https://c/File:0" and found[0].time == "2021-07-01T10:11:12"
+    assert found[0].licence == "CC BY-SA 4.0 https://cc/4.0"
+    assert asked[0]["maxlag"] == "5" and int(asked[0]["ggsradius"]) <= 10_000 and asked[0]["ggsnamespace"] == "6"
+    row = commons.fetch(found, tmp_path).frame().iloc[0]
+    assert row.credit == found[0].credit and (row.west, row.north) == places[0] and row.source == "practice commons"
+
+
+def test_commons_covers_larger_bounds_by_circles_and_full_circles_by_smaller_ones(serve, monkeypatch):
+    asked, random = [], np.random.default_rng(0)
+    places = list(zip(random.uniform(-54.7, -54.3, 60), random.uniform(-25.6, -25.2, 60), strict=True))
+    commons = connect("commons", serve(commons_route(asked, places)))
+    assert len(commons.search((-54.7, -25.6, -54.3, -25.2))) == 60
+    assert all(int(query["ggsradius"]) <= 10_000 for query in asked)
+    monkeypatch.setattr(photos.Commons, "page_size", 7)
+    assert len(commons.search((-54.7, -25.6, -54.3, -25.2))) == 60
+    before = len(asked)
+    assert len(commons.search((-54.7, -25.6, -54.3, -25.2), limit=10)) == 10 and len(asked) - before < 20 < before
+    with pytest.raises(ValueError, match="200 are allowed: give smaller bounds"):
+        commons.search((-60, -30, -50, -20))
+
+
+def test_commons_repeating_continue_is_refused(serve):
+    server = serve(commons_route([], [(-54.5, -25.4)] * 5, stuck=True))
+    with pytest.raises(ValueError, match=r"paging of commons repeats itself after \d"):
+        connect("commons", server).search((-54.55, -25.45, -54.45, -25.35))
+
+
+def test_circles_cover_their_box_also_over_the_antimeridian():
+    for box in ((-54.7, -25.6, -54.3, -25.2), (179.8, 70, -179.9, 70.2), (-180, -85, 180, 85)):
+        for part in (box, *photos.cut(box, 3)):
+            lon, lat, radius = photos.circle(part)
+            for corner in ((part[0], part[1]), (part[0], part[3]), (part[2], part[1]), (part[2], part[3])):
+                a, b = np.radians(corner), np.radians((lon, lat))
+                cosine = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(a[0] - b[0])
+                assert 6_371_000 * math.acos(min(1, cosine)) <= radius * 1.0001
+    assert photos.circle((179.8, 70, -179.9, 70.2))[0] == pytest.approx(179.95)
+    assert photos.circle((-180, -10, 180, 10))[2] > 20e6
+
+
+def test_photos_lie_in_a_box_also_over_the_antimeridian_and_on_its_edges():
+    def found(lon, lat):
+        return provider.Found(f"{lon} {lat}", (lon, lat) * 2, "", "", "")
+
+    inside = [found(*place) for place in ((179.5, 70), (180, 70.1), (-180, 70.1), (-179.5, 70.2), (math.nan, math.nan))]
+    outside = [found(*place) for place in ((179.4, 70.1), (-179.4, 70.1), (0, 70.1), (180, 69.9), (180, 70.3))]
+    assert list(photos._inside([*inside, None, *outside], (179.5, 70, -179.5, 70.2))) == [inside]
+    assert list(photos._inside(outside, (179.5, 70, -179.5, 70.2))) == []
+    assert list(photos._inside(outside[:3], (-180, 60, 180, 80))) == [outside[:3]]
