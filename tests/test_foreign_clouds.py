@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import paths
+from helpers.apply.network import load_model
 from tests.benchmarks import foreign_clouds
 
 
@@ -52,3 +54,13 @@ def test_validation_and_test_are_other_ground():
         assert all(each.shape == (48, 48, 3) and np.isfinite(each).all() for each in table.clear)
     one, other = ({each.tobytes() for each in table.clear} for table in found.values())
     assert not one & other
+
+
+@pytest.mark.skipif(not (paths.DATA / "packs" / "landsat_timeseries").exists(), reason="needs the packs")
+def test_the_shipped_remover_travels():
+    network, about = load_model("cloud_remover_sentinel2")
+    remove = foreign_clouds.remover(network, about["value_range"])
+    table = foreign_clouds.scored(foreign_clouds.bed("test", about["bands"]), remove)
+    kept = np.average(table["at 35 dB"], weights=table.patches)
+    assert kept >= foreign_clouds.MOST
+    assert np.average(table["gain dB"], weights=table.patches) >= foreign_clouds.GAIN_DB
