@@ -323,7 +323,7 @@ def root(reflectance):
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
-def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
+def cloud_remover(bands, *, filters=32, depth=4):
     """Build a U-Net that finds cloud and shadow, and solves the physics of scattering for the ground.
 
     Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow
@@ -332,8 +332,7 @@ def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
     the answer *is* the input. Convolutions see the `root` of the image.
 
     Args:
-        light: what an opaque cloud measures, 0 to 1 (may be larger); one number or one per band.
-            The network begins with it.
+        bands: of the image, as reflectance from 0 to 1.2 mapped to 0 to 1.
         filters, depth: as of `unet`.
 
     Returns:
@@ -357,7 +356,7 @@ def cloud_remover(bands, *, light=0.5, filters=32, depth=4):
     opacity, shadow = ops.split(ops.maximum(gate * (1.05 * found - 0.05), 0.001 * found), 2, axis=-1)
     by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
     through = ops.maximum(1 - opacity, 0.05) ** by_band
-    veil = (1 - through) * _enlarged(features, bands, light)
+    veil = (1 - through) * _enlarged(features, bands, 0.5)
     unseen = opacity * ops.sigmoid(_enlarged(features, 1, -1.0))
     paint = _enlarged(features, bands, 0.15)
     by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))

@@ -7,7 +7,6 @@ from helpers import models
 from helpers.acquire import packs
 from helpers.backend import keras, tf
 
-LIGHT = [1.5, 2.3, 2.9]
 
 needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
@@ -34,7 +33,7 @@ def test_the_published_unet_normalises_by_batch_and_drops_out():
 
 
 def test_a_cloud_remover_loads_again_and_answers_the_same(image, tmp_path):
-    network = models.cloud_remover(3, light=LIGHT, filters=8, depth=3)
+    network = models.cloud_remover(3, filters=8, depth=3)
     rng = np.random.default_rng(1)
     network.set_weights([rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
     network.save(tmp_path / "model.keras")
@@ -44,7 +43,7 @@ def test_a_cloud_remover_loads_again_and_answers_the_same(image, tmp_path):
 
 def test_a_cloud_remover_leaves_ground_without_cloud_or_shadow(image):
     """Its answer is the input, but for a hundredth, where both are found to be almost 0."""
-    network = models.cloud_remover(3, light=LIGHT, filters=8, depth=3)
+    network = models.cloud_remover(3, filters=8, depth=3)
     for layer in network.layers:  # the last layers of what finds them
         if isinstance(layer, keras.layers.Rescaling) and layer.offset == -2.0:
             layer.offset = -6.0
@@ -63,7 +62,7 @@ def test_the_root_is_steep_for_dark_ground_and_keeps_the_order():
 def test_no_part_of_a_cloud_remover_is_dead_at_first(image):
     """Every weight but those behind layers that begin as zero gets a gradient in the first step or the second."""
     keras.utils.set_random_seed(0)
-    network = models.cloud_remover(3, light=LIGHT, filters=8, depth=3)
+    network = models.cloud_remover(3, filters=8, depth=3)
     optimizer = keras.optimizers.Adam(1e-3)
     for _ in range(2):
         with tf.GradientTape() as tape:

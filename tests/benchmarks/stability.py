@@ -44,7 +44,7 @@ def trained(device, steps, seed):
     held_out = clouds.examples(ground["validation"], patch_px=PATCH_PX, seed=0, light=light)
     keras.utils.set_random_seed(seed)
     with device.scope():
-        generator = models.cloud_remover(3, light=(light / clouds.REFLECTANCE[1]).tolist())
+        generator = models.cloud_remover(3)
         discriminator = models.patch_discriminator(5, condition=3, receptive_field_px=34, filters=32)
 
     def batches(first):
