@@ -7,7 +7,6 @@ from helpers import models
 from helpers.acquire import packs
 from helpers.backend import keras, tf
 
-
 needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
 

@@ -164,7 +164,8 @@ def main():
 
     history = training.fit(
         network, batches, steps=options.steps, learning_rate=options.rate,
-        loss=losses.cleared(CLEAR_WEIGHT, CLOUD_WEIGHT), ema=DECAY, device=device, checkpoint=options.out / f"{options.name}.npz", validation=None, reports=options.reports,
+        loss=losses.cleared(CLEAR_WEIGHT, CLOUD_WEIGHT), ema=DECAY, device=device,
+        checkpoint=options.out / f"{options.name}.npz", validation=None, reports=options.reports,
         watch=watch, settings={"bands": bands, "filters": options.filters},
     )  # fmt: skip
     history.to_csv(options.out / f"{options.name}.csv", index=False)

@@ -1,4 +1,4 @@
-"""Options for cloud removal: keep clear pixels exactly, write the opacity, leave out opaque cloud."""
+"""Cloud removal: keep clear pixels exactly, write the opacity, leave out opaque cloud."""
 
 import numpy as np
 

@@ -34,7 +34,8 @@ CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory othe
 
 
 def apply(
-    model, source, target, *, resume=False, uncertainty=None, cloud_mask=None, progress=True, **options
+    model, source, target, *, resume=False, uncertainty=None, cloud_mask=None, progress=True,
+    **options,
 ):  # fmt: skip
     """Apply a network to a whole image and write a cloud-optimised GeoTIFF on the same ground.
 
@@ -107,8 +108,8 @@ def apply(
         print(f"without cloud and shadow: {_share(left, count)}")
     if plan.about.get("masks") and left < (1 - MOST_CHANGED) * count:
         warnings.warn(
-            f"the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, salt and "
-            "values of another unit look like cloud, too: compare the result with the image",
+            f"the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, salt "
+            "and values of another unit look like cloud, too: compare the result with the image",
             stacklevel=2,
         )
     return True

@@ -176,7 +176,10 @@ def refuse_no_reflectance(values, bands):
     elif values.max() <= 255:
         guess = "an 8-bit picture, which is no measurement: get the measured bands"
     elif dark.min() >= 5000:
-        guess = "Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for level 2 of collection 2"
+        guess = (
+            "Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for level 2 "
+            "of collection 2"
+        )
     elif dark.min() >= 1000 and dark.max() < 2500:
         guess = (
             "an offset of 1000, as Sentinel-2 has it from processing baseline 04.00 on: "
