@@ -319,12 +319,12 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
 
 
 def root(reflectance):
-    """Map reflectance to about its square root, so that dark ground counts; the slope at 0 is 10."""
+    """Map reflectance to about its square root, so that dark ground counts; slope 10 at 0."""
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
 def cloud_remover(bands, *, filters=32, depth=4):
-    """Build a U-Net that finds cloud and shadow, and solves the physics of scattering for the ground.
+    """Build a U-Net that finds cloud and shadow, and solves the physics for the ground.
 
     Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow
     (1 - lit) at full size. From coarse features it estimates how both differ by band, the light of
@@ -340,7 +340,7 @@ def cloud_remover(bands, *, filters=32, depth=4):
         light that a cloud takes, and shadow, the share that does not reach the ground; 0 to 1.
         Train it with `losses.cleared`.
 
-    Source: the formula of `pairs.clouds.cover_with`.
+    Source: the formula of `pairs.clouds.composite_cloud`.
     """
     image = keras.Input((None, None, bands), name="image")
     seen = root(image)
@@ -353,7 +353,8 @@ def cloud_remover(bands, *, filters=32, depth=4):
     found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), coarse]))
     # below UNSURE next to nothing is done, but enough to go on learning
     gate = ops.clip(found / UNSURE - 1, 0.02, 1)
-    opacity, shadow = ops.split(ops.maximum(gate * (1.05 * found - 0.05), 0.001 * found), 2, axis=-1)
+    found_surely = ops.maximum(gate * (1.05 * found - 0.05), 0.001 * found)
+    opacity, shadow = ops.split(found_surely, 2, axis=-1)
     by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
     through = ops.maximum(1 - opacity, 0.05) ** by_band
     veil = (1 - through) * _enlarged(features, bands, 0.5)

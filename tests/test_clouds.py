@@ -36,7 +36,7 @@ def cloud(kind, number, size_px=48, difficulty=1.0):
 def test_a_pixel_worked_out_by_hand():
     one = {"optical_depth": np.full((1, 1), np.log(2), "float32"), "shadow": np.full((1, 1), 0.5, "float32")}
     clear = np.array([[[0.2, 0.3]]], "float32")
-    cloudy = clouds.cover_with(clear, **one, extinction=[1, 2], light=[0.8, 0.6]).numpy()
+    cloudy = clouds.composite_cloud(clear, **one, extinction=[1, 2], light=[0.8, 0.6]).numpy()
     by_hand = 0.2 * 0.5 * 0.5 + 0.8 * 0.5, 0.3 * 0.5 * 0.25 + 0.6 * 0.75
     assert np.allclose(cloudy[0, 0], by_hand, atol=1e-6)
 
@@ -45,8 +45,9 @@ def test_no_cloud_changes_nothing_and_an_endless_one_leaves_its_light_alone():
     clear = ground(1)[0].pixels + np.float32(0.37)
     none, endless, shadow = np.zeros((40, 40)), np.full((40, 40), 1e4), np.full((40, 40), 0.4)
     options = {"extinction": clouds.extinction(BANDS), "light": LIGHT}
-    assert np.array_equal(clouds.cover_with(clear, none, none + 1, **options), clear)
-    assert np.array_equal(clouds.cover_with(clear, endless, shadow, **options), np.broadcast_to(LIGHT, clear.shape))
+    assert np.array_equal(clouds.composite_cloud(clear, none, none + 1, **options), clear)
+    covered = clouds.composite_cloud(clear, endless, shadow, **options)
+    assert np.array_equal(covered, np.broadcast_to(LIGHT, clear.shape))
 
 
 def test_extinction_falls_with_the_wavelength_and_unknown_bands_are_grey():

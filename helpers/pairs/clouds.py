@@ -1,4 +1,4 @@
-"""Cloudy and clear pairs: clouds simulated over clear ground, with the share of light that each lets through."""
+"""Simulate clouds over clear ground, with the share of light that each lets through."""
 
 from dataclasses import dataclass, replace
 
@@ -12,27 +12,31 @@ from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque", "cirrus")
 SCORED = KINDS[:3]  # of examples; cirrus is another thin cloud
-# per kind: the limits between which a patch's share under cloud and its greatest optical depth are drawn, at difficulty
-# 1; over which part of the field's range the depth rises from the rim to the greatest; and how fast at the rim itself
+# For each kind, at difficulty 1: limits of the share of a patch under cloud, and of the largest
+# optical depth; the part of the field's range over which depth rises from the rim to the largest;
+# and how fast it rises at the rim itself.
 COVER = ((0.4, 0.8), (0.25, 0.6), (0.4, 0.8), (0.4, 0.8))
 DEPTH = ((0.4, 1.2), (2.5, 6.0), (6.0, 15.0), (0.2, 1.0))
-RISE, RIM = (1.0, 0.8, 0.6, 1.0), (1.0, 0.3, 0.6, 1.0)
-# exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice, 11/3 summed up
-# through a deep layer; cumulus, a shallow one, is ragged
+RISE = (1.0, 0.8, 0.6, 1.0)
+RIM = (1.0, 0.3, 0.6, 1.0)
+# Exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice,
+# 11/3 summed up through a deep layer; cumulus, a shallow one, is ragged.
 SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
 STREAKS = (1.0, 1.0, 1.0, 4.0)  # how much longer than wide
 SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
-SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes: all but what the blue sky gives, or less
-# of clouds of any place, for networks that travel: shadows may lie further off and be darker, most of
-# all at long waves, which the sky does not light; rims may be five times as sharp; one in ten has no gap
-ANY_SHIFT, ANY_SHADOW, ANY_RIM, NO_GAP = (0.06, 0.45), (0.3, 0.95), (0.2, 1.0), 0.1
-ANY_SLOPE, SKY_SLOPE = 1.0, 0.35  # largest exponents of the wavelength, of a cloud's light and in shadow
-LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: under a low winter sun, and the top of a thunderstorm
-ANGSTROM_EXPONENT = 0.3  # of the wavelength: 0 for cloud drops, 1.3 for the finer haze (Angstrom 1929); rims have both
+SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue sky gives the rest
+# Clouds of any place, for networks that travel: shadows may lie further off and be darker, most of
+# all at long waves, which the sky does not light; rims may be five times as sharp; one cloud in ten
+# has no gap.
+ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
+ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
+ANY_SLOPE, SKY_SLOPE = 1.0, 0.35  # largest exponents of the wavelength: cloud light, light in shadow
+LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: low winter sun, top of a thunderstorm
+ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
-REFLECTANCE = (0, 10_000 * LIMIT)  # the one scale of all networks here: 0 to 1 is reflectance x 10,000 from 0 to 1.2
-CLEAR, THIN = 0.98, 0.3  # least transmittance of what counts as clear, and as thin cloud
-UNSHADED = 0.99  # least share of direct light that counts as no shadow
+REFLECTANCE = (0, 10_000 * LIMIT)  # networks see this as 0 to 1: reflectance x 10,000
+CLEAR, THIN = 0.98, 0.3  # smallest transmittance of a clear pixel, and of thin cloud
+UNSHADED = 0.99  # smallest share of direct light that counts as no shadow
 
 
 @dataclass(frozen=True)
@@ -58,19 +62,28 @@ class Examples:
     cover: np.ndarray
 
     def subsets(self):
-        """dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); a pixel is in one of them."""
+        """Return which pixels are clear, in shadow, under thin and under opaque cloud.
+
+        Returns:
+            dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); each
+            pixel is in one of them.
+        """
         is_clear, unshaded = self.transmittance >= CLEAR, self.shadow >= UNSHADED
-        thin = ~is_clear & (self.transmittance >= THIN)
         opaque = self.transmittance < THIN
-        return {"clear": is_clear & unshaded, "shadow": is_clear & ~unshaded, "thin": thin, "opaque": opaque}
+        return {
+            "clear": is_clear & unshaded,
+            "shadow": is_clear & ~unshaded,
+            "thin": ~is_clear & ~opaque,
+            "opaque": opaque,
+        }
 
 
 def draw(size_px, kind, difficulty, key, *, anywhere=False):
-    """One cloud, and its shadow on the ground.
+    """Draw one cloud, and its shadow on the ground.
 
-    A random field with the power-law spectrum of turbulent air, twice as large as the patch so that nothing wraps
-    round, is cut off where the share of sky that stays clear ends; what remains is optical depth. The shadow is the
-    same field, shifted.
+    A random field has the power-law spectrum of turbulent air, and twice the size of the patch so
+    that nothing wraps round. It is cut off where the clear share of the sky ends. What remains is
+    optical depth. The shadow is the same field, shifted.
 
     Args:
         size_px: side of the patch, pixels.
@@ -81,7 +94,8 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         anywhere: draw rims, cover and shadows from the wider limits of ANY_SHIFT and the following.
 
     Returns:
-        optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light left, 1 = none.
+        optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light
+        left, 1 = none.
 
     Raises:
         ValueError: an unknown kind.
@@ -91,34 +105,39 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
             raise ValueError(f"{kind!r} is no kind of cloud; expected {', '.join(KINDS)}")
         kind = KINDS.index(kind)
     key = tf.cast(key, tf.int64)
-    cover, depth, rise, rim = (tf.gather(tf.constant(table, tf.float32), kind) for table in (COVER, DEPTH, RISE, RIM))
-    numbers = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
-    cover = 1 - (1 - _between(cover, numbers[0])) ** difficulty
-    shift, deepest = (ANY_SHIFT, ANY_SHADOW) if anywhere else (SHADOW_SHIFT, SHADOW_DEPTH)
+    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
+    cover = 1 - (1 - _between(_of_kind(COVER, kind), draws[0])) ** difficulty
+    depth = _between(_of_kind(DEPTH, kind), draws[1]) * difficulty
+    rise, rim = _of_kind(RISE, kind), _of_kind(RIM, kind)
+    shift, darkest = SHADOW_SHIFT, SHADOW_DEPTH
     if anywhere:
+        shift, darkest = ANY_SHIFT, ANY_SHADOW
         more = tf.random.stateless_uniform([2], tf.random.fold_in(key, 5))
-        cover, rise = tf.where(more[0] < NO_GAP, 1.0, cover), rise * _between(ANY_RIM, more[1])
-    depth = _between(depth, numbers[1]) * difficulty
+        cover = tf.where(more[0] < NO_GAP, 1.0, cover)
+        rise *= _between(ANY_RIM, more[1])
     field = _field(size_px, kind, tf.random.fold_in(key, 2))
-    # the cloud's place, and where its shadow falls: cloud height times the tangent of the sun's zenith angle
+    # the place of the cloud, and of its shadow: cloud height times tangent of the sun's zenith angle
     reach = int(np.ceil(shift[1] * size_px))
-    start = reach + tf.cast(numbers[2:4] * (size_px - 2 * reach), tf.int32)
-    distance, angle = _between(shift, numbers[4]) * size_px, 2 * np.pi * numbers[5]
-    moved = start + tf.cast(tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)])), tf.int32)
-    here, there = (tf.slice(field, place, [size_px, size_px]) for place in (start, moved))
+    start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
+    distance, angle = _between(shift, draws[4]) * size_px, 2 * np.pi * draws[5]
+    away = tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)]))
+    here = tf.slice(field, start, [size_px, size_px])
+    there = tf.slice(field, start + tf.cast(away, tf.int32), [size_px, size_px])
     values = tf.sort(tf.reshape(here[::2, ::2], [-1]))
     last = tf.cast(tf.size(values) - 1, tf.float32)
-    edge, top = (tf.gather(values, tf.cast(share * last, tf.int32)) for share in (1 - cover, 1 - 0.02 * cover))
+    edge = tf.gather(values, tf.cast((1 - cover) * last, tf.int32))
+    top = tf.gather(values, tf.cast((1 - 0.02 * cover) * last, tf.int32))
     rise *= tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
 
     def optical_depth(part):
         inside = tf.clip_by_value((part - edge) / rise, 0, 1)
         return depth * inside * (rim + (1 - rim) * inside)
 
-    return optical_depth(here), 1 - _between(deepest, numbers[6]) * (1 - tf.exp(-optical_depth(there)))
+    taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
+    return optical_depth(here), 1 - taken
 
 
-def cover_with(clear, optical_depth, shadow, *, extinction, light):
+def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
     """Put a cloud between ground and satellite: it dims the ground's light, and adds its own.
 
     Args:
@@ -140,7 +159,7 @@ def cover_with(clear, optical_depth, shadow, *, extinction, light):
 
 
 def skewed(image, shear):
-    """Shift the rows of an image sideways, the more the further from the middle; bilinear, mirrored at the edges.
+    """Shift each row sideways in proportion to its distance from the middle; bilinear, mirrored.
 
     Args:
         image: float32 (height, width, bands); stack two images as bands to skew both alike.
@@ -152,19 +171,26 @@ def skewed(image, shear):
     middle = (image.shape[0] - 1) / 2
     shear = tf.cast(shear, tf.float32)
     transform = tf.stack([1.0, shear, -shear * middle, 0.0, 1.0, 0.0, 0.0, 0.0])
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None], transforms=transform[None], output_shape=image.shape[:2], interpolation="BILINEAR",
-        fill_mode="REFLECT", fill_value=0.0,
-    )[0]  # fmt: skip
+    skewed_images = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=transform[None],
+        output_shape=image.shape[:2],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    )
+    return skewed_images[0]
 
 
-def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream):
-    """Training pairs: patches of clear ground turned, skewed, and put under a cloud of a kind drawn at random.
+def dataset(
+    scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream
+):  # fmt: skip
+    """Stream training pairs: patches of clear ground, turned, skewed, and put under a random cloud.
 
     The n-th sample depends on the seed and n alone. Without `light`, for networks that travel, the
-    ground becomes ground of all kinds (`surfaces.varied`), clouds of all brightness lie over it, at a
-    difficulty between a tenth of what is given and twice as much, and a quarter of the patches stay
-    wholly clear; else one in sixteen.
+    ground becomes ground of all kinds (`surfaces.varied`) under clouds of all brightness, with a
+    difficulty between a tenth and twice of what is given; a quarter of the patches stay clear. With
+    `light`, one in sixteen does.
 
     Args:
         scenes: list of Scene of clear training ground.
@@ -181,21 +207,23 @@ def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, s
 
     Returns:
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
-        value range, not clipped; the truth is the clear ground, and as two more bands the opacity
+        value range, not clipped. The truth is the clear ground, and as two more bands the opacity
         of the cloud and the shadow, shares of light that they take.
 
     Raises:
         ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a
             scene smaller than a patch.
     """
-    bands, everywhere = scenes[0].bands, light is None
+    bands = scenes[0].bands
     value_range = value_range or [REFLECTANCE] * len(bands)
-    _check(bands, difficulty, value_range=value_range, light=bands if everywhere else light)
+    _check(bands, difficulty, value_range=value_range, light=bands if light is None else light)
     if copies < 0:
-        raise ValueError(f"copies is {copies}; expected 0 for samples that are all new, or how many of each patch")
+        raise ValueError(f"copies is {copies}; expected 0 for new samples, or how many of each patch")
+    options = {"bands": bands, "light": light, "value_range": value_range}
+    options |= {"difficulty": difficulty, "skew": skew}
 
     def pair(patch, key):
-        return simulate(patch, key, bands=bands, light=light, value_range=value_range, difficulty=difficulty, skew=skew)
+        return simulate(patch, key, **options)
 
     return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
 
@@ -208,24 +236,30 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         key: int64 (2,); the same key gives the same pair.
     """
     draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 3))
-    clear, kinds, clear_share, looks = skewed(patch, skew * (2 * draws[0] - 1)), len(SCORED), 1 / 16, {}
+    clear = skewed(patch, skew * (2 * draws[0] - 1))
+    kinds, clear_share, looks = len(SCORED), 1 / 16, {}
     if light is None:
-        clear, kinds, clear_share = 1e4 * varied(clear / 1e4, bands, key), len(KINDS), 1 / 4
+        kinds, clear_share = len(KINDS), 1 / 4
+        clear = 1e4 * varied(clear / 1e4, bands, key)
         relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands], "float32")
-        light = 1e4 * _between(LIGHT, draws[3]) * relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
+        tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
+        light = 1e4 * _between(LIGHT, draws[3]) * tint
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
-        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": relative_um ** (SKY_SLOPE * draws[6])}
+        sky = relative_um ** (SKY_SLOPE * draws[6])
+        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky}
+    looks |= {"light": light, "difficulty": difficulty}
     kind = tf.cast(draws[1] * kinds, tf.int32)
-    cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, light=light, difficulty=difficulty, **looks)
+    cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
     stays_clear = draws[2] < clear_share
     cloudy = tf.where(stays_clear, clear, cloudy)
-    taken = tf.where(stays_clear, 0.0, 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1))
+    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
+    taken = tf.where(stays_clear, 0.0, taken)
     cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
     return cloudy, tf.concat([clear, taken], axis=-1)
 
 
 def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
-    """The non-overlapping patches of some ground, a third each under thin, broken and opaque cloud.
+    """Cut ground into patches, and put a third each under thin, broken and opaque cloud.
 
     Args:
         scenes, light, value_range, difficulty: as of `dataset`.
@@ -253,39 +287,46 @@ def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=
     cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
     transmittance = np.exp(-optical_depth * max(extinction(bands)))
     return Examples(
-        to_unit(cloudy, value_range), to_unit(clear, value_range), optical_depth, transmittance, shadow,
-        np.array(KINDS)[kinds], (transmittance < CLEAR).mean(axis=(1, 2), dtype="float32"),
-    )  # fmt: skip
+        cloudy=to_unit(cloudy, value_range),
+        clear=to_unit(clear, value_range),
+        optical_depth=optical_depth,
+        transmittance=transmittance,
+        shadow=shadow,
+        kind=np.array(KINDS)[kinds],
+        cover=(transmittance < CLEAR).mean(axis=(1, 2), dtype="float32"),
+    )
 
 
 def without_cloud(scene, coastal, level=2000):
-    """Ground without its real clouds: what the coastal-blue band shows bright over more than a few pixels is left out.
+    """Leave out ground under real cloud: where coastal blue is bright over more than a few pixels.
 
     Args:
-        scene: Scene, Sentinel-2, reflectance x 10000.
+        scene: Scene, Sentinel-2, reflectance x 10,000.
         coastal: Scene of the coastal-blue band, 60 m, of the same ground.
         level: what is brighter there counts as cloud, and so does what lies within 480 m.
 
     Returns:
         Scene with no data under and around clouds.
     """
-    bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)  # a roof is bright, too, but small
+    # a roof is bright, too, but small
+    bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
     size = scene.height // coastal.height
     clouded = np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size))) > 0
     return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
 
 
 def extinction(bands):
-    """EXTINCTION of each band; 1 for names that it does not know."""
+    """Return EXTINCTION of each band; 1 for names that it does not know."""
     return [EXTINCTION.get(band, 1.0) for band in bands]
 
 
 def dark_object(cloudy, dark):
-    """Baseline without learning: take off each band what its darkest pixels have too much.
+    """Take off each band what its darkest pixels have too much: a baseline without learning.
 
     Args:
         cloudy: float (..., height, width, bands).
-        dark: per band, the first percentile of clear training ground, same unit; so are the darkest pixels of a patch.
+        dark: per band, the first percentile of clear training ground, same unit; the darkest pixels
+            of a patch are their first percentile, too.
 
     Returns:
         float32 array, same shape and unit.
@@ -297,25 +338,25 @@ def dark_object(cloudy, dark):
 
 
 def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None):
-    """The cloudy patch, its optical depth and shadow; brightness and tint of the cloud are drawn, too.
+    """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
 
     With `relief`, the side of a cloud that faces the sun is brighter by up to this share; `sky` holds
     an exponent per band of the light left in shadow.
     """
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
-    numbers = 2 * tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4)) - 1
-    colour = tf.constant(light, tf.float32) if isinstance(light, list | tuple | np.ndarray) else light
-    colour = colour * (1 + 0.15 * numbers[0]) * (1 + 0.02 * numbers[1:])
+    draws = tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4))
+    draws = 2 * draws - 1
+    colour = tf.cast(light, tf.float32) * (1 + 0.15 * draws[0]) * (1 + 0.02 * draws[1:])
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
-    texture += relief * (shadow - tf.exp(-optical_depth))  # little cloud where its shadow comes from
+    texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
     colour = colour * texture[..., None]
     lit = shadow if sky is None else shadow[..., None] ** sky
-    cloudy = cover_with(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
+    cloudy = composite_cloud(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
     return cloudy, optical_depth, shadow
 
 
 def _field(size_px, kind, key):
-    """Random numbers (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
+    """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
     side = 2 * size_px
     rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
     amplitude = []
@@ -324,21 +365,28 @@ def _field(size_px, kind, key):
         wavenumber[0, 0] = np.inf
         amplitude.append(wavenumber ** (-exponent / 2))
     amplitude = np.stack(amplitude).astype("float32")
-    amplitude[:, :, [0, -1]] *= 2**0.5  # columns whose waves are not counted twice, as real numbers have them
-    # a sum of so many waves is as good as normal, and these numbers take half the time of normal ones
-    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1) * tf.gather(tf.constant(amplitude), kind)
+    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
+    # a sum of so many waves is as good as normal, and uniform numbers take half the time
+    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
+    waves *= tf.gather(tf.constant(amplitude), kind)
     return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
 
 
+def _of_kind(table, kind):
+    """Return the entry of a table, such as COVER, for the number of a kind."""
+    return tf.gather(tf.constant(table, tf.float32), kind)
+
+
 def _between(limits, share):
-    """The number that lies so far between two limits."""
+    """Interpolate between two limits."""
     return limits[0] + (limits[1] - limits[0]) * share
 
 
 def _check(bands, difficulty, **by_band):
-    """Refuse what would silently give nonsense."""
+    """Refuse a difficulty outside 0 to 2, and lists of another length than the bands."""
     if not 0 <= difficulty <= 2:
         raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
     for name, values in by_band.items():
         if len(values) != len(bands):
-            raise ValueError(f"{name} is for {len(values)} bands, the scenes have {len(bands)}: {', '.join(bands)}")
+            told = f"the scenes have {len(bands)}: {', '.join(bands)}"
+            raise ValueError(f"{name} is for {len(values)} bands, {told}")
