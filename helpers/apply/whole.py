@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -107,10 +106,9 @@ def apply(
     elif plan.about.get("masks"):
         print(f"without cloud and shadow: {_share(left, count)}")
     if plan.about.get("masks") and left < (1 - MOST_CHANGED) * count:
-        warnings.warn(
-            f"the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, salt "
-            "and values of another unit look like cloud, too: compare the result with the image",
-            stacklevel=2,
+        print(
+            f"note: the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, "
+            "salt and values of another unit look like cloud, too: compare the result with the image"
         )
     return True
 
