@@ -9,8 +9,8 @@ validation part of the test bed of foreign ground.
     python -m data.weights.train_clouds cloud_remover_sentinel2 --out trained --publish
 
 The last writes data/weights/MODEL.keras and .json with its scores on test ground. The shipped weights
-ran this network, simulation and loss on one GPU under Keras's JAX backend; their .json has steps,
-seconds and settings.
+come from a twin of this script: the same network, simulation and loss on one GPU under Keras's JAX
+backend, in several legs. Their .json has steps, batch, seconds and weights of the loss.
 """
 
 import argparse

@@ -63,12 +63,14 @@ def leave_clear(estimate, own, largest):
     return int(clear.sum()), int(np.isfinite(estimate[..., 0]).sum())
 
 
-def take_masks(complete, plan):
+def take_masks(complete, plan, own):
     """Take apart what a model of cloud removal answers.
 
     Args:
         complete: float32 (height, width, bands and masks, then their spread where asked for).
-        plan: Plan, whose `cloud_mask` and `opaque` say what is wanted.
+        plan: Plan; its `cloud_mask` and `opaque` say what is wanted, and its `largest` that clear
+            pixels stay exactly as they are.
+        own: the same pixels as the file has them.
 
     Returns:
         float32 (height, width, bands, then opacity or spread where asked for), and two numbers: of
@@ -77,9 +79,11 @@ def take_masks(complete, plan):
     count, masks = len(plan.about["bands_out"]), len(plan.about["masks"])
     image, found = complete[..., :count], complete[..., count : count + masks]
     spread = complete[..., count + masks :][..., :count]
-    largest = found.max(axis=-1)
+    largest, opacity = found.max(axis=-1), np.clip(found[..., :1], 0, 1)
     counts = int((largest < CHANGED).sum()), int(np.isfinite(largest).sum())
+    if plan.largest is not None:
+        np.copyto(image, own, where=(largest < CHANGED)[..., None])
     if plan.opaque:
-        image[found[..., 0] >= OPAQUE] = np.nan
-    aside = np.clip(found[..., :1], 0, 1) if plan.cloud_mask else spread
+        complete[found[..., 0] >= OPAQUE] = np.nan
+    aside = opacity if plan.cloud_mask else spread
     return np.concatenate([image, aside], axis=-1), counts

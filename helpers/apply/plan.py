@@ -149,9 +149,11 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
             refuse_no_reflectance(reflectance, about["bands"])
         elif asked is None:
             refuse_misfit(values, about["bands"], ranges)
-    elif asked == "auto" and about.get("unit") == UNIT:
-        told = "percentiles of one image say nothing about it; see --scale-offset"
-        raise ValueError(f"the model takes {UNIT}, and --value-range auto cannot find it: {told}")
+    elif about.get("unit") == UNIT:
+        told = (
+            "--value-range cannot tell what the file's values are, --scale-offset SCALE,OFFSET can"
+        )
+        raise ValueError(f"the model takes {UNIT}: {told}")
     elif asked == "auto":
         values = values if len(values) else np.zeros((1, len(bands)))
         ranges = np.percentile(values, (0.5, 99.5), axis=0).T

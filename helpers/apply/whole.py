@@ -107,8 +107,8 @@ def apply(
         print(f"without cloud and shadow: {_share(left, count)}")
     if plan.about.get("masks") and left < (1 - MOST_CHANGED) * count:
         print(
-            f"note: the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. Snow, "
-            "salt and values of another unit look like cloud, too: compare the result with the image"
+            f"note: the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. "
+            "Snow, salt and values of another unit look like cloud: compare the result with the image"
         )
     return True
 
@@ -218,8 +218,8 @@ def _finished(plan, working, complete, pixels):
     complete[gaps.repeat(scale, axis=0).repeat(scale, axis=1)] = np.nan
     counts = 0, 0
     if plan.about.get("masks"):
-        complete, counts = take_masks(complete, plan)
-    if plan.largest is not None:
+        complete, counts = take_masks(complete, plan, pixels)
+    elif plan.largest is not None:
         counts = leave_clear(complete[..., : len(plan.bands)], pixels, plan.largest)
     working.left = np.add(working.left, counts).tolist()
     return complete

@@ -167,20 +167,24 @@ def refuse_no_reflectance(values, bands):
     Raises:
         ValueError: they look like something else (says what, and the option that mends it).
     """
+    values = values[values.any(axis=1)]  # 0 in all bands may be undeclared gaps
     if len(values) < MIN_PIXELS:
         return
-    dark, bright = np.percentile(values, (0.1, 99.5), axis=0)
+    dark, bright = np.percentile(values, (1, 99.5), axis=0)
     guess = None
     if bright.max() <= 2:
         guess = "reflectance from 0 to 1: --scale-offset 10000,0 multiplies it by 10,000"
     elif values.max() <= 255:
-        guess = "an 8-bit picture, which is no measurement: get the measured bands"
+        guess = (
+            "percent (--scale-offset 100,0 makes it reflectance x 10,000), or an 8-bit picture, "
+            "which is no measurement: get the measured bands"
+        )
     elif dark.min() >= 5000:
         guess = (
             "Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for level 2 "
             "of collection 2"
         )
-    elif dark.min() >= 1000 and dark.max() < 2500:
+    elif 900 <= dark.min() < 1800:
         guess = (
             "an offset of 1000, as Sentinel-2 has it from processing baseline 04.00 on: "
             "--scale-offset 1,-1000 takes it away"
@@ -189,9 +193,9 @@ def refuse_no_reflectance(values, bands):
         rows = zip(bands, dark, bright, strict=True)
         told = "; ".join(f"{band} {low:.4g} to {high:.4g}" for band, low, high in rows)
         raise ValueError(
-            f"the model expects reflectance x 10,000. These values ({told}; 0.1st to 99.5th "
-            f"percentile) look like {guess}. If they are right and the ground is bright, as snow, "
-            "salt or sand, --value-range model trusts them"
+            f"the model expects reflectance x 10,000. These values ({told}; 1st to 99.5th "
+            f"percentile) look like {guess}. If they are right - closed cloud, haze over all "
+            "of the image, snow, salt or sand - --value-range model trusts them"
         )
 
 

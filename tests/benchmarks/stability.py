@@ -57,7 +57,7 @@ def trained(device, steps, seed):
 
     with tempfile.TemporaryDirectory() as folder:
         _, history = training.fit_adversarial(
-            generator, discriminator, batches, terms={"cleared": (1.0, losses.cleared(4.0))}, weight=0.01, steps=steps,
+            generator, discriminator, batches, terms={"cleared": (1.0, losses.cleared(3.0))}, weight=0.01, steps=steps,
             learning_rate=2e-4, device=device, validation=None, watch=watch,
             conditional=True,
             checkpoint=Path(folder) / "state.npz", ramp_steps=steps // 2, decay=0.98,
