@@ -66,10 +66,13 @@ def planned(
         only_clouded: write the answer only where it differs from the input in any band by this
             fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else
             exactly as the file has it; the share that was left is printed. Only a clear value that
-            the output would take for no data (0 beside a mask, say) moves to the next number.
+            the output would take for no data (0 beside a mask, say) moves to the next number. With
+            a model that finds clouds, what counts is where it finds neither cloud nor shadow.
         window_px: side of a window without its overlap, pixels of `source`; default: what memory
             allows.
         spread: compute the standard deviation of the answers to all flips and turns, too.
+        cloud_mask: return the opacity of cloud, too.
+        opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
 
     Raises:
         ValueError: it cannot be done (says why).

@@ -108,7 +108,7 @@ def apply(
     if plan.about.get("masks") and left < (1 - MOST_CHANGED) * count:
         print(
             f"note: the model takes {1 - left / count:.0%} of the pixels for cloud or shadow. "
-            "Snow, salt and values of another unit look like cloud: compare the result with the image"
+            "Snow, salt and values of another unit look like cloud: compare result and image"
         )
     return True
 
