@@ -69,12 +69,12 @@ class Examples:
             pixel is in one of them.
         """
         is_clear, unshaded = self.transmittance >= CLEAR, self.shadow >= UNSHADED
-        opaque = self.transmittance < THIN
+        thin = ~is_clear & (self.transmittance >= THIN)  # where it is unknown, no pixel is
         return {
             "clear": is_clear & unshaded,
             "shadow": is_clear & ~unshaded,
-            "thin": ~is_clear & ~opaque,
-            "opaque": opaque,
+            "thin": thin,
+            "opaque": self.transmittance < THIN,
         }
 
 
