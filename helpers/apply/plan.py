@@ -118,7 +118,7 @@ def _matching_bands(image, wanted, given):
     except ValueError as error:
         raise ValueError(
             f"the model expects the bands {listed}: {error}. Give their numbers in the file in "
-            f"that order, such as --bands {','.join(map(str, range(1, len(wanted) + 1)))}"
+            "that order, such as --bands 3,2,1"
         ) from error
 
 

@@ -127,12 +127,11 @@ def _job(keras_file, source, options):
     """Describe what must be the same for an interrupted run to go on."""
     model = [paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))]
     job = {"model": model, "input": files_behind(source), **options}
-    given = {
-        name.replace("_", " "): str(value) if isinstance(value, float) else value  # also NaN
+    return {
+        name.replace("_", " "): str(value)
         for name, value in sorted(job.items())
         if value is not None and value is not False  # 0 may mean no data
     }
-    return json.loads(json.dumps(given, default=str))  # as the journal gives it back
 
 
 def _made_by(path, digest):

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
+COLLAR_SHARE, GAP_SHARE = 0.2, 0.01  # of the pixels along the edges, and of all pixels
 NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
@@ -73,21 +73,20 @@ def look_at_values(folder, scenes):
         ValueError: an image is in another unit than the rest. Pixels that look like undeclared gaps
             are named in a warning.
     """
-    gaps, bright = [], []
-    for scene in scenes:
-        step = max(1, min(scene.height, scene.width) // 200)
-        sample = scene.pixels[::step, ::step]
+    steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
+    samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
+    for scene, sample in zip(scenes, samples, strict=True):
         found = find_gaps(sample) if scene.nodata is None else None
-        gaps += [(scene.name, *found)] if found else []
-        bright.append(np.percentile(np.nan_to_num(sample), 99.5))
-    if gaps:
-        name, value, where = gaps[0]
-        warnings.warn(
-            f"{len(gaps)} images of {folder} have pixels without a measurement that no value "
-            f"declares as no data: those of {name} {where} are {value:g} in all bands. They count "
-            f"as image. Declare them if they are none: rio edit-info --nodata {value:g} FILE",
-            stacklevel=4,
-        )
+        if found:
+            value, where = found
+            warnings.warn(
+                f"pixels of {folder}, as in {scene.name} {where}, are {value:g} in all bands, and "
+                "no such value is declared as no data: they count as image. Declare it if they are "
+                f"none: rio edit-info --nodata {value:g} FILE",
+                stacklevel=4,
+            )
+            break
+    bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
     usual = np.median(bright)
     for scene, own in zip(scenes, bright, strict=True):
         unit, expected = _unit(own), _unit(usual)
@@ -95,7 +94,8 @@ def look_at_values(folder, scenes):
         if own > 0 < usual and (unit > expected or max(own / usual, usual / own) > limit):
             raise ValueError(
                 f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
-                f"{usual:.4g}: reflectance and digital numbers mixed? Rescale it, or take it out"
+                f"{usual:.4g}: {UNITS[unit][1]} beside {UNITS[expected][1]}? Rescale it, or take "
+                "it out"
             )
 
 
@@ -112,7 +112,7 @@ def find_gaps(sample):
 
     Returns:
         the value and where it lies: one under -999 far from all others; a collar, the value that
-        most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
+        most edge pixels have in all bands, and a fifth of them at least; or zeros in all bands, as
         missing blocks are read. None where there are few, where all of the image is so, or where
         gaps are declared.
     """
@@ -123,12 +123,11 @@ def find_gaps(sample):
     far = lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low))
     if far and (sample == lowest).all(axis=-1).any():
         return float(lowest), "in the image"
-    least = 3 if sample.shape[2] == 1 else 1  # equal by chance
     edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
     found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
+    if counts.max(initial=0) >= COLLAR_SHARE * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (~sample.any(axis=-1)).mean() >= GAP_SHARE * least
+    is_empty = (~sample.any(axis=-1)).mean() >= GAP_SHARE
     return (0.0, "in the image") if is_empty else None
 
 
@@ -183,19 +182,18 @@ def _guesses(dark, middle, bright, low, high, is_physical):
     darker = positive and (bright < high / GROSS).all()
     brighter = positive and (middle > high * CLOUD).all()
     factor = np.median(bright / high) if positive else 1
-    is_picture = expected == 1  # dark ones are no fault
-    least, most = np.array([[[700], [500]], [[1600], [2500]]])  # of the offset; cloud is brighter
-    shift = np.array([dark - low, bright - high])
-    more, less = (((least < by) & (by < most)).all() for by in (shift, -shift))
-    is_offset = low.max() < 3000 and high.max() < 13_000 and not is_physical
-    doubt = f", if it is no factor of about {factor:.2g}"
+    sign = np.sign(dark[0] - low[0])
+    shift = sign * np.concatenate([dark - low, bright - high])
+    is_offset = (shift > 600).all() and (shift < 2500).all() and low.max() < 3000
+    has_offset = is_physical and 900 <= dark.min() < 1800
     return [
         (unit > expected or (unit < expected and darker), told + MEND.get((unit, expected), "")),
         (is_physical and dark.min() >= 5000, LANDSAT),
-        (is_physical and 900 <= dark.min() < 1800, OFFSET.format(1000, -1000)),
+        (
+            has_offset or (is_offset and high.max() < 13_000),
+            OFFSET.format(1000 * sign, -1000 * sign),
+        ),
         (is_physical, None),
-        (brighter or (darker and not is_picture), FACTOR.format(factor, 1 / factor)),
-        (is_offset and more, OFFSET.format(1000, -1000) + doubt),
-        (is_offset and less, OFFSET.format(-1000, 1000) + doubt),
+        (brighter or (darker and expected != 1), FACTOR.format(factor, 1 / factor)),
         ((bright < low).all(), "No value lies within the model's range"),
     ]
