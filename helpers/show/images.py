@@ -73,7 +73,7 @@ def error_map(
         errors.append(np.abs(estimate - truth).mean(axis=-1))
         titles[number] += f", mean {np.nanmean(errors[-1]):.3g}"
     credit = drawing.credit(credit, [reference, *estimates])
-    fig, axes = drawing.panels(estimates, titles, credit=credit, caption=caption, room_in=0.7)
+    fig, axes = drawing.panels(estimates, titles, credit=credit, caption=caption, room_in=0.9)
     colours = matplotlib.colormaps["magma"].with_extremes(bad=drawing.NO_DATA)
     seen = [drawing.thinned(error) for error in errors]
     scale = {"cmap": colours, "vmin": 0, "vmax": np.nanpercentile(seen, 99)}
