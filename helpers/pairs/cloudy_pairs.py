@@ -134,7 +134,7 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         return cloudy, tf.concat([clear, taken], axis=-1)
 
     both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
-    return patches(both, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+    return patches(both, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
 def has_pairs(folder):
@@ -216,10 +216,7 @@ def _real_pair(cloudy, clear, others, days, bands):
     """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
     added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
     cloud = _is(cloudy, CLOUD)
-    seen = [
-        np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan)
-        for scene in others
-    ]
+    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
     return RealPair(
         cloudy=cloudy.select(bands),
         clear=clear.select(bands),
