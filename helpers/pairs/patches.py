@@ -6,7 +6,7 @@ from helpers.backend import tf
 
 
 def patches(
-    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, change=None
+    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, augment=None
 ):  # fmt: skip
     """Stream batches of patches, each at a random place, turned and flipped.
 
@@ -25,12 +25,12 @@ def patches(
         seed: of order, places and turns.
         align: places are multiples of so many pixels.
         copies: 0 draws every sample anew; else each scene comes in only so many samples.
-        change: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
+        augment: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
             patch_px, bands); `key`, int64 (2,), is another for every sample.
 
     Returns:
         tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the
-        scenes, or of what `change` returns.
+        scenes, or of what `augment` returns.
 
     Raises:
         ValueError: a scene is smaller than a patch (says which).
@@ -59,7 +59,7 @@ def patches(
             start = tf.stack([which, row, column, 0])
             patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
-        return change(patch, key) if change else patch
+        return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
