@@ -16,8 +16,7 @@ def patches(
 
     Args:
         scenes: list of Scene with equal bands and no no-data pixels; those larger than the smallest
-            are cut to patches, so that all have one size. Where `scenes.read` left them on disk,
-            patches are read when needed.
+            are cut to patches, so that all have one size.
         patch_px: side of a patch, pixels.
         batch_size: patches in a batch.
         steps: number of the last batch; the stream is finite.
@@ -37,12 +36,7 @@ def patches(
     """
     scenes = equally_large(scenes, patch_px)
     count, (height, width, bands) = len(scenes), scenes[0].pixels.shape
-    on_disk = any(isinstance(scene.pixels, np.memmap) for scene in scenes)
-    pixels = None if on_disk else tf.constant(stacked(scenes))
-
-    def read(which, row, column):
-        window = slice(row, row + patch_px), slice(column, column + patch_px)
-        return np.asarray(scenes[which].pixels[window], "float32")
+    pixels = tf.constant(stacked(scenes))
 
     def sample(index):
         this_pass, place = index // count, index % count
@@ -52,12 +46,8 @@ def patches(
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row = draw[0] % ((height - patch_px) // align + 1) * align
         column = draw[1] % ((width - patch_px) // align + 1) * align
-        if on_disk:
-            patch = tf.numpy_function(read, [which, row, column], "float32")
-            patch = tf.ensure_shape(patch, [patch_px, patch_px, bands])
-        else:
-            start = tf.stack([which, row, column, 0])
-            patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
+        start = tf.stack([which, row, column, 0])
+        patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
         return augment(patch, key) if augment else patch
 
