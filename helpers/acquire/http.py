@@ -12,7 +12,6 @@ import random
 import threading
 import zlib
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -95,8 +94,6 @@ class Client(requests.Session):
         self.policy, self.key_name, self.forbidden_ends = policy, key_name, forbidden_ends
         self.requests, self.lock = 0, threading.Lock()
         self.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.max_redirects = 5
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         self.hooks["response"].append(refuse_leak)
         self.auth = signer(key.strip(), key_name, key_origin) if key else unsigned

@@ -19,7 +19,7 @@ FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
 PHOTO = {"role": "photo"}
 LIMITS = {  # column: least value, and what is said below it; see `pictures`
     "shorter_px": (256, "too small"),
-    "sharpness": (15, "blurred"),
+    "sharpness": (0.5, "blurred"),
     "brightness": (50, "night"),
 }
 COPY_BITS = 24  # of 256, in which the difference hashes of a photo and its copy may differ
@@ -103,7 +103,7 @@ def _reasons(row, scenes):
     reasons = ["no position"] if math.isnan(row["lon"]) else []
     for name, (least, word) in LIMITS.items():
         if row[name] < least:
-            reasons.append(f"{word}: {name} {row[name]:.1f} below {least}")
+            reasons.append(f"{word}: {name} {row[name]:.3g} below {least}")
     if row["faces"]:
         reasons.append(f"faces: {row['faces']}")
     if scenes and row["scene_class"] not in scenes:

@@ -13,7 +13,6 @@ from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
 
-MOST_LISTED = 5_000  # results of a search without a limit: more than anybody looks through
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which is yours alone
 
 
@@ -96,7 +95,7 @@ class Provider:
         try:
             for page in itertools.chain.from_iterable(map(self._new, paged)):
                 found |= page
-                if len(found) >= (limit or MOST_LISTED):
+                if limit and len(found) >= limit:
                     break
         except Refused:
             raise
@@ -104,11 +103,6 @@ class Provider:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
-        if not limit and len(found) >= MOST_LISTED:
-            raise ValueError(
-                f"{self.name} has {MOST_LISTED:,} results there, or more: give a `limit`, smaller "
-                "bounds, or filters"
-            )
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
     def _boxes(self, bounds, limit):
