@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,9 +62,9 @@ def test_what_is_not_accepted_stays_out_and_is_not_asked_for_again_by_the_same_r
             raise download.Refused("too dark")
         return data
 
-    counts = [(dark, "a", 1, 0, 4), (dark, "a", 0, 1, 4), (checks.image, "", 3, 1, 7)]
+    counts = [(dark, "a", 1, 0, 4), (dark, "a", 0, 1, 4), (checks.image, "", 4, 0, 8)]
     for check, rule, fetched, kept, requests_ in counts:
-        items = list(tiles(server, 4, check=check, rule=rule))
+        items = [replace(item, url=f"{item.url}#{rule}") for item in tiles(server, 4, check=check)]
         summary = download.fetch(items, folders / "set", Client(QUICK))
         assert (summary.fetched, summary.kept, server.requests) == (fetched, kept, requests_)
         assert summary.skipped.keys() == ({"too dark"} if rule else set())

@@ -44,7 +44,8 @@ def check_bounds(bounds):
         raise ValueError(
             f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
             "±180 and ±90, that span an area"
-            + swapped * ". It looks as if latitude and longitude were swapped"
+            + swapped
+            * ". It looks as if latitude and longitude were swapped"
         )
     if west > east:  # the antimeridian has two names
         west, east = (-180.0 if west == 180 else west), (180.0 if east == -180 else east)

@@ -216,10 +216,7 @@ def _real_pair(cloudy, clear, others, days, bands):
     """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
     added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
     cloud = _is(cloudy, CLOUD)
-    seen = [
-        np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan)
-        for scene in others
-    ]
+    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
     return RealPair(
         cloudy=cloudy.select(bands),
         clear=clear.select(bands),

@@ -28,8 +28,8 @@ def connect(name, server=None, **options):
     Args:
         name: one of PROVIDERS, or a name that the library xyzservices has, as "Esri.WorldImagery".
         server: a practice server; None: the real service.
-        options: `policy` (download.Policy, instead of the provider's cautious one), `contact` (an
-            address for the User-Agent), and the provider's own, such as `layer` of gsi,
+        options: `policy` (download.Policy, instead of the provider's cautious one), and the
+            provider's own, such as `layer` of gsi,
             `template` of xyz, `collection` and `url` of the STAC catalogues.
 
     Returns:

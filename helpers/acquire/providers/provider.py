@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from helpers.acquire import download, tiles
@@ -53,7 +53,7 @@ class Provider:
     has_pages = True  # each brings something new
     practice_credit = ""  # of the imagery that a practice server shows in its place
 
-    def __init__(self, name, server=None, policy=None, contact=""):
+    def __init__(self, name, server=None, policy=None):
         self.name, self.source, self.base = name, name, self.address
         self.policy = policy or self.policy
         if server:
@@ -61,8 +61,6 @@ class Provider:
             self.policy = policy or AT_HOME
             if self.practice_credit:
                 self.credit, self.licence = self.practice_credit, "public domain"
-        if contact:
-            self.policy = replace(self.policy, contact=contact)
         self.client = Client(
             self.policy,
             key=_key(self, server) if self.key_name else "",
