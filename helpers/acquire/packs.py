@@ -86,9 +86,8 @@ def fetch(names=None, from_folder=None):
             room = sum(pack.members[member][0] for member in absent)
             paths.require_space(pack.folder, pack.archive.bytes + 2 * room)
             _unpack(pack, absent, _archive(pack.archive, from_folder))
-        size = sum(size for size, _ in pack.members.values()) / 1e6
         done = f"unpacked {len(absent)} of" if absent else "complete,"
-        print(f"{pack.name}: {done} {len(pack.members)} files, {size:.1f} MB. {pack.credit}")
+        print(f"{pack.name}: {done} {len(pack.members)} files. {pack.credit}")
 
 
 def open_scene(pack, name=None, bands=None):
@@ -111,9 +110,10 @@ def open_scene(pack, name=None, bands=None):
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
-    files = [member_path(pack, file) for file in listed["files"]]
-    scene = scenes.stack([scenes.read(file, nodata=listed.get("nodata")) for file in files])
-    scene = replace(scene, bands=tuple(listed["bands"]), credit=entry.credit, name=f"{pack} {name}")
+    nodata = listed.get("nodata")
+    read = [scenes.read(member_path(pack, file), nodata=nodata) for file in listed["files"]]
+    about = {"bands": tuple(listed["bands"]), "credit": entry.credit, "name": f"{pack} {name}"}
+    scene = replace(scenes.stack(read), **about)
     if "bounds" in listed:
         transform = from_bounds(*listed["bounds"], scene.width, scene.height)
         scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))
@@ -208,7 +208,7 @@ def _unpack(pack, absent, archive):
         members = [pack.prefix + member for member in absent]
         unpack(members=members, extract_dir=temporary)(str(archive), "download", None)
         for member in absent:
-            unpacked, target = Path(temporary, pack.prefix + member), pack.folder / member
+            unpacked, target = Path(temporary, pack.prefix, member), pack.folder / member
             if not _is_whole(unpacked, *pack.members[member]):
                 raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
             target.parent.mkdir(parents=True, exist_ok=True)
