@@ -134,7 +134,7 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         return cloudy, tf.concat([clear, taken], axis=-1)
 
     both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
-    return patches(both, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+    return patches(both, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
 def has_pairs(folder):
