@@ -71,7 +71,7 @@ def tile(z, x, y, kind="jpg", name="eox"):
     if corner:
         scene = scene.cut(*map(int, corner), 1000, 1000)  # 30 km
     drawn, place = np.zeros((3, 256, 256)), mercantile.xy_bounds(*tile)
-    if tile[2] <= LAYERS[name][2]:
+    if tile[2] <= LAYERS[name][2] and max(tile[:2]) < 2 ** tile[2]:
         reproject(
             np.ascontiguousarray(np.moveaxis(scene.pixels, -1, 0)), drawn,
             src_crs=scene.crs, src_transform=scene.transform, src_nodata=0, dst_crs="EPSG:3857",
