@@ -13,7 +13,7 @@ from helpers import scenes
 from helpers.acquire import packs
 from helpers.pairs import cloudy_pairs
 
-READ = {"block_px": 16, "guard_px": 4}
+READ = {"block_px": 16, "buffer_px": 4}
 EDGES = ("west", "south", "east", "north")
 ADDED = 0.5  # what the cloudy image of a test has more than the clear one, in every pixel
 
@@ -63,7 +63,7 @@ def names(ground):
 def test_pairs_are_split_by_ground_and_stay_together(folder):
     ground = quietly(folder)
     assert set(ground) == set(scenes.SPLITS) and min(map(len, ground.values())) > 0
-    scenes.refuse_overlap({split: [cloudy for cloudy, _ in pairs] for split, pairs in ground.items()})
+    scenes.check_disjoint({split: [cloudy for cloudy, _ in pairs] for split, pairs in ground.items()})
     for cloudy, clear in sum(ground.values(), []):
         assert np.allclose(cloudy.pixels - clear.pixels, ADDED, atol=1e-5) and cloudy.bounds == clear.bounds
         assert cloudy.bands == clear.bands == ("red", "green", "blue")
@@ -125,7 +125,7 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
     gaps = np.zeros((20, 20), bool)
     gaps[2:5], gaps[:, 0] = True, True
     assert all(np.array_equal(~scene.valid, gaps) and np.isnan(scene.pixels[gaps]).all() for scene in pair)
-    full = cloudy_pairs.filled(pair[0])
+    full = cloudy_pairs.fill_nodata(pair[0])
     assert np.array_equal(full.pixels[~gaps], pair[0].pixels[~gaps]) and full.valid.all()
     assert np.array_equal(full.pixels[2, 1:], pair[0].pixels[1, 1:])  # the nearest with data
     stream = cloudy_pairs.pair_dataset([pair], value_range=((0, 1),) * 3, patch_px=16, batch_size=4, steps=3)

@@ -18,7 +18,7 @@ from helpers import paths
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.working import Working, work_folder
-from helpers.scenes import filled
+from helpers.scenes import fill_nodata
 from helpers.scenes.files import (
     files_behind,
     opened,
@@ -186,7 +186,7 @@ def _read(plan, corner):
     pixels = read_values(image, plan.bands, plan.nodata, window)
     around = zip(first - begin, end - last, strict=True)
     pixels = np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
-    return corner, pixels, filled(pixels)
+    return corner, pixels, fill_nodata(pixels)
 
 
 def _answer(plan, read):
