@@ -216,7 +216,10 @@ def _real_pair(cloudy, clear, others, days, bands):
     """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
     added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
     cloud = _is(cloudy, CLOUD)
-    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
+    seen = [
+        np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan)
+        for scene in others
+    ]
     return RealPair(
         cloudy=cloudy.select(bands),
         clear=clear.select(bands),
@@ -248,20 +251,16 @@ def _has_snow(scene):
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
     facts = [
-        f"{scene.height} x {scene.width} pixels, bands {', '.join(scene.bands)}, CRS {scene.crs}"
+        {"pixels": scene.pixels.shape, "bands": scene.bands, "CRS": str(scene.crs)}
         for scene in (cloudy, clear)
     ]
-    told = f"the images of pair {name!r} differ: cloudy has {facts[0]}; clear has {facts[1]}"
-    if facts[0] != facts[1]:
-        raise ValueError(f"{told}. Resample one to the grid of the other first")
-    steps = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
+    grids = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
     corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
-    moved = ~steps[1] @ steps[0] @ corners
-    if np.abs(moved - corners).max() > 0.01:
-        raise ValueError(
-            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear "
-            f"{clear.bounds}. Resample one to the grid of the other first"
-        )
+    moved = np.abs(~grids[1] @ grids[0] @ corners - corners).max()
+    if facts[0] != facts[1] or moved > 0.01:
+        told = f"cloudy has {facts[0]} at {cloudy.bounds}, clear has {facts[1]} at {clear.bounds}"
+        told = f"the images of pair {name!r} differ: {told}"
+        raise ValueError(f"{told}. Resample one to the grid of the other first")
 
 
 def _day(row):
