@@ -71,22 +71,23 @@ def look_at_values(folder, scenes):
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is in another unit than the rest. Pixels that look like undeclared gaps
-            are named in a warning.
+        ValueError: an image is in another unit than the rest, or holds numbers such as -9999.
+            Other pixels that look like undeclared gaps are named in a warning.
     """
     steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
     samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
-    for scene, sample in zip(scenes, samples, strict=True):
-        found = find_gaps(sample)
-        if found:
-            value, where = found
-            warnings.warn(
-                f"pixels of {folder}, as in {scene.name} {where}, are {value:g} in all bands, and "
-                "no such value is declared as no data: they count as image. Declare it if they are "
-                f"none: rio edit-info --nodata {value:g} FILE",
-                stacklevel=4,
-            )
-            break
+    found = [(find_gaps(sample), scene.name) for scene, sample in zip(scenes, samples, strict=True)]
+    gaps = [(*gap, name) for gap, name in found if gap]
+    if gaps:
+        value, where, name = min(gaps)
+        told = (
+            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
+            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
+            f"rio edit-info --nodata {value:g} FILE"
+        )
+        if value <= NO_MEASUREMENT:
+            raise ValueError(told)
+        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
     bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
     usual = np.median(bright)
     for scene, own in zip(scenes, bright, strict=True):
