@@ -64,14 +64,14 @@ class Surroundings:
 
     def heights(self, place, blur):
         """Return the height of the ground, invented relief and trees included."""
-        rough, forest, height = self.grid(self.land.shapes[:3], place)
+        height, rough, forest = self.grid(self.land.shapes[:3], place)
         [rise] = self.layers(ridges()[:1], place, blur, 1.2)
         [tree] = self.trees(1, place, blur, forest)
         return height + rise * rough / 2 + tree * TREE_M
 
     def surface(self, place, blur):
         """Return the color of the ground, and its slopes to the east and south."""
-        rough, forest, _, *slopes = self.grid(self.land.shapes, place)
+        _, rough, forest, *slopes = self.grid(self.land.shapes, place)
         tree, *sides = self.trees(3, place, blur, forest)
         slopes += self.layers(ridges()[1:], place, blur, 0.2) * rough / 2
         slopes += np.array(sides) * (TREE_M / TREE_PX_M)

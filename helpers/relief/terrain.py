@@ -44,7 +44,7 @@ def ground(heights, image, pixel_size_m):
         pixel_size_m: (x, y) of the grid.
 
     Returns:
-        Ground: pixel_size_m, shapes (roughness, likeness to forest, height, slopes to the east
+        Ground: pixel_size_m, shapes (height, roughness, likeness to forest, slopes to the east
         and south) and image, each (planes, rows, columns).
 
     Raises:
@@ -61,5 +61,5 @@ def ground(heights, image, pixel_size_m):
     red, green, blue = colors = np.moveaxis(image, -1, 0)
     rough = np.clip(2.5 * np.hypot(to_east, to_south), 0.2, 1.6)
     forest = np.clip(8 * green - 7.5 * (red + blue) + 2.2, 0, 1)
-    shapes = np.float32([rough, forest, heights, to_east, to_south])
+    shapes = np.float32([heights, rough, forest, to_east, to_south])
     return Ground(np.float32(pixel_size_m), shapes, np.ascontiguousarray(colors, "f"))
