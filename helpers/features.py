@@ -138,7 +138,8 @@ def _weights():
         with np.load(cache) as saved:
             return [saved[f"arr_{number}"] for number in range(ARRAYS)]
     except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
-        arrays = _fold(list(pytorch_file.read(source).values()))
+        _, sha256 = packs.catalogue()[PACK].members[FILE]
+        arrays = _fold(list(pytorch_file.read(source, sha256).values()))
         with paths.atomic(cache) as temporary:
             np.savez(temporary, *arrays)
         return arrays

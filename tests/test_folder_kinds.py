@@ -13,7 +13,7 @@ from helpers.acquire import sources
 from helpers.scenes.bands import find_bands
 from helpers.scenes.folders import read_table
 
-SMALL = {"block_px": 16, "guard_px": 4}
+SMALL = {"block_px": 16, "buffer_px": 4}
 
 
 @pytest.fixture

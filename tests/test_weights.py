@@ -149,10 +149,10 @@ def test_landscapes_look_as_real_as_recorded_and_are_as_diverse():
 def super_resolution(network, given):
     """Mean PSNR on the test ground of notebooks 02 and 03, and the value range of their training ground."""
     if given["source"] == "landsat8_itaipu":
-        ground = sources.open_ground(given["source"], block_px=given["block_px"], guard_px=16, seed=given["seed"])
+        ground = sources.open_ground(given["source"], block_px=given["block_px"], buffer_px=16, seed=given["seed"])
     else:
         clear = clear_brandenburg(["blue", "green", "red", "nir"], given["cloud_level"])[1]
-        ground = scenes.split_ground([clear], **{key: given[key] for key in ("block_px", "guard_px", "seed")})
+        ground = scenes.split_ground([clear], **{key: given[key] for key in ("block_px", "buffer_px", "seed")})
     settings = {"value_range": scenes.value_range(ground["train"]), "scale": given["scale"]}
     low, high = resolution.arrays(ground["test"], patch_px=given.get("tile_px", given["block_px"]), **settings)
     enlarged = resolution.upsample(low, given["scale"]).numpy()

@@ -53,7 +53,7 @@ class Plan:
 
 
 class Output(NamedTuple):
-    """What comes out: its bands' places in the answer, numbers in the file and names; its type.
+    """Say what comes out: bands, by place in the answer, number in the file and name; type.
 
     There are no numbers where the bands that come out are not those of the file.
     """
@@ -69,7 +69,23 @@ def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
     window=None, window_px=None, tta=False, only_clouded=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image; the arguments are those of `apply`.
+    """Plan for an open image.
+
+    Args:
+        image: open dataset.
+        network, about: of `load_model`.
+        value_range: None for the model's own, checked against the image; "model" for these
+            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
+        scale_offset: (scale, offset) that turn the file's values into those of the model.
+        nodata: further value that means "no data".
+        bands: numbers in the file of the model's bands, in the model's order; default: by name.
+        window: (column, row, width, height), pixels of `image`, to get a part of the whole.
+        window_px: side of a window, pixels of `image`; default: what memory allows.
+        tta: average the answers to all eight flips and turns of the image.
+        only_clouded: leave pixels without cloud and shadow exactly as the file has them. Only what
+            the output would take for no data (0 beside a mask, say) moves to the next number.
+        cloud_mask: whether the opacity of cloud is wanted.
+        opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
 
     Raises:
         ValueError: it cannot be done (says why).
@@ -171,7 +187,7 @@ def _sample(image, bands, nodata, checked):
     """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
     shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
     values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
-    found = None if nodata is not None or has_gaps(image) else find_gaps(values)
+    found = find_gaps(values)
     values = values.reshape(-1, len(bands))
     if found:
         value, where = found

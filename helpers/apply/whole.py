@@ -18,7 +18,7 @@ from helpers import paths
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.working import Working, work_folder
-from helpers.scenes import filled
+from helpers.scenes import fill_nodata
 from helpers.scenes.files import (
     files_behind,
     opened,
@@ -53,18 +53,7 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         cloud_mask: GeoTIFF to write, too: the opacity of cloud that the model finds, float32, 0 to
             1.
         progress: show a progress bar.
-        **options: value_range: None for the model's own, checked against the image; "model" for
-            these unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
-            scale_offset: (scale, offset) that turn the file's values into those of the model.
-            nodata: further value that means "no data".
-            bands: numbers in the file of the model's bands, in its order; default: by name.
-            window: (column, row, width, height), pixels of `source`, to get a part of the whole.
-            window_px: side of a window, pixels of `source`; default: what memory allows.
-            tta: average the answers to all eight flips and turns of the image.
-            only_clouded: leave pixels without cloud and shadow exactly as the file has them. Only
-            what the output would take for no data (0 beside a mask, say) moves to the next number.
-            opaque: "nodata" for no data where a cloud is opaque (0.7 or more), as the ground is
-            invented there.
+        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, window, tta, …
 
     Returns:
         True; False where `resume` finds that the same job is already finished.
@@ -186,7 +175,7 @@ def _read(plan, corner):
     pixels = read_values(image, plan.bands, plan.nodata, window)
     around = zip(first - begin, end - last, strict=True)
     pixels = np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
-    return corner, pixels, filled(pixels)
+    return corner, pixels, fill_nodata(pixels)
 
 
 def _answer(plan, read):

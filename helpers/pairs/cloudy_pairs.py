@@ -53,7 +53,7 @@ class RealPair:
     composite: np.ndarray
 
 
-def read_pairs(folder, *, block_px, guard_px=16, seed=0):
+def read_pairs(folder, *, block_px, buffer_px=16, seed=0):
     """Read a folder of cloudy and clear images of the same ground, split by ground.
 
     With a `manifest.csv`, its rows of role `cloudy` and `clear` are joined by `pair`, and its
@@ -64,11 +64,11 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files.
-        block_px, guard_px, seed: as of `scenes.read_ground`.
+        block_px, buffer_px, seed: as of `scenes.read_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of (cloudy, clear), both Scene. A pixel
-        without data in one of them is NaN in both; see `filled`.
+        without data in one of them is NaN in both; see `fill_nodata`.
 
     Raises:
         ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which
@@ -93,7 +93,7 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
             "clear that share a `pair`, or folders `cloudy` and `clear` with files of equal names. "
             f"Left out: {some(left_out) or 'none'}"
         )
-    found = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
+    found = scenes.split_scenes(both, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
     for split, members in found.items():
         reasons = [_useless(member) for member in members]
         paired = list(zip(members, reasons, strict=True))
@@ -133,7 +133,7 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         taken = tf.clip_by_value(tf.concat([opacity, shadow], axis=-1), 0, 0.98)
         return cloudy, tf.concat([clear, taken], axis=-1)
 
-    both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
+    both = [fill_nodata(_stacked(cloudy, clear)) for cloudy, clear in pairs]
     return patches(both, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
@@ -169,9 +169,9 @@ def examples(pairs, *, value_range, patch_px):
     return Examples(cloudy, clear, unknown, unknown, unknown, kinds, unknown[:, 0, 0])
 
 
-def filled(scene):
+def fill_nodata(scene):
     """Replace pixels without data by the nearest ones with data, so that networks can be fed."""
-    return replace(scene, pixels=scenes.filled(scene.pixels))
+    return replace(scene, pixels=scenes.fill_nodata(scene.pixels))
 
 
 def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
@@ -247,21 +247,14 @@ def _has_snow(scene):
 
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
-    facts = [
-        f"{scene.height} x {scene.width} pixels, bands {', '.join(scene.bands)}, CRS {scene.crs}"
-        for scene in (cloudy, clear)
-    ]
-    told = f"the images of pair {name!r} differ: cloudy has {facts[0]}; clear has {facts[1]}"
-    if facts[0] != facts[1]:
-        raise ValueError(f"{told}. Resample one to the grid of the other first")
-    steps = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
+    facts = [{"pixels": scene.pixels.shape, "bands": scene.bands, "CRS": str(scene.crs)} for scene in (cloudy, clear)]
+    grids = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
     corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
-    moved = ~steps[1] @ steps[0] @ corners
-    if np.abs(moved - corners).max() > 0.01:
-        raise ValueError(
-            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear "
-            f"{clear.bounds}. Resample one to the grid of the other first"
-        )
+    moved = np.abs(~grids[1] @ grids[0] @ corners - corners).max()
+    if facts[0] != facts[1] or moved > 0.01:
+        told = f"cloudy has {facts[0]} at {cloudy.bounds}, clear has {facts[1]} at {clear.bounds}"
+        told = f"the images of pair {name!r} differ: {told}"
+        raise ValueError(f"{told}. Resample one to the grid of the other first")
 
 
 def _day(row):

@@ -15,7 +15,7 @@ from helpers.runs.run import check_run_id, weights_sha256
 
 MAX_BYTES = 2_000_000  # they are kept with the code
 SPLIT = (
-    "seed", "block_px", "guard_px", "cloud_level", "test_on", "validate_on", "train_views",
+    "seed", "block_px", "buffer_px", "cloud_level", "test_on", "validate_on", "train_views",
     "validation_views",
 )  # fmt: skip
 

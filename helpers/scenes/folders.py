@@ -20,7 +20,7 @@ EDGES = ["west", "south", "east", "north"]
 LEFT_OUT = ("guard", "copy", "unpaired")
 
 
-def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
+def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     """Read a folder of images, split by ground.
 
     With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`), the
@@ -30,7 +30,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
         role: which rows of the manifest to read.
-        block_px, guard_px, seed: as of `split_ground`.
+        block_px, buffer_px, seed: as of `split_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -60,7 +60,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
-    return split_scenes(scenes, given, block_px=block_px, guard_px=guard_px, seed=seed)
+    return split_scenes(scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
 
 
 def images(folder, suffixes=IMAGE_SUFFIXES):
@@ -194,18 +194,18 @@ def placed(scene, row):
         ) from error
 
 
-def split_manifest(folder, *, guard=1 / 16, seed=0):
+def split_manifest(folder, *, buffer=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
     Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `guard` gets the split "guard"; what has role and bounds of an
+    the ground of a later split than `buffer` gets the split "guard"; what has role and bounds of an
     earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
     where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
     three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
-        guard: least distance between images of different splits, in image widths.
+        buffer: least distance between images of different splits, in image widths.
         seed: of the split.
 
     Returns:
@@ -234,9 +234,9 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     own = groups[rows.index][~is_copy]
     ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
     boxes = boxes[~is_copy].groupby(own, sort=False).agg(ends)
-    guards = guard * (boxes.east - boxes.west)
+    buffers = buffer * (boxes.east - boxes.west)
     split = pandas.Series("guard", boxes.index)
-    parts = split_boxes(boxes.to_numpy(), guards.to_numpy(), seed)
+    parts = split_boxes(boxes.to_numpy(), buffers.to_numpy(), seed)
     for name, members in zip(SPLITS, parts, strict=True):
         split.iloc[members] = name
     table["split"] = groups.map(split).fillna("unpaired")

@@ -121,7 +121,7 @@ def stack(scenes):
     return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
 
 
-def filled(pixels):
+def fill_nodata(pixels):
     """Replace pixels without data by the nearest ones with data, so that networks can be fed.
 
     Args:

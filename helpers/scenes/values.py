@@ -23,6 +23,7 @@ LANDSAT = (
     "It looks like Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for "
     "level 2 of collection 2"
 )
+OTHER_RANGE = "--value-range LO,HI or --value-range auto sets another range, "
 FACTOR = "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
 
 
@@ -76,7 +77,7 @@ def look_at_values(folder, scenes):
     steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
     samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
     for scene, sample in zip(scenes, samples, strict=True):
-        found = find_gaps(sample) if scene.nodata is None else None
+        found = find_gaps(sample)
         if found:
             value, where = found
             warnings.warn(
@@ -105,7 +106,7 @@ def _unit(largest):
 
 
 def find_gaps(sample):
-    """Find the value of pixels that hold no data, although the file declares none.
+    """Find the value of pixels that hold no data, although the file declares none such.
 
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
@@ -113,21 +114,22 @@ def find_gaps(sample):
     Returns:
         the value and where it lies: one under -999 far from all others; a collar, the value that
         most edge pixels have in all bands, and a fifth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few, where all of the image is so, or where
-        gaps are declared.
+        missing blocks are read. None where there are few, and where all of the image is so. Collar
+        and zeros are not looked for where other pixels are declared as no data.
     """
-    if not np.isfinite(sample).all() or np.ptp(sample) == 0:
+    values = sample[np.isfinite(sample).all(axis=-1)]
+    if not values.size or np.ptp(values) == 0:
         return None
-    lowest = sample.min()
-    low, high = np.percentile(sample[sample > lowest], (0.5, 99.5))
-    far = lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low))
-    if far and (sample == lowest).all(axis=-1).any():
+    lowest = values.min()
+    low, high = np.percentile(values[values > lowest], (0.5, 99.5))
+    if lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low)) and (values == lowest).all(1).any():
         return float(lowest), "in the image"
     edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
     found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * len(edges):
+    is_whole = values.size == sample.size
+    if is_whole and counts.max(initial=0) >= COLLAR_SHARE * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (~sample.any(axis=-1)).mean() >= GAP_SHARE
+    is_empty = is_whole and (~values.any(axis=1)).mean() >= GAP_SHARE
     return (0.0, "in the image") if is_empty else None
 
 
@@ -159,8 +161,8 @@ def refuse_misfit(values, bands, ranges, is_physical):
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
-            f"percentile). {guess}. --value-range LO,HI or --value-range auto sets another range, "
-            "--value-range model trusts the values as they are, such as closed cloud or snow"
+            f"percentile). {guess}. {'' if is_physical else OTHER_RANGE}--value-range model trusts "
+            "the values as they are, such as closed cloud or snow"
         )
     if (dark > high).all():
         warnings.warn(

@@ -135,9 +135,7 @@ class Stac(Provider):
             numbers = calibration(asset, band, one.about["properties"], offset)
             fixed, classes = offset is not None, is_classes(asset, band)
             layers.append(cog.Layer(band, self._address(asset), *numbers, fixed, classes))
-        place = cog.write(
-            path, layers, bounds=bounds, credit=one.credit, contact=self.policy.contact
-        )
+        place = cog.write(path, layers, bounds=bounds, credit=one.credit)
         return dict(zip(BOUNDS, place, strict=True))
 
     def _address(self, asset):
