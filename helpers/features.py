@@ -196,8 +196,8 @@ def _checked(images):
     pictures = images.ndim == 4 and images.shape[-1] == 3 and len(images)
     if not pictures or min(images.shape[1:3]) < 32:
         raise ValueError(
-            f"images have shape {images.shape}; expected (batch, height, width, 3) with 32 px a side "
-            "or more: pick three bands, or enlarge the images"
+            f"images have shape {images.shape}; expected (batch, height, width, 3) with 32 px a "
+            "side or more: pick three bands, or enlarge the images"
         )
     if images.dtype.kind != "f" or not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(

@@ -219,7 +219,9 @@ def dataset(
     bands = scenes[0].bands
     value_range = _checked(bands, difficulty, value_range, light)
     if copies < 0:
-        raise ValueError(f"copies is {copies}; expected 0 for new samples, or how many of each patch")
+        raise ValueError(
+            f"copies is {copies}; expected 0 for new samples, or how many of each patch"
+        )
 
     def pair(patch, key):
         options = {"light": light, "value_range": value_range, "difficulty": difficulty}

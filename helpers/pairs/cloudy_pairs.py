@@ -216,7 +216,10 @@ def _real_pair(cloudy, clear, others, days, bands):
     """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
     added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
     cloud = _is(cloudy, CLOUD)
-    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
+    seen = [
+        np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan)
+        for scene in others
+    ]
     return RealPair(
         cloudy=cloudy.select(bands),
         clear=clear.select(bands),
@@ -247,7 +250,10 @@ def _has_snow(scene):
 
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
-    facts = [{"pixels": scene.pixels.shape, "bands": scene.bands, "CRS": str(scene.crs)} for scene in (cloudy, clear)]
+    facts = [
+        {"pixels": scene.pixels.shape, "bands": scene.bands, "CRS": str(scene.crs)}
+        for scene in (cloudy, clear)
+    ]
     grids = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
     corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
     moved = np.abs(~grids[1] @ grids[0] @ corners - corners).max()

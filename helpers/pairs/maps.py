@@ -345,7 +345,9 @@ def _classes(maps, legend, tolerance):
     told = f"{undecided:.1%} of the map pixels are undecided: {told}"
     if undecided > MAX_UNDECIDED:
         advice = "as JPEG does, give a larger tolerance"
-        raise ValueError(f"{told}. Correct the legend; or, if the maps were stored with loss, {advice}")
+        raise ValueError(
+            f"{told}. Correct the legend; or, if the maps were stored with loss, {advice}"
+        )
     warnings.warn(f"{told}. They get the nearest class", stacklevel=3)
     return found
 

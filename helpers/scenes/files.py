@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from helpers.paths import atomic, require_space
+from helpers.paths import atomic
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
@@ -248,9 +248,8 @@ def write(scene, path):
         path: final name; replaced only once the new file is whole.
 
     Raises:
-        OSError: not enough room, before anything is written.
+        OSError: the disk is full.
     """
-    require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
     missing = bool(np.isnan(scene.pixels).any())
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     values = to_file_values(scene.pixels, scene.dtype, nodata)

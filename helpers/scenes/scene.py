@@ -35,13 +35,6 @@ class Scene:
     dtype: str = "float32"
     nodata: float | None = None
 
-    def __post_init__(self):
-        if self.pixels.shape[2:] != (len(self.bands),):
-            raise ValueError(
-                f"{self.name}: pixels have shape {self.pixels.shape}, expected (height, width, "
-                f"{len(self.bands)}) for the bands {', '.join(self.bands)}"
-            )
-
     @property
     def height(self):
         """Rows."""
