@@ -645,7 +645,7 @@ def _stages(latent_size, image_px):
 
 @keras.saving.register_keras_serializable("helpers")
 class MinibatchDeviation(layers.Layer):
-    """Append how much the images of the batch differ: a discriminator sees when all look alike."""
+    """Append how much the images of the batch differ, so that equal images show."""
 
     def call(self, features):
         """Return the features, and one channel more."""
