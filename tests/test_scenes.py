@@ -215,9 +215,6 @@ def test_writing_keeps_what_was_there_when_it_fails(tmp_path, make_scene, monkey
     monkeypatch.setattr(files, "to_file_values", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scenes.write(make_scene(seed=2), target)
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(1000))
-    with pytest.raises(OSError, match="MB are needed"):
-        scenes.write(make_scene(seed=2), target)
     assert target.read_bytes() == before and os.listdir(tmp_path) == ["a.tif"]
 
 
@@ -230,7 +227,6 @@ def test_a_disk_that_fills_while_writing(tmp_path, make_scene, monkeypatch):
     scenes.write(make_scene(seed=1), target)
     before = target.read_bytes()
     monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(0))
-    monkeypatch.setattr(files, "require_space", lambda folder, size: None)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -280,8 +276,6 @@ def test_selecting_bands(make_scene):
     assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
     with pytest.raises(ValueError, match="no band is called nir, no band is called swir; .* 1 red, 2 green, 3 blue"):
         scene.select(["red", "nir", "swir"])
-    with pytest.raises(ValueError, match=r"pixels have shape \(40, 50, 3\).*bands red, green"):
-        Scene(scene.pixels, ("red", "green"))
 
 
 def test_patches_leave_no_data_out(make_scene):
@@ -621,8 +615,8 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
 
 
 @pytest.mark.parametrize("content, message", [
-    ([], "holds no image; expected .*.png.* It holds: nothing"),
-    (["notes.txt", "table.csv"], "holds no image.* It holds: notes.txt, table.csv"),
+    ([], "holds no image; expected .*.png.* or a manifest.csv"),
+    (["notes.txt", "table.csv"], "holds no image; expected "),
     (["notes.tif"], "notes.tif is no readable image"),
 ])  # fmt: skip
 def test_a_folder_without_images(tmp_path, content, message):

@@ -202,11 +202,6 @@ def _sample(image, bands, nodata, checked):
     return values[np.isfinite(values).all(axis=1)]
 
 
-def has_gaps(image):
-    """Return whether a file declares pixels as no data, by value, mask or alpha channel."""
-    return any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
-
-
 def _tags(image, bands, trained, asked):
     """Return scale and offset that make the file's numbers those of the model, by its tags."""
     tags = [(image.scales[band - 1], image.offsets[band - 1]) for band in bands]
@@ -254,6 +249,7 @@ def _output(image, about, bands, nodata, opaque):
     known = image.nodata if nodata is None else nodata
     if known is None and np.dtype(dtype).kind == "i":
         known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
-    needed = np.dtype(dtype).kind == "f" or nodata is not None or opaque or has_gaps(image)
+    has_gaps = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
+    needed = np.dtype(dtype).kind == "f" or nodata is not None or opaque or has_gaps
     nodata = file_nodata(known if dtype == widest else None, dtype, needed=needed)
     return Output(order, kept, names, dtype, nodata)

@@ -92,7 +92,7 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         for path in targets:
             remove_sidecars(path)
     if plan.about.get("masks"):
-        _tell(*working.clear)
+        _tell(*working.clear.tolist())
     return True
 
 
@@ -207,14 +207,14 @@ def _finished(plan, working, made, own):
     if plan.about.get("classes"):
         made = made.argmax(axis=-1).astype("float32")[..., None]
     elif plan.about.get("masks"):
-        count = len(plan.about["bands_out"])
-        found, opacity = made[..., count:], np.clip(made[..., count : count + 1], 0, 1)
-        clear = (found.max(axis=-1) < CHANGED) & ~gaps
-        working.clear = [working.clear[0] + int(clear.sum()), working.clear[1] + int((~gaps).sum())]
-        image = np.where(clear[..., None], own, made[..., :count]) if plan.only_clouded else made
+        image, found = np.split(made, [len(plan.about["bands_out"])], axis=-1)
+        opacity, clear = found[..., :1], (found.max(axis=-1) < CHANGED) & ~gaps
+        working.clear += clear.sum(), (~gaps).sum()
+        if plan.only_clouded:
+            image = np.where(clear[..., None], own, image)
         if plan.opaque:
-            image = np.where(found[..., :1] < OPAQUE, image, np.nan)
-        made = np.concatenate([image[..., :count], opacity], axis=-1)
+            image = np.where(opacity < OPAQUE, image, np.nan)
+        made = np.concatenate([image, opacity.clip(0, 1)], axis=-1)
     made[gaps.repeat(plan.scale, axis=0).repeat(plan.scale, axis=1)] = np.nan
     return made
 

@@ -154,7 +154,7 @@ def examples(pairs, *, value_range, patch_px):
         patch_px: side of a patch.
 
     Returns:
-        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth,
+        clouds.Examples of kind "real"; the density of these clouds is unknown, so depth,
         transmittance, shadow and cover are NaN and the subsets empty.
 
     Raises:

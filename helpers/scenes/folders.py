@@ -1,7 +1,7 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -45,15 +45,14 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     listed = (folder / "manifest.csv").exists()
     rows = manifest_rows(folder, [role]) if listed else [{"path": p.name} for p in images(folder)]
     if not rows:
-        there = some(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise ValueError(
             f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            f"manifest.csv. It holds: {there}"
+            "manifest.csv"
         )
-    names = sorted(Path(row["path"]).stem.lower() for row in rows)
-    twins = {name for name, other in pairwise(names) if name == other}
-    if twins and not listed:
-        raise ValueError(f"{folder} holds several images called {some(sorted(twins))}: keep one")
+    names = Counter(Path(row["path"]).stem.lower() for row in rows)
+    name, count = names.most_common(1)[0]
+    if count > 1 and not listed:
+        raise ValueError(f"{folder} holds {count} images called {name}: keep one")
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
