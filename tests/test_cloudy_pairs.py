@@ -284,10 +284,11 @@ def test_the_composite_is_near_the_ground_and_knows_nothing_of_the_date_to_resto
     assert np.array_equal(again[0].composite, real[0].composite)
 
 
-def test_snow_and_distant_dates_are_left_out_and_said(real, capsys):
+def test_snow_and_distant_dates_are_left_out_and_said(real, capsys, monkeypatch):
     dates = {scene.name.split()[-1] for pair in real for scene in (pair.cloudy, pair.clear)}
     assert not dates & {"2011-04-28", "2011-05-14", "2008-05-21", "2008-04-19"}  # of the third Fmask knows nothing
-    near = cloudy_pairs.landsat_pairs(["nir", "red"], days=20)
+    monkeypatch.setattr(cloudy_pairs, "MAX_DAYS", 20)
+    near = cloudy_pairs.landsat_pairs(["nir", "red"])
     said = capsys.readouterr().out
     assert len(near) == 9 and all(pair.days == 16 for pair in near) and near[0].composite.shape == (61, 61, 2)
     assert "9 real pairs; of 12 cloudy dates without gaps, 2 are left out for snow, 1 as no clear date lies" in said

@@ -1,4 +1,4 @@
-"""Check that an answer is what was asked for: servers send pages of HTML, or half an image."""
+"""Check that an answer is of the expected kind: servers send pages of HTML, or half an image."""
 
 import io
 import re

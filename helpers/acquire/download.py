@@ -128,7 +128,7 @@ class _Job:
         self.summary, self.names = Summary(folder), set()
 
     def outcomes(self, items):
-        """Yield (item, state, detail) as they are done, few in flight."""
+        """Yield (item, state, detail) as they finish, few at a time."""
         threads = 2 * self.client.policy.connections  # some decode while others wait
         ended, waiting = threading.Event(), set()
         pool = ThreadPoolExecutor(threads, initializer=setattr, initargs=(JOB, "ended", ended))

@@ -43,7 +43,7 @@ def unreadable(error):
 
 
 def tags(picture):
-    """Return what EXIF says of an opened picture, as `photos.read_folder` describes it."""
+    """Read the EXIF data of an opened picture, as `photos.read_folder` describes it."""
     from PIL.ExifTags import GPS, IFD, Base
 
     exif = picture.getexif()

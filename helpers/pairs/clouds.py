@@ -163,7 +163,7 @@ def skewed(image, shear):
     """Shift each row sideways in proportion to its distance from the middle; bilinear, mirrored.
 
     Args:
-        image: float32 (height, width, bands); stack two images as bands to skew both alike.
+        image: float32 (height, width, bands); stack two images as bands to skew both equally.
         shear: shift in pixels per row; 0 changes nothing.
 
     Returns:
@@ -202,7 +202,7 @@ def dataset(
         difficulty: of `draw`.
         copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew
             and cloud are drawn once for each - as where pairs are multiplied on disk; networks
-            learn such copies by heart.
+            memorise such copies.
         skew: largest shear; see `skewed`.
         first_step: batches to leave out, to continue an interrupted training.
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.

@@ -154,7 +154,7 @@ def examples(pairs, *, value_range, patch_px):
         patch_px: side of a patch.
 
     Returns:
-        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth,
+        clouds.Examples of kind "real"; the density of these clouds is unknown, so depth,
         transmittance, shadow and cover are NaN and the subsets empty.
 
     Raises:
@@ -174,18 +174,17 @@ def fill_nodata(scene):
     return replace(scene, pixels=scenes.fill_nodata(scene.pixels))
 
 
-def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
+def landsat_pairs(bands=("red", "nir", "swir16")):
     """Return the real pairs of the pack `landsat_timeseries`, for evaluation: 61 x 61 pixels each.
 
     Each date with 5 to 70 % cloud and without gaps, and the nearest date without gaps, cloud or
-    shadow (under 1 %). Dates with snow are left out, as is one where Fmask misses it: bright in
+    shadow (under 1 %), at most 60 days apart. The ground changes, too: clear dates 16 days apart
+    differ by 0.027 in near infrared (root mean square, in reflectance), those 64 days apart by
+    0.056. Dates with snow are left out, as is one where Fmask misses it: bright in
     red, and darker in short-wave infrared. Prints how many pairs there are, and how many are lost.
 
     Args:
         bands: names, in the order wanted.
-        days: most days between the two dates. Clear dates 16 days apart differ by 0.027 in near
-            infrared (root mean square, in reflectance), those 64 days apart by 0.056: the ground
-            changes, too.
 
     Returns:
         list of RealPair, by date.
@@ -199,7 +198,9 @@ def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
     found = []
     for day in sorted(cloudy - snowy):
         nearest = sorted(clear, key=lambda other, day=day: (abs(other - day), other))
-        partners = [other for other in nearest if other in whole and abs(other - day).days <= days]
+        partners = [
+            other for other in nearest if other in whole and abs(other - day).days <= MAX_DAYS
+        ]
         if partners:
             others = [dated[other] for other in nearest if other != partners[0]][:COMPOSITE_DATES]
             apart = abs(partners[0] - day).days
@@ -207,7 +208,7 @@ def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
     print(
         f"{len(found)} real pairs; of {len(cloudy)} cloudy dates without gaps, "
         f"{len(cloudy & snowy)} are left out for snow, {len(cloudy - snowy) - len(found)} as no "
-        f"clear date lies within {days} days"
+        f"clear date lies within {MAX_DAYS} days"
     )
     return found
 

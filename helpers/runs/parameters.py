@@ -38,7 +38,7 @@ class Parameter:
             return text  # `check` refuses it
 
     def check(self, value):
-        """Return the value in the parameter's type; a ValueError says what was expected."""
+        """Return the value in the parameter's type; a ValueError names what is allowed."""
         is_list = self.type.startswith("list[")
         if isinstance(value, list) != is_list:
             self._refuse(value, f"expected {self.type}")

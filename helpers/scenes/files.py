@@ -25,7 +25,7 @@ def read(path, *, nodata=None):
 
     Args:
         path: of the file.
-        nodata: value that means "no data", where the file does not say it itself.
+        nodata: value that means "no data", if the file does not declare one.
 
     Returns:
         Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
@@ -118,7 +118,7 @@ def opened(path):
                 "PNG or JPEG, and no ? in the name of a picture with a palette"
             ) from error
         if not dataset.count:
-            raise ValueError(f"{path} holds no bands of its own: give one of the images inside it")
+            raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
         if any("complex" in dtype for dtype in dataset.dtypes):
             raise ValueError(f"{path} holds complex numbers: save their magnitude first")
         yield dataset

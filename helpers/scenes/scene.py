@@ -1,4 +1,4 @@
-"""`Scene`: pixels that know their bands, their place on the ground and whom to credit."""
+"""`Scene`: pixels that know their bands, their place on the ground and their credit line."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Scene:
         transform: affine map from (column, row) to map coordinates, or None where the place is
             unknown.
         crs: coordinate reference system of `transform`, or None.
-        credit: whom to credit wherever the pixels are shown.
+        credit: credit line, to be shown with the pixels.
         name: short name for captions and file names.
         dtype: data type of the file it came from, used again when it is written.
         nodata: value that stands for "no data" in that file, or None.

@@ -15,7 +15,7 @@ def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
 
     Args:
         scenes: list of Scene.
-        given: the split of each scene, as a manifest has it; none, or all empty, to split anew.
+        given: the split of each scene, as a manifest has it; none, or all empty, to split again.
         block_px, buffer_px, seed: as of `split_ground`. Scenes count as large where one holds a
             block of the grid wherever that lies, or where there are fewer than three.
 

@@ -1,4 +1,4 @@
-"""Play with images by hand: sliders, a map to click on; figures where there is no kernel."""
+"""Play with images by hand: sliders, a map to click on; figures without a kernel."""
 
 import inspect
 import os
@@ -16,7 +16,7 @@ SLIDER_PX = 640  # width of images with a slider, about
 
 
 def is_static():
-    """Tell whether nobody can move a slider: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
+    """Tell whether sliders cannot work: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -80,7 +80,7 @@ def before_after(
 
 
 def _redrawn(draw, sliders, line):
-    """Draw a picture anew whenever a slider moves; a line of text stands below."""
+    """Redraw a picture whenever a slider moves; a line of text stands below."""
     from ipywidgets import HTML, VBox, interactive
 
     def redraw(**values):

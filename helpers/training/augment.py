@@ -9,7 +9,7 @@ def augment(images, draws):
     """Change brightness, saturation and contrast, and shift by up to an eighth of the side.
 
     Real and generated images are changed alike before they are judged, so that a discriminator
-    cannot learn a few images by heart. Shifts also hide the grid of the discriminator's strides.
+    cannot memorise a few images. Shifts also hide the grid of the discriminator's strides.
 
     Args:
         images: float32 (batch, side, side, bands), 0 to 1.

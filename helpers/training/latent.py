@@ -178,7 +178,7 @@ def square_loss():
 
     Returns:
         Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
-        views, 2 where nothing is alike.
+        views, 2 for views that have nothing in common.
     """
     network = features.backbone(("112",))
 

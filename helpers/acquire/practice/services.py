@@ -83,7 +83,7 @@ def tile(z, x, y, kind="jpg", name="eox"):
 
 
 def legacy_scenes(request):
-    """List scenes that touch a box; wants a token, and takes any."""
+    """List scenes that touch a box; needs a token, and accepts any."""
     if "Authorization" not in request.headers:
         return as_json({"detail": "Authentication credentials were not provided."}, 401)
     box = [float(request.query[edge]) for edge in EDGES]

@@ -110,7 +110,7 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """A value for no data that no band has as a value."""
+    """Choose a value for no data that no band uses."""
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*sorted(named - {None}), limits.max, limits.min]
     if len(named) == 1 or not np.isnan(pixels).any():
