@@ -52,7 +52,7 @@ class Plan:
 
 
 class Output(NamedTuple):
-    """Say what comes out: bands, by place in the answer, number in the file and name; type.
+    """Describe the output: bands, by place in the answer, number in the file and name; type.
 
     There are no numbers where the bands that come out are not those of the file.
     """
@@ -68,7 +68,7 @@ def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
     window=None, window_px=None, tta=False, only_clouded=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image.
+    """Plan the job for an open image.
 
     Args:
         image: open dataset.
