@@ -1,28 +1,20 @@
-"""Ground photos: where they were taken, which show a landscape, and the satellite patch of each.
+"""Ground photos: where they were taken, and the satellite patch of each.
 
-`read_folder` → `judge` → look at them, change the column reason by hand → `pair_with_patches`. No
-photo is uploaded; faces are counted, not recognised. Only positions leave the computer, where a
-provider is asked for the patches around them.
+`read_folder` → say in the column reason what speaks against a photo, as notebook `deeper/01b` does
+→ `pair_with_patches`. No photo is uploaded. Only positions leave the computer, where a provider is
+asked for the patches around them.
 """
 
 import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from helpers import paths
-from helpers.acquire import download, pictures, progress
+from helpers.acquire import download, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
 PHOTO = {"role": "photo"}
-LIMITS = {  # column: least value, and what is said below it; see `pictures`
-    "shorter_px": (256, "too small"),
-    "sharpness": (0.5, "blurred"),
-    "brightness": (50, "night"),
-}
-COPY_BITS = 24  # of 256, in which the difference hashes of a photo and its copy may differ
 
 
 def read_folder(folder):
@@ -54,63 +46,6 @@ def read_folder(folder):
     return pandas.DataFrame([_row(folder, name, listed.get(name, {})) for name in sorted(names)])
 
 
-def judge(table, folder, *, classify=None, scenes=()):
-    """Say of each photo what speaks against it as a picture of a landscape.
-
-    Args:
-        table: from `read_folder`; earlier judgements in it are forgotten.
-        folder: that the table's paths are relative to.
-        classify: function from uint8 (height, width, 3), at most 640 px wide, to the name of the
-            scene, such as `helpers.pairs.scene_classes.classify`.
-        scenes: the names that are wanted; default: all.
-
-    Returns:
-        A copy with the columns shorter_px, sharpness, brightness, faces, scene_class, and reason:
-        "" where the photo is kept, else all that speaks against it, joined by "; ". Of copies of
-        one photo, the first by path is kept.
-
-    Raises:
-        ValueError: `scenes` without `classify`.
-    """
-    import pandas
-
-    if scenes and not classify:
-        raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: name a classifier")
-    rows, hashes = table.to_dict("records"), {}
-    for row in progress.bar(rows, desc="photos", unit="photo"):
-        row |= dict.fromkeys((*LIMITS, "faces"), math.nan) | {"scene_class": ""}
-        try:
-            picture = pictures.small_copy(Path(folder) / row["path"])
-        except OSError as error:
-            row["reason"] = pictures.unreadable(error)
-            continue
-        row["shorter_px"] = min(row["width"], row["height"])
-        for measure in (pictures.sharpness, pictures.brightness, pictures.faces):
-            row[measure.__name__] = measure(picture)
-        row["scene_class"] = classify(np.asarray(picture)) if classify else ""
-        reasons, bits = _reasons(row, scenes), pictures.difference_hash(picture)
-        for path, other in hashes.items():
-            if (apart := np.count_nonzero(bits != other)) <= COPY_BITS:
-                reasons.append(f"duplicate of {path}: {apart} of 256 bits differ")
-        if not reasons:
-            hashes[row["path"]] = bits
-        row["reason"] = "; ".join(reasons)
-    return pandas.DataFrame(rows)
-
-
-def _reasons(row, scenes):
-    """List what speaks against a photo by itself."""
-    reasons = ["no position"] if math.isnan(row["lon"]) else []
-    for name, (least, word) in LIMITS.items():
-        if row[name] < least:
-            reasons.append(f"{word}: {name} {row[name]:.3g} below {least}")
-    if row["faces"]:
-        reasons.append(f"faces: {row['faces']}")
-    if scenes and row["scene_class"] not in scenes:
-        reasons.append(f"scene: {row['scene_class']}, none of the {len(scenes)} wanted")
-    return reasons
-
-
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     """Give each photo that is kept the satellite patch around its position.
 
@@ -118,7 +53,7 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     again, it fetches what is missing, and takes apart what is rejected by now.
 
     Args:
-        table: from `judge`.
+        table: from `read_folder`; photos with a reason are left out.
         provider: from `providers.connect`, one that has imagery at any place.
         folder: data set folder, in which the photos lie.
         width_m: ground that a patch shows, metres.

@@ -1,15 +1,11 @@
-"""One photo: what its EXIF tags say, and the numbers by which `photos.judge` knows a landscape."""
+"""One photo: what its EXIF tags say, and a small copy of it."""
 
 import math
 import struct
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import lru_cache
-
-import numpy as np
 
 LOOK_PX = 640  # longer side of the copy that is looked at
-FACES_PX = 480  # longer side of the copy in which faces are searched
 
 
 @contextmanager
@@ -81,57 +77,3 @@ def small_copy(path):
     with opened(path) as picture:
         picture.thumbnail((LOOK_PX, LOOK_PX))  # of a JPEG, only that many pixels are decoded
         return ImageOps.exif_transpose(picture).convert("RGB")
-
-
-def sharpness(picture):
-    """Return 1 minus the perceptual blur (Crété et al. 2007), 0..1; 0 where nothing is seen.
-
-    Measured with a shorter side of 256 px: eight photos of scikit-image have 0.59 to 0.85, eight
-    views of `relief` 0.56 to 0.67, all the same to 0.03 in haze; blurred by a Gaussian of 1 px 0.46
-    to 0.77, of 2 px 0.30 to 0.45 (stars: 0.59).
-    """
-    from skimage.measure import blur_effect
-
-    scale = min(1, 256 / min(picture.size))
-    size = [round(side * scale) for side in picture.size]
-    grey = np.asarray(picture.convert("L").resize(size, reducing_gap=3))
-    with np.errstate(invalid="ignore"):
-        return float(np.nan_to_num(1 - blur_effect(grey)))
-
-
-def brightness(picture):
-    """Return the 90th percentile, 0..255.
-
-    Measured: the darkest of 18 photos has 94 (a rocket at dusk), the night sky 28; `relief`'s
-    views have 68 and more by day, 6 by night.
-    """
-    return float(np.percentile(np.asarray(picture.convert("L")), 90))
-
-
-def difference_hash(picture):
-    """Return 256 bits: whether it grows brighter to the right.
-
-    Measured: 18 photos differ in 73 bits and more, views of `relief` in 49; copies of them in 21
-    at most, if darkened to 60 %, halved, or stored at JPEG quality 30.
-    """
-    grey = np.asarray(picture.convert("L").resize((17, 16), 4), int)  # 4: the mean of pixels
-    return (grey[:, 1:] > grey[:, :-1]).ravel()
-
-
-def faces(picture):
-    """Count faces; none is recognised.
-
-    Measured: of OpenCV's cascades alt2 finds 98 of the 100 faces in scikit-image's lfw_subset, and
-    none in 26 photos and textures without (default: 96, and 12).
-    """
-    grey = picture.convert("L")
-    grey.thumbnail((FACES_PX, FACES_PX))
-    found = _cascade().detectMultiScale(np.asarray(grey), 1.1, 5, minSize=(30, 30))
-    return len(found)
-
-
-@lru_cache
-def _cascade():
-    import cv2
-
-    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_alt2.xml")
