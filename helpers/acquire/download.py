@@ -144,8 +144,7 @@ class _Job:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def obstacle(self, item):
-        """Return why an item is not asked for, or ""; a strange row ends the job."""
-        manifest.check_row(item.row)
+        """Return why an item is not asked for, or ""."""
         stem = item.name.removesuffix(".*")
         if "/".join(map(safe_name, stem.split("/"))) != stem:
             return "the name leads out of the folder, or is none that every system can hold"

@@ -60,7 +60,7 @@ def _pip_settings():
 def _sources(pip):
     """List ("find_links" or "index_urls", URL) where pip would look, local folders first."""
     sources = [("find_links", url) for url in pip.get("find-links", "").split()]
-    if pip.get("no-index", "").lower() not in {"1", "true", "yes", "on", "t", "y"}:
+    if pip.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
         index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
         extra = pip.get("extra-index-url", "").split()
         sources += [("index_urls", url) for url in (index, *extra)]

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 import jmespath
 
+from helpers.acquire import tiles
 from helpers.acquire.download import Item
 from helpers.acquire.http import Policy, read_json
 from helpers.acquire.keys import mask
-from helpers.acquire.providers.provider import Found, Provider, wrapped
+from helpers.acquire.providers.provider import Found, Provider
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 MOST_ANSWERS = 100  # to one question of Commons
@@ -32,12 +33,13 @@ class Photos(Provider):
     busy = ()  # codes of errors after which another try helps
 
     def _boxes(self, bounds, limit):
-        if circle(bounds)[2] > 16 * self.max_radius_m:
+        boxes = tiles.halves(bounds)
+        if max(circle(box)[2] for box in boxes) > 16 * self.max_radius_m:
             raise ValueError(
                 f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
                 "needed: give smaller bounds"
             )
-        return [bounds]
+        return boxes
 
     def _pages(self, box, limit):
         lon, lat, radius_m = circle(box)
@@ -177,18 +179,16 @@ def _time(value):
 def inside(point, box):
     """Return whether a photo lies in a box; one of unknown position may."""
     (lon, lat, *_), (west, south, east, north) = point, box
-    width = (east - west) % 360 or 360
-    return math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north
+    return math.isnan(lon) or west <= lon <= east and south <= lat <= north
 
 
 def circle(box):
     """Return (lon, lat, radius in metres) of a circle that covers a box."""
     west, south, east, north = box
-    width = (east - west) % 360 or 360
     nearest = 0 if south < 0 < north else min(abs(south), abs(north))  # degrees are widest there
-    side = width * math.cos(math.radians(nearest))
+    side = (east - west) * math.cos(math.radians(nearest))
     radius_m = math.hypot(side, north - south) / 2 * METRES_PER_DEGREE
-    return wrapped(west + width / 2), (south + north) / 2, radius_m
+    return (west + east) / 2, (south + north) / 2, radius_m
 
 
 def quarters(box):
