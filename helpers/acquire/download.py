@@ -166,7 +166,8 @@ class _Job:
         row = {"path": item.name, "url": item.url}
         if state in ("fetched", "kept"):
             self.table.add(item.row | row | {"sha256": detail})
-            setattr(self.summary, state, getattr(self.summary, state) + 1)
+            self.summary.fetched += state == "fetched"
+            self.summary.kept += state == "kept"
             return
         self.summary.skip(item.name, detail)
         if state == "refused":

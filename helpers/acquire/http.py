@@ -35,7 +35,7 @@ class _Unanswered(Exception):
         self.reason = reason
 
 
-class Refused(_Unanswered, LookupError):
+class Refused(_Unanswered):
     """The server will not give this; asking again changes nothing."""
 
 

@@ -37,13 +37,15 @@ def read_folder(folder):
 
     folder = Path(folder)
     listed = _manifest(folder)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    names = {name for name in found if Path(name).suffix.lower() in SUFFIXES and name[0] != "."}
-    names = [name for name in names | {*listed} if "/." not in name]
-    names = [name for name in names if listed.get(name, PHOTO)["role"] == "photo"]
-    if not names:
+    rows = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        known = listed.get(name, PHOTO)
+        if path.suffix.lower() in SUFFIXES and "/." not in f"/{name}" and known["role"] == "photo":
+            rows.append(_row(folder, name, known))
+    if not rows:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
-    return pandas.DataFrame([_row(folder, name, listed.get(name, {})) for name in sorted(names)])
+    return pandas.DataFrame(rows)
 
 
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):

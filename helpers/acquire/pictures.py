@@ -4,6 +4,8 @@ import math
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
+from helpers.acquire import tiles
+
 LOOK_PX = 640  # longer side of the copy that is looked at
 
 
@@ -36,32 +38,27 @@ def tags(picture):
     """Return what EXIF says of an opened picture, as `photos.read_folder` describes it."""
     from PIL.ExifTags import GPS, IFD, Base
 
-    exif = picture.getexif()
+    exif, heading, time = picture.getexif(), math.nan, ""
     gps, taken = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal)
-    place = {"lon": _degrees(gps, GPS.GPSLongitude), "lat": _degrees(gps, GPS.GPSLatitude)}
-    if not (abs(place["lon"]) <= 180 and abs(place["lat"]) <= 90 and any(place.values())):
-        place = dict.fromkeys(place, math.nan)
-    heading, time = math.nan, ""
+    lon, lat = tiles.position(_degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude))
     with suppress(TypeError, ZeroDivisionError):
-        heading = float(gps.get(GPS.GPSImgDirection, "nan"))
+        heading = float(gps.get(GPS.GPSImgDirection))
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
         time = datetime.strptime(str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
     turned = exif.get(Base.Orientation) in (5, 6, 7, 8)
-    sides = dict(
-        zip(("height", "width") if turned else ("width", "height"), picture.size, strict=True)
-    )
+    width, height = reversed(picture.size) if turned else picture.size
     heading = heading % 360 if 0 <= heading <= 360 else math.nan
-    return place | sides | {"heading_deg": heading, "time": time}
+    place = {"lon": lon, "lat": lat, "heading_deg": heading, "time": time}
+    return place | {"width": width, "height": height}
 
 
 def _degrees(gps, tag):
-    """Degrees of a position; NaN where a part is missing or is no number, as 0/0."""
-    try:
+    """Degrees of a position; None where a part is missing or is no number, as 0/0."""
+    with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
         degrees, minutes, seconds = map(float, gps[tag])
         sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return math.nan
-    return sign * (degrees + minutes / 60 + seconds / 3600)
+        return sign * (degrees + minutes / 60 + seconds / 3600)
+    return None
 
 
 def small_copy(path):

@@ -1,6 +1,5 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
-import contextlib
 import html
 import math
 import random
@@ -60,7 +59,7 @@ class Photos(Provider):
     def _checked(self, data):
         """Return the value in JSON; a ValueError, after which the client asks again: it is busy."""
         answer = read_json(data)
-        error = answer.get("error") if isinstance(answer, dict) else None
+        error = answer.get("error")
         if not error:
             return answer
         said = mask(f"{self.name} answers: {error}")[:300]
@@ -72,7 +71,7 @@ class Photos(Provider):
     def _found(self, one):
         credit = html.unescape(re.sub(MARKUP, " ", one["credit"]))
         credit = " ".join(credit.split()).replace(" ,", ",")
-        point, licence = _point(one["lon"], one["lat"]), one["licence"].strip()
+        point, licence = tiles.position(one["lon"], one["lat"]), one["licence"].strip()
         return Found(one["id"], 2 * point, _time(one["time"]), credit, licence, one)
 
     def _items(self, one, row, folder):
@@ -157,15 +156,6 @@ class Vk(Photos):
         while asked["offset"] < total:
             yield (answer := self._ask(asked))
             total, asked["offset"] = answer["response"]["count"], asked["offset"] + self.page_size
-
-
-def _point(lon, lat):
-    """(lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
-    with contextlib.suppress(TypeError, ValueError):
-        lon, lat = float(lon), float(lat)
-        if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
-            return lon, lat
-    return math.nan, math.nan
 
 
 def _time(value):

@@ -62,6 +62,11 @@ class Stac(Provider):
     """
 
     policy = Policy(connections=2)
+    fields = jmespath.compile("""
+        features[].{id: id, geometry: geometry, assets: not_null(assets, `{}`),
+            time: not_null(properties.datetime, properties.start_datetime, ''),
+            credit: properties.credit, cloud_cover: properties."eo:cloud_cover",
+            properties: properties}""")
 
     def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
         self.address = url or CATALOGUES[name]
@@ -82,7 +87,7 @@ class Stac(Provider):
         try:
             for page in catalogue.search(bbox=box, **wanted).pages_as_dicts():
                 found = True
-                yield list(map(self._found, page["features"]))
+                yield self._read(page)
         except Refused:  # some refuse an unknown collection
             self._check_collection()
             raise
@@ -99,16 +104,9 @@ class Stac(Provider):
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
 
-    def _found(self, item):
-        facts, bounds = item["properties"], footprint(item.get("geometry"))
-        about = {"assets": item.get("assets") or {}, "properties": facts}
-        about["cloud_cover"] = facts.get("eo:cloud_cover")
-        if math.isnan(bounds[0]):
-            about["unusable"] = "its footprint is empty"
-        when = facts.get("datetime") or facts.get("start_datetime") or ""
-        return Found(
-            item["id"], bounds, when, facts.get("credit") or self.credit, self.licence, about
-        )
+    def _found(self, one):
+        place, credit = footprint(one["geometry"]), one["credit"] or self.credit
+        return Found(one["id"], place, one["time"], credit, self.licence, one)
 
     def _items(self, one, row, folder, *, bands=("red", "green", "blue"), bounds=None, offset=None):
         """Yield the Item of a scene, `<role>/<scene>.tif`.
@@ -119,6 +117,8 @@ class Stac(Provider):
             bounds: window wanted, degrees; default: the whole scene.
             offset: digital numbers to add to reflectances, whatever the item says.
         """
+        if math.isnan(one.bounds[0]):
+            raise Refused("its footprint is empty")
         how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
         url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
         name = f"{row['role']}/{safe_name(one.id)}.tif"
