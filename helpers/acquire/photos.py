@@ -73,7 +73,7 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     if not kept:
         raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
     if not getattr(provider, "patch", None):
-        raise ValueError(f"{provider} has no imagery to cut patches from; connect eox or gsi")
+        raise ValueError("this provider has no imagery to cut patches from; connect eox or gsi")
     for row in kept:
         path = row["path"]
         try:
@@ -90,8 +90,8 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         summary = download.fetch(patches, folder, provider.client, total=len(patches))
     finally:  # also where it was stopped: no photo stays joined without its patch
         paired = {row["pair"] for row in _manifest(folder).values() if row["role"] == "satellite"}
-        rows = [_photo_row(folder, row) for row in kept if row["path"] in paired]
-        download.write_manifest(folder, rows)
+        joined = [_photo_row(folder, row) for row in kept if row["path"] in paired]
+        download.write_manifest(folder, joined)
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary

@@ -65,9 +65,8 @@ def check_bounds(bounds):
 def halves(bounds):
     """Return the box itself, or its two parts where it crosses the antimeridian."""
     west, south, east, north = bounds
-    if west <= east:
-        return [bounds]
-    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+    crossing = [(west, south, 180.0, north), (-180.0, south, east, north)]
+    return crossing if west > east else [bounds]
 
 
 def count(bounds, zoom):

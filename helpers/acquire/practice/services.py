@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import jmespath
 import mercantile
 import numpy as np
 import rasterio
@@ -27,7 +28,8 @@ LAYERS |= {name: ("blue_marble", "relief", 4) for name in ("std", "pale")}  # na
 LAYERS |= {"seamlessphoto": ("blue_marble", "image", 4), "eox": ("rocky_mountain", "image", 11)}
 # digital numbers of Landsat that become 1 and 255: about the 0.5th and 99.5th percentile
 STRETCH = np.array([(5950, 9050), (6640, 8700), (7380, 8900)], "float32").T
-EDGES = ("min_lon", "min_lat", "max_lon", "max_lat")
+TOUCHING = """scenes[?max_lon >= `{min_lon}` && min_lon <= `{max_lon}`
+                     && max_lat >= `{min_lat}` && min_lat <= `{max_lat}`]"""
 
 
 def once(function):
@@ -84,11 +86,8 @@ def tile(z, x, y, kind="jpg", name="eox"):
 
 def legacy_scenes(request):
     """List scenes that touch a box."""
-    box = [float(request.query[edge]) for edge in EDGES]
-    found = listed(request.base)["scenes"]
-    return as_json(
-        [one for one in found if not disjoint_bounds([one[edge] for edge in EDGES], box)]
-    )
+    found = TOUCHING.format(**request.query)
+    return as_json(jmespath.search(found, listed(request.base)))
 
 
 def search(request):

@@ -68,9 +68,6 @@ class Provider:
             forbidden_ends=self.forbidden_ends,
         )
 
-    def __repr__(self):
-        return f"<{self.name} at {self.base}>"
-
     def search(self, bounds, *, limit=None, **filters):
         """List what there is within bounds.
 

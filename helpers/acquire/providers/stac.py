@@ -33,6 +33,7 @@ CREDITS = {  # beginning of a collection's name: credit, licence
     "landsat": ("Landsat, U.S. Geological Survey", "public domain"),
     "cop-dem": ("Copernicus DEM, © DLR e.V., © Airbus Defence and Space GmbH", "Copernicus DEM"),
 }
+MASKS = "mask|class|cloud|quality|snow"  # in roles of assets
 CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
 # what STAC 1.0 and 1.1 say of an asset, at one of several places
 ASSET = jmespath.compile("""
@@ -96,8 +97,8 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        listed = self.client.get_json(f"{self.url}/collections")["collections"]
-        names = [one["id"] for one in listed]
+        answer = self.client.get_json(f"{self.url}/collections")
+        names = jmespath.search("collections[].id", answer)
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
             raise ValueError(
@@ -164,8 +165,8 @@ def choose(assets, band):
     ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
-        fits = key.lower() == band.lower(), plain(key) == plain(band)
-        fits += (asset["common"] == [plain(band)],)
+        common = plain(band)
+        fits = key.lower() == band.lower(), plain(key) == common, asset["common"] == [common]
         if any(fits):
             ranked.append((fits.index(True), len(ranked), asset))
     return min(ranked)[2] if ranked else None
@@ -203,9 +204,8 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    masked = re.search("mask|class|cloud|quality|snow", asset["roles"])
-    masked = masked and asset["type"] in ("uint8", "int8")
-    return bool(plain(band) in CLASSES or masked or asset["classes"])
+    masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
+    return bool(plain(band) in CLASSES or asset["classes"] or masks)
 
 
 def _polite(client):
