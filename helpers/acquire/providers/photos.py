@@ -105,11 +105,11 @@ class Commons(Photos):
                           (camera[?name == 'GPSLatitude'] | [0]).value),
             time: facts.DateTimeOriginal.value,
             credit: join(', ', [
-                not_null(facts.Artist.value, facts.Attribution.value, 'unknown author'),
+                to_string(not_null(facts.Artist.value, facts.Attribution.value, 'unknown author')),
                 title, not_null(info.descriptionurl, 'Wikimedia Commons')]),
             licence: join(' ', [
-                not_null(facts.LicenseShortName.value, 'see the page of the file'),
-                not_null(facts.LicenseUrl.value, '')]),
+                to_string(not_null(facts.LicenseShortName.value, 'see the page of the file')),
+                to_string(not_null(facts.LicenseUrl.value, ''))]),
             url: not_null(info.thumburl, info.url)
         }""")
 

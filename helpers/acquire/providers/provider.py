@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from jmespath.exceptions import JMESPathError
+
 from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
@@ -91,7 +93,7 @@ class Provider:
                 found |= page
                 if limit and len(found) >= limit:
                     break
-        except (LookupError, TypeError, AttributeError) as error:
+        except (JMESPathError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error

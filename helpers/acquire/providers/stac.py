@@ -145,7 +145,7 @@ class Stac(Provider):
             raise Refused("its files need an account of Copernicus Data Space: download them there")
         if not asset["links"]:
             raise Refused("its files lie on S3: requester pays, or an account is needed")
-        if ".blob.core.windows.net/" in asset["links"][0]:
+        if self.name == "planetary_computer" and ".blob.core." in asset["links"][0]:
             return f"{asset['links'][0]}?{self._token(time.time() // 1800)}"
         return asset["links"][0]
 
