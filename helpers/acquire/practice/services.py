@@ -12,7 +12,6 @@ import mercantile
 import numpy as np
 import rasterio
 from PIL import Image, ImageFilter
-from rasterio.coords import disjoint_bounds
 from rasterio.shutil import copy
 from rasterio.transform import from_bounds
 from rasterio.warp import Resampling, reproject
@@ -30,6 +29,9 @@ LAYERS |= {"seamlessphoto": ("blue_marble", "image", 4), "eox": ("rocky_mountain
 STRETCH = np.array([(5950, 9050), (6640, 8700), (7380, 8900)], "float32").T
 TOUCHING = """scenes[?max_lon >= `{min_lon}` && min_lon <= `{max_lon}`
                      && max_lat >= `{min_lat}` && min_lat <= `{max_lat}`]"""
+FITTING = """items[?contains(`{named}`, collection) && properties."eo:cloud_cover" < `{most}`
+                   && bbox[2] >= `{box[0]}` && bbox[0] <= `{box[2]}`
+                   && bbox[3] >= `{box[1]}` && bbox[1] <= `{box[3]}`]"""
 
 
 def once(function):
@@ -92,15 +94,15 @@ def legacy_scenes(request):
 
 def search(request):
     """List items, latest first, all on one page."""
-    asked, found = json.loads(request.body), []
+    asked = json.loads(request.body)
     first, last = asked.get("datetime", "0/9").replace("..", "").split("/")
     most = asked.get("query", {}).get("eo:cloud_cover", {}).get("lt", 101)
-    for item in listed(request.base)["items"]:
-        facts = item["properties"]
-        fits = item["collection"] in asked["collections"] and facts["eo:cloud_cover"] < most
-        dated = first <= facts["datetime"] <= (last or "9")
-        if fits and dated and not disjoint_bounds(item["bbox"], asked["bbox"]):
-            found.append(item)
+    fitting = FITTING.format(most=most, box=asked["bbox"], named=json.dumps(asked["collections"]))
+    found = [
+        item
+        for item in jmespath.search(fitting, listed(request.base))
+        if first <= item["properties"]["datetime"] <= (last or "9")
+    ]
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
