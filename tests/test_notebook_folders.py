@@ -38,7 +38,7 @@ def test_grey_pictures_without_a_place_are_ground_for_super_resolution(tmp_path)
     for number in range(8):
         tile = image[number // 4 * 128 :, number % 4 * 128 :][:128, :128]
         Image.fromarray(tile[..., 0]).save(tmp_path / f"{number}.png")
-    ground = sources.open_ground(str(tmp_path), block_px=128, guard_px=16, seed=0)
+    ground = sources.open_ground(str(tmp_path), block_px=128, buffer_px=16, seed=0)
     settings = {"value_range": scenes.value_range(ground["train"]), "scale": 4, "patch_px": 32}
     low_res, high_res = resolution.arrays(ground["test"], **settings)
     assert low_res.shape == (len(high_res), 8, 8, 1) and not any(scene.crs for scene in ground["train"])

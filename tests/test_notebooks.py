@@ -245,7 +245,7 @@ def shown(cell):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_smoke_run_shows_the_stored_outputs(smoke_run, path):
-    """What nbval would find; nbval itself, below, runs only the first notebook, as all would take minutes."""
+    """What nbval would find; nbval itself, below, runs only the beginning of the first, as all would take minutes."""
     fresh = {cell.id: shown(cell) for cell in code_cells(smoke_run / path.stem / path.name)}
     for cell in code_cells(path):
         if COMPARED in cell.metadata.get("tags", []):
@@ -255,8 +255,9 @@ def test_the_smoke_run_shows_the_stored_outputs(smoke_run, path):
 def test_nbval_agrees_with_the_stored_outputs_and_notices_a_changed_one(tmp_path):
     """Every cell passes but the last, which is a compared one once more, with another stored output."""
     book = nbformat.read(NOTEBOOKS[0], 4)
+    first = next(at for at, cell in enumerate(book.cells) if COMPARED in cell.metadata.get("tags", []))
+    book.cells, changed = book.cells[: first + 1], copy.deepcopy(book.cells[first])
     count = sum(cell.cell_type == "code" for cell in book.cells)
-    changed = copy.deepcopy(next(cell for cell in book.cells if COMPARED in cell.metadata.get("tags", [])))
     changed.id, changed.outputs[0].text = "changed", changed.outputs[0].text.replace("0", "1", 1)
     book.cells.append(changed)
     nbformat.write(book, tmp_path / "book.ipynb")

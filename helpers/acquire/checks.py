@@ -1,4 +1,4 @@
-"""Check that an answer is what was asked for: servers send pages of HTML, or half an image."""
+"""Check that an answer is of the expected kind: servers send pages of HTML, or half an image."""
 
 import io
 
@@ -45,5 +45,5 @@ def picture(data, size_px=None):
 
 
 def suffix(data):
-    """Return the suffix of the file name that image bytes ask for."""
+    """Return the suffix of a file name for image bytes."""
     return next(end for end, start in STARTS.items() if data.startswith(start))

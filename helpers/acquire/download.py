@@ -124,7 +124,7 @@ class _Job:
         self.summary, self.names = Summary(folder), set()
 
     def outcomes(self, items):
-        """Yield (item, state, detail) as they are done, few in flight."""
+        """Yield (item, state, detail) as they finish, few at a time."""
         threads = 2 * self.client.policy.connections  # some decode while others wait
         ended, waiting = threading.Event(), set()
         pool = ThreadPoolExecutor(threads, initializer=setattr, initargs=(JOB, "ended", ended))
@@ -201,7 +201,7 @@ class _Job:
 
 
 def _results(done):
-    """Results of futures; an error comes last, so that it loses no other's result."""
+    """Yield results of futures; an error comes last, so that no result is lost."""
     for future in sorted(done, key=lambda one: one.exception() is not None):
         yield future.result()
 

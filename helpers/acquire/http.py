@@ -1,7 +1,7 @@
 """Ask servers politely: few connections, a bounded rate, patience, and a key that is never shown.
 
 `requests` sends. One loop around it asks again where a server is busy, or where a body breaks on
-the way or is not what was asked for.
+the way or is of the wrong type.
 """
 
 import gzip
@@ -65,15 +65,15 @@ class Policy:
 
 
 def agent():
-    """Return the User-Agent: the project, and whom to write to if that is known."""
+    """Return the User-Agent: the project, and a contact address if one is set."""
     contact = os.environ.get(CONTACT) or "no contact given"
     return f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
 
 
 class Client(requests.Session):
-    """HTTP for one provider, for any number of threads; `requests` counts what was sent.
+    """HTTP for one provider, for any number of threads; `requests` counts the requests sent.
 
-    The key stands in no attribute, message or log.
+    The key is in no attribute, message or log.
 
     Args:
         policy: Policy.
@@ -145,7 +145,7 @@ class Client(requests.Session):
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
     def _body(self, method, url, options):
-        """Body of one good answer; a ValueError where asking again can help."""
+        """Return the body of one good answer; a ValueError if a retry can help."""
         options = options | {"stream": True, "timeout": self.policy.timeout_s}
         with self.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
@@ -176,7 +176,7 @@ class Client(requests.Session):
             pace.of(answer.url).hold(min(wait_s, self.policy.longest_wait_s))
 
     def _read(self, raw, url):
-        """Bytes of a body; urllib3 would pass over a gzip that ends too early."""
+        """Read a body; refuse a gzip that ends too early, which urllib3 ignores."""
         most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
@@ -202,5 +202,5 @@ def read_json(data):
 
 
 def _start(body):
-    """Beginning of a text; masked before it is cut, lest half a key stays."""
+    """Return the beginning of a text; masked before it is cut, so that no half of a key stays."""
     return mask(" ".join(body[:5000].decode(errors="replace").split()))[:200]

@@ -55,7 +55,7 @@ class Table:
             self.rows[key] = texts
 
     def tidy(self):
-        """Write the file anew, sorted, each path once."""
+        """Rewrite the file, sorted, each path once."""
         with paths.atomic(self.path) as part:
             self._write(part, "w", [self.columns, *(self.rows[key] for key in sorted(self.rows))])
 
@@ -65,7 +65,7 @@ class Table:
 
 
 def _text(value):
-    """One line of text, kept once for all rows; "" for None and NaN, which differs from itself."""
+    """Return one line of text, kept once for all rows; "" for None and NaN."""
     return sys.intern("" if value is None or value != value else " ".join(str(value).split()))
 
 

@@ -1,7 +1,7 @@
 """Fetch and open the embedded sample packs: real imagery inside packages of the package index.
 
 `data/packs.toml` lists what each pack holds. `fetch` gets it, verified; `open_scene` opens it;
-`credits` says whom to thank.
+`credits` gives the credit lines.
 """
 
 import difflib

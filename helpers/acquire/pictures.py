@@ -1,4 +1,4 @@
-"""One photo: what its EXIF tags say, and a small copy of it."""
+"""One photo: its EXIF tags, and a small copy of it."""
 
 import math
 from contextlib import contextmanager, suppress
@@ -35,7 +35,7 @@ def unreadable(error):
 
 
 def tags(picture):
-    """Return what EXIF says of an opened picture, as `photos.read_folder` describes it."""
+    """Read the EXIF data of an opened picture, as `photos.read_folder` describes it."""
     from PIL.ExifTags import GPS, IFD, Base
 
     exif, heading, time = picture.getexif(), math.nan, ""
@@ -53,7 +53,7 @@ def tags(picture):
 
 
 def _degrees(gps, tag):
-    """Degrees of a position; None where a part is missing or is no number, as 0/0."""
+    """Return degrees of a position; None where a part is missing or is no number, as 0/0."""
     with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
         degrees, minutes, seconds = map(float, gps[tag])
         sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]

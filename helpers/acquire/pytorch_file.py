@@ -41,7 +41,7 @@ def read(path, sha256):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that tensors need, and refuses all others."""
+    """Resolve the four names that tensors need, and refuse all others."""
 
     KNOWN = {
         "collections.OrderedDict": OrderedDict,
@@ -51,7 +51,7 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module, name):
-        """Return what a name in the file stands for, never a function of another package."""
+        """Resolve a name in the file; never return a function of another package."""
         if f"{module}.{name}" not in self.KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no tensor needs")
         return self.KNOWN[f"{module}.{name}"]

@@ -39,7 +39,7 @@ def connect(name, server=None, **options):
 
     Raises:
         ValueError: no such provider, or an option's value is refused.
-        PermissionError: the provider wants a key and there is none (says where to get one).
+        PermissionError: the provider needs a key and there is none (says where to get one).
     """
     if "." in name:
         return xyz.Xyz(name, server, template=name, **options)

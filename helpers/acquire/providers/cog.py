@@ -111,7 +111,7 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """A value for no data that no band has as a value."""
+    """Choose a value for no data that no band uses."""
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*sorted(named - {None}), limits.max, limits.min]
     if len(named) == 1 or not np.isnan(pixels).any():
@@ -120,7 +120,7 @@ def _nodata(named, dtype, pixels):
 
 
 def _grid(file, bounds):
-    """dict of crs, transform, width, height of a window, in whole pixels of the file."""
+    """Return a dict of crs, transform, width, height of a window, in whole pixels of the file."""
     if not file.crs:
         raise Refused("its files do not say where they lie")
     window = Window(0, 0, file.width, file.height)

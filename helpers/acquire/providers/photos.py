@@ -182,7 +182,7 @@ def circle(box):
 
 
 def quarters(box):
-    """Return the four quarters of a box, shuffled, lest a limit takes all from one corner."""
+    """Return the four quarters of a box, shuffled, so that a limit takes from all of them."""
     west, south, east, north = box
     lon, lat, _ = circle(box)
     parts = [(west, south, lon, lat), (lon, south, east, lat)]

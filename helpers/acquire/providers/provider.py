@@ -100,7 +100,7 @@ class Provider:
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
     def _boxes(self, bounds, limit):
-        """Return the boxes that are asked for one after another."""
+        """Split the area into boxes that are searched one by one."""
         return tiles.halves(bounds)
 
     def _read(self, answer):
@@ -124,7 +124,7 @@ class Provider:
             yield page
 
     def fetch(self, found, folder, *, role="", pair="", **how):
-        """Download what was found.
+        """Download the results of a search.
 
         Args:
             found: list of Found.
@@ -196,7 +196,7 @@ def wrapped(lon):
 
 
 def _key(provider, server):
-    """The key: from its environment variable, "practice" for practice, else a hidden prompt."""
+    """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name, place = provider.key_name, provider.key_place
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

@@ -22,7 +22,7 @@ FILES = jmespath.compile("results[?is_downloadable != `false`].{id: id, name: na
 
 
 class Tellus(Provider):
-    """Tellus Satellite Data Traveler; each data set has terms of its own.
+    """Tellus Satellite Data Traveler; each data set has its own terms.
 
     Source: https://www.tellusxdp.com/en-us/howtouse/dev/Parameters_SceneSearch.html
     """
@@ -41,7 +41,7 @@ class Tellus(Provider):
 
     @functools.cached_property
     def data_sets(self):
-        """The data sets on offer: dict from id to whom to credit, terms, and where they may go."""
+        """List the data sets on offer: dict from id to credit, terms, and where they may go."""
         known, url = {}, f"{self.api}datasets/"
         while url:
             answer = self.client.get_json(url)
@@ -118,7 +118,7 @@ class TellusLegacy(Tiles):
 
 
 def _iso(text):
-    """ISO 8601 of a date in whatever form; the text itself where it is none."""
+    """Return a date of any form in ISO 8601; other text is returned unchanged."""
     try:
         return parser.parse(text).isoformat()
     except (ValueError, OverflowError):
