@@ -297,7 +297,7 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
 
 
 def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
-    """Go down to a small image that sees far, and up again with skip connections: a U-Net.
+    """Build a U-Net: down to small features that see far, and up again with skip connections.
 
     Args:
         bands: number of bands in.
@@ -548,7 +548,7 @@ def projected_discriminator(*, image_px=128, channels=64):
 
 
 def view_encoder(latent_size=4, *, image_px=128, filters=32):
-    """Read off a view the numbers of the landscape that resembles it.
+    """Predict the latent of the landscape that resembles a view.
 
     It is trained together with the generator, so that the numbers describe what differs most
     between real views.
@@ -570,7 +570,7 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
 
 
 def patch_features(*, image_px=128):
-    """See a patch with ImageNet features: all of it, and its middle third again, enlarged.
+    """Compute ImageNet features of a patch: all of it, and its middle third, enlarged.
 
     A patch of 6 km then tells of the 2 km around the observer, too. Nothing here is trained.
 
@@ -594,7 +594,7 @@ def patch_features(*, image_px=128):
 
 
 def patch_encoder(size, latent_size=4):
-    """Say from a patch's features which numbers describe the landscape to be seen there.
+    """Predict from a patch's features the latent of the landscape seen there.
 
     It is linear; `training.fit_ridge` gives the weights that it begins with.
 
@@ -611,7 +611,7 @@ def patch_encoder(size, latent_size=4):
 
 
 def matching_encoder(kernel, bias, looks, numbers):
-    """Say from a patch's features which of many drawn landscapes is most like the view there.
+    """Choose by a patch's features the drawn landscape that is most like the view there.
 
     Args:
         kernel, bias: of a linear layer from features of the patch to the look of the view, as

@@ -129,8 +129,19 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match="as in other along the edges, are 0 in all bands"):
+    with pytest.warns(UserWarning, match="1 images of .* those of other, along the edges, are 0 in all bands"):
         scenes.read_ground(tiles, **SMALL)
+
+
+def test_an_undeclared_value_of_no_data_is_refused(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99, dtype="float32", nodata=7)
+    for number in range(12):
+        scenes.write(
+            make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32"), tiles / f"t{number:02}.tif"
+        )
+    scene.pixels[4:9, 4:9], scene.pixels[20, 20] = -9999, np.nan
+    scenes.write(scene, tiles / "other.tif")
+    refused(tiles, "those of other, in the image, are -9999 in all bands.*--nodata -9999")
 
 
 # --- palettes

@@ -40,5 +40,5 @@ def image(data, size_px=None):
 
 
 def suffix(data):
-    """Return the suffix of the file name that image bytes ask for."""
+    """Return the suffix of a file name for image bytes."""
     return next(end for end, start in STARTS.items() if data.startswith(start))

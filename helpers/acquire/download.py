@@ -210,7 +210,7 @@ class _Job:
 
 
 def _results(done):
-    """Results of futures; an error comes last, so that it loses no other's result."""
+    """Yield results of futures; an error comes last, so that no result is lost."""
     for future in sorted(done, key=lambda one: one.exception() is not None):
         yield future.result()
 

@@ -146,7 +146,7 @@ class Client(requests.Session):
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
     def _body(self, method, url, options):
-        """Body of one good answer; a ValueError where asking again can help."""
+        """Return the body of one good answer; a ValueError if a retry can help."""
         options = options | {"stream": True, "timeout": self.policy.timeout_s}
         with self.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
@@ -177,7 +177,7 @@ class Client(requests.Session):
             pace.of(answer.url).hold(min(wait_s, self.policy.longest_wait_s))
 
     def _read(self, raw, url):
-        """Bytes of a body; urllib3 would pass over a gzip that ends too early."""
+        """Read a body; refuse a gzip that ends too early, which urllib3 ignores."""
         most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
@@ -203,5 +203,5 @@ def read_json(data):
 
 
 def _start(body):
-    """Beginning of a text; masked before it is cut, so that no half of a key stays."""
+    """Return the beginning of a text; masked before it is cut, so that no half of a key stays."""
     return mask(" ".join(body[:5000].decode(errors="replace").split()))[:200]

@@ -55,7 +55,7 @@ def read_folder(folder):
 
 
 def judge(table, folder, *, classify=None, scenes=()):
-    """Say of each photo what speaks against it as a picture of a landscape.
+    """List for each photo why it is no picture of a landscape.
 
     Args:
         table: from `read_folder`; earlier judgements in it are forgotten.
@@ -99,7 +99,7 @@ def judge(table, folder, *, classify=None, scenes=()):
 
 
 def _reasons(row, scenes):
-    """List what speaks against a photo by itself."""
+    """List the faults of a single photo."""
     reasons = ["no position"] if math.isnan(row["lon"]) else []
     for name, (least, word) in LIMITS.items():
         if row[name] < least:

@@ -1,4 +1,4 @@
-"""One photo: what its EXIF tags say, and the numbers by which `photos.judge` knows a landscape."""
+"""One photo: its EXIF tags, and the measures that `photos.judge` uses."""
 
 import math
 import struct
@@ -65,7 +65,7 @@ def tags(picture):
 
 
 def _degrees(gps, tag):
-    """Degrees of a position; NaN where a part is missing or is no number, as 0/0."""
+    """Return degrees of a position; NaN where a part is missing or is no number, as 0/0."""
     try:
         degrees, minutes, seconds = map(float, gps[tag])
         sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]

@@ -1,4 +1,4 @@
-"""The bar that says how far a job is."""
+"""Show a progress bar."""
 
 import sys
 

@@ -41,7 +41,7 @@ def read(path, sha256):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that tensors need, and refuses all others."""
+    """Resolve the four names that tensors need, and refuse all others."""
 
     KNOWN = {
         "collections.OrderedDict": OrderedDict,

@@ -81,7 +81,7 @@ def within(bounds, zoom, limit=None, seed=""):
 
 
 def _cover(bounds, zoom):
-    """Ranges of columns and rows; columns beyond the antimeridian count on."""
+    """Return ranges of columns and rows; columns beyond the antimeridian count on."""
     west, south, east, north = check_bounds(bounds)
     if min(north, -south) <= -MAX_LATITUDE:
         raise ValueError(f"bounds {bounds}: tiles end at ±85.0511 degrees of latitude")

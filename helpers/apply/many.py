@@ -102,7 +102,7 @@ def _apply_one(task):
 
 
 def _alone(task):
-    """Be the process of one file."""
+    """Run one file in this process."""
     threading.Thread(target=paths.end_with_parent, daemon=True).start()
     warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
     try:

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,7 @@ class Plan:
         image: open dataset.
         about: `model.json`.
         scale: output pixels to a pixel of the file.
-        bands: numbers in the file of the model's bands, in the order of the model.
-        nodata: further value that means "no data", or None.
+        read: function of `window` that reads the model's bands, as `read_values` does.
         region: (row, column, height, width) that is wanted, pixels of the file.
         predictor: what computes.
         cell_px: from one window to the next.
@@ -42,8 +42,7 @@ class Plan:
     image: rasterio.DatasetReader
     about: dict
     scale: int
-    bands: list
-    nodata: float | None
+    read: partial
     region: tuple
     predictor: Predictor
     cell_px: int
@@ -53,7 +52,7 @@ class Plan:
 
 
 class Output(NamedTuple):
-    """Say what comes out: bands, by place in the answer, number in the file and name; type.
+    """Describe the output: bands, by place in the answer, number in the file and name; type.
 
     There are no numbers where the bands that come out are not those of the file.
     """
@@ -69,7 +68,7 @@ def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
     window=None, window_px=None, tta=False, only_clouded=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image.
+    """Plan the job for an open image.
 
     Args:
         image: open dataset.
@@ -101,16 +100,16 @@ def planned(
     bands = _matching_bands(image, about["bands"], bands)
     region = _region(image, window)
     *_, (_, corner) = image.block_windows(bands[-1])
-    read_values(image, bands, window=corner)  # fails where the file is truncated
-    ranges = _value_ranges(image, bands, about, value_range, scale_offset, nodata)
+    read = partial(read_values, image, bands, nodata)
+    read(corner)  # fails where the file is truncated
+    values = _sample(read, image.shape, checked=value_range is None)
+    ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
     predictor = Predictor(network, about, ranges, output_ranges(about, ranges), tta=tta)
     scale = about["scale"]
     cell_px = min(window_px or min(MAX_WINDOW_PX, OUTPUT_PX // scale), max(image.shape))
     cell_px = rounded_up(cell_px, predictor.multiple_px)
     output = _output(image, about, bands, nodata, opaque)
-    return Plan(
-        image, about, scale, bands, nodata, region, predictor, cell_px, output, only_clouded, opaque
-    )
+    return Plan(image, about, scale, read, region, predictor, cell_px, output, only_clouded, opaque)
 
 
 def _matching_bands(image, wanted, given):
@@ -150,12 +149,11 @@ def _region(image, window):
     return row, column, height, width
 
 
-def _value_ranges(image, bands, about, asked, scale_offset, nodata):
+def _value_ranges(image, bands, about, values, asked, scale_offset):
     """Return (low, high) of each band in the unit of the file.
 
-    The model's own are checked against a sample of the image.
+    The model's own are checked against `values`, a sample of the image.
     """
-    values = _sample(image, bands, nodata, checked=asked is None)
     trained = np.array(about["value_range"], "float64")
     is_physical = about.get("unit") == UNIT
     if asked in (None, "model"):
@@ -183,12 +181,11 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     return ranges
 
 
-def _sample(image, bands, nodata, checked):
+def _sample(read, shape, checked):
     """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
-    shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
-    values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
+    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
     found = find_gaps(values)
-    values = values.reshape(-1, len(bands))
+    values = values.reshape(-1, values.shape[-1])
     if found:
         value, where = found
         told = (

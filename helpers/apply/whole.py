@@ -22,7 +22,6 @@ from helpers.scenes import fill_nodata
 from helpers.scenes.files import (
     files_behind,
     opened,
-    read_values,
     refuse_classes,
     remove_sidecars,
     unplaced_is_fine,
@@ -167,37 +166,35 @@ def _read(plan, corner):
     Returns:
         its corner, its pixels, float32 (side, side, bands), and these without gaps.
     """
-    image, margin = plan.image, plan.predictor.margin_px
+    margin = plan.predictor.margin_px
     begin = np.subtract(corner, margin)
     end = begin + plan.cell_px + 2 * margin
-    first, last = np.maximum(begin, 0), np.minimum(end, image.shape)
-    window = Window(*first[::-1], *(last - first)[::-1])
-    pixels = read_values(image, plan.bands, plan.nodata, window)
+    first, last = np.maximum(begin, 0), np.minimum(end, plan.image.shape)
+    pixels = plan.read(Window(*first[::-1], *(last - first)[::-1]))
     around = zip(first - begin, end - last, strict=True)
     pixels = np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
     return corner, pixels, fill_nodata(pixels)
 
 
 def _answer(plan, read):
-    """Compute the answer to a window; zeros where it holds no data."""
+    """Compute the answer to a window; None where it holds no data."""
     corner, pixels, shown = read
-    scale, margin = plan.scale, plan.predictor.margin_px
-    if np.isfinite(pixels).any():
-        return corner, pixels, plan.predictor(shown, margin * scale)
-    side = plan.cell_px * scale
-    return corner, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
+    if np.isnan(pixels).all():
+        return corner, pixels, None
+    return corner, pixels, plan.predictor(shown, plan.predictor.margin_px * plan.scale)
 
 
 def _write(plan, working, answered):
-    """Write the part of an answer that is wanted, and note it."""
+    """Write the part of an answer that is wanted, and note it; what is not written has no data."""
     corner, pixels, answer = answered
     start, length = np.reshape(plan.region, (2, 2))
     first = np.maximum(corner, start)
     last = np.minimum(np.add(corner, plan.cell_px), start + length)
     ends = np.array([first, last]) - corner
-    own = pixels[tuple(map(slice, *(ends + plan.predictor.margin_px)))]
-    made = _finished(plan, working, answer[tuple(map(slice, *(ends * plan.scale)))], own)
-    working.write(*((first - start) * plan.scale), made)
+    if answer is not None:
+        own = pixels[tuple(map(slice, *(ends + plan.predictor.margin_px)))]
+        made = _finished(plan, working, answer[tuple(map(slice, *(ends * plan.scale)))], own)
+        working.write(*((first - start) * plan.scale), made)
     working.note(working.finished + 1)
 
 

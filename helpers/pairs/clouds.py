@@ -322,7 +322,7 @@ def extinction(bands):
 
 
 def dark_object(cloudy, dark):
-    """Take off each band what its darkest pixels have too much: a baseline without learning.
+    """Subtract from each band the excess of its darkest pixels: a baseline without learning.
 
     Args:
         cloudy: float (..., height, width, bands).

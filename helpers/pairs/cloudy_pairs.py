@@ -293,7 +293,7 @@ def _parted(both):
 
 
 def _useless(both):
-    """Return why a pair is of no use, else None."""
+    """Return why a pair cannot be used, else None."""
     pixels = both.pixels[both.valid]
     if not len(pixels):
         return "no pixel with data in both images"

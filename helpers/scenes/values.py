@@ -9,7 +9,7 @@ NO_MEASUREMENT = -999  # values from here on down stand for no data where they l
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
 MIN_PIXELS = 64  # fewer show their unit, and nothing else
-UNITS = ((2, "reflectance"), (255, "8-bit pixels or percent"), (np.inf, "digital numbers"))
+ENDS, UNITS = (2, 255), ("reflectance", "8-bit pixels or percent", "digital numbers")
 MEND = {
     (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
     (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
@@ -71,38 +71,35 @@ def look_at_values(folder, scenes):
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is in another unit than the rest. Pixels that look like undeclared gaps
-            are named in a warning.
+        ValueError: an image is in another unit than the rest, or holds numbers such as -9999.
+            Other pixels that look like undeclared gaps are named in a warning.
     """
     steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
     samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
-    for scene, sample in zip(scenes, samples, strict=True):
-        found = find_gaps(sample)
-        if found:
-            value, where = found
-            warnings.warn(
-                f"pixels of {folder}, as in {scene.name} {where}, are {value:g} in all bands, and "
-                "no such value is declared as no data: they count as image. Declare it if they are "
-                f"none: rio edit-info --nodata {value:g} FILE",
-                stacklevel=4,
-            )
-            break
-    bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
-    usual = np.median(bright)
-    for scene, own in zip(scenes, bright, strict=True):
-        unit, expected = _unit(own), _unit(usual)
-        limit = OTHER_UNIT if unit == expected else OTHER_KIND  # percent, 100 times less, differ
-        if own > 0 < usual and (unit > expected or max(own / usual, usual / own) > limit):
-            raise ValueError(
-                f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
-                f"{usual:.4g}: {UNITS[unit][1]} beside {UNITS[expected][1]}? Rescale it, or take "
-                "it out"
-            )
-
-
-def _unit(largest):
-    """Return the place of a unit in UNITS."""
-    return next(at for at, (end, _) in enumerate(UNITS) if largest <= end)
+    found = [(find_gaps(sample), scene.name) for scene, sample in zip(scenes, samples, strict=True)]
+    gaps = [(*gap, name) for gap, name in found if gap]
+    if gaps:
+        value, where, name = min(gaps)
+        told = (
+            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
+            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
+            f"rio edit-info --nodata {value:g} FILE"
+        )
+        if value <= NO_MEASUREMENT:
+            raise ValueError(told)
+        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+    bright = np.array([np.percentile(np.nan_to_num(sample), 99.5) for sample in samples])
+    usual = max(np.median(bright), 1e-9)
+    units, expected = np.searchsorted(ENDS, bright), np.searchsorted(ENDS, usual)
+    factor = np.maximum(bright / usual, usual / bright.clip(1e-9))
+    limit = np.where(units == expected, OTHER_UNIT, OTHER_KIND)  # percent, 100 times less, differ
+    odd = (bright > 0) & ((units > expected) | (factor > limit))
+    if odd.any():
+        at = odd.argmax()
+        raise ValueError(
+            f"{scenes[at].name} has values up to {bright[at]:.4g}, most images of {folder} up to "
+            f"{usual:.4g}: {UNITS[units[at]]} beside {UNITS[expected]}? Rescale it, or take it out"
+        )
 
 
 def find_gaps(sample):
@@ -178,23 +175,21 @@ def _guesses(dark, middle, bright, low, high, is_physical):
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
-    unit, expected = _unit(bright.max()), _unit(high.max())
-    told = f"It looks like {UNITS[unit][1]} where the model expects {UNITS[expected][1]}"
+    unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
+    told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
     positive = min(bright.min(), high.min()) > 0
     darker = positive and (bright < high / GROSS).all()
     brighter = positive and (middle > high * CLOUD).all()
     factor = np.median(bright / high) if positive else 1
     sign = np.sign(dark[0] - low[0])
     shift = sign * np.concatenate([dark - low, bright - high])
-    is_offset = (shift > 600).all() and (shift < 2500).all() and low.max() < 3000
-    has_offset = is_physical and 900 <= dark.min() < 1800
+    is_offset = (shift > 600).all() and (shift < 2500).all() and max(*low * 4, *high) < 13_000
+    if is_physical:
+        is_offset = 900 <= dark.min() < 1800
     return [
         (unit > expected or (unit < expected and darker), told + MEND.get((unit, expected), "")),
         (is_physical and dark.min() >= 5000, LANDSAT),
-        (
-            has_offset or (is_offset and high.max() < 13_000),
-            OFFSET.format(1000 * sign, -1000 * sign),
-        ),
+        (is_offset, OFFSET.format(1000 * sign, -1000 * sign)),
         (is_physical, None),
         (brighter or (darker and expected != 1), FACTOR.format(factor, 1 / factor)),
         ((bright < low).all(), "No value lies within the model's range"),

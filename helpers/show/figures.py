@@ -64,7 +64,7 @@ def grid(
 
 
 def curves(history, *, baseline=None, ylabel="", caption=None):
-    """Draw values against training steps, with what has to be beaten as a dashed line.
+    """Draw values against training steps, with the baseline as a dashed line.
 
     Args:
         history: dict or DataFrame from name to values; its entry "step" holds the steps, else they

@@ -1,4 +1,4 @@
-"""The one adversarial trainer: compare with a target, and convince a discriminator."""
+"""The one adversarial trainer: a generator matches a target and convinces a discriminator."""
 
 from helpers.backend import keras, tf
 from helpers.training.fit import State, train

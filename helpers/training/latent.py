@@ -135,7 +135,7 @@ def view_features(views):
 
 
 def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
-    """Find the numbers whose landscapes come nearest to views: what a perfect encoder would say.
+    """Find the latents whose landscapes are nearest to views, as a perfect encoder would.
 
     Gradient steps through the frozen generator move the numbers towards the view's features at
     three scales and on 4 x 4 squares.

@@ -119,7 +119,7 @@ def _nodata(named, dtype, pixels):
 
 
 def _grid(file, bounds):
-    """dict of crs, transform, width, height of a window, in whole pixels of the file."""
+    """Return a dict of crs, transform, width, height of a window, in whole pixels of the file."""
     if not file.crs:
         raise Refused("its files do not say where they lie")
     window = Window(0, 0, file.width, file.height)

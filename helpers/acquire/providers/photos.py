@@ -158,7 +158,7 @@ class Vk(Photos):
 
 
 def _point(lon, lat):
-    """(lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
+    """Return (lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
     with contextlib.suppress(TypeError, ValueError):
         lon, lat = float(lon), float(lat)
         if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):

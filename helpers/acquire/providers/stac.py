@@ -139,7 +139,7 @@ class Stac(Provider):
         return dict(zip(BOUNDS, place, strict=True))
 
     def _address(self, asset):
-        """Address of an asset that can be read, signed where the catalogue asks for that."""
+        """Return the address of an asset, signed if the catalogue requires it."""
         if self.name == "cdse":
             raise Refused("its files need an account of Copernicus Data Space: download them there")
         if not asset["links"]:

@@ -119,7 +119,7 @@ class TellusLegacy(Tiles):
 
 
 def _iso(text):
-    """ISO 8601 of a date in whatever form; the text itself where it is none."""
+    """Return a date of any form in ISO 8601; other text is returned unchanged."""
     try:
         return parser.parse(text).isoformat()
     except (ValueError, OverflowError):

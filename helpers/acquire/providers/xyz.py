@@ -36,7 +36,7 @@ class Tiles(Provider):
         yield [Found(self.layer, bounds, "", self.credit, self.licence)]
 
     def _url(self, tile, scene=""):
-        """Address of a tile; a "{key}" stays until it is sent."""
+        """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(x + 0.5, y + 0.5, z)
         fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
