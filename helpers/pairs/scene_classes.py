@@ -1,7 +1,4 @@
-"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else is visible.
-
-`photos.judge(table, folder, classify=scene_classes.classify, scenes=scene_classes.LANDSCAPES)`.
-"""
+"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else it shows."""
 
 from functools import lru_cache
 
