@@ -162,6 +162,8 @@ def test_commons_takes_the_attribution_where_there_is_no_artist(serve):
     facts = {"Attribution": {"value": "Photo: Bob"}, "LicenseShortName": {"value": "CC BY 4.0"}}
     [one] = commons(serve, [commons_page(1, extmetadata=facts)]).search(BOX)
     assert one.credit.startswith("Photo: Bob, ")
+    [odd] = commons(serve, [commons_page(1, extmetadata={"Artist": {"value": 7}})]).search(BOX)
+    assert odd.credit.startswith("7, File:View 1.jpg")
 
 
 @pytest.mark.parametrize("changes, place", [
