@@ -30,7 +30,14 @@ SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue
 # has no gap.
 ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
 ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
-ANY_SLOPE, SKY_SLOPE = 1.0, 0.35  # largest exponents of the wavelength: cloud light, light in shadow
+ANY_SLOPE = 1.0  # largest exponent of the wavelength for the light of clouds
+# The shadow of a cloud outside the image: how often, its share of the patch, its optical depth.
+FAR, FAR_COVER, FAR_DEPTH = 0.4, (0.3, 1.4), (0.7, 6.0)
+ONLY_SHADOW = 0.15  # share of the patches where no cloud is in the image itself
+# The sky lights a shadow: its share of all light at 0.56 um, and how fast that falls with wavelength.
+SKY, SKY_SLOPE = (0.0, 0.45), (0.5, 2.0)
+PATH = 0.03  # largest reflectance at 0.56 um of the air before a shadow, which no shadow dims
+CLEAR_SHARE = 1 / 4  # of the patches, without cloud and shadow
 LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: low winter sun, top of a thunderstorm
 ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
@@ -134,7 +141,20 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         return depth * inside * (rim + (1 - rim) * inside)
 
     taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
-    return optical_depth(here), 1 - taken
+    cloud = optical_depth(here)
+    if anywhere:
+        draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
+        far = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
+        values = tf.sort(tf.reshape(far[::2, ::2], [-1]))
+        clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
+        edge = tf.gather(values, tf.cast(clear * last, tf.int32))
+        inside = tf.clip_by_value((far - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9)), 0, 1)
+        inside = tf.where(clear > 0, inside, tf.maximum(inside, 0.4))
+        shade = 1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside)
+        shade *= _between(darkest, draws[2])
+        taken = tf.where(draws[3] < FAR, tf.maximum(taken, shade), taken)
+        cloud = tf.where((draws[3] < FAR) & (draws[4] < ONLY_SHADOW / FAR), 0.0, cloud)
+    return cloud, 1 - taken
 
 
 def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
@@ -239,19 +259,23 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kinds, clear_share, looks = len(SCORED), 1 / 16, {}
     if light is None:
-        kinds, clear_share = len(KINDS), 1 / 4
+        kinds, clear_share = len(KINDS), CLEAR_SHARE
         clear = 1e4 * varied(clear / 1e4, bands, key)
         relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands], "float32")
         tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
         light = 1e4 * _between(LIGHT, draws[3]) * tint
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
-        sky = relative_um ** (SKY_SLOPE * draws[6])
-        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky}
+        sky = tf.random.stateless_uniform([3], tf.random.fold_in(key, 9))
+        path = 1e4 * PATH * sky[2] * relative_um**-2
+        sky = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
+        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky, "path": path}
     looks |= {"light": light, "difficulty": difficulty}
+    light_of_sky = looks.get("sky")
     kind = tf.cast(draws[1] * kinds, tf.int32)
     cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
     stays_clear = draws[2] < clear_share
     cloudy = tf.where(stays_clear, clear, cloudy)
+    if light_of_sky is not None: lit = lit + (1 - lit) * tf.reduce_mean(light_of_sky)
     taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
     taken = tf.where(stays_clear, 0.0, taken)
     cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
@@ -337,7 +361,7 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None):
+def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None, path=0.0):
     """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
 
     With `relief`, the side of a cloud that faces the sun is brighter by up to this share; `sky` holds
@@ -350,7 +374,11 @@ def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, reli
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
     texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
     colour = colour * texture[..., None]
-    lit = shadow if sky is None else shadow[..., None] ** sky
+    lit = shadow
+    if sky is not None:
+        lit = shadow[..., None] + (1 - shadow[..., None]) * sky
+        path = tf.minimum(path, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
+        lit += (1 - lit) * path / tf.maximum(clear, 1.0)
     cloudy = composite_cloud(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
     return cloudy, optical_depth, shadow
 
