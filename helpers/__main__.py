@@ -92,14 +92,10 @@ OPTIONS = {
          {"type": _numbers("N,…", int)}),
         ("--window", WINDOW, "only this part, pixels of IN.tif", {"type": _numbers(WINDOW, int)}),
         ("--tta", None, "average over the eight flips and turns; eight times slower"),
-        ("--uncertainty", "FILE.tif", "write the spread over the eight flips and turns, too"),
         ("--cloud-mask", "FILE.tif", "for cloud removal: write the opacity of cloud, 0 to 1, too"),
         ("--opaque", "nodata", "for cloud removal: write no data where the ground is invented",
          {"choices": ["nodata"]}),
-        ("--only-clouded", "TOLERANCE", "for cloud removal: leave clear pixels exactly as they are, "
-         "those that the model changes in no band by this fraction of the value range or more (0.02 "
-         "where none is given)",
-         {"nargs": "?", "type": float, "const": True, "default": False}),
+        ("--only-clouded", None, "for cloud removal: leave clear pixels exactly as they are"),
         ("--resume", None, "go on with an interrupted run of the same command"),
     ],
     "export": [
@@ -175,10 +171,8 @@ def _apply(model, files, out, workers, dask, **options):
     from helpers.apply.many import apply_many
 
     if out is not None:
-        for name in ("uncertainty", "cloud_mask"):
-            if options.pop(name):
-                told = "leave it out, or apply the images one by one"
-                raise ValueError(f"--{name.replace('_', '-')} names one file: {told}")
+        if options.pop("cloud_mask"):
+            raise ValueError("--cloud-mask names one file: apply the images one by one")
         del options["resume"]  # many files always go on where they stopped
         rows = apply_many(model, files, out, workers=workers, dask=dask, **options)
         for row in rows:

@@ -15,7 +15,6 @@ from helpers.features import backbone
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
-UNSURE = 0.06  # opacity and shadow below which `cloud_remover` leaves the ground alone
 GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 
 
@@ -323,7 +322,7 @@ def root(reflectance):
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
-def cloud_remover(bands, *, filters=32, depth=4, unsure=(UNSURE, UNSURE), reddened=(0.5, 1.5)):
+def cloud_remover(bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(0.5, 1.5)):
     """Build a U-Net that finds cloud and shadow, and solves the physics for the ground.
 
     Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow

@@ -72,8 +72,8 @@ const prompts = [...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')].m
 return prompts.some(text => /\d/.test(text)) && !prompts.some(text => text.includes('*'));
 """  # after an error those that were to come stand without a star
 PIXELS = """
-const img = arguments[0];
-if (!img.complete || !img.naturalWidth) return null;
+const [given] = arguments, img = typeof given === 'string' ? document.querySelector(given) : given;
+if (!img || !img.complete || !img.naturalWidth) return null;
 const canvas = document.createElement('canvas');
 [canvas.width, canvas.height] = [img.naturalWidth, img.naturalHeight];
 canvas.getContext('2d').drawImage(img, 0, 0);
@@ -257,7 +257,7 @@ class Page:
             return nbformat.read(self.file, 4).cells
 
     def picture(self, image):
-        """The pixels of an <img> that is loaded, as a Pillow image."""
+        """The pixels of an <img>, or of the first that fits a CSS selector, once it is loaded, as a Pillow image."""
         data = self.wait(lambda: self.driver.execute_script(PIXELS, image), "loaded picture")
         return Image.open(io.BytesIO(b64decode(data))).convert("RGB")
 

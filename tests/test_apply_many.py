@@ -106,7 +106,7 @@ def test_a_cluster_of_which_a_worker_is_killed(tmp_path, model, folder):
     (["empty", "--out", "out"], "empty holds no image"),
     (["x/a.tif", "y/a.jp2", "--out", "out"], "would both become a.tif"),
     (["a.tif", "--out", "file"], "file is a file: give --out the name of a folder"),
-    (["a.tif", "--out", "out", "--uncertainty", "u.tif"], "--uncertainty names one file"),
+    (["a.tif", "--out", "out", "--cloud-mask", "u.tif"], "--cloud-mask names one file"),
     (["a.tif", "--out", "out", "--dask", "tcp://127.0.0.1:9"], "there is no Dask scheduler at tcp://127.0.0.1:9"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_for(tmp_path, model, monkeypatch, capsys, arguments, told):

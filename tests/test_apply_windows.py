@@ -1,4 +1,4 @@
-"""Parts, blended windows, flips and turns, and every kind of file that `apply` may meet."""
+"""Parts, flips and turns, and every kind of file that `apply` may meet."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,6 @@ from rasterio.transform import Affine
 from helpers import models, runs, scenes
 from helpers.__main__ import main
 from helpers.apply import apply, load_model
-from helpers.apply.windows import Grid
 from helpers.backend import keras
 
 BANDS = ["red", "green", "blue"]
@@ -67,19 +66,13 @@ def applied(model, scene, folder, name="out.tif", **options):
     return scenes.read(folder / name)
 
 
-def ramp_scene(make_scene, height=60, width=203):
-    scene = make_scene(height, width, dtype="float32")
-    scene.pixels[:] = (np.arange(width) / width)[:, None]
-    return scene
-
-
-# --- parts and blending
+# --- parts
 
 
 @pytest.mark.parametrize("window", [(0, 0, 1, 1), (31, 17, 50, 22), (100, 0, 103, 60), (5, 40, 198, 20)])
-@pytest.mark.parametrize("kind", ["cropped", "blended"])
+@pytest.mark.parametrize("kind", ["local", "global"])
 def test_a_part_is_what_the_whole_gives_there(tmp_path, make_scene, save, kind, window):
-    if kind == "blended":
+    if kind == "global":
         model = save(global_unet(), receptive_field_px=None, size_multiple=4)
     else:
         model = save(with_random_end(models.espcn(3, scale=2, filters=(8, 4))), scale=2)
@@ -96,25 +89,6 @@ def test_a_part_is_what_the_whole_gives_there(tmp_path, make_scene, save, kind, 
 def test_a_part_outside_of_the_image(tmp_path, make_scene, unet, window):
     with pytest.raises(ValueError, match="is not inside the image, which is 50 pixels wide and 40 high"):
         applied(unet, make_scene(dtype="float32"), tmp_path, window=window)
-
-
-def test_blended_windows_leave_no_seam(tmp_path, make_scene, unet, monkeypatch):
-    """Along a gradient the mean of each window differs, and so does the answer of a network that looks at it."""
-    scene = ramp_scene(make_scene)
-
-    def largest_step():
-        added = applied(unet, scene, tmp_path, window_px=32).pixels - scene.pixels
-        return np.abs(np.diff(added[8:-8, 8:-8], n=4, axis=1)).max()  # smooth ramps have no sharp bend
-
-    blended = largest_step()
-    monkeypatch.setattr(Grid, "over", lambda shape, region, cell, *_: Grid(shape, region, cell, 0, 0))
-    assert largest_step() > 4 * blended
-
-
-def test_blending_changes_nothing_where_windows_agree(tmp_path, make_scene, save):
-    model = save(models.srcnn(3, filters=(4, 4)), receptive_field_px=None, size_multiple=4)
-    scene = make_scene(61, 83, dtype="float32")
-    assert np.abs(applied(model, scene, tmp_path, window_px=16).pixels - scene.pixels).max() < 1e-6
 
 
 def test_strided_networks_see_the_same_raster_in_every_window(tmp_path, make_scene, save):
@@ -138,7 +112,7 @@ def test_flips_and_turns(tmp_path, make_scene, save):
     model = save(network, value_range=[(0, 2)] * 3)
     scene = make_scene(33, 33, dtype="float32")
     plain = applied(model, scene, tmp_path).pixels
-    mean = applied(model, scene, tmp_path, tta=True, uncertainty=tmp_path / "spread.tif")
+    mean = applied(model, scene, tmp_path, tta=True)
     views = []
     for flipped in (scene.pixels, scene.pixels[:, ::-1]):
         for turns in range(4):
@@ -146,26 +120,7 @@ def test_flips_and_turns(tmp_path, make_scene, save):
             views.append(answer[:, ::-1] if flipped is not scene.pixels else answer)
     inside = np.s_[8:-8, 8:-8]
     assert np.abs(mean.pixels - np.mean(views, axis=0))[inside].max() < 1e-5
-    spread = scenes.read(tmp_path / "spread.tif")
-    assert np.abs(spread.pixels - np.std(views, axis=0))[inside].max() < 1e-5
-    assert spread.dtype == "float32" and spread.bands == tuple(BANDS) and spread.transform == mean.transform
-    unchanged = applied(model, scene, tmp_path, uncertainty=tmp_path / "spread.tif").pixels
-    assert np.allclose(unchanged, plain, atol=1e-6) and not np.allclose(mean.pixels, plain, atol=1e-3)
-
-
-def test_the_spread_has_the_holes_of_the_image(tmp_path, make_scene, unet):
-    scene = make_scene(40, 50, nodata=0)
-    scene.pixels[10:14, 20:30] = np.nan
-    options = {"value_range": (0, 60_000), "uncertainty": tmp_path / "spread.tif", "window_px": 16}
-    answer = applied(unet, scene, tmp_path, **options)
-    assert answer.dtype == "uint16" and np.array_equal(answer.valid, scene.valid)
-    assert np.array_equal(scenes.read(tmp_path / "spread.tif").valid, scene.valid)
-
-
-@pytest.mark.parametrize("name, message", [("in.tif", "is the input"), ("out.tif", "output and another file at once")])
-def test_a_name_for_the_spread_that_is_taken(tmp_path, make_scene, unet, name, message):
-    with pytest.raises(ValueError, match=message):
-        applied(unet, make_scene(dtype="float32"), tmp_path, uncertainty=tmp_path / name)
+    assert not np.allclose(mean.pixels, plain, atol=1e-3)
 
 
 # --- kinds of files and of outputs
@@ -231,7 +186,7 @@ def test_another_kind_of_output(tmp_path, make_scene, save):
     assert answer.bands == ("height",) and answer.dtype == "uint8" and (~answer.valid).sum() == 1
     assert np.all(answer.pixels[answer.valid] == 75)
     model = save(network, bands_out=["height"], value_range=[(0, 60_000)] * 3)
-    with pytest.raises(ValueError, match="makes the bands height from red, green, blue.*value_range_out is missing"):
+    with pytest.raises(ValueError, match="does not say the values of .height.: value_range_out is missing"):
         applied(model, scene, tmp_path)
 
 
@@ -280,10 +235,9 @@ def test_every_option_on_the_command_line(tmp_path, make_scene, unet, capsys):
     scene = make_scene(30, 40, dtype="float32", crs=None)
     scenes.write(scene, tmp_path / "in.tif")
     command = ["apply", str(unet), str(tmp_path / "in.tif"), str(tmp_path / "out.tif"), "--window", "3,4,20,10"]
-    spread = str(tmp_path / "spread.tif")
-    assert main([*command, "--tta", "--uncertainty", spread, "--resume", "--value-range", "auto"]) == 0
+    assert main([*command, "--tta", "--resume", "--value-range", "auto"]) == 0
     assert "note: " in capsys.readouterr().err
-    assert scenes.read(tmp_path / "out.tif").pixels.shape == scenes.read(spread).pixels.shape == (10, 20, 3)
+    assert scenes.read(tmp_path / "out.tif").pixels.shape == (10, 20, 3)
     assert main([*command[:-1], "3,4,50,10"]) == 2
     assert "is not inside the image" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -1,13 +1,20 @@
-"""Cloud removal with `apply`: the mask, opaque cloud as no data, the note above half, and odd values."""
+"""Cloud removal with `apply`: clear pixels kept, the mask, opaque cloud as no data, and odd values."""
+
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from helpers import runs, scenes
+from helpers.__main__ import main
 from helpers.apply import apply
 from helpers.backend import keras
 from helpers.pairs import clouds
-from helpers.scenes.values import refuse_no_reflectance
+from helpers.scenes.values import refuse_misfit
+from tests.test_apply_resume import interrupt
 
 BANDS = ["nir", "red", "green"]
 
@@ -57,16 +64,15 @@ def test_opaque_cloud_is_no_data(tmp_path, model, scene, capsys):
     apply(model, tmp_path / "in.tif", tmp_path / "out.tif", opaque="nodata", progress=False)
     answer = scenes.read(tmp_path / "out.tif")
     np.testing.assert_array_equal(answer.valid, scene.pixels[..., 0] < 8_400)
-    assert "without cloud and shadow: 6.0 %" in capsys.readouterr().out
+    assert "without cloud and shadow: 6.0%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"opaque": "paint"}, "--opaque paint is unknown"),
-        ({"cloud_mask": "m.tif", "uncertainty": "u.tif"}, "do not go together"),
-        ({"value_range": "auto"}, "--scale-offset SCALE,OFFSET can"),
-        ({"value_range": (0, 4000)}, "--scale-offset SCALE,OFFSET can"),
+        ({"cloud_mask": "out.tif"}, "cannot be the output and its mask at once"),
+        ({"value_range": "auto"}, "--scale-offset SCALE,OFFSET alone says"),
+        ({"value_range": (0, 4000)}, "--scale-offset SCALE,OFFSET alone says"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, model, scene, options, message):
@@ -80,8 +86,8 @@ def test_options_that_do_not_fit(tmp_path, model, scene, options, message):
 @pytest.mark.parametrize(
     "scale, offset, message",
     [
-        (1e-4, 0, "reflectance from 0 to 1: --scale-offset 10000,0"),
-        (0.01, 0, "an 8-bit picture"),
+        (1e-4, 0, "looks like reflectance where .*: --scale-offset 10000,0"),
+        (0.01, 0, "a picture of 8 bits is no measurement"),
         (2.5, 5_500, "Landsat's own numbers"),
         (0.3, 1_050, "an offset of 1000"),
         (0.01, 0, "percent"),
@@ -98,24 +104,105 @@ def test_values_that_are_no_reflectance_are_refused(tmp_path, model, scene, scal
 
 def test_other_models_have_no_mask(tmp_path, make_scene):
     scenes.write(make_scene(40, 40), tmp_path / "in.tif")
-    with pytest.raises(ValueError, match="are for models that find clouds"):
-        apply("srcnn_landsat8_x4", tmp_path / "in.tif", tmp_path / "out.tif", cloud_mask=tmp_path / "m.tif")
+    for option in ({"cloud_mask": tmp_path / "m.tif"}, {"opaque": "nodata"}, {"only_clouded": True}):
+        with pytest.raises(ValueError, match="are for models such as cloud_remover_sentinel2"):
+            apply("srcnn_landsat8_x4", tmp_path / "in.tif", tmp_path / "out.tif", **option)
 
 
-def test_only_clouded_keeps_what_the_model_takes_for_clear(tmp_path, scene):
-    scenes.write(scene, tmp_path / "in.tif")
-    apply(saved(tmp_path, 0.012), tmp_path / "in.tif", tmp_path / "out.tif", only_clouded=True, progress=False)
-    answer, clear = scenes.read(tmp_path / "out.tif"), scene.pixels[..., :1] < 0.06 * 12_000
-    assert clear.any()
-    np.testing.assert_allclose(answer.pixels, scene.pixels + np.where(clear, 0, 120), atol=1)
-    np.testing.assert_array_equal(answer.pixels[clear[..., 0]], scene.pixels[clear[..., 0]])
+# --- only clouded
 
 
-def test_an_offset_is_found_on_green_ground_beside_water(make_scene):
+def answered(model, scene, folder, name="out.tif", **options):
+    """What `apply` writes, as the file has it: (height, width, bands)."""
+    scenes.write(scene, folder / "in.tif")
+    apply(model, folder / "in.tif", folder / name, progress=False, **options)
+    return numbers(folder / name)
+
+
+def numbers(path):
+    with rasterio.open(path) as file:
+        return np.moveaxis(file.read(), 0, -1)
+
+
+def test_only_clouded_keeps_what_the_model_takes_for_clear(tmp_path, scene, capsys):
+    model = saved(tmp_path, 0.012)
+    made = answered(model, scene, tmp_path, only_clouded=True)
+    clear = scene.pixels[..., 0] < 0.06 * 12_000
+    assert 0 < clear.mean() < 0.1
+    np.testing.assert_allclose(made, scene.pixels + np.where(clear, 0, 120)[..., None], atol=1)
+    np.testing.assert_array_equal(made[clear], scene.pixels[clear])
+    said = f"without cloud and shadow: 6.0% of the pixels with data ({clear.sum():,} of 2,000)"
+    assert said in capsys.readouterr().out
+    files = [str(tmp_path / name) for name in ("in.tif", "again.tif")]
+    assert main(["apply", str(model), *files, "--only-clouded"]) == 0
+    np.testing.assert_array_equal(numbers(files[1]), made)
+
+
+def test_bands_in_another_order_in_the_file(tmp_path, scene):
+    scene.pixels[..., 1:] = scene.pixels[..., 1:] * (0.5, 0.7)
+    shuffled = replace(scene, pixels=scene.pixels[..., [2, 0, 1]], bands=("green", "nir", "red"))
+    model = saved(tmp_path, 0.012)
+    expected = answered(model, scene, tmp_path, only_clouded=True)
+    mask = tmp_path / "mask.tif"
+    made = answered(model, shuffled, tmp_path, only_clouded=True, cloud_mask=mask)
+    assert np.array_equal(made, expected[..., [2, 0, 1]])
+    np.testing.assert_allclose(numbers(mask)[..., 0], scene.pixels[..., 0] / 12_000, atol=1e-6)
+
+
+def test_holes_stay_holes(tmp_path, scene, model, capsys):
+    scene = replace(scene, nodata=7)
+    scene.pixels[10:30, 20:40, 1] = np.nan  # one band suffices
+    options = {"only_clouded": True, "opaque": "nodata", "cloud_mask": tmp_path / "mask.tif"}
+    made = answered(model, scene, tmp_path, **options)
+    opaque = scene.pixels[..., 0] >= 8_400
+    assert np.array_equal((made == 7).all(axis=-1), opaque | ~scene.valid)
+    assert np.array_equal(scenes.read(tmp_path / "mask.tif").valid, scene.valid)
+    assert "of 1,600)" in capsys.readouterr().out
+
+
+def test_black_beside_an_alpha_channel_does_not_become_a_hole(tmp_path, scene, model):
+    """The output says "no data" by 0: black ground moves by one, all other clear values not at all."""
+    pixels = np.moveaxis(scene.pixels / 40, -1, 0).astype("uint8")
+    pixels[:, 4:9] = 0
+    alpha = np.full((1, 40, 50), 255, "uint8")
+    alpha[:, 7:12, 5:15] = 0
+    profile = {"width": 50, "height": 40, "count": 4, "dtype": "uint8", "crs": scene.crs, "transform": scene.transform}
+    with rasterio.open(tmp_path / "in.tif", "w", driver="GTiff", **profile) as file:
+        file.write(np.concatenate([pixels, alpha]))
+        file.descriptions = [*BANDS, None]
+        file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    options = {"only_clouded": True, "value_range": "model", "progress": False}
+    apply(model, tmp_path / "in.tif", tmp_path / "out.tif", **options)
+    assert np.array_equal(scenes.read(tmp_path / "out.tif").valid, alpha[0] > 0)
+    expected = np.where(alpha[0, ..., None] > 0, np.maximum(np.moveaxis(pixels, 0, -1), 1), 0)
+    assert np.array_equal(numbers(tmp_path / "out.tif"), expected)
+
+
+def test_interrupted_and_gone_on_with(tmp_path, scene, monkeypatch, capsys):
+    model, target, mask = saved(tmp_path, 0.012), tmp_path / "out.tif", tmp_path / "mask.tif"
+    options = {"window_px": 16, "only_clouded": True, "cloud_mask": mask}
+    answered(model, scene, tmp_path, **options)
+    expected, said = [target.read_bytes(), mask.read_bytes()], capsys.readouterr().out
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 8)
+        apply(model, tmp_path / "in.tif", target, progress=False, **options)
+    assert 0 < json.loads((tmp_path / ".out.tif.work" / "journal.json").read_text())["finished"] < 8
+    with pytest.raises(ValueError, match="differs in: only clouded. Give the same again"):
+        apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options | {"only_clouded": False})
+    target.unlink()
+    apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options)
+    assert [target.read_bytes(), mask.read_bytes()] == expected and capsys.readouterr().out == said
+
+
+# --- values
+
+
+def test_an_offset_is_found_on_green_ground_beside_water():
     """Near infrared of summer lies far above 1000, and water a little below."""
     generator = np.random.default_rng(3)
     ground = generator.normal((2600, 450, 600), 60, (4000, 3))
     ground[:400] = generator.normal((60, 20, 40), 15, (400, 3))
+    ranges = np.array([clouds.REFLECTANCE] * 3)
     with pytest.raises(ValueError, match="an offset of 1000"):
-        refuse_no_reflectance(ground + 1000, BANDS)
-    refuse_no_reflectance(ground, BANDS)
+        refuse_misfit(ground + 1000, BANDS, ranges, is_physical=True)
+    refuse_misfit(ground, BANDS, ranges, is_physical=True)

@@ -136,9 +136,9 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
 
 
 @pytest.mark.parametrize("function, message", [
-    (lambda s: s.cut(0, 0, 20, 19), "differ in size: cloudy 20 x 19 pixels, clear 20 x 20 pixels"),
-    (lambda s: s.select(["blue", "green", "red"]), "differ in bands: cloudy blue, green, red, clear red, green, blue"),
-    (lambda s: replace(s, crs=CRS.from_epsg(32622)), "differ in CRS: cloudy EPSG:32622, clear EPSG:32621"),
+    (lambda s: s.cut(0, 0, 20, 19), "differ: cloudy has 20 x 19 pixels, .*; clear has 20 x 20 pixels"),
+    (lambda s: s.select(["blue", "green", "red"]), "differ: .* bands blue, green, red.* bands red, green, blue"),
+    (lambda s: replace(s, crs=CRS.from_epsg(32622)), "differ: .* CRS EPSG:32622; clear .* CRS EPSG:32621"),
     (lambda s: replace(s, transform=s.transform @ Affine.translation(0.5, 0)), "do not lie on one grid"),
     (lambda s: replace(s, transform=s.transform @ Affine.scale(1.01)), "do not lie on one grid"),
 ])  # fmt: skip
@@ -152,7 +152,7 @@ def test_the_manifest_places_an_image_that_does_not_say_where_it_lies(folder):
     images(folder, "cloudy/04.tif", lambda scene: replace(scene, transform=None, crs=None))
     assert "04" in names(quietly(folder))
     (folder / "manifest.csv").unlink()
-    with pytest.raises(ValueError, match="pair '04' differ in CRS: cloudy None, clear EPSG:32621"):
+    with pytest.raises(ValueError, match="pair '04' differ: .* CRS None; clear .* CRS EPSG:32621"):
         quietly(folder)
 
 

@@ -88,7 +88,7 @@ def test_a_command_that_cannot_be_read(arguments, message, capsys):
     (["run", "-p", "scale=big"], "parameter scale is 'big'; expected int"),
     (["run", "-p", "rate=2e1"], "parameter rate is 20.0; allowed is [0..1]"),
     (["run", "--run-id", "a/b"], "run id 'a/b': use letters"),
-    (["compare", "run7"], "there is no run run7; the newest are none"),
+    (["compare", "run7"], "there is no run run7; the last ones are none"),
     (["fetch", "landsat9"], "landsat9"),
     (["apply", "sharpest", "in.tif", "in.tif"], "in.tif is the input"),
     (["apply", "sharpest", "absent.tif", "out.tif"], "absent.tif is no readable image"),

@@ -31,15 +31,15 @@ def refused(folder, told):
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"dtype": "uint8"}, r"12 of 3 bands red green blue, uint16, placed, pixels 30 x 30 \(metre\): t00, t01, .* and 7 "
-     r"more; 1 of 3 bands red green blue, uint8, .*: other\. Keep those of one kind"),
+    ({"dtype": "uint8"}, r"12 of bands red green blue, uint16, pixels 30 x 30 \(metre\): t00, t01, .* and 7 "
+     r"more; 1 of bands red green blue, uint8, .*: other\. Keep those of one kind"),
     ({"pixel": 60}, "pixels 30 x 30 .*; 1 of .*pixels 60 x 60"),
     ({"pixel": 30.4}, r"pixels 30 x 30 .*; 1 of .*pixels 30\.4"),
-    ({"crs": None}, "1 of .*placed, pixels .*no CRS"),
+    ({"crs": None}, "1 of .*pixels .*without CRS"),
     ({"crs": "EPSG:2277"}, "1 of .*pixels 30 x 30 .US survey foot"),
     ({"transform": rasterio.Affine(30, 0, 900_000, 0, -60, 7_000_000)}, "1 of .*pixels 30 x 60"),
     ({"transform": None, "crs": None}, "1 of .*without a place"),
-    ({"bands": ("red", "green", "nir")}, "1 of 3 bands red green nir"),
+    ({"bands": ("red", "green", "nir")}, "1 of bands red green nir"),
 ])  # fmt: skip
 def test_a_mixture_is_refused_with_its_kinds(tiles, make_scene, change, told):
     scenes.write(make_scene(west=900_000, seed=99, **change), tiles / "other.tif")
@@ -81,13 +81,20 @@ def test_rows_with_more_cells_than_the_header(tiles):
     refused(tiles, "more cells than its header")
 
 
-def test_an_image_that_is_there_twice(tiles):
-    whole = (tiles / "t00.tif").read_bytes()
-    (tiles / "t00 - Copy.tif").write_bytes(whole)
-    refused(tiles, "holds one image twice: t00 - Copy.tif, t00.tif")
-    (tiles / "t00 - Copy.tif").unlink()
-    Image.fromarray(np.zeros((40, 50, 3), "uint8")).save(tiles / "t00.jpg")
-    refused(tiles, "holds one image twice: t00.jpg, t00.tif")
+def test_a_quick_look_beside_its_image(tiles):
+    quick_look = Image.fromarray(np.zeros((40, 50, 3), "uint8"))
+    quick_look.save(tiles / "t00_browse.jpg")
+    refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(without a place\): t00_browse")
+    quick_look.save(tiles / "t00.jpg")
+    refused(tiles, "several images called t00: keep one")
+
+
+def test_a_copy_counts_once(tiles):
+    """Or not at all: none of its ground is on two sides of the split."""
+    (tiles / "t11 - Copy.tif").write_bytes((tiles / "t11.tif").read_bytes())
+    ground = scenes.read_ground(tiles, **SMALL)
+    shown = [{one.bounds for one in ground[split]} for split in scenes.SPLITS]
+    assert not shown[0] & shown[1] and not shown[0] & shown[2] and not shown[1] & shown[2]
 
 
 def test_a_link_to_nowhere(tiles):
@@ -109,7 +116,7 @@ def test_an_image_of_another_kind(tmp_path, make_scene, usual, odd):
         scene = make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32")
         scene = replace(scene, pixels=low + (high - low) * scene.pixels)
         scenes.write(scene, tmp_path / f"t{number:02}.tif")
-    refused(tmp_path, "t11 has values up to .*mixed")
+    refused(tmp_path, "t11 has values up to .* beside ")
 
 
 def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):
@@ -122,7 +129,7 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match=r"1 images of .* are 0 in all bands along the edges.*\(other\)"):
+    with pytest.warns(UserWarning, match="as in other along the edges, are 0 in all bands"):
         scenes.read_ground(tiles, **SMALL)
 
 
@@ -218,5 +225,5 @@ def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
     scene = make_scene(80, 90)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tmp_path / "a.tif")
-    with pytest.warns(UserWarning, match="are 0 in all bands along the edges"):
+    with pytest.warns(UserWarning, match="along the edges, are 0 in all bands"):
         sources.open_ground(str(tmp_path / "a.tif"), block_px=16)

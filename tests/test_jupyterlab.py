@@ -128,56 +128,59 @@ def test_the_monitor_redraws_one_figure_in_place(training):
     assert len({state["pictures"][0][1] for state in drawn if state["running"]}) >= 2
 
 
-def sliders(page):
-    """Handles of the sliders of the pictures to play with, and the first picture."""
-    image, *_ = page.all(".widget-vbox img")
-    handles = page.all(".widget-vbox .widget-slider .noUi-handle")
-    page.show(handles[-1])
-    return handles, image
+def handles(page):
+    """Handles of the sliders of the picture to play with."""
+    found = page.all(".widget-interact .widget-slider .noUi-handle")
+    page.show(found[-1])
+    return found
+
+
+def picture(page):
+    """The picture below the sliders, as it is now: each move puts another one in its place."""
+    return np.asarray(page.picture(".widget-interact img"))
 
 
 def border(picture):
     """Column of the white line between before and after."""
-    (white,) = np.nonzero((np.asarray(picture) == 255).all(axis=(0, 2)))
+    (white,) = np.nonzero((picture == 255).all(axis=(0, 2)))
     assert 1 <= len(white) <= 2, f"white columns: {white}"
     return int(white.max())
 
 
 def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
-    (handle,), image = sliders(page)
+    (handle,) = handles(page)
     track_px = handle.find_element(By.XPATH, "ancestor::*[contains(@class, 'noUi-target')]").rect["width"]
-    first = np.asarray(page.picture(image))
+    first = picture(page)
     start, width = border(first), first.shape[1]
     page.screenshot(handle, "02_slider")
     ActionChains(page.driver).drag_and_drop_by_offset(handle, 120, 0).perform()
     aim = start + 120 * width / track_px
-    page.wait(lambda: abs(border(page.picture(image)) - aim) <= 4, f"border near column {aim:.0f}")
-    second = np.asarray(page.picture(image))
+    page.wait(lambda: abs(border(picture(page)) - aim) <= 4, f"border near column {aim:.0f}")
+    second = picture(page)
     end = border(second)
-    assert (first[:, : start - 1] == second[:, : start - 1]).all() and (
-        first[:, end + 1 :] == second[:, end + 1 :]
-    ).all()
+    assert (first[:, : start - 1] == second[:, : start - 1]).all()
+    assert (first[:, end + 1 :] == second[:, end + 1 :]).all()
     assert (first[:, start + 1 : end - 1] != second[:, start + 1 : end - 1]).any(axis=2).mean() > 0.5
     ActionChains(page.driver).send_keys(Keys.ARROW_RIGHT * 3).perform()
-    page.wait(lambda: border(page.picture(image)) == end + 3, "border three columns further right")
+    page.wait(lambda: border(picture(page)) == end + 3, "border three columns further right")
     ActionChains(page.driver).send_keys(Keys.ARROW_LEFT * 5).perform()
-    page.wait(lambda: border(page.picture(image)) == end - 2, "border five columns further left")
+    page.wait(lambda: border(picture(page)) == end - 2, "border five columns further left")
 
 
 def test_each_latent_slider_redraws_its_part(play):
-    handles, image = sliders(play)
-    assert len(handles) == 4
-    for number, handle in enumerate(handles):
+    sliders = handles(play)
+    assert len(sliders) == 4
+    for number, handle in enumerate(sliders):
         handle.send_keys(Keys.END)  # all the way at once: one change, one picture
         corners = [255 if quarter <= number else 128 for quarter in range(4)]
 
         def redrawn(corners=corners):
-            return np.array_equal(np.asarray(play.picture(image))[24::48, 24::48, 0].ravel(), corners)
+            return np.array_equal(picture(play)[96::192, 96::192, 0].ravel(), corners)
 
         play.wait(redrawn, f"bright quarter after slider {number + 1}")
-    play.screenshot(image, "sliders")
-    ActionChains(play.driver).drag_and_drop_by_offset(handles[0], -80, 0).perform()
-    play.wait(lambda: play.picture(image).getpixel((24, 24))[0] < 255, "darker quarter after dragging")
+    play.screenshot(sliders[0], "sliders")
+    ActionChains(play.driver).drag_and_drop_by_offset(sliders[0], -80, 0).perform()
+    play.wait(lambda: picture(play)[96, 96, 0] < 255, "darker quarter after dragging")
 
 
 def test_a_click_on_the_map_shows_what_is_there(play):

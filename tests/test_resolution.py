@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import models, scenes
+from helpers import models
 from helpers.backend import keras, tf
 from helpers.pairs import patches, resolution
 from helpers.scenes import Scene
@@ -188,15 +188,3 @@ def test_pairs_of_two_sensors_show_the_same_ground():
         assert large.shape[-1] == small.shape[-1] == 3
     with pytest.raises(ValueError, match="expected equal bands, and 4 times the size"):
         resolution.beside(high, low, 4)
-
-
-def test_patches_from_disk_are_those_from_memory(tmp_path, make_scene):
-    scenes.write(make_scene(70, 90), tmp_path / "large.tif")
-    opened = [scenes.read(tmp_path / "large.tif"), scenes.read(tmp_path / "large.tif", on_disk=tmp_path)]
-    assert isinstance(opened[1].pixels, np.memmap) and np.array_equal(*(one.pixels for one in opened))
-    assert all(getattr(opened[0], name) == getattr(opened[1], name) for name in ("bands", "transform", "crs", "dtype"))
-    drawn = []
-    for one in opened:
-        ground = scenes.split_ground([one], block_px=20, guard_px=2)["train"]
-        drawn.append([batch.numpy() for batch in patches.patches(ground, patch_px=8, batch_size=4, steps=5, seed=2)])
-    assert np.array_equal(*drawn)

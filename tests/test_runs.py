@@ -162,8 +162,8 @@ def test_metrics_json(run):
     ([BASELINE, HEADLINE | {"headline": False}], r"the headlines \[\]"),
     ([BASELINE, HEADLINE, HEADLINE | {"method": "espcn"}], r"the headlines \['srcnn', 'espcn'\]"),
     ([BASELINE | {"split": "validation"}, HEADLINE], "there are model"),
-    ([BASELINE, HEADLINE | {"psnr_db": math.inf, "ssim": math.nan}], "srcnn: psnr_db, ssim is not a finite number"),
-    ([BASELINE | {"ssim": np.float32("nan")}, HEADLINE], "bicubic: ssim is not a finite number"),
+    ([BASELINE, HEADLINE | {"psnr_db": math.inf, "ssim": math.nan}], "srcnn: psnr_db is inf; expected a finite number"),
+    ([BASELINE | {"ssim": np.float32("nan")}, HEADLINE], "bicubic: ssim is nan; expected a finite number"),
 ])  # fmt: skip
 def test_scores_that_are_not_whole_are_not_recorded(run, scores, message):
     with pytest.raises(ValueError, match=message):
@@ -196,7 +196,7 @@ def test_ledger(project, two_notebooks, monkeypatch):
     assert table.run.tolist() == ["run0", "run0", "run1", "run1"] and table.seed.tolist() == [0, 0, 1, 1]
     assert table[table.role == "model"].psnr_db.tolist() == [25.0, 26.0]
     assert set(runs.ledger(["run1"]).run) == {"run1"} and len(runs.ledger(["unfinished"])) == 0
-    with pytest.raises(ValueError, match="there is no run run7; the newest are run0, run1, unfinished"):
+    with pytest.raises(ValueError, match="there is no run run7; the last ones are run0, run1, unfinished"):
         runs.ledger(["run1", "run7"])
 
 
@@ -302,8 +302,8 @@ def test_resuming_without_arguments_repeats_those_of_the_run(project, nothing_ru
 
 
 @pytest.mark.parametrize("now, told", [
-    ({"values": {"scale": 2, "seed": 5}}, "seed was 'none', now 5"),
-    ({"values": {"seed": 5}}, "scale was 2, now 'none'"),
+    ({"values": {"scale": 2, "seed": 5}}, "values was .'scale': 2., now .'scale': 2, 'seed': 5."),
+    ({"values": {"seed": 5}}, "values was .'scale': 2., now .'seed': 5."),
     ({"values": {"scale": 2}, "profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
     ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .'02_srcnn'., now .'00_start'."),
 ])  # fmt: skip

@@ -179,7 +179,7 @@ def test_a_file_that_declares_a_huge_size_is_refused_before_decoding(tmp_path):
     ):  # fmt: skip
         pass
     assert path.stat().st_size < 100_000
-    with pytest.raises(ValueError, match=r"60000 x 60000 x 3: 43.2 GB in memory.*helpers apply"):
+    with pytest.raises(ValueError, match=r"too large .*\(60000, 60000, 3\).*helpers apply"):
         scenes.read(path)
 
 
@@ -645,7 +645,7 @@ def test_hidden_files_are_left_alone(tmp_path, make_scene):
 def test_images_with_different_bands(tmp_path, make_scene):
     for number, bands in enumerate([("red", "green"), ("red", "nir"), ("red", "green")]):
         scenes.write(make_scene(bands=bands, seed=number), tmp_path / f"{number}.tif")
-    with pytest.raises(ValueError, match="several kinds of images: 2 of 2 bands red green.*; 1 of 2 bands red nir"):
+    with pytest.raises(ValueError, match="several kinds of images: 2 of bands red green.*; 1 of bands red nir"):
         scenes.read_ground(tmp_path, **SMALL)
 
 

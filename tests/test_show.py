@@ -90,8 +90,6 @@ def test_no_data_is_painted_neutral():
         picture = drawn(show.grid([image]))
         assert picture[2, 3].tolist() == neutral
         assert picture.shape == (8, 8, 3) and (picture == neutral).all(axis=-1).sum() == 1
-    errors = show.error_map(image, [image], ["itself"]).axes[0].images[0]
-    assert errors.cmap(errors.norm(errors.get_array()))[2, 3] == pytest.approx([*show.NO_DATA, 1])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,6 @@ def test_panels_are_bare_titled_and_in_order():
 def test_credits_of_scenes_are_named_once():
     images = [scene(), scene(credit="ESA"), scene()]
     assert show.grid(images).get_supxlabel() == "USGS · ESA"
-    assert show.error_map(images[0], [images[0].pixels], ["itself"]).get_supxlabel() == "USGS"
     assert show.footprints({"test": [scene()]}, scene()).get_supxlabel() == "USGS"
 
 
@@ -140,7 +137,6 @@ def test_nothing_is_clipped(panels):
     images = [scene(credit=credit).cut(0, 0, 64, 64 - 8 * (n % 2)) for n in range(panels)]
     caption = "A caption that says what to look at, and goes on for longer than one line of the page would hold."
     figures = [show.grid(images, titles, caption=caption), show.grid(images, titles), show.grid(images)]
-    figures += [show.error_map(images[0], [images[0]] * panels, titles, unit="digital numbers", caption=caption)]
     for fig in figures:
         fig.draw_without_rendering()
         box = fig.get_tightbbox()
@@ -196,64 +192,30 @@ def test_grid_on_wrong_input(images, options, message):
         show.grid(images, **options)
 
 
-def test_error_maps_share_one_scale():
-    rng = np.random.default_rng(0)
-    reference = scene()
-    estimates = [reference.pixels + rng.normal(0, spread, reference.pixels.shape) for spread in (10, 1000)]
-    fig = show.error_map(reference, estimates, ["good", "bad"], unit="digital numbers")
-    errors = [np.abs(reference.pixels - estimate).mean(axis=-1) for estimate in estimates]
-    for panel, error in enumerate(errors):
-        np.testing.assert_allclose(drawn(fig, panel), error, rtol=1e-6)
-        assert fig.axes[panel].images[0].get_clim() == pytest.approx((0, np.percentile(errors, 99)))
-        assert fig.axes[panel].get_title().endswith(f", mean {error.mean():.3g}")
-    assert fig.axes[2].get_xlabel() == "absolute error (digital numbers)"
-    assert scale_bars(fig)[0][2] == "500 m"
-
-
-def test_error_map_on_wrong_input():
-    reference = np.zeros((8, 8, 3))
-    with pytest.raises(ValueError, match=r"small has shape \(4, 4, 3\), the reference \(8, 8, 3\)"):
-        show.error_map(reference, [reference, reference[::2, ::2]], ["same", "small"])
-    with pytest.raises(ValueError, match="1 images and 2 titles"):
-        show.error_map(reference, [reference], ["a", "b"])
-
-
-def png(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.value)))
-
-
 def test_slider_moves_the_border():
     low, high = scene(32, pixel_m=120), scene(128)
-    _, image, slider, credit = show.before_after(low, high, titles=("<low>", "high"), static=False).children
-    assert png(image).shape == (640, 640, 3) and slider.max == 640
+    moved, line = show.before_after(low, high, titles=("<low>", "high"), static=False).children
+    (slider, _) = moved.children
+    assert moved.result.size == (640, 640) and slider.max == 640
+    both = show.grid([low, high])
     before, after = (
-        np.repeat(np.repeat(drawn(fig, panel), factor, axis=0), factor, axis=1)
-        for fig, panel, factor in [(show.grid([low, high]), 0, 20), (show.grid([low, high]), 1, 5)]
+        np.kron(drawn(both, panel), np.ones((640 // size, 640 // size, 1))) for panel, size in [(0, 32), (1, 128)]
     )
-    seen = []
     for border in (160, 0, 640):
         slider.value = border
-        picture = png(image)
+        picture = np.asarray(moved.result)
         np.testing.assert_array_equal(picture[:, : max(0, border - 1)], before[:, : max(0, border - 1)])
         np.testing.assert_array_equal(picture[:, border + 1 :], after[:, border + 1 :])
-        seen.append(image.value)
-    assert len(set(seen)) == 3
-    assert "USGS" in credit.value
-
-
-def test_slider_escapes_titles():
-    above = show.before_after(scene(), scene(), titles=("<low>", "high"), static=False).children[0]
-    assert "&lt;low&gt;" in above.value
+        assert (picture[:, max(0, border - 1) : border + 1] == 255).all()
+    assert "&lt;low&gt; | high · USGS" in line.value
 
 
 def test_static_before_after():
     low, high = scene(32, pixel_m=120), scene(128)
     fig = show.before_after(low, high, titles=("low", "high"))  # no notebook here
-    assert [ax.get_title() for ax in fig.axes] == ["low", "low | high", "high"]
-    left, middle, right = (drawn(fig, panel) for panel in range(3))
-    assert (middle[:, :319] == left[:, :319]).all() and (middle[:, 321:] == right[:, 321:]).all()
-    assert (middle[:, 319:321] == 255).all()
-    assert scale_bars(fig) == [(0, pytest.approx(1000 / (3840 / 640)), "1 km")]
+    assert [ax.get_title() for ax in fig.axes] == ["low", "high"]
+    assert (drawn(fig, 1) == drawn(show.grid([low, high]), 1)).all()
+    assert scale_bars(fig) == [(0, pytest.approx(1000 / 120), "1 km")]
     assert fig.get_supxlabel() == "USGS"
 
 
@@ -304,7 +266,7 @@ def test_footprints_across_zones_and_without_a_place():
     assert degrees.axes[0].get_xlabel() == "longitude (degrees)"
     with pytest.raises(ValueError, match="a place on the ground"):
         show.footprints({"test": [scenes.Scene(pixels=np.zeros((4, 4, 1)), bands=("a",))]})
-    with pytest.raises(ValueError, match="2 CRSs"):
+    with pytest.raises(ValueError, match="several CRSs"):
         show.footprints({"test": [here]}, [here, neighbour])
 
 
@@ -315,9 +277,6 @@ def test_source_is_shown(monkeypatch):
     show.source(scenes.Scene.cut)
     assert shown[0].data.startswith("def stretch(images") and "<span" in shown[0]._repr_html_()
     assert shown[1].data.startswith("def cut(self")
-    for thing in (len, np.float32(1)):
-        with pytest.raises(TypeError, match="no Python source"):
-            show.source(thing)
 
 
 def test_import_is_cheap():
@@ -363,14 +322,12 @@ def generated(latents):
 
 
 def test_sliders_redraw_what_belongs_to_where_they_stand():
-    widget = show.explore(generated, 4, static=False, credit="<rendered>")
-    image, sliders = widget.children[0], widget.children[1:5]
-    first = image.value
-    for number, (slider, value) in enumerate(zip(sliders, (2.0, -2.0, 1.0, 0.0), strict=True)):
-        before, slider.value = image.value, value
-        assert (image.value == before) == (number == 3)  # the fourth is not drawn
-    assert png(image)[0, 0].tolist() == [191, 64, 159] and image.value != first
-    assert "&lt;rendered&gt;" in widget.children[-1].value
+    moved, line = show.explore(generated, 4, static=False, credit="<rendered>").children
+    for number, (slider, value) in enumerate(zip(moved.children[:4], (2.0, -2.0, 1.0, 0.0), strict=True)):
+        before, slider.value = moved.result, value
+        assert (moved.result is before) == (number == 3)  # the fourth was at 0 already
+    assert moved.result.getpixel((0, 0)) == (191, 64, 159) and moved.result.size == (384, 320)
+    assert "&lt;rendered&gt;" in line.value
 
 
 def test_where_nobody_moves_a_slider_every_number_gets_a_row():
@@ -378,6 +335,10 @@ def test_where_nobody_moves_a_slider_every_number_gets_a_row():
     panels = [drawn(figure, panel) for panel in range(28)]
     assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
     assert all((panel[..., 0] == 128).all() for panel in panels[7:])
+
+
+def png(widget):
+    return np.asarray(Image.open(io.BytesIO(widget.value)))
 
 
 def seen_at(x, y):

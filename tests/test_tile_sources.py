@@ -107,7 +107,7 @@ def test_a_patch_is_cut_around_its_centre(serve, tmp_path):
     item = source.patch(10.0, 45.0, width_m=2_000_000, size_px=64)
     download.fetch([item], tmp_path, source.client, total=1)
     image = np.asarray(Image.open(tmp_path / item.name)).astype(float)
-    assert image.shape == (64, 64, 3)
+    assert image.shape == (64, 64, 4)
     x, y = (10 + 180) / 360 * 8, (1 - math.asinh(math.tan(math.radians(45))) / math.pi) / 2 * 8
     assert np.abs(image[31:33, 31:33].mean(axis=(0, 1))[:2] / 30 - (x, y)).max() < 0.02
     side = 2_000_000 / tiles.ground_resolution_m(45, 3) / 256
@@ -125,17 +125,6 @@ def test_a_patch_without_a_width_is_refused(serve, width_m):
     source = xyz(serve(XYZ), zooms=(3, 3))
     with pytest.raises(ValueError, match="choose another width"):
         source.patch(10.0, 45.0, width_m=width_m, size_px=64)
-
-
-def test_a_patch_takes_a_lower_zoom_where_there_are_no_tiles(serve, tmp_path):
-    def low_only(request):
-        return numbered_tile(request) if int(request.groups["z"]) <= 8 else loopback.Response(b"", "text/plain", 404)
-
-    source = xyz(serve((*XYZ[:2], low_only)))
-    summary = download.fetch([source.patch(10, 45, width_m=20_000, size_px=64)], tmp_path, source.client)
-    assert not summary.skipped
-    summary = download.fetch([source.patch(11, 45, width_m=2_000, size_px=64)], tmp_path, source.client)
-    assert len(summary.skipped) == 1
 
 
 def test_a_patch_reaches_over_the_antimeridian_and_takes_no_tile_of_another_size(serve, tmp_path):

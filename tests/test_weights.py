@@ -373,7 +373,6 @@ def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
         ({"notebook": "03_other"}, BANDS, (8, 4), f"sharp is of {NOTEBOOK} .* this is 03_other .*choose other weights"),
         ({}, ["red", "nir"], (8, 4), "for the bands red, green, blue; .* with the bands red, nir"),
         ({}, BANDS, (4, 4), "sharp has 2,291 weights, this network 1,299: choose other weights"),
-        ({"scale": 2}, BANDS, (8, 4), "sharp was made with scale 4, here 2: give the same value, or choose"),
         (
             {"seed": 3},
             BANDS,

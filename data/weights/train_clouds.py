@@ -36,6 +36,11 @@ BANDS = {
     "cloud_remover_sentinel2": ("nir", "red", "green"),
     "cloud_remover_landsat": ("red", "nir", "swir16"),
 }
+# Of `models.cloud_remover`. Infrared tells deep shadows: it takes weak ones for dark ground.
+NETWORK = {
+    "cloud_remover_sentinel2": {},
+    "cloud_remover_landsat": {"unsure": (0.06, 0.4), "reddened": (0.0, 2.0)},
+}
 CLEAR_WEIGHT, CLOUD_WEIGHT = 3.0, 0.6  # of a clear pixel in the loss, and of another at least
 DECAY = 0.995  # of the average over the weights
 
@@ -142,11 +147,11 @@ def main():
     bands = list(BANDS[options.name])
     bed = foreign_clouds.bed("validation", bands)
     keras.utils.set_random_seed(0)
-    network = models.cloud_remover(len(bands), filters=options.filters)
+    network = models.cloud_remover(len(bands), filters=options.filters, **NETWORK[options.name])
 
     def watch(model):
         """Write the averaged weights, and score them on the validation bed."""
-        averaged = models.cloud_remover(len(bands), filters=options.filters)
+        averaged = models.cloud_remover(len(bands), filters=options.filters, **NETWORK[options.name])
         averaged.set_weights([np.array(each) for each in model.optimizer._model_variables_moving_average])
         averaged.save(options.out / f"{options.name}.keras")
         table = foreign_clouds.scored(bed, foreign_clouds.remover(averaged, [clouds.REFLECTANCE] * 3))

@@ -73,66 +73,49 @@ def agent(contact=""):
     return f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
 
 
-class _Adapter(HTTPAdapter):
-    """Count requests, and let each wait for its turn at its host."""
+class Client(requests.Session):
+    """HTTP for one provider, for any number of threads; `requests` counts what was sent.
 
-    def __init__(self, policy):
-        super().__init__(pool_maxsize=policy.connections, pool_block=True)
-        self.per_s, self.sent, self.lock = policy.requests_per_s, 0, threading.Lock()
-
-    def send(self, request, **options):
-        """Send when it is its turn."""
-        pace.of(request.url).take_turn(self.per_s)
-        with self.lock:
-            self.sent += 1
-        return super().send(request, **options)
-
-
-class Client:
-    """HTTP for one provider, for any number of threads.
-
-    The key is sent to one origin only, and stands in no attribute, message or log.
+    The key stands in no attribute, message or log.
 
     Args:
         policy: Policy.
-        key: secret text, or "".
-        key_parameter: query parameter that carries it; "{key}": the field of that name in an
-            address; "": the header "Authorization: Bearer".
+        key: secret text, or "". It takes the place of "{key}" in an address; an address without
+            that gets the header "Authorization: Bearer", if it begins with `key_origin`.
         key_name: environment variable that holds it, for messages.
-        key_origin: the only place that it is sent to, such as "https://api.example.org";
-            "": whatever address is asked.
+        key_origin: beginning of the addresses that the header is sent to.
         forbidden_ends: a 403 is a PermissionError, as it means the key; else it is Refused.
 
     Raises:
         ValueError: the key holds blanks or other characters that no key has (does not show it).
     """
 
-    def __init__(
-        self, policy=Policy(), *, key="", key_parameter="", key_name="", key_origin="",
-        forbidden_ends=True,
-    ):  # fmt: skip
+    def __init__(self, policy=Policy(), *, key="", key_name="", key_origin="", forbidden_ends=True):
+        super().__init__()
         self.policy, self.key_name, self.forbidden_ends = policy, key_name, forbidden_ends
-        self.session = session = requests.Session()
-        session.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        session.max_redirects = 5
-        session.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
-        session.hooks["response"].append(refuse_leak)
-        self.adapter = session.adapters["https://"] = session.adapters["http://"] = _Adapter(policy)
-        session.auth = signer(key.strip(), key_parameter, key_name, key_origin) if key else unsigned
+        self.requests, self.lock = 0, threading.Lock()
+        self.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.max_redirects = 5
+        self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
+        self.hooks["response"].append(refuse_leak)
+        self.auth = signer(key.strip(), key_name, key_origin) if key else unsigned
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, HTTPAdapter(pool_maxsize=policy.connections, pool_block=True))
 
-    @property
-    def requests(self):
-        """Number of requests made."""
-        return self.adapter.sent
+    def send(self, request, **options):
+        """Send when it is this request's turn at its host; redirects come here, too."""
+        pace.of(request.url).take_turn(self.policy.requests_per_s)
+        with self.lock:
+            self.requests += 1
+        return super().send(request, **options)
 
-    def get_bytes(self, url, parameters=None, *, send_key=True, check=bytes):
+    def get_bytes(self, url, parameters=None, *, check=bytes):
         """Get the body at an address.
 
         Args:
             url: without secrets.
             parameters: dict of query parameters.
-            send_key: False where the address is not the provider's.
             check: function of the bytes; a ValueError from it leads to another try.
 
         Returns:
@@ -143,12 +126,11 @@ class Client:
             Refused: another 4xx, or more than `max_bytes`.
             Unreachable: no whole, right answer after all tries.
         """
-        options = {} if send_key else {"auth": unsigned}
-        return self._ask("GET", url, check, params=parameters, **options)
+        return self._ask("GET", url, check, params=parameters)
 
     def get_json(self, url, parameters=None):
         """Get the JSON value at an address; raises what `get_bytes` raises."""
-        return self.get_bytes(url, parameters, check=read_json)
+        return self._ask("GET", url, read_json, params=parameters)
 
     def post_json(self, url, body):
         """Post JSON and get JSON; only for requests that may be repeated."""
@@ -171,7 +153,7 @@ class Client:
     def _body(self, method, url, options):
         """Body of one good answer; a ValueError where asking again can help."""
         options = options | {"stream": True, "timeout": self.policy.timeout_s}
-        with self.session.request(method, url, **options) as answer:
+        with self.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
         status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
         if status < 300:
@@ -181,22 +163,23 @@ class Client:
             raise ValueError(said)
         if b"<" not in body[:100]:
             said = f"{said}: {_start(body)}"
-        if status not in (401, 403) or status == 403 and not self.forbidden_ends:
-            raise Refused(said, url)
-        advice = "this provider refuses: read its terms, name your `contact`, or try later"
-        if self.key_name:
-            advice = f"the key in {self.key_name} is wrong or has expired, or does not allow this"
-        raise PermissionError(f"{shown(url)} answered {said}; {advice}. What is done is kept")
+        if status == 401 or status == 403 and self.forbidden_ends:
+            raise PermissionError(
+                f"{shown(url)} answered {said}; the key ({self.key_name or 'none is used'}) is "
+                "wrong, has expired or does not allow this, or the provider wants to know your "
+                "`contact`. What is done is kept"
+            )
+        raise Refused(said, url)
 
     def _hold(self, answer):
         """Let all threads wait, where a server has too many requests or names a time."""
-        longest, asked = self.policy.longest_wait_s, answer.headers.get("Retry-After")
+        asked = answer.headers.get("Retry-After")
         try:
-            wait_s = Retry(retry_after_max=longest).parse_retry_after(asked or "1")
+            wait_s = Retry().parse_retry_after(asked or "1")
         except HTTPError:  # an odd header
             wait_s = 1
         if asked or answer.status_code == 429:
-            pace.of(answer.url).hold(min(wait_s, longest))
+            pace.of(answer.url).hold(min(wait_s, self.policy.longest_wait_s))
 
     def _read(self, raw, url):
         """Bytes of a body; urllib3 would pass over a gzip that ends too early."""

@@ -4,7 +4,6 @@ import logging
 from urllib.parse import quote, quote_plus, urlsplit
 
 from requests import RequestException
-from requests.sessions import SessionRedirectMixin
 
 _secrets = set()  # that `mask` takes out of messages and logs
 
@@ -45,7 +44,7 @@ def unsigned(request):
     return request
 
 
-def signer(key, parameter, name, origin):
+def signer(key, name, origin):
     """Return the function that adds the key to a request; only this closure holds it."""
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ValueError(
@@ -54,13 +53,9 @@ def signer(key, parameter, name, origin):
     hide(key)
 
     def sign(request):
-        if origin and SessionRedirectMixin().should_strip_auth(origin, request.url):
-            return request
-        if parameter == "{key}":
+        if "%7Bkey%7D" in request.url:  # {key}
             request.url = request.url.replace("%7Bkey%7D", quote(key, safe=""))
-        elif parameter:
-            request.prepare_url(request.url, {parameter: key})
-        else:
+        elif request.url.startswith(origin):
             request.headers["Authorization"] = f"Bearer {key}"
         return request
 

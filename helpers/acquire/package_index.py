@@ -4,20 +4,15 @@ Nothing is built or installed: the index only carries the file. Passwords are ne
 """
 
 import ast
-import importlib.util
-import shutil
 import ssl
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 from unearth import PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
-from unearth.preparer import download_link
 
 from helpers.acquire import progress
 from helpers.acquire.keys import hide, mask, shown
@@ -31,24 +26,27 @@ def download(archive, url, output_file, pooch):
             tries again.
     """
     pip = _pip_settings()
-    sources = _sources(pip)
-    for _, source in sources:
-        hide(urlsplit(source).password or "")
+    sources, tried = _sources(pip), []
     with _session(pip, sources) as session:
-        link, failed = _find(archive, sources, session)
-        if link:
-            failed = _write(archive, link, output_file, session)
-    if failed:  # raised here, as the errors of the libraries may hold a password
-        raise requests.ConnectionError(
-            f"{archive.file} did not arrive: {failed}. Check the network and `python -m pip config "
-            "list`, or use --from-folder"
-        )
+        for kind, source in sources:
+            hide(urlsplit(source).password or "")
+            finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [source]})
+            try:
+                for match in finder.find_matches(archive.requirement):
+                    if match.link.filename == archive.file:
+                        return _write(archive, match.link, session, output_file)
+                tried.append(f"{shown(source)} does not list it")
+            except Exception as error:  # of the library below unearth, which differs by version
+                tried.append(f"{shown(source)} failed ({type(error).__name__}: {mask(error)})")
+    # raised here, as the errors of the libraries may hold a password
+    raise requests.ConnectionError(
+        f"{archive.file} did not arrive: {'; '.join(tried) or 'pip is configured for no source'}. "
+        "Check the network and `python -m pip config list`, or use --from-folder"
+    )
 
 
 def _pip_settings():
     """Return pip's options: the environment over a command's own over [global]."""
-    if not importlib.util.find_spec("pip"):
-        return {}
     command = [sys.executable, "-m", "pip", "config", "list"]
     listing = subprocess.run(command, capture_output=True, text=True)
     if listing.returncode:
@@ -81,34 +79,12 @@ def _session(pip, sources):
     )
 
 
-def _find(archive, sources, session):
-    """Return unearth's Link on the first source that has it, or None and what each said."""
-    tried = []
-    for kind, url in sources:
-        finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [url]})
-        try:
-            for match in finder.find_matches(archive.requirement):
-                if match.link.filename == archive.file:
-                    return match.link, ""
-            tried.append(f"{shown(url)} does not list it")
-        except Exception as error:  # of the library below unearth, which differs by version
-            tried.append(f"{shown(url)} cannot be reached ({mask(error)})")
-    return None, "; ".join(tried) or "pip is configured for no source"
-
-
-def _write(archive, link, output_file, session):
-    """Write the file; return why it could not be had, or ""."""
+def _write(archive, link, session, output_file):
+    """Write the file; a ValueError where more is sent than it has."""
     bar = progress.bar(desc=archive.file, total=archive.bytes, unit="B", unit_scale=True)
-
-    def report(link, done, total):
-        bar.update(done - bar.n)
-        if done > archive.bytes:
-            raise ValueError(f"more than its {archive.bytes} bytes were sent")
-
-    with bar, tempfile.TemporaryDirectory(dir=Path(output_file).parent) as folder:
-        try:
-            file = download_link(session, link, Path(folder), download_reporter=report)
-            shutil.copyfile(file, output_file)
-        except Exception as error:  # of the library below unearth, which differs by version
-            return f"{type(error).__name__}: {mask(error)}"
-    return ""
+    with bar, session.get_stream(link.normalized) as answer, open(output_file, "wb") as file:
+        answer.raise_for_status()
+        for part in answer.iter_raw():
+            bar.update(file.write(part))
+            if file.tell() > archive.bytes:
+                raise ValueError(f"more than its {archive.bytes} bytes were sent")

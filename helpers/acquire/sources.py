@@ -6,7 +6,7 @@ from helpers import paths, scenes
 from helpers.acquire import packs
 
 
-def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=None):
+def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0):
     """Open imagery, split by ground.
 
     Args:
@@ -16,8 +16,6 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
             blocks, pixels.
         bands: which bands, in which order; default: all.
         seed: of the split.
-        on_disk: folder for the pixels of a single image that memory does not hold; see
-            `scenes.read`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -31,15 +29,14 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0, on_disk=No
     path = locate(source)
     if path.is_file():
         scenes.refuse_classes(path)
-        image = scenes.read(path, on_disk=on_disk)
+        image = scenes.read(path)
         scenes.look_at_values(path, [image])
         ground = scenes.split_ground([image], **split)
     else:
         ground = scenes.read_ground(path, **split)
-    return {
-        name: [scene.select(bands or scene.bands) for scene in found]
-        for name, found in ground.items()
-    }
+    if not bands:
+        return ground
+    return {name: [scene.select(bands) for scene in found] for name, found in ground.items()}
 
 
 def locate(source):

@@ -9,7 +9,6 @@ from helpers.apply.network import Predictor, load_model
 from helpers.apply.plan import output_ranges
 
 OPSET = 17  # QGIS users have old versions of onnxruntime
-GLOBAL_OVERLAP = 25  # percent, where a model sees all of a tile
 
 
 def export(model, out, *, tile_px=256, resolution_cm=None):
@@ -77,7 +76,7 @@ def _metadata(about, margin_px, tile_px, resolution_cm):
     """Return what Deepness reads; its code says tile_size, its documentation tiles_size."""
     classes, bands = about.get("classes"), len(about["bands"])
     names = [each["name"] for each in classes] if classes else about["bands_out"]
-    overlap = GLOBAL_OVERLAP if margin_px is None else min(90, -(-200 * margin_px // tile_px))
+    overlap = min(90, -(-200 * margin_px // tile_px))
     kind = "Segmentor" if classes else "Superresolution" if about["scale"] > 1 else "Regressor"
     told = {
         "model_type": kind,

@@ -1,5 +1,6 @@
 """Find the network of `apply`, read its description, and compute its answers to windows."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import numpy as np
 from helpers import paths
 from helpers.scenes import from_unit, to_unit
 
-# what model.json must say
+# what model.json must say; a field of null means that every pixel sees the whole image
 DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "credit")
 FIELD = "receptive_field_px"
+GLOBAL_MARGIN_PX = 64  # shown around a window where the field is the whole image
 
 
 def model_path(model):
@@ -21,10 +23,9 @@ def model_path(model):
         ValueError: there is none, or no description beside it.
     """
     weights = paths.ROOT / "data" / "weights"
-    for path in (weights / f"{model}.keras", Path(model), paths.ROOT / model):
-        if path.is_file():
-            break
-    else:
+    places = (weights / f"{model}.keras", Path(model), paths.ROOT / model)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         known = ", ".join(sorted(path.stem for path in weights.glob("*.keras"))) or "none yet"
         raise ValueError(
             f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
@@ -42,12 +43,12 @@ def read_network(path):
     from helpers import models  # noqa: F401 - the layers of our own that a network may contain
     from helpers.backend import keras
 
+    if path.read_bytes()[:7] == b"version":
+        raise ValueError(f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`")
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
         told = " ".join(str(error).split())[-200:] or type(error).__name__
-        if path.read_bytes()[:7] == b"version":
-            told = "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"
         raise ValueError(f"{path} cannot be loaded ({told})") from error
 
 
@@ -67,7 +68,7 @@ def load_model(model):
     path = model_path(model)
     about = paths.read_record(path.with_suffix(".json"))
     unsaid = [name for name in DESCRIPTION if about.get(name) is None]
-    unsaid += [FIELD] * (FIELD not in about)  # where it is null, the context is global
+    unsaid += [FIELD] * (FIELD not in about)
     if unsaid:
         raise ValueError(
             f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot "
@@ -92,17 +93,16 @@ class Predictor:
         network, about: of `load_model`.
         ranges: (low, high) of each band of the file that the network sees as 0 to 1.
         ranges_out: the same of each band of the output; masks, which follow, have 0 to 1.
-        augment: average the answers to all eight flips and turns.
-        spread: give the standard deviation of these eight, too; twice the `bands` then.
+        tta: average the answers to all eight flips and turns.
 
     Attributes:
-        margin_px: pixels of the file beside an output pixel that have a part in it; None where
-            all have.
         multiple_px: sides and corners of windows must be multiples of it, pixels of the file.
+        margin_px: pixels of the file beside a window that have a part in the answer, rounded up
+            to such a multiple.
         enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
     """
 
-    def __init__(self, network, about, ranges, ranges_out, *, augment=False, spread=False):
+    def __init__(self, network, about, ranges, ranges_out, *, tta=False):
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
@@ -110,18 +110,19 @@ class Predictor:
         self.multiple_px = about.get("size_multiple") or 1
         side = 8 * scale * self.multiple_px
         made = network.compute_output_shape((1, side, side, len(ranges)))
-        self.enlarge_first = enlarge_first = scale > 1 and made[1] == side
-        self.margin_px = field and field // 2 + 1
-        if field and enlarge_first:  # bicubic interpolation looks two pixels further
-            self.margin_px = -(-self.margin_px // scale) + 2
-        self.augment, self.spread = augment, spread
+        self.enlarge_first = enlarge = scale > 1 and made[1] == side
+        margin = field // 2 + 1 if field else GLOBAL_MARGIN_PX
+        if enlarge:  # bicubic interpolation looks two pixels further
+            margin = -(-margin // scale) + 2
+        self.margin_px = rounded_up(margin, self.multiple_px)
+        self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
         ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
-        self.bands = len(ranges_out) * (1 + spread)
+        self.bands = len(ranges_out)
 
         @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
         def answer(pixels):
             values = to_unit(pixels, ranges)
-            values = network(upsample(values, scale) if enlarge_first else values, training=False)
+            values = network(upsample(values, scale) if enlarge else values, training=False)
             return from_unit(tf.cast(values, "float32"), ranges_out)
 
         self.answer = answer
@@ -135,18 +136,16 @@ class Predictor:
 
         Returns:
             float32 (height * scale - 2 crop_px, width * scale - 2 crop_px, bands) in the output's
-            unit: the answer, then its spread where asked for.
+            unit.
         """
-        inside = slice(crop_px, -crop_px or None)
+        inside, made = slice(crop_px, -crop_px or None), []
+        for step, turns in self.views:
+            shown = np.ascontiguousarray(np.rot90(pixels[:, ::step], turns))
+            answer = self.answer(shown[None])[0, inside, inside].numpy()
+            made.append(np.rot90(answer, -turns)[:, ::step])
+        return made[0] if len(made) == 1 else np.mean(made, axis=0)
 
-        def answer(flip, turns):
-            shown = np.rot90(pixels[:, ::-flip], turns)
-            made = self.answer(np.ascontiguousarray(shown)[None])[0, inside, inside].numpy()
-            return np.rot90(made, -turns)[:, ::-flip]
 
-        plain = answer(-1, 0)
-        if not (self.augment or self.spread):
-            return plain
-        views = [answer(flip, turns) for flip in (-1, 1) for turns in range(4)]
-        made = np.mean(views, axis=0) if self.augment else plain
-        return np.concatenate([made, np.std(views, axis=0)], axis=-1) if self.spread else made
+def rounded_up(size, multiple):
+    """Return the next multiple."""
+    return -(-size // multiple) * multiple

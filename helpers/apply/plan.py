@@ -1,24 +1,25 @@
-"""Validate inputs; choose bands, value ranges and windows."""
+"""Validate a job of `apply`: choose bands, value ranges, windows and the kind of output."""
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
 
-from helpers.apply.clouded import largest_changes
-from helpers.apply.network import Predictor
-from helpers.apply.windows import Grid
+from helpers.apply.network import Predictor, rounded_up
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import image_bands, read_values
-from helpers.scenes.values import find_gaps, refuse_misfit, refuse_no_reflectance
+from helpers.scenes.files import file_nodata, image_bands, read_values
+from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 UNIT = "reflectance x 10,000"  # of models that work on any scene
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}  # scale and offset of numbers that stand for themselves
-OUTPUT_PX, MAX_WINDOW_PX = 768, 512  # side of a window without its overlap: memory stays under 2 GB
+OUTPUT_PX, MAX_WINDOW_PX = 768, 512  # side of a window without margin: memory stays under 2 GB
+NO_CLASS = 255
+CLOUD_OPTIONS = "--cloud-mask, --opaque and --only-clouded"
 
 
 @dataclass
@@ -28,75 +29,72 @@ class Plan:
     Attributes:
         image: open dataset.
         about: `model.json`.
+        scale: output pixels to a pixel of the file.
         bands: numbers in the file of the model's bands, in the order of the model.
         nodata: further value that means "no data", or None.
-        largest: of `largest_changes`; None where every answer is written.
-        predictor, grid: what computes, and where.
-        cloud_mask, opaque: as `apply` takes them.
+        region: (row, column, height, width) that is wanted, pixels of the file.
+        predictor: what computes.
+        cell_px: from one window to the next.
+        output: what comes out.
+        only_clouded, opaque: as `apply` takes them.
     """
 
     image: rasterio.DatasetReader
     about: dict
+    scale: int
     bands: list
     nodata: float | None
-    largest: np.ndarray | None
+    region: tuple
     predictor: Predictor
-    grid: Grid
-    cloud_mask: bool = False
-    opaque: str | None = None
+    cell_px: int
+    output: "Output"
+    only_clouded: bool
+    opaque: str | None
+
+
+class Output(NamedTuple):
+    """What comes out: its bands' places in the answer, numbers in the file and names; its type.
+
+    There are no numbers where the bands that come out are not those of the file.
+    """
+
+    order: list
+    numbers: list
+    names: list
+    dtype: str
+    nodata: float | None
 
 
 def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
-    window=None, window_px=None, only_clouded=False, tta=False, spread=False, cloud_mask=False,
-    opaque=None,
+    window=None, window_px=None, tta=False, only_clouded=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image.
-
-    Args:
-        image: open dataset.
-        network, about: of `load_model`.
-        value_range: None for the model's own, checked against the image; "model" for these
-            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
-        scale_offset: (scale, offset) that turn the file's values into those that the model expects.
-        nodata: further value that means "no data".
-        bands: numbers in the file of the model's bands, in the model's order; default: by name.
-        window: (column, row, width, height), pixels of `source`, to get a part of the whole.
-        tta: average the answers to all eight flips and turns of the image.
-        only_clouded: write the answer only where it differs from the input in any band by this
-            fraction of the value range or more (True: `clouded.TOLERANCE`), and leave all else
-            exactly as the file has it; the share that was left is printed. Only a clear value that
-            the output would take for no data (0 beside a mask, say) moves to the next number. With
-            a model that finds clouds, what counts is where it finds neither cloud nor shadow.
-        window_px: side of a window without its overlap, pixels of `source`; default: what memory
-            allows.
-        spread: compute the standard deviation of the answers to all flips and turns, too.
-        cloud_mask: return the opacity of cloud, too.
-        opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
+    """Plan for an open image; the arguments are those of `apply`.
 
     Raises:
         ValueError: it cannot be done (says why).
     """
-    if (cloud_mask or opaque) and not about.get("masks"):
-        told = "are for models that find clouds, such as cloud_remover_sentinel2"
-        raise ValueError(f"--cloud-mask and --opaque {told}")
-    if opaque not in (None, "nodata"):
-        raise ValueError(f"--opaque {opaque} is unknown: give --opaque nodata")
+    if (cloud_mask or opaque or only_clouded) and not about.get("masks"):
+        raise ValueError(f"{CLOUD_OPTIONS} are for models such as cloud_remover_sentinel2")
+    if image.crs is None and not image.gcps[0] and not image.rpcs:
+        warnings.warn(
+            f"{(image.files or [image.name])[0]} has no coordinate reference system, and so has "
+            "the output: nobody can tell where it lies",
+            stacklevel=3,
+        )
     bands = _matching_bands(image, about["bands"], bands)
     region = _region(image, window)
     *_, (_, corner) = image.block_windows(bands[-1])
     read_values(image, bands, window=corner)  # fails where the file is truncated
     ranges = _value_ranges(image, bands, about, value_range, scale_offset, nodata)
-    largest = None
-    if only_clouded is not False:
-        dtypes = {image.dtypes[band - 1] for band in bands}
-        largest = largest_changes(only_clouded, dtypes, about, ranges)
-        about = about | {"value_range_out": None}  # the input's: so are scales, offsets and units
-    ranges_out = output_ranges(about, ranges)
-    predictor = Predictor(network, about, ranges, ranges_out, augment=tta, spread=spread)
-    cell = window_px or min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"])
-    grid = Grid.over(image.shape, region, cell, predictor.margin_px, predictor.multiple_px)
-    return Plan(image, about, bands, nodata, largest, predictor, grid, cloud_mask, opaque)
+    predictor = Predictor(network, about, ranges, output_ranges(about, ranges), tta=tta)
+    scale = about["scale"]
+    cell_px = min(window_px or min(MAX_WINDOW_PX, OUTPUT_PX // scale), max(image.shape))
+    cell_px = rounded_up(cell_px, predictor.multiple_px)
+    output = _output(image, about, bands, nodata, opaque)
+    return Plan(
+        image, about, scale, bands, nodata, region, predictor, cell_px, output, only_clouded, opaque
+    )
 
 
 def _matching_bands(image, wanted, given):
@@ -120,7 +118,7 @@ def _matching_bands(image, wanted, given):
     except ValueError as error:
         raise ValueError(
             f"the model expects the bands {listed}: {error}. Give their numbers in the file in "
-            f"that order, such as --bands {','.join(map(str, range(1, len(wanted) + 1)))}"
+            "that order, such as --bands 3,2,1"
         ) from error
 
 
@@ -137,60 +135,54 @@ def _region(image, window):
 
 
 def _value_ranges(image, bands, about, asked, scale_offset, nodata):
-    """Return (low, high) of each band in the unit of the file: the model's, or as asked for.
+    """Return (low, high) of each band in the unit of the file.
 
     The model's own are checked against a sample of the image.
     """
-    if scale_offset and asked not in (None, "model"):
-        raise ValueError("give --scale-offset or --value-range: each says what values mean")
     values = _sample(image, bands, nodata, checked=asked is None)
+    trained = np.array(about["value_range"], "float64")
+    is_physical = about.get("unit") == UNIT
     if asked in (None, "model"):
-        ranges = _in_unit_of_file(image, bands, about["value_range"], scale_offset, asked)
-        if asked is None and about.get("unit") == UNIT:
-            low, high = ranges.T
-            reflectance = (values - low) / (high - low) * np.ptp(about["value_range"], axis=1)
-            refuse_no_reflectance(reflectance, about["bands"])
-        elif asked is None:
-            refuse_misfit(values, about["bands"], ranges)
-    elif about.get("unit") == UNIT:
-        told = (
-            "--value-range cannot tell what the file's values are, --scale-offset SCALE,OFFSET can"
+        scale, offset = scale_offset or _tags(image, bands, trained, asked)
+        with np.errstate(divide="ignore"):
+            ranges = ((trained.T - offset) / scale).T
+    elif scale_offset or is_physical:
+        raise ValueError(
+            f"--value-range does not go with --scale-offset, nor with a model of {UNIT}: "
+            "--scale-offset SCALE,OFFSET alone says what the file's values are"
         )
-        raise ValueError(f"the model takes {UNIT}: {told}")
     elif asked == "auto":
         values = values if len(values) else np.zeros((1, len(bands)))
         ranges = np.percentile(values, (0.5, 99.5), axis=0).T
-        for name, (low, high) in zip(about["bands"], ranges, strict=True):
-            if not high > low:
-                raise ValueError(
-                    f"band {name} is {low:g} everywhere, or has no data: give --value-range LO,HI"
-                )
     else:
-        low, high = asked
+        ranges = np.array([asked] * len(bands), "float64")
+    for name, (low, high) in zip(about["bands"], ranges, strict=True):
         if not -np.inf < low < high < np.inf:
             raise ValueError(
-                f"value range {low:g},{high:g} should be two numbers, the second the larger"
+                f"the value range of band {name} would be {low:g} to {high:g}: give --value-range "
+                "LO,HI with the larger number last, and --scale-offset with a scale above 0"
             )
-        ranges = [asked] * len(bands)
-    return np.array(ranges, "float64")
+    if asked is None:
+        refuse_misfit(values * scale + offset, about["bands"], trained, is_physical)
+    return ranges
 
 
 def _sample(image, bands, nodata, checked):
-    """Read the whole image, thinned out, float32 (pixels, bands); warn of what looks like gaps."""
+    """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
     shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
     values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
     found = None if nodata is not None or has_gaps(image) else find_gaps(values)
     values = values.reshape(-1, len(bands))
     if found:
-        value, share, where = found
-        warnings.warn(
-            f"{100 * share:.0f} % of the pixels {where} are {value:g} in all bands, and the file "
-            "declares no such value as no data: they count as image. If they are none, give "
-            f"--nodata {value:g}",
-            stacklevel=5,
+        value, where = found
+        told = (
+            f"pixels {where} are {value:g} in all bands, which looks like no data, and the file "
+            f"declares no such value: give --nodata {value:g}"
         )
-        if not checked or value >= 0:  # what is less, as -9999 is, `refuse_misfit` shall see
-            values = values[(values != value).any(axis=1)]
+        if checked and value <= NO_MEASUREMENT:
+            raise ValueError(told)
+        warnings.warn(f"{told} if it is. Until then they count as image", stacklevel=5)
+        values = values[(values != value).any(axis=1)]
     return values[np.isfinite(values).all(axis=1)]
 
 
@@ -199,40 +191,53 @@ def has_gaps(image):
     return any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
 
 
-def _in_unit_of_file(image, bands, trained, given, asked):
-    """Return the model's value ranges as the file counts: by the option, or its own tags."""
-    trained = np.array(trained, "float64")
+def _tags(image, bands, trained, asked):
+    """Return scale and offset that make the file's numbers those of the model, by its tags."""
     tags = [(image.scales[band - 1], image.offsets[band - 1]) for band in bands]
-    if given:
-        scale, offset = given
-        if not 0 < scale < np.inf or not np.isfinite(offset):
-            raise ValueError(
-                f"--scale-offset {scale:g},{offset:g} should be a number above 0, and one"
-            )
-        tags = [given]
-    elif trained.max() > REFLECTANCE:
-        for scale, offset in set(tags) - DIGITAL_NUMBERS if asked is None else ():
-            raise ValueError(
-                f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not "
-                "be those that the model was trained on. "
-                f"--scale-offset {1e4 * scale:g},{1e4 * offset:g} makes them reflectance times "
-                "10,000, as Sentinel-2's are; --value-range model takes them as they stand"
-            )
-        return trained
-    scale, offset = np.array(tags).T[..., None]
-    return (trained - offset) / scale
+    if trained.max() <= REFLECTANCE:
+        return np.array(tags).T
+    odd = set(tags) - DIGITAL_NUMBERS
+    if odd and asked is None:
+        scale, offset = odd.pop()
+        raise ValueError(
+            f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not be "
+            "those that the model was trained on. "
+            f"--scale-offset {1e4 * scale:g},{1e4 * offset:g} makes them reflectance times 10,000, "
+            "as Sentinel-2's are; --value-range model takes them as they stand"
+        )
+    return 1, 0
 
 
 def output_ranges(about, ranges):
     """Return the value range of each band that is made: the model's own, else that of the input."""
     if about.get("classes"):
         return [(0, 1)] * len(about["classes"])
-    if about.get("value_range_out"):
-        return about["value_range_out"]
-    made, taken = about["bands_out"], dict(zip(about["bands"], ranges, strict=True))
-    if not set(made) <= set(taken):
+    taken = dict(zip(about["bands"], ranges, strict=True))
+    try:
+        return about.get("value_range_out") or [taken[band] for band in about["bands_out"]]
+    except KeyError as band:
         raise ValueError(
-            f"the model makes the bands {', '.join(made)} from {', '.join(taken)}, and its "
-            "description does not say their values: value_range_out is missing"
-        )
-    return [taken[band] for band in made]
+            f"the model's description does not say the values of {band}: value_range_out is missing"
+        ) from None
+
+
+def _output(image, about, bands, nodata, opaque):
+    made, number = about["bands_out"], dict(zip(about["bands"], bands, strict=True))
+    kept = [number.get(name, 0) for name in made]
+    if about.get("value_range_out") or 0 in kept:
+        kept, order = [], list(range(len(made)))
+    else:
+        kept, order = sorted(kept), np.argsort(kept).tolist()
+    names = [made[at] for at in order]
+    own = [image.descriptions[at - 1] for at in kept] or names
+    names = [given or name for given, name in zip(own, names, strict=True)]
+    if about.get("classes"):
+        return Output(order, kept, names, "uint8", NO_CLASS)
+    widest = np.result_type(*(image.dtypes[band - 1] for band in bands)).name
+    dtype = about.get("dtype_out") or widest
+    known = image.nodata if nodata is None else nodata
+    if known is None and np.dtype(dtype).kind == "i":
+        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
+    needed = np.dtype(dtype).kind == "f" or nodata is not None or opaque or has_gaps(image)
+    nodata = file_nodata(known if dtype == widest else None, dtype, needed=needed)
+    return Output(order, kept, names, dtype, nodata)

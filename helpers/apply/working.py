@@ -1,8 +1,7 @@
 """Grow the outputs in a folder beside the target, where they survive a crash."""
 
 import shutil
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import rasterio
@@ -12,12 +11,11 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from helpers import paths
-from helpers.apply.plan import has_gaps
+from helpers.apply.plan import NO_CLASS
 from helpers.scenes import to_file_values
-from helpers.scenes.files import file_nodata, geotiff_profile
+from helpers.scenes.files import geotiff_profile
 
 BLOCK_PX = 512
-NO_CLASS = 255
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
 
 
@@ -30,99 +28,69 @@ class Working:
     """Hold the working file of each target, uncompressed, and a journal of the finished windows.
 
     Uncompressed tiles are overwritten in place. A process that is killed while writing harms only
-    windows that the journal does not count yet. Nothing is made before `begin`.
+    windows that the journal does not count yet. The folder stays until the outputs are whole.
 
     Args:
         plan: Plan.
-        targets: Path of the image, and of the spread of its values or the opacity of cloud where
-            that is asked for.
+        targets: Path of the image, and of the opacity of cloud where that is asked for.
         job: dict that says in words what is computed; only the same job can go on.
+        digest: of the job; a tag of the outputs.
         resume: go on with a job that was interrupted; otherwise it is overwritten.
 
     Attributes:
         finished: number of windows that are done.
-        left: number of pixels left as they were, and of pixels with data.
+        clear: number of pixels without cloud and shadow, and of pixels with data.
 
     Raises:
         ValueError: the folder holds another job (says what differs).
+        OSError: not enough room on the disk.
     """
 
-    def __init__(self, plan, targets, job, *, resume):
+    def __init__(self, plan, targets, job, digest, *, resume):
         self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
         self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
-        self.journal, self.finished, self.left = self.folder / "journal.json", 0, [0, 0]
-        names, made = plan.about["bands_out"], list(_kept(plan).values())
-        self.order = [made.index(name) + 1 for name in names] if made else None
-        if not self.journal.exists():
+        self.journal, self.finished, self.clear = self.folder / "journal.json", 0, [0, 0]
+        if resume and self.journal.exists():
+            record = paths.read_record(self.journal, ("job", "finished", "clear"))
+            before = record["job"]
+            differing = [name for name in before | job if before.get(name) != job.get(name)]
+            if differing:
+                raise ValueError(
+                    f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the "
+                    "same again, or begin anew without --resume"
+                )
+            self.finished, self.clear = record["finished"], record["clear"]
             return
-        if not resume:
+        if self.journal.exists():
             print(f"note: what an interrupted run left in {self.folder} is overwritten")
-            return
-        record = paths.read_record(self.journal, ("job", "finished", "left"))
-        before = record["job"]
-        differing = [name for name in before | job if before.get(name) != job.get(name)]
-        if differing:
-            raise ValueError(
-                f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the "
-                "same again, or begin anew without --resume"
-            )
-        self.finished, self.left = record["finished"], record["left"]
-
-    @contextmanager
-    def begin(self, digest):
-        """Make the folder; it stays behind only where `resume` can use it.
-
-        Args:
-            digest: tells the job; a tag of the outputs.
-
-        Raises:
-            OSError: not enough room on the disk.
-        """
-        try:
-            if not self.finished:
-                self._clear()
-                about, (*_, height, width) = self.plan.about, self.plan.grid.region
-                values = height * width * about["scale"] ** 2 * len(about["bands_out"])
-                itemsize = np.dtype(_kind(self.plan)[0]).itemsize + 4 * (len(self.files) - 1)
-                paths.require_space(self.folder.parent, SPACE_FACTOR * values * itemsize)
-                self.folder.mkdir(parents=True, exist_ok=True)
-                for file in self.files:
-                    create(file, self.plan, digest, is_aside=file != self.files[0])
-                self.note(0)
-            yield
-        except BaseException:
-            if not self.finished:
-                self._clear()
-            raise
-        self._clear()
-
-    def _clear(self):
-        """Remove the files of a job; a folder with other files stays."""
-        for file in [*self.folder.glob("*journal*json"), *self.folder.glob("[01].*")]:
-            file.unlink()
-        with suppress(OSError):
-            self.folder.rmdir()
+            self.remove()
+        *_, height, width = plan.region
+        itemsize = len(plan.output.names) * np.dtype(plan.output.dtype).itemsize
+        itemsize += 4 * (len(targets) - 1)
+        size = SPACE_FACTOR * height * width * plan.scale**2 * itemsize
+        paths.require_space(self.folder.parent, size)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in self.files:
+            _create(file, plan, digest, is_mask=file != self.files[0])
+        self.note(0)
 
     def write(self, row, column, pixels):
-        """Write pixels, float32 (height, width, bands of all files), NaN = no data."""
+        """Write pixels, float32 (height, width, bands, and opacity), NaN = no data."""
         window = Window(column, row, *pixels.shape[1::-1])
-        count = pixels.shape[-1]
-        first = count - 1 if self.plan.cloud_mask else count // len(self.files)
-        parts = np.split(pixels, [first], axis=-1)
+        parts = pixels[..., self.plan.output.order], pixels[..., -1:]
         for file, part in zip(self.files, parts, strict=False):
             with rasterio.open(file, "r+") as made:
                 # some rows at a time stay in the processor's cache: twice faster
                 cuts = np.array_split(part, 12)
                 cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
-                values = np.moveaxis(np.concatenate(cuts), -1, 0)
-                made.write(values, self.order if made.count > 1 else None, window=window)
+                made.write(np.moveaxis(np.concatenate(cuts), -1, 0), window=window)
 
     def note(self, finished):
         """Note in the journal how many windows are finished, once they are safely on the disk."""
         for file in self.files:
             paths.to_disk(file)
         self.finished = finished
-        record = {"job": self.job, "finished": finished, "left": self.left}
+        record = {"job": self.job, "finished": finished, "clear": self.clear}
         paths.write_json(self.journal, record)
 
     def deliver(self, number, path):
@@ -143,73 +111,54 @@ class Working:
             blocksize=BLOCK_PX, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
         )  # fmt: skip
         paths.to_disk(whole)
-        shutil.move(whole, path)  # `uncertainty` may lie on another disk
+        shutil.move(whole, path)  # the mask may lie on another disk
+
+    def remove(self):
+        """Remove the files of a job; a folder with other files stays."""
+        for file in [*self.folder.glob("*journal*json"), *self.folder.glob("[01].*")]:
+            file.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
-def _kept(plan):
-    """Return {number in the file: name} of the bands that come out; {} where they are others."""
-    about = plan.about
-    if about.get("value_range_out") or not set(about["bands_out"]) <= set(about["bands"]):
-        return {}
-    numbers = dict(zip(about["bands"], plan.bands, strict=True))
-    return dict(sorted((numbers[name], name) for name in about["bands_out"]))
-
-
-def _kind(plan):
-    """Return data type and no-data value of the output: the input's, or one that is needed."""
-    image, about = plan.image, plan.about
-    if about.get("classes"):
-        return "uint8", NO_CLASS
-    own = np.result_type(*(image.dtypes[band - 1] for band in plan.bands)).name
-    dtype = about.get("dtype_out") or own
-    known = image.nodata if plan.nodata is None else plan.nodata
-    if known is None and np.dtype(dtype).kind == "i":
-        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
-    gaps = plan.nodata is not None or plan.opaque or has_gaps(image)
-    needed = np.dtype(dtype).kind == "f" or gaps
-    return dtype, file_nodata(known if dtype == own else None, dtype, needed=needed)
-
-
-def create(path, plan, digest, *, is_aside):
+def _create(path, plan, digest, *, is_mask):
     """Create an empty working file with its place and all labels."""
-    image, about, kept = plan.image, plan.about, _kept(plan)
-    row, column, height, width = plan.grid.region
-    scale, classes = about["scale"], about.get("classes")
-    (points, points_crs), rpcs = image.gcps, image.rpcs
-    names = list(kept.values()) or about["bands_out"]
-    dtype, nodata = ("float32", np.nan) if is_aside else _kind(plan)
-    if is_aside and plan.cloud_mask:
-        names, kept = ["opacity"], {}
-    transform = None
-    if image.transform != Affine.identity() and not points:
-        transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)
-    place = {"nodata": nodata, "crs": image.crs, "transform": transform}
-    profile = geotiff_profile(height * scale, width * scale, names, dtype, **place)
+    image, about = plan.image, plan.about
+    _, numbers, names, dtype, nodata = plan.output
+    if is_mask:
+        numbers, names, dtype, nodata = [], ["opacity"], "float32", np.nan
+    height, width = np.multiply(plan.region[2:], plan.scale)
+    place = {"nodata": nodata, "crs": image.crs, "transform": None}
+    profile = geotiff_profile(height, width, names, dtype, **place)
     profile |= {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band"}
     with rasterio.open(path, "w", **profile | {"compress": None, "predictor": 1}) as made:
-        if points:
-            for point in points:
-                point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
-            made.gcps = points, points_crs
-        elif rpcs:  # they count from the centre of the first pixel
-            rpcs.line_off = (rpcs.line_off + 0.5 - row) * scale - 0.5
-            rpcs.samp_off = (rpcs.samp_off + 0.5 - column) * scale - 0.5
-            rpcs.line_scale *= scale
-            rpcs.samp_scale *= scale
-            made.rpcs = rpcs
-        elif image.crs is None:
-            warnings.warn(
-                f"{(image.files or [image.name])[0]} has no coordinate reference system, and so "
-                "has the output: nobody can tell where it lies",
-                stacklevel=4,
-            )
-        if classes:
-            colours = {at: tuple(each["colour"]) for at, each in enumerate(classes)}
+        _place(made, plan)
+        for label in ("scales", "offsets", "units", "colorinterp") if numbers else ():
+            setattr(made, label, [getattr(image, label)[number - 1] for number in numbers])
+        if about.get("classes"):
+            colours = {at: tuple(each["colour"]) for at, each in enumerate(about["classes"])}
             made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})
-            made.update_tags(1, **{f"class_{at}": each["name"] for at, each in enumerate(classes)})
-        for label in ("scales", "offsets", "units", "colorinterp") if kept else ():
-            setattr(made, label, [getattr(image, label)[number - 1] for number in kept])
-        own = [image.descriptions[number - 1] for number in kept] or names
-        made.descriptions = [given or name for given, name in zip(own, names, strict=True)]
+            classes = {f"class_{at}": each["name"] for at, each in enumerate(about["classes"])}
+            made.update_tags(1, **classes)
+        made.descriptions = names
         credits = filter(None, [image.tags().get("credit"), about["credit"]])
         made.update_tags(credit="; ".join(dict.fromkeys(credits)), apply_job=digest)
+
+
+def _place(made, plan):
+    """Write where the output lies: by control points, RPCs or an affine map, scaled."""
+    image, scale, (row, column, *_) = plan.image, plan.scale, plan.region
+    (points, crs), rpcs = image.gcps, image.rpcs
+    if points:
+        for point in points:
+            point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
+        made.gcps = points, crs
+        return
+    if rpcs:  # they count from the centre of the first pixel
+        rpcs.line_off = (rpcs.line_off + 0.5 - row) * scale - 0.5
+        rpcs.samp_off = (rpcs.samp_off + 0.5 - column) * scale - 0.5
+        rpcs.line_scale *= scale
+        rpcs.samp_scale *= scale
+        made.rpcs = rpcs
+    if image.transform != Affine.identity():
+        made.transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)

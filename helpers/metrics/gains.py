@@ -8,7 +8,7 @@ RESAMPLES = 10_000  # how often patches or images are drawn anew for an interval
 AT_ONCE = 100  # of them in memory at a time: 16 MB of indices for 20,000 patches
 
 
-def gain(model_scores, baseline_scores, *, seed=0, better="higher"):
+def gain(model_scores, baseline_scores, *, seed=0):
     """Compute how far a model beats a baseline on the same patches, with a 95 % bootstrap interval.
 
     The difference is taken patch by patch, as some ground is hard for every method. Patches of one
@@ -17,14 +17,13 @@ def gain(model_scores, baseline_scores, *, seed=0, better="higher"):
     Args:
         model_scores, baseline_scores: float (patches,), of the same patches in the same order.
         seed: of the resampling; the same seed gives the same interval.
-        better: "higher" (PSNR, SSIM, …) or "lower" (errors).
 
     Returns:
-        (mean, low, high), floats; positive is in favour of the model.
+        (mean, low, high), floats; positive where the model's scores are higher.
 
     Raises:
-        ValueError: not two lists of one length, fewer than two patches, a score that is not finite,
-            or another word for `better`.
+        ValueError: not two lists of one length, fewer than two patches, or a score that is not
+            finite.
 
     Source: Efron 1979, percentile interval; cross-checked against scipy.stats.bootstrap.
     """
@@ -35,16 +34,14 @@ def gain(model_scores, baseline_scores, *, seed=0, better="higher"):
             f"scores have shapes {model.shape} and {baseline.shape}; expected one score per patch, "
             "the same patches in both, and at least two"
         )
-    if better not in {"higher", "lower"}:
-        raise ValueError(f'better is {better!r}; expected "higher" or "lower"')
     finite = np.isfinite(model) & np.isfinite(baseline)
     if faulty := np.count_nonzero(~finite):
         raise ValueError(
             f"{faulty} of {model.size} patches have a score that is not finite (PSNR is inf where "
             "the images are identical): leave those patches out of both, and say so"
         )
-    better_by = model - baseline if better == "higher" else baseline - model
-    return _with_interval(better_by.mean(), _resampled_means(better_by, seed))
+    ahead = model - baseline
+    return _with_interval(ahead.mean(), _resampled_means(ahead, seed))
 
 
 def _resampled_means(values, seed):

@@ -56,20 +56,14 @@ def confusion(classes, estimate, count):
             f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
             "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of one"
         )
-    _check_classes("truth", classes, count)
-    _check_classes("estimate", estimate, count)
+    for name, found in (("truth", classes), ("estimate", estimate)):
+        is_whole = np.issubdtype(found.dtype, np.integer)
+        if not is_whole or found.min() < 0 or found.max() >= count:
+            told = f"the {name} holds classes {found.min()} to {found.max()}, {found.dtype}"
+            raise ValueError(f"{told}; expected whole numbers from 0 to {count - 1}")
     pairs = classes.astype(np.int64) * count + estimate
     counts = [np.bincount(image.ravel(), minlength=count**2) for image in pairs]
     return np.reshape(counts, (-1, count, count))
-
-
-def _check_classes(name, classes, count):
-    if not np.issubdtype(classes.dtype, np.integer):
-        told = f"classes are whole numbers, not {classes.dtype}"
-        raise ValueError(f"{told}; `decode` finds them in a picture")
-    low, high = classes.min(), classes.max()
-    if low < 0 or high >= count:
-        raise ValueError(f"the {name} holds classes {low} to {high}; expected 0 to {count - 1}")
 
 
 def iou(confusion):

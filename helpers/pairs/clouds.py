@@ -12,13 +12,18 @@ from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque", "cirrus")
 SCORED = KINDS[:3]  # of examples; cirrus is another thin cloud
-# For each kind, at difficulty 1: limits of the share of a patch under cloud, and of the largest
-# optical depth; the part of the field's range over which depth rises from the rim to the largest;
-# and how fast it rises at the rim itself.
-COVER = ((0.4, 0.8), (0.25, 0.6), (0.4, 0.8), (0.4, 0.8))
-DEPTH = ((0.4, 1.2), (2.5, 6.0), (6.0, 15.0), (0.2, 1.0))
-RISE = (1.0, 0.8, 0.6, 1.0)
-RIM = (1.0, 0.3, 0.6, 1.0)
+# A row for each kind, at difficulty 1: limits of the share of a patch under cloud, and of the
+# largest optical depth; the part of the field's range over which depth rises from the rim to the
+# largest; and how fast it rises at the rim itself.
+SHAPES = np.array(
+    [
+        (0.4, 0.8, 0.4, 1.2, 1.0, 1.0),
+        (0.25, 0.6, 2.5, 6.0, 0.8, 0.3),
+        (0.4, 0.8, 6.0, 15.0, 0.6, 0.6),
+        (0.4, 0.8, 0.2, 1.0, 1.0, 1.0),
+    ],
+    "float32",
+)
 # Exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice,
 # 11/3 summed up through a deep layer; cumulus, a shallow one, is ragged.
 SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
@@ -31,13 +36,12 @@ SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue
 ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
 ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
 ANY_SLOPE = 1.0  # largest exponent of the wavelength for the light of clouds
-# The shadow of a cloud outside the image: how often, its share of the patch, its optical depth.
-FAR, FAR_COVER, FAR_DEPTH = 0.4, (0.3, 1.4), (0.7, 6.0)
-ONLY_SHADOW = 0.15  # share of the patches where no cloud is in the image itself
-# The sky lights a shadow: its share of all light at 0.56 um, and how fast that falls with wavelength.
-SKY, SKY_SLOPE = (0.0, 0.45), (0.5, 2.0)
-PATH = 0.03  # largest reflectance at 0.56 um of the air before a shadow, which no shadow dims
-CLEAR_SHARE = 1 / 4  # of the patches, without cloud and shadow
+# Clouds outside the image cast shadows, too: how often, over which share of the patch, how deep the
+# cloud is, and how often there is no other cloud.
+FAR, FAR_COVER, FAR_DEPTH, FAR_ALONE = 0.5, (0.3, 1.4), (0.7, 6.0), 0.3
+# The sky lights a shadow: its share of all light at 0.56 um, and how fast that falls with
+# wavelength. No shadow dims the air before it: its largest reflectance at 0.56 um.
+SKY, SKY_SLOPE, AIR = (0.0, 0.45), (0.5, 2.0), 0.03
 LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: low winter sun, top of a thunderstorm
 ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
@@ -94,8 +98,8 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
 
     Args:
         size_px: side of the patch, pixels.
-        kind: of KINDS, or its number.
-        difficulty: 0 no cloud, 1 as in KINDS, 2 twice as deep; cover grows so that the clear share
+        kind: place in KINDS.
+        difficulty: 0 no cloud, 1 as in SHAPES, 2 twice as deep; cover grows so that the clear share
             is squared.
         key: int64 (2,); the same key gives the same cloud.
         anywhere: draw rims, cover and shadows from the wider limits of ANY_SHIFT and the following.
@@ -103,19 +107,12 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
     Returns:
         optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light
         left, 1 = none.
-
-    Raises:
-        ValueError: an unknown kind.
     """
-    if isinstance(kind, str):
-        if kind not in KINDS:
-            raise ValueError(f"{kind!r} is no kind of cloud; expected {', '.join(KINDS)}")
-        kind = KINDS.index(kind)
     key = tf.cast(key, tf.int64)
     draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
-    cover = 1 - (1 - _between(_of_kind(COVER, kind), draws[0])) ** difficulty
-    depth = _between(_of_kind(DEPTH, kind), draws[1]) * difficulty
-    rise, rim = _of_kind(RISE, kind), _of_kind(RIM, kind)
+    *limits, rise, rim = tf.unstack(tf.gather(SHAPES, kind))
+    cover = 1 - (1 - _between(limits[:2], draws[0])) ** difficulty
+    depth = _between(limits[2:], draws[1]) * difficulty
     shift, darkest = SHADOW_SHIFT, SHADOW_DEPTH
     if anywhere:
         shift, darkest = ANY_SHIFT, ANY_SHADOW
@@ -123,7 +120,7 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         cover = tf.where(more[0] < NO_GAP, 1.0, cover)
         rise *= _between(ANY_RIM, more[1])
     field = _field(size_px, kind, tf.random.fold_in(key, 2))
-    # the place of the cloud, and of its shadow: cloud height times tangent of the sun's zenith angle
+    # the cloud's place, and its shadow's: cloud height times tangent of the sun's zenith angle
     reach = int(np.ceil(shift[1] * size_px))
     start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
     distance, angle = _between(shift, draws[4]) * size_px, 2 * np.pi * draws[5]
@@ -141,20 +138,25 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         return depth * inside * (rim + (1 - rim) * inside)
 
     taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
-    cloud = optical_depth(here)
+    here = optical_depth(here)
     if anywhere:
-        draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
-        far = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
-        values = tf.sort(tf.reshape(far[::2, ::2], [-1]))
-        clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
-        edge = tf.gather(values, tf.cast(clear * last, tf.int32))
-        inside = tf.clip_by_value((far - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9)), 0, 1)
-        inside = tf.where(clear > 0, inside, tf.maximum(inside, 0.4))
-        shade = 1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside)
-        shade *= _between(darkest, draws[2])
-        taken = tf.where(draws[3] < FAR, tf.maximum(taken, shade), taken)
-        cloud = tf.where((draws[3] < FAR) & (draws[4] < ONLY_SHADOW / FAR), 0.0, cloud)
-    return cloud, 1 - taken
+        far, is_far, alone = _far_shadow(size_px, darkest, key)
+        taken = tf.where(is_far, tf.maximum(taken, far), taken)
+        here = tf.where(is_far & alone, 0.0, here)
+    return here, 1 - taken
+
+
+def _far_shadow(size_px, darkest, key):
+    """Draw the light that a cloud outside the image takes, whether there is one, and no other."""
+    draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
+    field = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
+    values = tf.sort(tf.reshape(field[::2, ::2], [-1]))
+    clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
+    edge = tf.gather(values, tf.cast(clear * tf.cast(tf.size(values) - 1, tf.float32), tf.int32))
+    inside = (field - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9))
+    inside = tf.clip_by_value(inside, tf.where(clear > 0, 0.0, 0.4), 1)  # no rim without a gap
+    taken = _between(darkest, draws[2]) * (1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside))
+    return taken, draws[3] < FAR, draws[4] < FAR_ALONE
 
 
 def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
@@ -203,7 +205,8 @@ def skewed(image, shear):
 
 
 def dataset(
-    scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0, **stream
+    scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0,
+    **stream,
 ):  # fmt: skip
     """Stream training pairs: patches of clear ground, turned, skewed, and put under a random cloud.
 
@@ -235,17 +238,15 @@ def dataset(
             scene smaller than a patch.
     """
     bands = scenes[0].bands
-    value_range = value_range or [REFLECTANCE] * len(bands)
-    _check(bands, difficulty, value_range=value_range, light=bands if light is None else light)
+    value_range = _checked(bands, difficulty, value_range, light)
     if copies < 0:
         raise ValueError(f"copies is {copies}; expected 0 for new samples, or how many of each patch")
-    options = {"bands": bands, "light": light, "value_range": value_range}
-    options |= {"difficulty": difficulty, "skew": skew}
 
     def pair(patch, key):
-        return simulate(patch, key, **options)
+        options = {"light": light, "value_range": value_range, "difficulty": difficulty}
+        return simulate(patch, key, bands=bands, skew=skew, **options)
 
-    return patches(scenes, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+    return patches(scenes, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
 def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
@@ -259,27 +260,25 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kinds, clear_share, looks = len(SCORED), 1 / 16, {}
     if light is None:
-        kinds, clear_share = len(KINDS), CLEAR_SHARE
+        kinds, clear_share = len(KINDS), 1 / 4
         clear = 1e4 * varied(clear / 1e4, bands, key)
         relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands], "float32")
         tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
         light = 1e4 * _between(LIGHT, draws[3]) * tint
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
         sky = tf.random.stateless_uniform([3], tf.random.fold_in(key, 9))
-        path = 1e4 * PATH * sky[2] * relative_um**-2
-        sky = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
-        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky, "path": path}
-    looks |= {"light": light, "difficulty": difficulty}
-    light_of_sky = looks.get("sky")
+        looks = {"anywhere": True, "relief": 0.3 * draws[3]}
+        looks["air"] = 1e4 * AIR * sky[2] * relative_um**-2
+        looks["sky"] = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
     kind = tf.cast(draws[1] * kinds, tf.int32)
+    looks |= {"light": light, "difficulty": difficulty}
     cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
+    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
     stays_clear = draws[2] < clear_share
     cloudy = tf.where(stays_clear, clear, cloudy)
-    if light_of_sky is not None: lit = lit + (1 - lit) * tf.reduce_mean(light_of_sky)
-    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
     taken = tf.where(stays_clear, 0.0, taken)
-    cloudy, clear = to_unit(cloudy, value_range), to_unit(clear, value_range)
-    return cloudy, tf.concat([clear, taken], axis=-1)
+    truth = tf.concat([to_unit(clear, value_range), taken], axis=-1)
+    return to_unit(cloudy, value_range), truth
 
 
 def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
@@ -297,8 +296,7 @@ def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=
         ValueError: as of `dataset`, or there is not one whole patch without no-data pixels.
     """
     bands = scenes[0].bands
-    value_range = value_range or [REFLECTANCE] * len(bands)
-    _check(bands, difficulty, value_range=value_range, light=light)
+    value_range = _checked(bands, difficulty, value_range, light)
     clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
     kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
 
@@ -361,11 +359,14 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None, path=0.0):
+def _clouded(
+    clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=0.0, air=0.0
+):  # fmt: skip
     """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
 
-    With `relief`, the side of a cloud that faces the sun is brighter by up to this share; `sky` holds
-    an exponent per band of the light left in shadow.
+    With `relief`, the side of a cloud that faces the sun is brighter by up to this share. In the
+    shadow, `sky` is the share of light that comes from the sky, per band, and `air` what the air
+    adds, in the unit of `clear`.
     """
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
     draws = tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4))
@@ -374,13 +375,11 @@ def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, reli
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
     texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
     colour = colour * texture[..., None]
-    lit = shadow
-    if sky is not None:
-        lit = shadow[..., None] + (1 - shadow[..., None]) * sky
-        path = tf.minimum(path, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
-        lit += (1 - lit) * path / tf.maximum(clear, 1.0)
-    cloudy = composite_cloud(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
-    return cloudy, optical_depth, shadow
+    lit = shadow[..., None] + (1 - shadow[..., None]) * sky
+    air = tf.minimum(air, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
+    dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
+    cloudy = composite_cloud(clear, optical_depth, dimmed, extinction=extinction(bands), light=colour)
+    return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
 
 
 def _field(size_px, kind, key):
@@ -400,21 +399,18 @@ def _field(size_px, kind, key):
     return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
 
 
-def _of_kind(table, kind):
-    """Return the entry of a table, such as COVER, for the number of a kind."""
-    return tf.gather(tf.constant(table, tf.float32), kind)
-
-
 def _between(limits, share):
     """Interpolate between two limits."""
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def _check(bands, difficulty, **by_band):
-    """Refuse a difficulty outside 0 to 2, and lists of another length than the bands."""
+def _checked(bands, difficulty, value_range, light):
+    """Return the value range; a ValueError tells of values that do not fit the bands."""
     if not 0 <= difficulty <= 2:
         raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
-    for name, values in by_band.items():
+    value_range = value_range or [REFLECTANCE] * len(bands)
+    for values in (value_range, bands if light is None else light):
         if len(values) != len(bands):
-            told = f"the scenes have {len(bands)}: {', '.join(bands)}"
-            raise ValueError(f"{name} is for {len(values)} bands, {told}")
+            told = f"{values} is for {len(values)} bands"
+            raise ValueError(f"{told}; the scenes have {len(bands)}: {', '.join(bands)}")
+    return value_range

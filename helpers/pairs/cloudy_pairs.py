@@ -1,4 +1,4 @@
-"""Real pairs of a cloudy and a clear day: folders of them, and the dates of the pack `landsat_timeseries`."""
+"""Real pairs of a cloudy and a clear day: folders of them, and the pack `landsat_timeseries`."""
 
 import re
 import warnings
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas
+from rasterio.transform import Affine
 
 from helpers import scenes
 from helpers.acquire import packs
@@ -18,13 +19,14 @@ from helpers.scenes import Scene, folders, to_unit
 from helpers.scenes.folders import some
 
 ROLES = ("cloudy", "clear")
-MOST_DAYS = 60
+MAX_DAYS = 60
 LAND, WATER, SHADOW, SNOW, CLOUD, GAP = 0, 1, 2, 3, 4, 255  # in the band fmask
-BRIGHT = 1500  # in red, reflectance x 10000: snow is brighter, and what thin cloud adds to the ground is less
+# in red, reflectance x 10000: snow is brighter; what thin cloud adds to the ground is less
+BRIGHT = 1500
 COMPOSITE_DATES = 5
 CLOUD_LIGHT = 0.6  # of the range that networks see
-_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
-_DAY_OF_YEAR = re.compile(r"^L[A-Z]\d{7}(\d{4})(\d{3})")  # Landsat names before 2017
+DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+DAY_OF_YEAR = re.compile(r"^L[A-Z]\d{7}(\d{4})(\d{3})")  # Landsat names before 2017
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,12 @@ class RealPair:
     Attributes:
         cloudy, clear: Scene, reflectance x 10000; 16000 where the sensor saturates.
         days: from the cloudy date to the clear one.
-        cloud, clear_sky: bool (height, width), on the cloudy date, as Fmask says; shadow is neither.
-        thin: bool (height, width), part of `cloud` that adds less than 0.15 to the clear date's red reflectance.
-        composite: float32 (height, width, bands): what no network has to guess, the median of other clear dates.
+        cloud, clear_sky: bool (height, width), on the cloudy date, as Fmask says; shadow is
+            neither.
+        thin: bool (height, width), part of `cloud` that adds less than 0.15 to the clear date's
+            red reflectance.
+        composite: float32 (height, width, bands): what no network has to guess, the median of
+            other clear dates.
     """
 
     cloudy: Scene
@@ -51,64 +56,62 @@ class RealPair:
 def read_pairs(folder, *, block_px, guard_px=16, seed=0):
     """Read a folder of cloudy and clear images of the same ground, split by ground.
 
-    With a `manifest.csv`, its rows of role `cloudy` and `clear` are joined by `pair`, and its split is kept where it
-    has one. Without, the folders `cloudy` and `clear` hold files of equal names. Images so large that each holds a
-    block of the grid are split into blocks without no-data pixels; smaller tiles whole, as by `scenes.read_ground`.
-    Warns of what is left out - an image without partner, a pair without data, or one that shows a single value, as
-    where a sensor saturates - and of days more than 60 apart, where names or manifest tell them.
+    With a `manifest.csv`, its rows of role `cloudy` and `clear` are joined by `pair`, and its
+    split is kept where it has one. Without, the folders `cloudy` and `clear` hold files of equal
+    names. `scenes.split_scenes` splits the rest. Warns of what is left out - an image without
+    partner, a pair without data, or one that shows a single value, as where a sensor saturates -
+    and of days more than 60 apart, where names or manifest tell them.
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files.
         block_px, guard_px, seed: as of `scenes.read_ground`.
 
     Returns:
-        dict from "train", "validation", "test" to a list of (cloudy, clear), both Scene. A pixel without data in one
-        of them is NaN in both; see `filled`.
+        dict from "train", "validation", "test" to a list of (cloudy, clear), both Scene. A pixel
+        without data in one of them is NaN in both; see `filled`.
 
     Raises:
-        ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which pair, and how); an
-            incomplete split, or one for which nothing is left.
+        ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which
+            pair, and how); an incomplete split, or one for which nothing is left.
     """
     folder, both, given, left_out, apart = Path(folder), [], [], [], []
-    for name, by_role in folders.pair_rows(folder, ROLES).items():
-        rows = [by_role.get(role) for role in ROLES]
-        if None in rows:
-            left_out.append(f"{name} (no {ROLES[rows.index(None)]} image)")
+    for name, rows in folders.pair_rows(folder, ROLES).items():
+        missing = [role for role in ROLES if role not in rows]
+        if missing:
+            left_out.append(f"{name} (no {missing[0]} image)")
             continue
-        cloudy, clear = (folders.read_row(folder, row) for row in rows)
+        cloudy, clear = (folders.read_row(folder, rows[role]) for role in ROLES)
         _refuse_unlike(name, cloudy, clear)
         both.append(replace(_stacked(cloudy, clear), name=name))
-        given.append(rows[0].get("split", ""))
-        days = abs((_day(rows[0]) - _day(rows[1])).days)
-        apart += [f"{name} ({days} days)"] if days > MOST_DAYS else []
+        given.append(rows["cloudy"].get("split", ""))
+        days = abs((_day(rows["cloudy"]) - _day(rows["clear"])).days)
+        if days > MAX_DAYS:
+            apart.append(f"{name} ({days} days)")
     if not both:
         raise ValueError(
-            f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and clear that share a "
-            f"`pair`, or folders `cloudy` and `clear` with files of equal names. Left out: {some(left_out) or 'none'}"
+            f"{folder} holds no pair: expected a manifest.csv with rows of the roles cloudy and "
+            "clear that share a `pair`, or folders `cloudy` and `clear` with files of equal names. "
+            f"Left out: {some(left_out) or 'none'}"
         )
     found = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
-    ground = {split: [] for split in found}
     for split, members in found.items():
-        for member in members:
-            if reason := _useless(member):
-                left_out.append(f"{member.name} ({reason})")
-            else:
-                ground[split].append(_parted(member))
-        if not ground[split]:
-            raise ValueError(f"{folder} has no pair for {split}. Left out: {some(left_out) or 'none'}")
+        reasons = [_useless(member) for member in members]
+        paired = list(zip(members, reasons, strict=True))
+        left_out += [f"{member.name} ({reason})" for member, reason in paired if reason]
+        found[split] = [_parted(member) for member, reason in paired if not reason]
+        if not found[split]:
+            raise ValueError(f"{folder} has no pair for {split}. Left out: {some(left_out)}")
     if left_out:
         warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
     if apart:
-        warnings.warn(
-            f"{folder}: more than {MOST_DAYS} days between cloudy and clear in {some(apart)}; what changes on the "
-            "ground meanwhile is taken for an effect of clouds",
-            stacklevel=2,
-        )
-    return ground
+        told = "what changes on the ground meanwhile is taken for an effect of clouds"
+        days = f"more than {MAX_DAYS} days between cloudy and clear in {some(apart)}"
+        warnings.warn(f"{folder}: {days}; {told}", stacklevel=2)
+    return found
 
 
 def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **stream):
-    """Training pairs from real ones: place, turn and skew are drawn once for both images.
+    """Stream training pairs from real ones; place, turn and skew are drawn once for both images.
 
     Args:
         pairs: list of (cloudy, clear) Scene; pixels without data are filled with the nearest ones.
@@ -116,13 +119,14 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         copies, skew, first_step, **stream: as of `clouds.dataset`.
 
     Returns:
-        tf.data.Dataset of (cloudy, truth), as of `clouds.dataset`. Opacity and shadow follow from the
-        two days' brightness, as if clouds had a light of 0.6.
+        tf.data.Dataset of (cloudy, truth), as of `clouds.dataset`. Opacity and shadow follow from
+        the two days' brightness, as if clouds had a light of 0.6.
     """
 
     def pair(patch, key):
         shear = skew * (2 * tf.random.stateless_uniform([], tf.random.fold_in(key, 3)) - 1)
-        cloudy, clear = (to_unit(image, value_range) for image in tf.split(skewed(patch, shear), 2, axis=-1))
+        images = tf.split(skewed(patch, shear), 2, axis=-1)
+        cloudy, clear = (to_unit(image, value_range) for image in images)
         seen, ground = (tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear))
         opacity = (seen - ground) / tf.maximum(CLOUD_LIGHT - ground, 0.1)
         shadow = 1 - seen / tf.maximum(ground, 0.01)
@@ -130,7 +134,7 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         return cloudy, tf.concat([clear, taken], axis=-1)
 
     both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
-    return patches(both, first_step=first_step, copies=copies, change=pair, **stream).prefetch(2)
+    return patches(both, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
 def has_pairs(folder):
@@ -142,7 +146,7 @@ def has_pairs(folder):
 
 
 def examples(pairs, *, value_range, patch_px):
-    """The non-overlapping patches of real pairs, for validation and test, as `clouds.examples` gives simulated ones.
+    """Cut real pairs into patches that do not overlap, for validation and test.
 
     Args:
         pairs: list of (cloudy, clear), both Scene.
@@ -150,42 +154,44 @@ def examples(pairs, *, value_range, patch_px):
         patch_px: side of a patch.
 
     Returns:
-        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth, transmittance, shadow and
-        cover are NaN and the subsets empty.
+        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth,
+        transmittance, shadow and cover are NaN and the subsets empty.
 
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
     cuts = whole_patches([_stacked(cloudy, clear) for cloudy, clear in pairs], patch_px)
-    cloudy, clear = (
-        to_unit(np.stack([scene.pixels for scene in scenes]), value_range).astype("float32")
-        for scenes in zip(*map(_parted, cuts), strict=True)
-    )
+    pixels = np.stack([cut.pixels for cut in cuts])
+    halves = np.split(pixels, 2, axis=-1)
+    cloudy, clear = (to_unit(half, value_range).astype("float32") for half in halves)
     unknown = np.full(clear.shape[:3], np.nan, "float32")
-    return Examples(cloudy, clear, unknown, unknown, unknown, np.array(["real"] * len(cuts)), unknown[:, 0, 0])
+    kinds = np.array(["real"] * len(cuts))
+    return Examples(cloudy, clear, unknown, unknown, unknown, kinds, unknown[:, 0, 0])
 
 
 def filled(scene):
-    """A scene that networks can be fed: pixels without data replaced by the nearest ones with data."""
+    """Replace pixels without data by the nearest ones with data, so that networks can be fed."""
     return replace(scene, pixels=scenes.filled(scene.pixels))
 
 
-def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MOST_DAYS):
-    """The real pairs of the pack `landsat_timeseries`, for evaluation: 61 x 61 pixels each.
+def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
+    """Return the real pairs of the pack `landsat_timeseries`, for evaluation: 61 x 61 pixels each.
 
-    Each date with 5 to 70 % cloud and without gaps, and the nearest date without gaps, cloud or shadow (under 1 %).
-    Dates with snow are left out, as is one where Fmask misses it: bright in red, and darker in short-wave infrared.
-    Prints how many pairs there are, and how many are lost.
+    Each date with 5 to 70 % cloud and without gaps, and the nearest date without gaps, cloud or
+    shadow (under 1 %). Dates with snow are left out, as is one where Fmask misses it: bright in
+    red, and darker in short-wave infrared. Prints how many pairs there are, and how many are lost.
 
     Args:
         bands: names, in the order wanted.
-        days: most days between the two dates. Clear dates 16 days apart differ by 0.027 in near infrared (root mean
-            square, in reflectance), those 64 days apart by 0.056: the ground changes, too.
+        days: most days between the two dates. Clear dates 16 days apart differ by 0.027 in near
+            infrared (root mean square, in reflectance), those 64 days apart by 0.056: the ground
+            changes, too.
 
     Returns:
         list of RealPair, by date.
     """
-    dated = {date.fromisoformat(scene.name.split()[-1]): scene for scene in packs.open_scenes("landsat_timeseries")}
+    series = packs.open_scenes("landsat_timeseries")
+    dated = {date.fromisoformat(scene.name.split()[-1]): scene for scene in series}
     whole = {day for day, scene in dated.items() if scene.valid.all() and not _share(scene, GAP)}
     snowy = {day for day, scene in dated.items() if _has_snow(scene)}
     clear = {day for day, scene in dated.items() if _share(scene, CLOUD, SHADOW) < 0.01} - snowy
@@ -193,55 +199,64 @@ def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MOST_DAYS):
     found = []
     for day in sorted(cloudy - snowy):
         nearest = sorted(clear, key=lambda other, day=day: (abs(other - day), other))
-        partner = next((other for other in nearest if other in whole and abs(other - day).days <= days), None)
-        if partner:
-            others = [dated[other] for other in nearest if other != partner][:COMPOSITE_DATES]
-            found.append(_real_pair(dated[day], dated[partner], others, abs(partner - day).days, bands))
+        partners = [other for other in nearest if other in whole and abs(other - day).days <= days]
+        if partners:
+            others = [dated[other] for other in nearest if other != partners[0]][:COMPOSITE_DATES]
+            apart = abs(partners[0] - day).days
+            found.append(_real_pair(dated[day], dated[partners[0]], others, apart, bands))
     print(
-        f"{len(found)} real pairs; of {len(cloudy)} cloudy dates without gaps, {len(cloudy & snowy)} are left out for "
-        f"snow, {len(cloudy - snowy) - len(found)} as no clear date lies within {days} days"
+        f"{len(found)} real pairs; of {len(cloudy)} cloudy dates without gaps, "
+        f"{len(cloudy & snowy)} are left out for snow, {len(cloudy - snowy) - len(found)} as no "
+        f"clear date lies within {days} days"
     )
     return found
 
 
 def _real_pair(cloudy, clear, others, days, bands):
-    classes, reds = _classes(cloudy), [scene.select(["red"]).pixels[..., 0] for scene in (cloudy, clear)]
-    cloud, seen = classes == CLOUD, []
-    for scene in others:  # their few cloudy pixels, and the gaps
-        is_ground = np.isin(_classes(scene), (LAND, WATER))
-        seen.append(np.where(is_ground[..., None], scene.select(bands).pixels, np.nan))
+    """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
+    added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
+    cloud = _is(cloudy, CLOUD)
+    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
     return RealPair(
-        cloudy.select(bands), clear.select(bands), days, cloud, np.isin(classes, (LAND, WATER)),
-        cloud & (reds[0] < reds[1] + BRIGHT), np.nanmedian(seen, axis=0).astype("float32"),
-    )  # fmt: skip
+        cloudy=cloudy.select(bands),
+        clear=clear.select(bands),
+        days=days,
+        cloud=cloud,
+        clear_sky=_is(cloudy, LAND, WATER),
+        thin=cloud & (added < BRIGHT),
+        composite=np.nanmedian(seen, axis=0).astype("float32"),
+    )
 
 
-def _classes(scene):
-    return scene.select(["fmask"]).pixels[..., 0]
+def _is(scene, *classes):
+    """Return where Fmask sees one of these classes: bool (height, width)."""
+    return np.isin(scene.select(["fmask"]).pixels[..., 0], classes)
 
 
 def _share(scene, *classes):
-    """Share of the pixels that Fmask puts into these classes."""
-    return np.isin(_classes(scene), classes).mean()
+    """Return the share of the pixels that Fmask puts into these classes."""
+    return _is(scene, *classes).mean()
 
 
 def _has_snow(scene):
     red, swir16 = np.moveaxis(scene.select(["red", "swir16"]).pixels, -1, 0)
-    missed = (red > BRIGHT) & (swir16 < red) & np.isin(_classes(scene), (LAND, WATER))  # ice clouds look alike
+    # ice clouds look alike
+    missed = (red > BRIGHT) & (swir16 < red) & _is(scene, LAND, WATER)
     return _share(scene, SNOW) > 0 or missed.mean() > 0.01
 
 
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
-    one, other = map(_facts, (cloudy, clear))
-    for what, fact in one.items():
-        if fact != other[what]:
-            told = f"the images of pair {name!r} differ in {what}"
-            raise ValueError(f"{told}: cloudy {fact}, clear {other[what]}")
-    if clear.transform is None:
-        return
+    facts = [
+        f"{scene.height} x {scene.width} pixels, bands {', '.join(scene.bands)}, CRS {scene.crs}"
+        for scene in (cloudy, clear)
+    ]
+    told = f"the images of pair {name!r} differ: cloudy has {facts[0]}; clear has {facts[1]}"
+    if facts[0] != facts[1]:
+        raise ValueError(f"{told}. Resample one to the grid of the other first")
+    steps = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
     corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
-    moved = ~clear.transform @ cloudy.transform @ corners
+    moved = ~steps[1] @ steps[0] @ corners
     if np.abs(moved - corners).max() > 0.01:
         raise ValueError(
             f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear "
@@ -249,21 +264,12 @@ def _refuse_unlike(name, cloudy, clear):
         )
 
 
-def _facts(scene):
-    return {
-        "size": f"{scene.height} x {scene.width} pixels",
-        "bands": ", ".join(scene.bands),
-        "CRS": str(scene.crs),
-        "place": "unknown" if scene.transform is None else "known",
-    }
-
-
 def _day(row):
-    """The day that the manifest or a name tells, else NaT."""
+    """Return the day that the manifest or a name tells, else NaT."""
     if row.get("time"):
         return pandas.to_datetime(row["time"][:10], errors="coerce")
     for name in (row.get("scene", ""), Path(row["path"]).name):
-        for pattern, form in ((_DAY, "%Y%m%d"), (_DAY_OF_YEAR, "%Y%j")):
+        for pattern, form in ((DAY, "%Y%m%d"), (DAY_OF_YEAR, "%Y%j")):
             if match := pattern.search(name):
                 return pandas.to_datetime("".join(match.groups()), format=form, errors="coerce")
     return pandas.NaT
@@ -278,17 +284,16 @@ def _stacked(cloudy, clear):
 
 
 def _parted(both):
-    """Undo `_stacked`."""
-    count = len(both.bands) // 2
-    halves = both.pixels[..., :count], both.pixels[..., count:]
+    """Return the cloudy and the clear scene of what `_stacked` made."""
+    halves, bands = np.split(both.pixels, 2, axis=-1), both.bands[: len(both.bands) // 2]
     return tuple(
-        replace(both, pixels=pixels, bands=both.bands[:count], name=f"{both.name} {role}")
+        replace(both, pixels=pixels, bands=bands, name=f"{both.name} {role}")
         for role, pixels in zip(ROLES, halves, strict=True)
     )
 
 
 def _useless(both):
-    """Why a pair is of no use, else None."""
+    """Return why a pair is of no use, else None."""
     pixels = both.pixels[both.valid]
     if not len(pixels):
         return "no pixel with data in both images"

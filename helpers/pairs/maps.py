@@ -208,32 +208,31 @@ def read_map_pairs(
 
     Raises:
         ValueError: none of these forms, a missing partner, sizes that differ, a picture that cannot
-            be read or is too large, a colour of the legend that no map has, more than 5 % undecided
-            pixels (says which colours), or too few pairs.
+            be read or is too large, more than 5 % undecided pixels (says which colours), or too
+            few pairs.
     """
     folder = Path(folder)
-    read = [(pair, _read_pair(pair, left)) for pair in _listed(folder)]
-    if blank := [pair.name for pair, both in read if both is None]:
+    pairs = _listed(folder)
+    images = {pair.name: _read_pair(pair, left) for pair in pairs}
+    if blank := [name for name, both in images.items() if both is None]:
         told = f"{len(blank)} pairs with transparent pixels are left out: {some(blank)}"
         warnings.warn(told, stacklevel=2)
-    read = [(pair, *both) for pair, both in read if both is not None]
-    maps = {pair.name: drawn for pair, _, drawn in read}
+        pairs = [pair for pair in pairs if pair.name not in blank]
+    maps = {pair.name: images[pair.name][1] for pair in pairs}
     if legend is None:
         table = folder / "legend.csv"
         legend = _read_legend(table) if table.exists() else _own_legend(maps.values())
-    classes = _classes(maps, legend, tolerance) if legend else {}
-    whole = []
-    for pair, satellite, drawn in read:
-        layers = [satellite, classes[pair.name][..., None] if legend else drawn]
-        pixels, bands = (
-            np.concatenate(layers, axis=-1),
-            (*SATELLITE, *(("class",) if legend else PICTURE)),
-        )
-        whole.append(folders.placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
-    splits = _complete(pair.split for pair, *_ in read)
-    ground = scenes.split_scenes(whole, splits, block_px=tile_px, guard_px=buffer_px, seed=seed)
     if legend:
-        _check_classes(ground, legend)
+        maps = _classes(maps, legend, tolerance)
+    bands = (*SATELLITE, "class") if legend else (*SATELLITE, *PICTURE)
+    whole = []
+    for pair in pairs:
+        pixels = np.dstack([images[pair.name][0], maps[pair.name]])
+        whole.append(folders.placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
+    given = _complete([pair.split for pair in pairs])
+    ground = scenes.split_scenes(whole, given, block_px=tile_px, guard_px=buffer_px, seed=seed)
+    if legend:
+        _look_for_classes(ground["train"], legend)
     return ground, legend
 
 
@@ -281,10 +280,8 @@ def _read_pair(pair, left):
     if pair.map is None:
         height, width, _ = both[0].shape
         if width != 2 * height:
-            raise ValueError(
-                f"{pair.satellite} has {sizes[0]} pixels; expected satellite image and map side by "
-                "side, twice as wide as high"
-            )
+            told = "expected satellite image and map side by side, twice as wide as high"
+            raise ValueError(f"{pair.satellite} has {sizes[0]} pixels; {told}")
         halves = both[0][:, :height], both[0][:, height:]
         return [halves[role != left] for role in ROLES]
     if sizes[0] != sizes[1]:
@@ -325,15 +322,12 @@ def _own_legend(maps):
     """Return one class for each colour of the maps; None where there are too many colours."""
     found = set()
     for drawn in maps:
-        found |= set(np.unique(_packed(drawn)).tolist())
-        if len(found) > MAX_COLOURS:
-            warnings.warn(
-                f"there is no legend.csv, and the maps have more than {MAX_COLOURS} colours: "
-                "no classes, so that only pictures can be compared",
-                stacklevel=3,
-            )
-            return None
-    return {f"#{colour:06x}": _unpacked(colour) for colour in sorted(found)}
+        found.update(np.unique(_packed(drawn)).tolist())
+    if len(found) <= MAX_COLOURS:
+        return {f"#{colour:06x}": _unpacked(colour) for colour in sorted(found)}
+    told = f"there is no legend.csv, and the maps have more than {MAX_COLOURS} colours"
+    warnings.warn(f"{told}: no classes, so that only pictures can be compared", stacklevel=3)
+    return None
 
 
 def _classes(maps, legend, tolerance):
@@ -343,20 +337,16 @@ def _classes(maps, legend, tolerance):
         found[name] = metrics.decode(drawn, legend)
         far = ((drawn.astype(np.int32) - colours[found[name]]) ** 2).sum(axis=-1) > tolerance**2
         unknown.update(_packed(drawn[far]).tolist())
-    undecided = unknown.total() / max(1, sum(classes.size for classes in found.values()))
-    if unknown:
-        often = unknown.most_common(5)
-        most = ", ".join(f"{_unpacked(colour)} {count} px" for colour, count in often)
-        told = (
-            f"{undecided:.1%} of the map pixels are undecided: further than {tolerance} from every "
-            f"colour of the legend. Most frequent: {most}"
-        )
-        if undecided > MAX_UNDECIDED:
-            raise ValueError(
-                f"{told}. Add these colours to the legend; or, if the maps were stored with loss, "
-                "as JPEG does, give a larger tolerance"
-            )
-        warnings.warn(f"{told}. They get the nearest class", stacklevel=3)
+    if not unknown:
+        return found
+    undecided = unknown.total() / sum(classes.size for classes in found.values())
+    most = ", ".join(f"{_unpacked(rgb)} {count} px" for rgb, count in unknown.most_common(5))
+    told = f"further than {tolerance} from every colour of the legend. Most frequent: {most}"
+    told = f"{undecided:.1%} of the map pixels are undecided: {told}"
+    if undecided > MAX_UNDECIDED:
+        advice = "as JPEG does, give a larger tolerance"
+        raise ValueError(f"{told}. Correct the legend; or, if the maps were stored with loss, {advice}")
+    warnings.warn(f"{told}. They get the nearest class", stacklevel=3)
     return found
 
 
@@ -368,19 +358,13 @@ def _unpacked(colour):
     return tuple(colour.to_bytes(3, "big"))
 
 
-def _check_classes(ground, legend):
-    """Refuse a legend with a class that no pair holds; warn of one that no training pair holds."""
-    trained = {number for pair in ground["train"] for number in np.unique(pair.pixels[..., -1])}
-    held_out = ground["validation"] + ground["test"]
-    present = trained.union(*(np.unique(pair.pixels[..., -1]) for pair in held_out))
-    absent = [name for number, name in enumerate(legend) if number not in present]
+def _look_for_classes(training_pairs, legend):
+    """Warn of a class of the legend that no training pair holds."""
+    held = {number for pair in training_pairs for number in np.unique(pair.pixels[..., -1])}
+    absent = [name for number, name in enumerate(legend) if number not in held]
     if absent:
-        told = f"no map holds the legend's {', '.join(absent)}"
-        raise ValueError(f"{told}: correct the colours, or remove the class")
-    unlearned = [name for number, name in enumerate(legend) if number not in trained]
-    if unlearned:
-        told = f"no training pair holds {', '.join(unlearned)}"
-        warnings.warn(f"{told}: it cannot be learned", stacklevel=3)
+        told = f"no training pair holds {', '.join(absent)}: it cannot be learned"
+        warnings.warn(f"{told}. Correct its colour, or remove the class", stacklevel=3)
 
 
 def _complete(given):
@@ -388,14 +372,12 @@ def _complete(given):
 
     Public sets have two parts; the one that is not trained on then tests.
     """
-    given = list(given)
     if "test" not in given:
         given = [split.replace("validation", "test") for split in given]
-    if "train" in given and "validation" not in given:
-        trained = [number for number, split in enumerate(given) if split == "train"]
-        held = trained[-max(1, len(trained) // 10) :]
-        for number in held:
-            given[number] = "validation"
-        told = f"a split is missing: the last {len(held)} training pairs by name validate"
-        warnings.warn(told, stacklevel=3)
-    return given
+    if "validation" in given or "train" not in given:
+        return given
+    trained = [number for number, split in enumerate(given) if split == "train"]
+    held = trained[-max(1, len(trained) // 10) :]
+    told = f"a split is missing: the last {len(held)} training pairs by name validate"
+    warnings.warn(told, stacklevel=3)
+    return ["validation" if number in held else split for number, split in enumerate(given)]

@@ -6,7 +6,7 @@ from helpers.backend import tf
 
 
 def patches(
-    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, change=None
+    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, augment=None
 ):  # fmt: skip
     """Stream batches of patches, each at a random place, turned and flipped.
 
@@ -16,8 +16,7 @@ def patches(
 
     Args:
         scenes: list of Scene with equal bands and no no-data pixels; those larger than the smallest
-            are cut to patches, so that all have one size. Where `scenes.read` left them on disk,
-            patches are read when needed.
+            are cut to patches, so that all have one size.
         patch_px: side of a patch, pixels.
         batch_size: patches in a batch.
         steps: number of the last batch; the stream is finite.
@@ -25,24 +24,19 @@ def patches(
         seed: of order, places and turns.
         align: places are multiples of so many pixels.
         copies: 0 draws every sample anew; else each scene comes in only so many samples.
-        change: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
+        augment: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
             patch_px, bands); `key`, int64 (2,), is another for every sample.
 
     Returns:
         tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the
-        scenes, or of what `change` returns.
+        scenes, or of what `augment` returns.
 
     Raises:
         ValueError: a scene is smaller than a patch (says which).
     """
     scenes = equally_large(scenes, patch_px)
     count, (height, width, bands) = len(scenes), scenes[0].pixels.shape
-    on_disk = any(isinstance(scene.pixels, np.memmap) for scene in scenes)
-    pixels = None if on_disk else tf.constant(stacked(scenes))
-
-    def read(which, row, column):
-        window = slice(row, row + patch_px), slice(column, column + patch_px)
-        return np.asarray(scenes[which].pixels[window], "float32")
+    pixels = tf.constant(stacked(scenes))
 
     def sample(index):
         this_pass, place = index // count, index % count
@@ -52,14 +46,10 @@ def patches(
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row = draw[0] % ((height - patch_px) // align + 1) * align
         column = draw[1] % ((width - patch_px) // align + 1) * align
-        if on_disk:
-            patch = tf.numpy_function(read, [which, row, column], "float32")
-            patch = tf.ensure_shape(patch, [patch_px, patch_px, bands])
-        else:
-            start = tf.stack([which, row, column, 0])
-            patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
+        start = tf.stack([which, row, column, 0])
+        patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
-        return change(patch, key) if change else patch
+        return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

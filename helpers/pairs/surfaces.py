@@ -44,9 +44,9 @@ def spectra(bands):
 def varied(patch, bands, key):
     """Give a patch other ground.
 
-    A quarter of the patches stay, a quarter get brighter or darker by band, half get other surfaces:
-    three of SURFACES, mixed by two random planes through the patch's own bands, so that outlines and
-    texture stay those of real ground. Sun and haze are drawn, too.
+    A quarter of the patches stay, a quarter get brighter or darker by band, half get other
+    surfaces: three of SURFACES, mixed by two random planes through the patch's own bands, so that
+    outlines and texture stay those of real ground. Sun and haze are drawn, too.
 
     Args:
         patch: float32 (height, width, bands), reflectance.

@@ -10,7 +10,7 @@ import yaml
 
 from helpers import paths
 from helpers.acquire import packs
-from helpers.runs import parameters as parameter_cells
+from helpers.runs.parameters import check, check_names, declared
 from helpers.runs.report import write_report
 from helpers.runs.run import INPUTS, check_run_id, claim, refuse_other_job
 
@@ -36,11 +36,10 @@ def notebooks(names=()):
     known = {_name(path): path for path in lessons + others}
     chosen = set()
     for name in names:
-        wanted = name.removesuffix(".ipynb")
-        found = {path for key, path in known.items() if key.startswith(wanted)}
+        found = [key for key in known if key.startswith(name.removesuffix(".ipynb"))]
         if not found:
             raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
-        chosen |= found
+        chosen |= {known[key] for key in found}
     return sorted(chosen) if names else lessons
 
 
@@ -72,24 +71,24 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         papermill.PapermillExecutionError: a notebook failed; its output holds the traceback.
         RuntimeError: the kernel of a notebook died.
     """
-    if run_id is None and resume and (paths.RUNS / "latest").exists():
-        run_id = (paths.RUNS / "latest").read_text(encoding="utf-8").strip()
+    latest = paths.RUNS / "latest"
+    if run_id is None and resume and latest.exists():
+        run_id = latest.read_text(encoding="utf-8").strip()
     begun = None
     if run_id is not None and (paths.RUNS / check_run_id(run_id)).exists():
         if not resume:
             advice = "give --resume to go on with it, or choose another --run-id"
             raise ValueError(f"run {run_id} exists: {advice}")
-        begun = _begun(run_id)
+        record = paths.RUNS / run_id / "run.json"
+        begun = paths.read_record(record, ORDER) if record.exists() else None
     if begun and not (names or profile or values):
         names, profile, values = (begun[key] for key in ORDER)
-    profile, chosen = profile or DEFAULT_PROFILE, notebooks(names)
-    planned = plan(chosen, profile, values or {})
-    order = {"notebooks": [_name(path) for path in chosen], "profile": profile, "values": {}}
-    for given in planned.values():
-        order["values"] |= {name: given[name] for name in given.keys() & (values or {}).keys()}
+    chosen = notebooks(names)
+    profile, values = profile or DEFAULT_PROFILE, read_values(values or {}, chosen)
+    planned = plan(chosen, profile, values)
+    order = {"notebooks": [_name(path) for path in chosen], "profile": profile, "values": values}
     if begun:
-        before, now = ({**each, **each["values"], "values": None} for each in (begun, order))
-        refuse_other_job(run_id, before, now)
+        refuse_other_job(run_id, begun, order)
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
     roots = {"ROOT": paths.ROOT, "DATA": paths.DATA, "RUNS": paths.RUNS}
@@ -101,12 +100,6 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         for notebook in chosen:
             _execute_one(notebook, folder / notebook.stem / notebook.name, planned[notebook.stem])
     return write_report(run_id)
-
-
-def _begun(run_id):
-    """Return the arguments that a run was begun with; None for an empty folder."""
-    path = paths.RUNS / run_id / "run.json"
-    return paths.read_record(path, ORDER) if path.exists() else None
 
 
 @contextmanager
@@ -121,35 +114,36 @@ def _environment(**values):
         os.environ.update(before)
 
 
-def plan(chosen, profile, values):
-    """Check the parameters of notebooks: dict from a notebook's name to the dict of those given."""
-    text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
-    profiles, profile = yaml.safe_load(text), profile or DEFAULT_PROFILE
-    if profile not in profiles:
-        raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
-    declared = {path.stem: parameter_cells.declared(path) for path in chosen}
-    everywhere = {name: each for found in declared.values() for name, each in found.items()}
-    unknown = {name: value for name, value in values.items() if name not in everywhere}
-    parameter_cells.check(unknown, everywhere)
-    return {
-        name: parameter_cells.check(
-            (profiles[profile].get(name) or {}) | _given(values, parameters), parameters
-        )
-        for name, parameters in declared.items()
-    }
-
-
-def _given(values, parameters):
-    """Return the values that a notebook has, read as their types; paths as seen from here."""
-    given = {}
-    for name in values.keys() & parameters.keys():
-        value = values[name]
+def read_values(values, chosen):
+    """Read texts as the types of the notebooks' parameters; see paths from here."""
+    parameters = {name: each for path in chosen for name, each in declared(path).items()}
+    check_names(values, parameters)
+    read = {}
+    for name, value in values.items():
         if isinstance(value, str):
             value = parameters[name].parse(value)
         if name in INPUTS and value and value not in packs.catalogue() and Path(value).exists():
             value = str(Path(value).absolute())
-        given[name] = value
-    return given
+        read[name] = value
+    return read
+
+
+def plan(chosen, profile, values):
+    """Check the parameters of notebooks: dict from a notebook's name to the dict of those given.
+
+    Values over those of the profile go to the notebooks that have such a parameter.
+    """
+    text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
+    profiles = yaml.safe_load(text)
+    if profile not in profiles:
+        raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
+    values, planned = read_values(values, chosen), {}
+    for path in chosen:
+        parameters = declared(path)
+        usual = profiles[profile].get(path.stem) or {}
+        given = {name: value for name, value in values.items() if name in parameters}
+        planned[path.stem] = check(usual | given, parameters)
+    return planned
 
 
 def _execute_one(notebook, output, values):

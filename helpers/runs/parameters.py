@@ -16,8 +16,6 @@ from pathlib import Path
 
 from helpers import paths
 
-TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -30,7 +28,7 @@ class Parameter:
 
     def parse(self, text):
         """Read a value of the command line: text stays text, all else is JSON, such as true."""
-        if "str" in self.type.split(" | "):
+        if "str" in self.type:
             return text
         try:
             return json.loads(text)
@@ -39,18 +37,23 @@ class Parameter:
 
     def check(self, value):
         """Return the value in the parameter's type; a ValueError says what was expected."""
-        kinds = self.type.split(" | ")
-        if not any(_is_a(value, kind) for kind in kinds):
+        is_list = self.type.startswith("list[")
+        if isinstance(value, list) != is_list:
             self._refuse(value, f"expected {self.type}")
-        if "float" in kinds and type(value) is int:
-            value = float(value)
+        return [self._item(item) for item in value] if is_list else self._item(value)
+
+    def _item(self, item):
+        kinds = re.findall(r"\w+", self.type)
+        if "float" in kinds and (type(item) is int or isinstance(item, float)):
+            item = float(item)
+        if ("None" if item is None else type(item).__name__) not in kinds:
+            self._refuse(item, f"expected {self.type}")
+        if isinstance(item, float) and not math.isfinite(item):
+            self._refuse(item, "expected a finite number")
         allowed = re.search(r"\[([^\[\]]*)\]\s*$", self.help)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, float) and not math.isfinite(item):
-                self._refuse(item, "expected a finite number")
-            if allowed and item is not None and not _is_in(item, allowed[1]):
-                self._refuse(item, f"allowed is [{allowed[1]}]")
-        return value
+        if allowed and item is not None and not _is_in(item, allowed[1]):
+            self._refuse(item, f"allowed is [{allowed[1]}]")
+        return item
 
     def _refuse(self, value, told):
         raise ValueError(f"parameter {self.name} is {value!r}; {told}: {self.help}")
@@ -58,30 +61,25 @@ class Parameter:
 
 def as_options(values):
     """Return a dict of values as options of the command line, which `parse` reads back."""
-    options = []
-    for name, value in values.items():
-        options += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return options
-
-
-def _is_a(value, kind):
-    if items := re.fullmatch(r"list\[(\w+)\]", kind):
-        return isinstance(value, list) and all(_is_a(item, items[1]) for item in value)
-    return isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
+    return [part for name, text in texts.items() for part in ("-p", f"{name}={text}")]
 
 
 def _is_in(value, allowed):
     low, dots, high = allowed.partition("..")
-    if dots:
-        return (not low or value >= float(low)) and (not high or value <= float(high))
-    return str(value) in re.split(r",\s*", allowed)
+    if not dots:
+        return str(value) in re.split(r",\s*", allowed)
+    return float(low or "-inf") <= value <= float(high or "inf")
 
 
 def declared(notebook):
     """Read the parameters that a notebook declares.
 
     Args:
-        notebook: path of an .ipynb file, or the name of one in `notebooks` or `notebooks/deeper`.
+        notebook: path of an .ipynb file, or the name of one in `notebooks` or a folder of it.
 
     Returns:
         dict from name to Parameter, in the order of the cell.
@@ -89,10 +87,11 @@ def declared(notebook):
     Raises:
         ValueError: no cell is tagged `parameters`, or a line of it is no annotated assignment.
     """
-    if not str(notebook).endswith(".ipynb"):
+    path = Path(notebook)
+    if path.suffix != ".ipynb":
         folder = paths.ROOT / "notebooks"
-        notebook = next((folder / "deeper").glob(f"{notebook}.ipynb"), folder / f"{notebook}.ipynb")
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        path = next(folder.rglob(f"{notebook}.ipynb"), folder / f"{notebook}.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         told = "expected one. Exercises have none: open them in JupyterLab"
@@ -123,9 +122,14 @@ def check(values, parameters):
         ValueError: unknown name (with the nearest known one), wrong type, or a value that is not
             allowed.
     """
-    for name in values:
+    check_names(values, parameters)
+    return {name: parameters[name].check(value) for name, value in values.items()}
+
+
+def check_names(names, parameters):
+    """Raise a ValueError for an unknown name; it says the nearest known one."""
+    for name in names:
         if name not in parameters:
             near = difflib.get_close_matches(name, parameters, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"unknown parameter {name}; {hint}known are {', '.join(parameters)}")
-    return {name: parameters[name].check(value) for name, value in values.items()}

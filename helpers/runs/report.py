@@ -38,7 +38,6 @@ def write_report(run_id):
     unfinished = [path.name for path in begun if not (path / "metrics.json").exists()]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["label"] = _label
-    environment.globals["zip"] = zip
     template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template)
     text = page.render(run_id=run_id, sections=sections, unfinished=unfinished)
@@ -105,34 +104,33 @@ def _label(name):
 def _section(path):
     """Collect what the page tells of one finished notebook."""
     entry = paths.read_record(path, RECORD)
-    table, headline = score_table(entry["scores"]), _headline(entry["scores"])
+    scores = entry["scores"]
+    table, headline = score_table(scores), _headline(scores)
+    rows = list(zip(table.to_dict("records"), scores, strict=True))
+    declared = parameter_cells.declared(entry["notebook"])
+    parameters = [
+        (
+            name,
+            json.dumps(value),
+            json.dumps(declared[name].default),
+            value != declared[name].default,
+        )
+        for name, value in entry["parameters"].items()
+    ]
     return entry | {
         "headline": headline,
         "main": _main_score(headline),
+        "best": next((row for row, given in rows if given is headline), {}),
         "columns": list(table.columns[3:]),
-        "rows": table.to_dict("records"),
-        "parameters": _parameters(entry),
+        "rows": rows,
+        "parameters": parameters,
         "figures": _figures(path.parent / "figures"),
         "credits": paths.read_json(path.parent / "credits.json"),
     }
 
 
-def _parameters(entry):
-    """Return (name, value, default, differs) of each parameter, values as `-p` reads them."""
-    try:
-        declared = parameter_cells.declared(entry["notebook"])
-        defaults = {name: parameter.default for name, parameter in declared.items()}
-    except (OSError, ValueError):  # moved, or of another version: no reason to have no report
-        defaults = {}
-    rows = []
-    for name, value in entry["parameters"].items():
-        default = json.dumps(defaults[name]) if name in defaults else "not known"
-        rows.append((name, json.dumps(value), default, value != defaults.get(name, value)))
-    return rows
-
-
 def _figures(folder):
-    """Return (name, its `src`, is key figure): as JPEG where that is smaller."""
+    """Return (name, its `src`, is key figure) of each figure, as JPEG."""
     from PIL import Image
 
     found, figures = sorted(folder.glob("*.png")), []
@@ -141,9 +139,7 @@ def _figures(folder):
         jpeg = io.BytesIO()
         with Image.open(path) as picture:
             picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
-        data = min(path.read_bytes(), jpeg.getvalue(), key=len)
-        kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-        source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        source = f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
         name = path.stem.lstrip("0123456789_").replace("_", " ")
         figures.append((name, source, path in key))
     return figures

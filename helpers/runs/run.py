@@ -59,9 +59,9 @@ def identity(notebook, profile, parameters):
 def refuse_changes(what, before, now, advice):
     """Raise a ValueError where a job was begun otherwise: it says what differs, and the advice."""
     told = [
-        f"{key} was {before.get(key, 'none')!r}, now {now.get(key, 'none')!r}"
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
         for key in before | now
-        if before.get(key, "none") != now.get(key, "none")
+        if before.get(key) != now.get(key)
     ]
     if told:
         raise ValueError(f"{what} was begun otherwise: {'; '.join(told)}. {advice}")
@@ -151,8 +151,9 @@ class Run:
         path = self.folder / (f"models/{method}.keras" if method else "model.keras")
         with paths.atomic(path) as temporary:
             model.save(temporary)
-        digest = hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights()))
-        paths.write_json(path.with_suffix(".json"), about | {"weights_sha256": digest.hexdigest()})
+        paths.write_json(
+            path.with_suffix(".json"), about | {"weights_sha256": weights_sha256(model)}
+        )
         return path
 
     def record(self, scores, *, device, training_seconds, credits):
@@ -182,18 +183,21 @@ class Run:
 
     def _check(self, scores):
         for row in scores:
-            numbers = {key: value for key, value in row.items() if isinstance(value, float)}
-            wrong = [key for key, value in numbers.items() if not math.isfinite(value)]
-            if wrong:
-                raise ValueError(f"{row['method']}: {', '.join(wrong)} is not a finite number")
-        if not self.notebook.startswith(SCORED_NOTEBOOKS):
-            return
+            for key, value in row.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{row['method']}: {key} is {value}; expected a finite number")
         roles = {row["role"] for row in scores if row["split"] == "test"}
         headlines = [row["method"] for row in scores if row.get("headline")]
-        if not {"baseline", "model"} <= roles or len(headlines) != 1:
+        is_whole = {"baseline", "model"} <= roles and len(headlines) == 1
+        if self.notebook.startswith(SCORED_NOTEBOOKS) and not is_whole:
             told = f"there are {', '.join(sorted(roles)) or 'none'}, and the headlines {headlines}"
             wanted = "scores need a baseline and a model on the test split, and one headline"
             raise ValueError(f"{wanted}; {told}")
+
+
+def weights_sha256(model):
+    """Return the SHA-256 of a network's weights, in their order."""
+    return hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).hexdigest()
 
 
 def _plain(value):
@@ -211,29 +215,23 @@ def ledger(run_ids=None):
         and the scores.
 
     Raises:
-        ValueError: a name that is neither a run nor a sweep (names the runs begun last).
+        ValueError: a name that is neither a run nor a sweep (names the last ones).
     """
     import pandas as pd
 
-    known = [path.name for path in paths.RUNS.glob("*") if path.is_dir()]
+    known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
     chosen, rows = [], []
-    for name in run_ids or sorted(known):
+    for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"
         if name not in known and not sweep.exists():
-            newest = ", ".join(sorted(known, key=_begun)[-5:]) or "none"
-            raise ValueError(f"there is no run {name}; the newest are {newest}")
+            told = ", ".join(known[-5:]) or "none"
+            raise ValueError(f"there is no run {name}; the last ones are {told}")
         chosen += [name] if name in known else paths.read_json(sweep)["cells"]
     for run_id in chosen:
         for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
             entry = paths.read_record(file, RECORD)
             about = {"run": run_id} | {key: entry[key] for key in ("notebook", "profile", "seed")}
-            about |= {"device": entry["device"].get("kind")}
+            about["device"] = entry["device"].get("kind")
             about |= {f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")}
             rows += [about | row for row in entry["scores"]]
     return pd.DataFrame(rows)
-
-
-def _begun(run_id):
-    """Return when a notebook of the run was last begun; where none was, when its folder changed."""
-    folder = paths.RUNS / run_id
-    return max(path.stat().st_mtime for path in [*folder.glob("*/job.json")] or [folder]), run_id

@@ -54,11 +54,11 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
             sweep of that name that is running or was begun with other settings, or a run that is
             in the way; nothing has run then.
     """
-    entry = _planned(name, notebook, grid, profile, values or {})
-    cells, stem, path = entry["cells"], entry["notebook"], _path(name)
+    cells = _cells(name, notebook, grid, profile, values or {})
+    stem, path = notebooks([notebook])[0].stem, _path(name)
+    entry = {"notebook": stem, "profile": profile, "values": values or {}, "grid": sorted(grid)}
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    settings = [{key: each.get(key) for key in entry if key != "cells"} for each in (begun, entry)]
-    refuse_changes(f"sweep {name}", *settings, "Choose another name")
+    refuse_changes(f"sweep {name}", begun, entry | {"cells": begun["cells"]}, "Choose another name")
     for run_id in cells.keys() - begun["cells"].keys():
         if (paths.RUNS / run_id).exists():
             told = f"exists, and is no part of sweep {name}: choose another name"
@@ -80,8 +80,7 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
             for count, future in enumerate(as_completed(futures), start=1):
                 run_id = futures[future]
                 if error := future.exception():  # the executor's own, as when its worker died
-                    told = f"{type(error).__name__}: {error}"
-                    paths.write_text(paths.RUNS / run_id / "error.txt", told)
+                    paths.write_text(paths.RUNS / run_id / "error.txt", repr(error))
                 print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, stem)[0]}")
         finally:  # after Ctrl-C: those that have not begun
             for future in futures:
@@ -101,20 +100,18 @@ def sweep_table(name):
         without scores has one row.
 
     Raises:
-        ValueError: there is no sweep of that name (names those that there are).
+        ValueError: there is no sweep of that name.
     """
     import pandas as pd
 
     if not _path(name).exists():
-        known = sorted(path.stem.removesuffix(".sweep") for path in paths.RUNS.glob("*.sweep.json"))
-        raise ValueError(f"there is no sweep {name}; there are {', '.join(known) or 'none'}")
+        raise ValueError(f"there is no sweep {name}: {_path(name)} is missing")
     entry, rows = paths.read_json(_path(name)), []
-    about = {key: entry[key] for key in ("notebook", "profile")}
     for run_id, cell in entry["cells"].items():
         state, error = _state(run_id, entry["notebook"])
-        first = {"run": run_id} | about | cell
-        scores = ledger([run_id]).to_dict("records") if state == "finished" else []
-        rows += [first | row | cell | {"state": state, "error": error} for row in scores or [{}]]
+        about = {"run": run_id, "notebook": entry["notebook"], "profile": entry["profile"]} | cell
+        scores = ledger([run_id]).to_dict("records") if state == "finished" else [{}]
+        rows += [about | row | cell | {"state": state, "error": error} for row in scores]
     return pd.DataFrame(rows)
 
 
@@ -131,8 +128,8 @@ def _state(run_id, notebook):
     return ("failed", error.read_text(encoding="utf-8")) if error.exists() else ("unfinished", "")
 
 
-def _planned(name, notebook, grid, profile, values):
-    """Check everything; return what `NAME.sweep.json` holds for this grid."""
+def _cells(name, notebook, grid, profile, values):
+    """Check every cell of the grid; return a dict from run id to its values."""
     chosen = notebooks([notebook])
     if len(chosen) > 1:
         told = ", ".join(path.stem for path in chosen)
@@ -140,25 +137,16 @@ def _planned(name, notebook, grid, profile, values):
     if not grid:
         raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
     for key, choices in grid.items():
-        if not isinstance(choices, (list, tuple, range)) or not choices:
-            told = "expected a list of its values, such as [0, 1, 2]"
+        if not isinstance(choices, (list, tuple, range)) or not choices or key in values:
+            told = "expected a list of values such as [0, 1, 2], and no fixed value beside it"
             raise ValueError(f"the grid gives {key} as {choices!r}; {told}")
-        if key in values:
-            told = "is in the grid and in the fixed values, too: leave one of them out"
-            raise ValueError(f"parameter {key} {told}")
     cells = {}
     for combination in itertools.product(*grid.values()):
         cell = dict(zip(grid, combination, strict=True))
         checked = plan(chosen, profile, values | cell)[chosen[0].stem]
         cell = {key: checked[key] for key in grid}
         cells[_run_id(name, cell)] = cell
-    return {
-        "notebook": chosen[0].stem,
-        "profile": profile,
-        "values": {key: checked[key] for key in values},
-        "grid": sorted(grid),
-        "cells": cells,
-    }
+    return cells
 
 
 def _run_id(name, cell):

@@ -1,11 +1,8 @@
 """Publish weights of a finished run in `data/weights`; start a training from such weights."""
 
-import hashlib
 import io
 import shlex
-import tempfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +11,9 @@ from helpers.acquire import packs
 from helpers.apply.network import model_path, read_network
 from helpers.runs import parameters
 from helpers.runs.execute import notebooks, plan
-from helpers.runs.run import Run, check_run_id
+from helpers.runs.run import check_run_id, weights_sha256
 
-MOST_BYTES = 2_000_000  # they are kept with the code
-SIZE = (
-    "scale", "filters", "blocks", "depth", "shrink", "published", "transposed", "latent_size",
-    "image_size",
-)  # fmt: skip
+MAX_BYTES = 2_000_000  # they are kept with the code
 SPLIT = (
     "seed", "block_px", "guard_px", "cloud_level", "test_on", "validate_on", "train_views",
     "validation_views",
@@ -49,7 +42,9 @@ def publish(run_id, notebook, name, *, method=None):
     """
     source = notebooks([notebook])[0]
     target = paths.ROOT / "data" / "weights" / f"{check_run_id(name)}.keras"
-    path, made, row = _finished(paths.RUNS / run_id / source.stem, method)
+    folder = paths.RUNS / run_id / source.stem
+    path = folder / (f"models/{method}.keras" if method else "model.keras")
+    made = _finished(path, method)
     imagery = made["parameters"]["source"]
     if imagery not in packs.catalogue():
         told = "which is no pack: nobody knows whether it may be passed on"
@@ -58,40 +53,35 @@ def publish(run_id, notebook, name, *, method=None):
         raise ValueError(f"{target} is in use by {owner}: choose another name")
     network = read_network(path)
     network.set_weights([_rounded(values) for values in network.get_weights()])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(run_id, source.stem, made["profile"], {}, Path(folder))
-        small = run.save_model(network, **paths.read_json(path.with_suffix(".json")))
-        content, about = _halved(small), paths.read_json(small.with_suffix(".json"))
-    if len(content) > MOST_BYTES:
-        told = f"at most {MOST_BYTES:,} are kept with the notebooks: train a smaller network"
-        raise ValueError(f"{path} has {len(content):,} bytes after halving; {told}")
     with paths.atomic(target) as temporary:
+        network.save(temporary)
+        content = _halved(temporary)
+        if len(content) > MAX_BYTES:
+            told = f"at most {MAX_BYTES:,} are kept with the notebooks: train a smaller network"
+            raise ValueError(f"{path} has {len(content):,} bytes after halving; {told}")
         temporary.write_bytes(content)
-    about["provenance"] = made | {
-        "command": _command(source, made), "method": row["method"], "scores": row,
-        "credits": paths.read_json(paths.RUNS / run_id / source.stem / "credits.json"),
+    provenance = made | {
+        "command": _command(source, made),
+        "credits": paths.read_json(folder / "credits.json"),
         "licence": packs.catalogue()[imagery].licence,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }  # fmt: skip
+        "sha256": paths.sha256(target),
+    }
+    about = paths.read_json(path.with_suffix(".json"))
+    about |= {"weights_sha256": weights_sha256(network), "provenance": provenance}
     paths.write_json(target.with_suffix(".json"), about)
     return target
 
 
-def _finished(folder, method):
-    """Return a model's path, the `metrics.json` of its run, and the model's row of scores."""
-    path = folder / (f"models/{method}.keras" if method else "model.keras")
-    metrics = folder / "metrics.json"
+def _finished(path, method):
+    """Return the `metrics.json` of a model's run, with the method's own row as its scores."""
+    metrics = (path.parents[1] if method else path.parent) / "metrics.json"
     made = paths.read_json(metrics) if metrics.exists() else {"scores": []}
-    rows = [
-        row
-        for row in made["scores"]
-        if (row["method"] == method if method else row.get("headline"))
-    ]
-    if not rows or not path.exists():
-        saved = ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
-        told = f"no model with scores of a finished run; methods beside the headline: {saved}"
-        raise ValueError(f"{path} is {told}")
-    return path, made, rows[0]
+    for row in made["scores"]:
+        if path.exists() and (row["method"] == method if method else row.get("headline")):
+            return made | {"method": row["method"], "scores": row}
+    saved = ", ".join(sorted(each.stem for each in metrics.parent.glob("models/*.keras"))) or "none"
+    told = f"no model with scores of a finished run; methods beside the headline: {saved}"
+    raise ValueError(f"{path} is {told}")
 
 
 def start_from(model, name, run, bands):
@@ -107,9 +97,8 @@ def start_from(model, name, run, bands):
         bands: names of the bands of its imagery.
 
     Raises:
-        ValueError: no such weights; another notebook, other bands, another size of network (says
-            what differs); or the same imagery split otherwise: the weights may have seen its test
-            ground.
+        ValueError: no such weights; another notebook, other bands, another size of network; or the
+            same imagery split otherwise: the weights may have seen its test ground.
     """
     path = model_path(name)
     origin, known = _origin(path), paths.read_json(path.with_suffix(".json"))["bands"]
@@ -118,32 +107,24 @@ def start_from(model, name, run, bands):
             f"{name} is of {origin['notebook']} for the bands {', '.join(known)}; this is "
             f"{run.notebook} with the bands {', '.join(bands)}: choose other weights"
         )
-    before = origin["parameters"]
-    _refuse(name, SIZE, before, run, "give the same value, or choose other weights")
     theirs, mine = read_network(path).weights, model.weights
     # a network that was saved may end in further layers, such as one that paints classes of a map
     if [weight.shape for weight in theirs[: len(mine)]] != [weight.shape for weight in mine]:
         have, need = (sum(int(np.prod(each.shape)) for each in both) for both in (theirs, mine))
-        raise ValueError(
-            f"{name} has {have:,} weights, this network {need:,}: choose other weights"
-        )
-    if before["source"] == run.parameters["source"]:
+        told = f"{name} has {have:,} weights, this network {need:,}"
+        raise ValueError(f"{told}: choose other weights, or the same size of network")
+    before, now = origin["parameters"], run.parameters
+    both = [key for key in SPLIT if key in before and key in now]
+    other_split = [key for key in both if before[key] != now[key]]
+    if before["source"] == now["source"] and other_split:
+        told = "; ".join(f"{key} {before[key]}, here {now[key]}" for key in other_split)
         advice = "it may have learned on what is test ground here: give the same value"
-        _refuse(name, SPLIT, before, run, advice)
+        raise ValueError(f"{name} was made with {told}: {advice}")
     trained = {id(weight) for weight in model.trainable_weights}
     for weight, value in zip(mine, theirs, strict=False):
         if id(weight) in trained or "/moving_" in weight.path:  # tables are this ground's own
             weight.assign(value)
     print(f"starting from {name}, trained on {before['source']}")
-
-
-def _refuse(name, keys, before, run, advice):
-    """Raise a ValueError where one of these parameters differs."""
-    both = [key for key in keys if key in before and key in run.parameters]
-    differ = [key for key in both if before[key] != run.parameters[key]]
-    if differ:
-        told = "; ".join(f"{key} {before[key]}, here {run.parameters[key]}" for key in differ)
-        raise ValueError(f"{name} was made with {told}: {advice}")
 
 
 def _origin(path):

@@ -3,7 +3,6 @@
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 import rasterio
@@ -21,51 +20,40 @@ ROWS = 1024  # to read at a time
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
-def read(path, *, nodata=None, on_disk=None):
+def read(path, *, nodata=None):
     """Read an image in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, …).
 
     Args:
         path: of the file.
         nodata: value that means "no data", where the file does not say it itself.
-        on_disk: folder for the pixels of an image that memory does not hold, 4 bytes each, in a
-            file without a name that goes with the Scene.
 
     Returns:
         Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
         value is infinite, and at the lowest number of the data type where no other is declared. A
-        picture with a palette is expanded to its colours. With `on_disk`, `pixels` are a
-        numpy.memmap.
+        picture with a palette is expanded to its colours.
 
     Raises:
         ValueError: not an image, complex numbers, or too large for memory.
-        OSError: not enough room on the disk.
     """
     with opened(path) as image:
         indexes, names = image_bands(image)
         shape = *image.shape, len(names)
-        size = 4 * np.prod(shape, dtype=float)
-        if on_disk:
-            Path(on_disk).mkdir(parents=True, exist_ok=True)
-            require_space(on_disk, size)
-            with TemporaryFile(dir=on_disk) as file:  # the map of it keeps it
-                pixels = np.memmap(file, "float32", shape=shape)
-        elif size > MAX_READ_BYTES:
+        if 4 * np.prod(shape, dtype=float) > MAX_READ_BYTES:
             raise ValueError(
-                f"{path} is {image.width} x {image.height} x {len(names)}: {size / 1e9:.1f} GB in "
-                "memory. Cut it first; `python -m helpers apply` works on images of any size"
+                f"{path} is too large to be held in memory: {shape} numbers of 4 bytes. Cut it "
+                "first; `python -m helpers apply` works on images of any size"
             )
-        else:
-            pixels = np.empty(shape, "float32")
-        for row in range(0, image.height, ROWS):
-            window = Window(0, row, image.width, min(ROWS, image.height - row))
-            part = read_values(image, indexes, nodata, window)
-            pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
         if image.gcps[0] or image.rpcs:
             warnings.warn(
                 f"{path} is placed by ground control points or RPCs, which are not read: its place "
                 "is unknown. Warp it to a map grid first",
                 stacklevel=2,
             )
+        pixels = np.empty(shape, "float32")
+        for row in range(0, image.height, ROWS):
+            window = Window(0, row, image.width, min(ROWS, image.height - row))
+            part = read_values(image, indexes, nodata, window)
+            pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
         return Scene(
             pixels,
             tuple(names),

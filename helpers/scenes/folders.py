@@ -1,12 +1,13 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
 from dataclasses import replace
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.transform import Affine, from_bounds
+from rasterio.transform import from_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read, refuse_classes
@@ -49,11 +50,13 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
             f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
             f"manifest.csv. It holds: {there}"
         )
+    names = sorted(Path(row["path"]).stem.lower() for row in rows)
+    twins = {name for name, other in pairwise(names) if name == other}
+    if twins and not listed:
+        raise ValueError(f"{folder} holds several images called {some(sorted(twins))}: keep one")
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
-    if not listed:  # else the split of the manifest is looked at
-        _refuse_copies(folder, rows, scenes)
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
@@ -72,29 +75,18 @@ def some(names):
     return ", ".join(map(str, names[:5])) + more
 
 
-def _refuse_copies(folder, rows, scenes):
-    """Raise a ValueError where a folder holds one image twice: by name, or by its pixels."""
-    seen = {}
-    for row, scene in zip(rows, scenes, strict=True):
-        for key in (scene.name.lower(), (scene.transform, hash(scene.pixels.tobytes()))):
-            twin = seen.setdefault(key, row)
-            if twin is not row:
-                raise ValueError(f"{folder} holds one image twice: {twin['path']}, {row['path']}")
-
-
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    steps = [np.reshape(scene.transform or Affine.identity(), (3, 3))[:2, :2] for scene in scenes]
-    pixels = np.array([np.hypot(*step) for step in steps])
-    usual = np.median(pixels, axis=0)
-    pixels = np.where(np.isclose(pixels, usual, rtol=0.01), usual, pixels)
+    sizes = np.array([scene.pixel_size for scene in scenes])
+    usual = np.median(sizes, axis=0)
+    sizes = np.where(np.isclose(sizes, usual, rtol=0.01), usual, sizes)
     kinds = {}
-    for scene, (width, height) in zip(scenes, pixels, strict=True):
-        place = "placed" if scene.transform else "without a place"
-        unit = scene.crs.units_factor[0] if scene.crs else "no CRS"
+    for scene, (width, height) in zip(scenes, sizes, strict=True):
+        place = "without CRS" if scene.transform else "without a place"
+        unit = scene.crs.units_factor[0] if scene.crs else place
         kind = (
-            f"{len(scene.bands)} bands {' '.join(scene.bands)}, {scene.dtype}, {place}, "
-            f"pixels {width:.6g} x {height:.6g} ({unit})"
+            f"bands {' '.join(scene.bands)}, {scene.dtype}, pixels {width:.6g} x {height:.6g} "
+            f"({unit})"
         )
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
@@ -247,9 +239,8 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     parts = split_boxes(boxes.to_numpy(), guards.to_numpy(), seed)
     for name, members in zip(SPLITS, parts, strict=True):
         split.iloc[members] = name
-    table["split"] = "unpaired"
-    table.loc[rows.index, "split"] = "copy"
-    table.loc[own.index, "split"] = own.map(split)
+    table["split"] = groups.map(split).fillna("unpaired")
+    table.loc[rows.index[is_copy], "split"] = "copy"
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     counted = dict.fromkeys([*SPLITS, "guard"], split) | dict.fromkeys(LEFT_OUT[1:], table.split)
     return {name: int((found == name).sum()) for name, found in counted.items()}

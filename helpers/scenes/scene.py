@@ -53,11 +53,17 @@ class Scene:
         return self.pixels.shape[1]
 
     @property
+    def pixel_size(self):
+        """Width and height of a pixel in the unit of `crs`; 1 where the place is unknown."""
+        across, down, _, along, up, *_ = self.transform or Affine.identity()
+        return np.hypot(across, along), np.hypot(down, up)
+
+    @property
     def ground_sample_distance_m(self):
         """Width of a pixel in metres, or None where the coordinates are not in metres."""
         if self.transform is None or self.crs is None or not self.crs.is_projected:
             return None
-        width_m = np.hypot(self.transform.a, self.transform.d) * self.crs.linear_units_factor[1]
+        width_m = self.pixel_size[0] * self.crs.linear_units_factor[1]
         if self.crs.to_epsg() == 3857:  # Mercator's metres are metres at the equator only
             width_m /= np.cosh((self.bounds[1] + self.bounds[3]) / 2 / 6378137)
         return float(width_m)
@@ -93,9 +99,7 @@ class Scene:
     def select(self, bands):
         """Return the scene with only `bands`, in that order, found as `find_bands` does."""
         index = find_bands(self.bands, bands)
-        is_all = index == list(range(len(self.bands)))  # a view then, which may lie on a disk
-        pixels = self.pixels if is_all else self.pixels[..., index]
-        return replace(self, pixels=pixels, bands=tuple(bands))
+        return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
 
     def patches(self, size, stride=None):
         """Return square windows of `size` pixels in reading order, all with data everywhere."""

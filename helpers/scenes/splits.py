@@ -35,11 +35,9 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     longest = max(min(scene.height, scene.width) for scene in scenes)
     if len(scenes) < len(SPLITS) or longest >= 2 * block_px + guard_px:
         return split_ground(scenes, block_px=block_px, guard_px=guard_px, seed=seed)
-    known = {(scene.transform is not None, scene.crs is not None) for scene in scenes}
-    if known in ({(True, True)}, {(True, False)}):
+    if all(scene.transform for scene in scenes) and len({not scene.crs for scene in scenes}) == 1:
         boxes = _boxes(scenes)
-        west, _, east, _ = boxes.T
-        guards = guard_px * (east - west) / [scene.width for scene in scenes]
+        guards = guard_px * (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
         return _by_split(scenes, split_boxes(boxes, guards, seed))
     warnings.warn(
         "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
@@ -186,22 +184,20 @@ def refuse_overlap(ground):
             if scene.transform and scene.crs:
                 placed.append((split, scene))
             elif np.ptp(scene.pixels) > 0:
-                first = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
-                _refuse(first, (split, scene), "hold the same pixels: keep one of them")
+                twin = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
+                if twin[0] != split:
+                    told = f"{twin[1].name} ({twin[0]}) and {scene.name} ({split})"
+                    raise ValueError(f"{told} hold the same pixels: keep one of them")
     boxes = _boxes([scene for _, scene in placed])
-    for at, (_, scene) in enumerate(placed):
+    for at, (split, scene) in enumerate(placed):
         for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
-            near = placed[number][1]
-            own, other = _boxes([near, scene])  # exact where both are upright
-            if _overlapping(own[None], other).any():
-                told = "show the same ground: scores on it would not be honest. Split by ground"
-                _refuse(placed[number], placed[at], f"{told}, as scenes.split_ground does")
-
-
-def _refuse(one, other, told):
-    """Raise a ValueError where two members lie in different splits."""
-    if one[0] != other[0]:
-        raise ValueError(f"{one[1].name} ({one[0]}) and {other[1].name} ({other[0]}) {told}")
+            other, near = placed[number]
+            first, second = _boxes([near, scene])  # exact where both are upright
+            if other != split and _overlapping(first[None], second).any():
+                raise ValueError(
+                    f"{near.name} ({other}) and {scene.name} ({split}) show the same ground: "
+                    "scores on it would not be honest. Split by ground, as scenes.split_ground does"
+                )
 
 
 def _overlapping(boxes, box):

@@ -7,7 +7,6 @@ from helpers.training.losses import ADVERSARIES, energy_distance, gradient_penal
 ops = keras.ops
 LATENT_WEIGHT = 5.0  # of the distance of encoded latents to drawn ones
 PENALTY = 10.0  # weight of the gradient penalty of "wgan_gp"
-BORDER = {"non_saturating": 0.0, "lsgan": 0.5, "hinge": 0.0}  # logits above it mean "real"
 
 
 class Adversarial(keras.Model):
@@ -46,7 +45,7 @@ class Adversarial(keras.Model):
         self.ramp_steps, self.decay, self.encoder = ramp_steps, decay, encoder
         self.augment = augment or (lambda image, key: image)
         names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
-        names += ["discriminator_norm", *(["latent"] if encoder else [])]
+        names += ["latent"] if encoder else []
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
     def call(self, inputs, training=False):
@@ -77,36 +76,27 @@ class Adversarial(keras.Model):
             estimates = tf.nest.flatten(self.generator(inputs, training=True))
             targets = [_shrunk(target, estimate) for estimate in estimates]
             condition = tf.nest.flatten(inputs)[:1] if self.conditional else []
-            real, fake, pairs = self._judged(condition, targets, estimates, step)
-            against, opinion = ADVERSARIES[self.kind](real, fake)
+            real, *real_features = self._judged(condition, targets, step)
+            fake, *fake_features = self._judged(condition, estimates, step)
+            judge_loss, opinion = ADVERSARIES[self.kind](real, fake)
             if self.kind == "wgan_gp":
                 shown = self.discriminator, condition, targets, estimates
-                against += PENALTY * gradient_penalty(*shown, step=step)
-            parts = self._compared(pairs, *counts)
+                judge_loss += PENALTY * gradient_penalty(*shown, step=step)
+            parts = self._compared(real_features or targets, fake_features or estimates, *counts)
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items())
             loss += ramp * self.weight * opinion + LATENT_WEIGHT * latent
-            scaled = self._scaled("generator", loss), self._scaled("discriminator", against)
-        seen = parts | {"loss": loss, "adversarial": opinion, "discriminator": against}
-        seen["gradient_norm"] = self._update("generator", tape, scaled[0])
-        seen["discriminator_norm"] = self._update("discriminator", other_tape, scaled[1])
-        seen |= {"accuracy": self._accuracy(real, fake), "latent": latent}
+            scaled_loss = self._scaled("generator", loss)
+            scaled_judge_loss = self._scaled("discriminator", judge_loss)
+        gradient_norm = self._update("generator", tape, scaled_loss)
+        self._update("discriminator", other_tape, scaled_judge_loss)
         self._average(step)
+        found = parts | {"loss": loss, "adversarial": opinion, "discriminator": judge_loss}
+        found["accuracy"] = ops.mean(ops.cast(real > fake, "float32"))
+        found |= {"gradient_norm": gradient_norm, "latent": latent}
         for name, mean in self.means.items():
-            mean.update_state(seen[name])
+            mean.update_state(found[name])
         return {name: mean.result() for name, mean in self.means.items()}
-
-    def _compared(self, pairs, counts=None):
-        """Return each term, the mean over the sizes of the image; pixels may count differently."""
-        if counts is not None:
-            shares = [_shrunk(counts[..., None], one) for one, _ in pairs]
-            pairs = [
-                (share * one, share * two) for share, (one, two) in zip(shares, pairs, strict=True)
-            ]
-        return {
-            name: sum(compare(*pair) for pair in pairs) / len(pairs)
-            for name, (_, compare) in self.terms.items()
-        }
 
     def _encoded(self, inputs, target):
         """Put encoded targets in the second half of the inputs; their distance to the inputs."""
@@ -116,15 +106,24 @@ class Adversarial(keras.Model):
         encoded = self.encoder(target[half:], training=True)
         return ops.concatenate([inputs[:half], encoded]), energy_distance(inputs[half:], encoded)
 
-    def _judged(self, condition, targets, estimates, step):
-        """Return the logits of targets and estimates, and the pairs that the terms compare."""
-        answers = []
-        for images in (targets, estimates):
-            keys = ([ops.cast(step, "int32"), number] for number in range(len(images)))
-            shown = [self.augment(image, key) for image, key in zip(images, keys, strict=True)]
-            answers.append(tf.nest.flatten(self.discriminator([*condition, *shown], training=True)))
-        (real, *seen), (fake, *made) = answers
-        return real, fake, list(zip(seen or targets, made or estimates, strict=True))
+    def _judged(self, condition, images, step):
+        """Return the discriminator's answer to images: logits, and features if it has some."""
+        keys = [[ops.cast(step, "int32"), number] for number in range(len(images))]
+        shown = [self.augment(image, key) for image, key in zip(images, keys, strict=True)]
+        return tf.nest.flatten(self.discriminator([*condition, *shown], training=True))
+
+    def _compared(self, targets, estimates, counts=None):
+        """Return each term, the mean over the sizes of the image; pixels may count differently."""
+        pairs = list(zip(targets, estimates, strict=True))
+        if counts is not None:
+            shares = [_shrunk(counts[..., None], target) for target in targets]
+            pairs = [
+                (share * one, share * two) for share, (one, two) in zip(shares, pairs, strict=True)
+            ]
+        return {
+            name: sum(compare(*pair) for pair in pairs) / len(pairs)
+            for name, (_, compare) in self.terms.items()
+        }
 
     def _average(self, step):
         """Move the averaged generator towards the present one, over few steps early on."""
@@ -132,25 +131,16 @@ class Adversarial(keras.Model):
         for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
             average.assign(decay * average + (1 - decay) * weight)
 
-    def _accuracy(self, real, fake):
-        """Return the share of images that the discriminator judges right."""
-        if self.kind == "wgan_gp":
-            return _share(real > fake)
-        border = BORDER[self.kind]
-        return _share(real > border) / 2 + _share(fake < border) / 2
-
     def _trained(self, name):
         """Return the variables that an optimizer moves."""
-        networks = [getattr(self, name)]
-        if name == "generator" and self.encoder:
-            networks.append(self.encoder)
-        return [variable for network in networks for variable in network.trainable_variables]
+        network = getattr(self, name)
+        beside = self.encoder if name == "generator" and self.encoder else None
+        return network.trainable_variables + (beside.trainable_variables if beside else [])
 
     def _scaled(self, name, loss):
         """Share the loss out among several GPUs, and scale it where float16 needs it."""
-        return self.optimizers[name].scale_loss(
-            loss / tf.distribute.get_strategy().num_replicas_in_sync
-        )
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return self.optimizers[name].scale_loss(loss / replicas)
 
     def _update(self, name, tape, loss):
         """Take one step; return the length of the gradient."""
@@ -158,10 +148,6 @@ class Adversarial(keras.Model):
         gradients = tape.gradient(loss, variables)
         self.optimizers[name].apply(gradients, variables)
         return tf.linalg.global_norm(gradients)
-
-
-def _share(true):
-    return ops.mean(ops.cast(true, "float32"))
 
 
 def _shrunk(image, like):
@@ -189,8 +175,9 @@ def fit_adversarial(
 
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame: step, seconds,
-        loss, one column for each term, adversarial, discriminator (losses), accuracy,
-        gradient_norm, discriminator_norm, psnr_db unless `validation` is None, and what `watch`
+        loss, one column for each term, adversarial, discriminator (losses), accuracy (how often
+        the real image gets the higher logit),
+        gradient_norm, psnr_db unless `validation` is None, and what `watch`
         adds.
 
     Raises:
@@ -207,9 +194,13 @@ def fit_adversarial(
                 keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers
             ]
         model.compile(*optimizers, jit_compile=device.xla)
-    rate = getattr(learning_rate, "get_config", lambda: learning_rate)()
-    shaped = {"steps": steps, "learning_rate": rate, "kind": kind, "weight": weight, "decay": decay}
-    shaped |= {
+    is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    shaped = {
+        "steps": steps,
+        "learning_rate": learning_rate.get_config() if is_schedule else learning_rate,
+        "kind": kind,
+        "weight": weight,
+        "decay": decay,
         "ramp_steps": ramp_steps,
         "terms": {name: share for name, (share, _) in terms.items()},
     }

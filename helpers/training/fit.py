@@ -14,18 +14,9 @@ from helpers.training.monitor import Monitor
 
 
 def fit(
-    model,
-    make_dataset,
-    *,
-    steps,
-    learning_rate,
-    device,
-    checkpoint,
-    loss="mse",
-    ema=None,
-    settings=None,
-    **reporting,
-):
+    model, make_dataset, *, steps, learning_rate, device, checkpoint, loss="mse", ema=None,
+    settings=None, **reporting,
+):  # fmt: skip
     """Train a network, reporting and saving its whole state at regular steps.
 
     The learning rate warms up over a twentieth of the steps, then falls along a cosine to a
@@ -114,10 +105,9 @@ class State:
             return []
         with np.load(self.path) as saved:
             if str(saved["settings"]) != self.settings:
-                raise ValueError(
-                    f"{self.path} was begun with other settings ({saved['settings']}) than asked "
-                    f"for now ({self.settings}): continue with the old ones, or start a new run"
-                )
+                told = f"{self.path} was begun with other settings: {saved['settings']}"
+                advice = "go on with those, or start a new run"
+                raise ValueError(f"{told}; now they are {self.settings}. {advice}")
             for number, variable in enumerate(self.variables):
                 variable.assign(saved[f"{number:05d}"])
             return json.loads(str(saved["history"]))
@@ -150,28 +140,19 @@ class Reporter(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        state,
-        history,
-        *,
-        steps,
-        validation,
-        baseline=None,
-        reports=20,
-        keep_best=False,
-        board=None,
-        watch=None,
-    ):
+        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=False,
+        board=None, watch=None,
+    ):  # fmt: skip
         super().__init__()
-        self.score, self.sign = (keep_best, -1) if isinstance(keep_best, str) else ("psnr_db", 1)
+        self.score = keep_best if isinstance(keep_best, str) else "psnr_db"
+        self.lowest_is_best = isinstance(keep_best, str)
         self.board = board and tf.summary.create_file_writer(str(board))
         self.state, self.history, self.validation, self.watch = state, history, validation, watch
         self.every, self.steps = max(1, steps // reports), steps
-        self.at = history[-1]["step"] if history else 0
-        self.seconds = history[-1]["seconds"] if history else 0.0
-        self.monitor = Monitor(
-            state.model.name, first=self.at, steps=steps, score=self.score, baseline=baseline
-        )
+        last = history[-1] if history else {"step": 0, "seconds": 0.0}
+        self.at, self.seconds = last["step"], last["seconds"]
+        shown = {"first": self.at, "steps": steps, "score": self.score, "baseline": baseline}
+        self.monitor = Monitor(state.model.name, **shown)
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
@@ -194,19 +175,25 @@ class Reporter(keras.callbacks.Callback):
             estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
             scores["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
             pictures = estimates[:3], targets[:3]
-        scores |= self.watch(self.model) if self.watch else {}
+        if self.watch:
+            scores |= self.watch(self.model)
         scores = {name: float(value) for name, value in scores.items()}
-        if self.sign < 0 and self.score not in scores:
+        if self.lowest_is_best and self.score not in scores:
             raise ValueError(f"keep_best is {self.score!r}; the scores are {', '.join(scores)}")
-        before = [self.sign * row[self.score] for row in self.history if self.score in row]
-        if self.score in scores and self.sign * scores[self.score] >= max(before, default=-np.inf):
-            self.state.save_best()
         self.history.append({"step": self.at, "seconds": self.seconds} | scores)
+        if self._is_best():
+            self.state.save_best()
         self.state.save(self.history)
         if self.board:
             self._draw_on_board(scores, pictures)
         self.monitor.report(self.history)
         self.model.reset_metrics()
+
+    def _is_best(self):
+        """Tell whether no earlier report has a better score than the last one."""
+        scores = [row[self.score] for row in self.history if self.score in row]
+        best = min if self.lowest_is_best else max
+        return bool(scores) and scores[-1] == best(scores)
 
     def _draw_on_board(self, scores, pictures):
         with self.board.as_default(step=self.at):

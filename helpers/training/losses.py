@@ -124,47 +124,48 @@ def landscape(target, estimate):
         float32 (batch,), 0 for equal images, about 1.3 for views of different places.
     """
     one, other = _landmarks(target), _landmarks(estimate)
-    shifted = [_apart(one, other, LANDSCAPE_PARTS, shift) for shift in LANDSCAPE_SHIFTS]
-    return ops.min(ops.stack(shifted), axis=0)
+    apart = [_difference(one, other, shift) for shift in LANDSCAPE_SHIFTS]
+    return ops.min(ops.stack(apart), axis=0)
 
 
-def _apart(one, other, usual, shift=0):
+def _difference(one, other, shift):
     """Sum the differences of the parts of two shifted views, each over its scale."""
     total = 0.0
-    for (name, one_is), some, others in zip(usual.items(), one, other, strict=True):
-        by = shift * some.shape[-2] * 2 // LANDSCAPE_PX
-        left, width = max(by, 0), some.shape[-2] - abs(by)
-        right = left - by
-        difference = some[..., left : left + width, :] - others[..., right : right + width, :]
+    for name, scale in LANDSCAPE_PARTS.items():
+        width = one[name].shape[-2]
+        by = shift * width * 2 // LANDSCAPE_PX
+        some = one[name][..., max(by, 0) : width + min(by, 0), :]
+        others = other[name][..., max(-by, 0) : width + min(-by, 0), :]
         is_slope = name in ("skyline", "edges")
-        difference = ops.square(difference) if is_slope else ops.abs(difference)
-        total += ops.mean(difference, axis=(-3, -2, -1)) / one_is
+        difference = ops.square(some - others) if is_slope else ops.abs(some - others)
+        total += ops.mean(difference, axis=(-3, -2, -1)) / scale
     return total
 
 
 def _landmarks(image):
-    """Return the parts of `_outlook` with edges of the ground only, of length 1 if not faint."""
-    skyline, hue, edges, below = _outlook(image)
-    length = ops.sqrt(ops.sum(ops.square(edges), axis=-1, keepdims=True) + FAINT**2)
-    return skyline, hue, edges / length * _ground(image, LANDSCAPE_PX // 2), below
+    """Return the skyline's slopes; and at half size hue, direction of edges and brightness.
 
-
-def _outlook(image):
-    """Return the skyline's slopes; and at half size hue, all edges and brightness."""
+    The latter three are of the ground only.
+    """
     image = _sized(image, LANDSCAPE_PX)
-    half, ground = _sized(image, LANDSCAPE_PX // 2), _ground(image, LANDSCAPE_PX)
-    below = ops.average_pool(ground, 2) * half
-    hue = below / (ops.sum(half, axis=-1, keepdims=True) + 0.1)
+    half, ground = ops.average_pool(image, 2), _ground(image)
+    half_ground = ops.average_pool(ground, 2)
+    brightness = half_ground * half
     edges = ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2)
-    return _slopes(ground), hue, edges, below
+    length = ops.sqrt(ops.sum(ops.square(edges), axis=-1, keepdims=True) + FAINT**2)
+    return {
+        "skyline": _slopes(ground),
+        "hue": brightness / (ops.sum(half, axis=-1, keepdims=True) + 0.1),
+        "edges": edges / length * half_ground,
+        "brightness": brightness,
+    }
 
 
-def _ground(image, side_px):
+def _ground(image):
     """Return how much a pixel is ground: all from the first one down that is not blue sky."""
-    image = _sized(image, LANDSCAPE_PX)
     blue = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
     blue = ops.max_pool(blue, 3, 1, "same")  # small clouds are sky, too
-    return _sized(1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1)), side_px)
+    return 1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1))
 
 
 def _sized(image, side_px):
@@ -232,28 +233,35 @@ def _lengths(some, others):
     return ops.sqrt(ops.sum((some[:, None] - others) ** 2, axis=-1) + 1e-6)
 
 
-def _non_saturating(real, fake):
-    """Return discriminator and generator loss; log 2 each where the former cannot tell."""
-    against = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
-    return against, ops.mean(ops.softplus(-fake))
+def non_saturating(real, fake):
+    """Return discriminator and generator loss of logits; log 2 each where nothing is told."""
+    judge_loss = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
+    return judge_loss, ops.mean(ops.softplus(-fake))
 
 
-def _least_squares(real, fake):
-    return ops.mean((real - 1) ** 2) / 2 + ops.mean(fake**2) / 2, ops.mean((fake - 1) ** 2)
+def least_squares(real, fake):
+    """Return discriminator and generator loss of logits: squared distances to 1 and 0."""
+    judge_loss = ops.mean((real - 1) ** 2) / 2 + ops.mean(fake**2) / 2
+    return judge_loss, ops.mean((fake - 1) ** 2)
 
 
-def _wasserstein(real, fake):
+def wasserstein(real, fake):
+    """Return discriminator and generator loss of logits: their means; needs a penalty."""
     return ops.mean(fake) - ops.mean(real), -ops.mean(fake)
 
 
-def _hinge(real, fake):
-    return ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake)), -ops.mean(fake)
+def hinge(real, fake):
+    """Return discriminator and generator loss of logits: nothing is gained beyond 1 and -1."""
+    judge_loss = ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))
+    return judge_loss, -ops.mean(fake)
 
 
 ADVERSARIES = {
-    "non_saturating": _non_saturating, "lsgan": _least_squares, "wgan_gp": _wasserstein,
-    "hinge": _hinge,
-}  # fmt: skip
+    "non_saturating": non_saturating,
+    "lsgan": least_squares,
+    "wgan_gp": wasserstein,
+    "hinge": hinge,
+}
 
 
 def gradient_penalty(discriminator, condition, real, fake, *, step=0):

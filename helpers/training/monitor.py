@@ -35,16 +35,11 @@ class Monitor:
         """Show the newest row of the history, a list of dict with `step`, `loss` and the score."""
         row = history[-1]
         if self.bar is None:
-            against = "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
-            score = (
-                f" · validation {self.score} {row[self.score]:.3f}{against}"
-                if self.score in row
-                else ""
-            )
-            print(
-                f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}{score}",
-                flush=True,
-            )
+            told = f"{self.name}: step {row['step']}/{self.steps} · loss {row['loss']:.5f}"
+            if self.score in row:
+                told += f" · validation {self.score} {row[self.score]:.3f}"
+                told += "" if self.baseline is None else f" (baseline {self.baseline:.3f})"
+            print(told, flush=True)
         elif time.monotonic() - self.drawn > 1:  # a tab that is redrawn all the time freezes
             self.drawn = time.monotonic()
             self.display.update(self._figure(history))

@@ -24,7 +24,7 @@ from helpers.acquire.practice.server import Response, as_json
 ANSWERS = Path(__file__).with_name("answers.json").read_text(encoding="utf-8")
 LAYERS = {name: ("landsat8_itaipu", name, 12) for name in ("224077", "224078")}
 LAYERS |= {name: ("blue_marble", "relief", 4) for name in ("std", "pale")}  # native zoom
-LAYERS |= {"seamlessphoto": ("blue_marble", "image", 4), "eox": ("rocky_mountain", "image", 10)}
+LAYERS |= {"seamlessphoto": ("blue_marble", "image", 4), "eox": ("rocky_mountain", "image", 11)}
 # digital numbers of Landsat that become 1 and 255: about the 0.5th and 99.5th percentile
 STRETCH = np.array([(5950, 9050), (6640, 8700), (7380, 8900)], "float32").T
 EDGES = ("min_lon", "min_lat", "max_lon", "max_lat")

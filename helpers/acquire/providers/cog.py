@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import rasterio
@@ -45,14 +45,14 @@ class Layer:
     classes: bool = False
 
 
-def write(path, layers, *, bounds, credit, name, contact=""):
+def write(path, layers, *, bounds, credit, contact=""):
     """Write the window of all layers to a GeoTIFF, on the grid of the finest.
 
     Args:
         path: of the GeoTIFF.
         layers: list of Layer; a file of three bands gives red, green, blue.
         bounds: window in degrees, or None for all.
-        credit, name: of the Scene.
+        credit: of the Scene.
         contact: as `http.agent` takes it.
 
     Returns:
@@ -75,49 +75,47 @@ def write(path, layers, *, bounds, credit, name, contact=""):
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
-    parts, said = zip(*read, strict=True)
-    scene, dtype = scenes.stack(parts), np.result_type(*(part.dtype for part in parts)).name
-    nodata = _nodata({part.nodata for part in parts}, dtype, scene.pixels)
-    scenes.write(replace(scene, dtype=dtype, nodata=nodata, credit=credit, name=name), path)
-    with rasterio.open(path, "r+") as written:
-        written.update_tags(**dict(said))
+    pixels, bands = np.concatenate(read, axis=-1), []
+    for layer, part in zip(layers, read, strict=True):
+        bands += ["red", "green", "blue"] if part.shape[-1] == 3 else [layer.band]
+    dtype = np.result_type(*(file.dtypes[0] for file in files)).name
+    nodata = _nodata({file.nodata for file in files}, dtype, pixels)
+    place = {"transform": grid["transform"], "crs": grid["crs"], "credit": credit}
+    scene = scenes.Scene(pixels, tuple(bands), **place, dtype=dtype, nodata=nodata)
+    scenes.write(scene, path)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
 
 def _read(file, layer, grid):
-    """Return the Scene of a layer on a grid, and the tag that says how it was made.
+    """Return float32 (height, width, 1 or 3) on a grid; NaN where there is no data.
 
     An offset that looks wrong is left out.
     """
     coarser = file.res[0] > grid["transform"].a * (1 + 1e-9) and not layer.classes
-    how = "bilinear" if coarser else "nearest"
-    with WarpedVRT(file, **grid, resampling=Resampling[how]) as on_grid:
-        pixels = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
-    bands = ("red", "green", "blue") if len(pixels) == 3 else (layer.band,)
-    scaled, offset = pixels * np.float32(layer.scale), np.float32(layer.offset)
-    low = np.mean(scaled[pixels > 0] + offset < 1) if (pixels > 0).any() else 0
-    why = f"offset {layer.offset:g}"
-    if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
-        warnings.warn(
-            f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels "
-            "below 1, so it seems to be applied already, and is left out. Override it with "
-            f"`offset={layer.offset:g}`",
-            stacklevel=2,
-        )
-        offset, why = 0, "offset 0, as the one named is implausible"
-    pixels = np.moveaxis(scaled + offset, 0, -1)
-    place = grid["transform"], grid["crs"]
-    scene = scenes.Scene(pixels, bands, *place, dtype=file.dtypes[0], nodata=file.nodata)
-    said = f"{how}, from {file.res[0]:g} m, scale {layer.scale:g}, {why}"
-    return scene, (f"{layer.band}_made", said)
+    how = Resampling.bilinear if coarser else Resampling.nearest
+    with WarpedVRT(file, **grid, resampling=how) as on_grid:
+        numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
+    numbers = np.moveaxis(numbers, 0, -1)
+    values = numbers * np.float32(layer.scale) + np.float32(layer.offset)
+    seen = numbers > 0
+    low = np.count_nonzero(values[seen] < 1) / max(1, np.count_nonzero(seen))
+    if layer.offset >= 0 or layer.fixed or low <= IMPLAUSIBLE:
+        return values
+    warnings.warn(
+        f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels below 1, "
+        "so it seems to be applied already, and is left out. Override it with "
+        f"`offset={layer.offset:g}`",
+        stacklevel=2,
+    )
+    return numbers * np.float32(layer.scale)
 
 
 def _nodata(named, dtype, pixels):
     """A value for no data that no band has as a value."""
-    if len(named) == 1 or not np.isnan(pixels).any():
-        return min(named - {None}, default=None)
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
-    choice = [*(named - {None}), limits.max, limits.min]
+    choice = [*sorted(named - {None}), limits.max, limits.min]
+    if len(named) == 1 or not np.isnan(pixels).any():
+        return next(iter(named))
     return next((value for value in choice if not (pixels == value).any()), None)
 
 

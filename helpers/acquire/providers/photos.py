@@ -1,44 +1,59 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
+import contextlib
 import html
-import itertools
 import math
 import random
 import re
 from datetime import UTC, datetime
 
+import jmespath
+
 from helpers.acquire.download import Item
 from helpers.acquire.http import Policy, read_json
 from helpers.acquire.keys import mask
-from helpers.acquire.providers.provider import Found, Provider, utc, wrapped
+from helpers.acquire.providers.provider import Found, Provider, wrapped
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
-MAX_CIRCLES = 200
-HIDDEN = r"(?is)<(\w+)[^>]*display:\s*none[^>]*>.*?</\1>|<(style|script)\b.*?</\2>"
+MOST_ANSWERS = 100  # to one question of Commons
+MARKUP = r"(?is)<(\w+)[^>]*display:\s*none[^>]*>.*?</\1>|<(style|script)\b.*?</\2>|<[^>]*>"
 DAY = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?)?"
 
 
 class Photos(Provider):
-    """Base of photo sources: they search in circles; their errors arrive with status 200."""
+    """Base of photo sources: they search in circles; their errors arrive with status 200.
 
-    role = "photo"
+    Each adds `_listed`, which yields its answers for a circle, and `fields`.
+    """
+
+    role, has_pages = "photo", False
     max_radius_m = 9_990
+    most = math.inf  # photos of a circle in an answer; of a fuller one, quarters are asked
     busy = refused = ()  # codes of errors
 
     def _boxes(self, bounds, limit):
-        parts = math.ceil(circle(bounds)[2] / self.max_radius_m)
-        if parts**2 > MAX_CIRCLES:
+        if circle(bounds)[2] > 16 * self.max_radius_m:
             raise ValueError(
-                f"{self.name} searches in circles of {self.max_radius_m} m; {parts**2:,} are "
-                f"needed, {MAX_CIRCLES} are allowed: give smaller bounds"
+                f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
+                "needed: give smaller bounds"
             )
-        boxes = cut(bounds, parts)
-        if limit:  # else all would lie in the corner where the search begins
-            random.Random(0).shuffle(boxes)
-        return boxes
+        return [bounds]
 
-    def _ask(self, path, parameters):
-        return self.client.get_bytes(self.base + path, parameters, check=self._checked)
+    def _pages(self, box, limit):
+        lon, lat, radius_m = circle(box)
+        if radius_m <= self.max_radius_m:
+            number = 0
+            for answer in self._answers(f"{lon:.6f}", f"{lat:.6f}", math.ceil(radius_m), limit):
+                listed = self._read(answer)
+                number += len(listed)
+                yield [one for one in listed if inside(one.bounds, box)]
+            if limit or number < self.most or radius_m < 20:
+                return
+        for quarter in quarters(box):
+            yield from self._pages(quarter, limit)
+
+    def _ask(self, parameters):
+        return self.client.get_bytes(self.base + self.query, parameters, check=self._checked)
 
     def _checked(self, data):
         """Return the value in JSON; a ValueError, after which the client asks again: it is busy."""
@@ -47,169 +62,141 @@ class Photos(Provider):
         if not error:
             return answer
         said = mask(f"{self.name} answers: {error}")[:300]
-        if {error.get("code"), error.get("error_code")} & self.busy:
+        code = error.get("error_code", error.get("code"))
+        if code in self.busy:
             raise ValueError(said)
-        if error.get("error_code") in self.refused:
+        if code in self.refused:
             raise PermissionError(f"{said}; look at your {self.key_name}")
         raise RuntimeError(said)
+
+    def _found(self, one):
+        credit = html.unescape(re.sub(MARKUP, " ", one["credit"]))
+        credit = " ".join(credit.split()).replace(" ,", ",")
+        point, licence = _point(one["lon"], one["lat"]), one["licence"].strip()
+        return Found(one["id"], 2 * point, _time(one["time"]), credit, licence, one)
 
     def _items(self, one, row, folder):
         yield Item(f"{row['role']}/{self.name}_{one.id}.jpg", one.about["url"], row)
 
 
 class Commons(Photos):
-    """Photos of Wikimedia Commons, each with its author and a free licence; keyless."""
+    """Photos of Wikimedia Commons, each with its author and a free licence; keyless.
+
+    Films, scans, plans, and what is hidden or missing are passed over.
+    """
 
     address = "https://commons.wikimedia.org"
     policy = Policy(connections=1, requests_per_s=1, tries=7)
-    busy = {"maxlag", "ratelimited"}
-    page_size = 500  # the search has no second page: where a circle is full, its quarters are asked
+    busy = ("maxlag", "ratelimited")
+    most = 500
     query = (
         "/w/api.php?action=query&format=json&maxlag=5&generator=geosearch&ggsnamespace=6"
         "&prop=coordinates|imageinfo&colimit=max&iiprop=url|mime|extmetadata|metadata"
         "&iiurlwidth=960"  # pixels; one of Wikimedia's standard steps
     )
+    fields = jmespath.compile("""
+        query.pages.* | [].{id: to_string(pageid), title: title, place: coordinates[0],
+            info: imageinfo[0], facts: imageinfo[0].extmetadata, camera: imageinfo[0].metadata}
+        | [?info.mime == 'image/jpeg' && (info.thumburl || info.url)
+           && info.filehidden == null && info.filemissing == null].{
+            id: id,
+            lon: not_null(place.lon, facts.GPSLongitude.value,
+                          (camera[?name == 'GPSLongitude'] | [0]).value),
+            lat: not_null(place.lat, facts.GPSLatitude.value,
+                          (camera[?name == 'GPSLatitude'] | [0]).value),
+            time: facts.DateTimeOriginal.value,
+            credit: join(', ', [
+                not_null(facts.Artist.value, facts.Attribution.value, 'unknown author'),
+                title, not_null(info.descriptionurl, 'Wikimedia Commons')]),
+            licence: join(' ', [
+                not_null(facts.LicenseShortName.value, 'see the page of the file'),
+                not_null(facts.LicenseUrl.value, '')]),
+            url: not_null(info.thumburl, info.url)
+        }""")
 
-    def _pages(self, box, limit):
-        lon, lat, radius = circle(box)
-        place = {"ggscoord": f"{lat:.6f}|{lon:.6f}", "ggsradius": max(10, math.ceil(radius))}
-        files = self._files(place | {"ggslimit": min(limit or self.page_size, self.page_size)})
-        if len(files) < self.page_size or radius < 20 or limit:
-            yield from _inside(map(self._found, files), box)
-            return
-        for quarter in cut(box, 2):
-            yield from self._pages(quarter, limit)
-
-    def _files(self, place):
-        """Files of one circle; further answers bring more properties of the same files."""
-        files, more, asked = {}, {}, []
-        while more is not None:
-            if more in asked:
-                raise ValueError(
-                    f"the paging of {self.name} repeats itself after {len(files)} results: its API "
-                    "may have changed"
-                )
-            asked.append(more)
-            answer = self._ask(self.query, place | more)
+    def _answers(self, lon, lat, radius_m, limit):
+        """Yield one answer; further ones bring more properties of the same files."""
+        most = min(limit or self.most, self.most)
+        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m), "ggslimit": most}
+        files, more = {}, {}
+        for _ in range(MOST_ANSWERS):
+            answer = self._ask(asked | more)
             found = answer.get("query", {}) if "batchcomplete" in answer else answer["query"]
             for number, file in found.get("pages", {}).items():
                 files[number] = files.get(number, {}) | file
-            more = answer.get("continue")
-        return list(files.values())
-
-    def _found(self, file):
-        """Found of a photo; None for a film, a scan, a plan, and what is hidden or missing."""
-        info = (file.get("imageinfo") or [{}])[0]
-        url = info.get("thumburl") or info.get("url")
-        if info.get("mime") != "image/jpeg" or not url or {"filehidden", "filemissing"} & set(info):
-            return None
-        listed = dict(info.get("extmetadata") or {})  # an empty one is a list
-        facts = {key: _plain(value.get("value")) for key, value in listed.items()}
-        author = facts.get("Artist") or facts.get("Attribution") or "unknown author"
-        licence = facts.get("LicenseShortName") or "see the page of the file"
-        when = re.match(DAY, facts.get("DateTimeOriginal", ""))
-        page = info.get("descriptionurl") or "Wikimedia Commons"
-        return Found(
-            str(file["pageid"]),
-            _position(file, info, facts) * 2,
-            when[0].replace(" ", "T") if when else "",
-            f"{author}, {file['title'].removeprefix('File:')}, {page}",
-            f"{licence} {facts.get('LicenseUrl', '')}".strip(),
-            {"url": url},
-        )
-
-
-def _position(file, info, facts):
-    """(lon, lat) of the file's coordinates, or of the camera's GPS; NaN where unknown."""
-    camera = {one.get("name"): one.get("value") for one in info.get("metadata") or []} | facts
-    place = {"lon": camera.get("GPSLongitude"), "lat": camera.get("GPSLatitude")}
-    place |= (file.get("coordinates") or [{}])[0]
-    try:
-        lon, lat = float(place["lon"]), float(place["lat"])
-    except (TypeError, ValueError):
-        return math.nan, math.nan
-    sane = abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat)
-    return (lon, lat) if sane else (math.nan, math.nan)
-
-
-def _plain(text):
-    """Text of a piece of HTML, without tags, styles, hidden repetitions and line breaks."""
-    text = re.sub(r"<[^>]*>", " ", re.sub(HIDDEN, " ", str(text or "")))
-    return " ".join(html.unescape(text).split())
+            if "continue" not in answer:
+                yield {"query": {"pages": files}}
+                return
+            more = answer["continue"]
+        raise ValueError(f"the paging of {self.name} repeats itself: its API may have changed")
 
 
 class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
 
     address = "https://api.vk.com"
-    key_name, key_parameter = "VK_TOKEN", "access_token"
+    key_name = "VK_TOKEN"
     key_place = "https://dev.vk.com (create an application → service token)"
     policy = Policy(connections=2, requests_per_s=3, tries=7)
     max_radius_m, radii_m = 50_000, (10, 100, 800, 6_000, 50_000)
-    busy, refused = {1, 6, 9, 10, 29}, (5, 15, 27, 28)
-    licence = "all rights with the owner: no redistribution"
+    busy, refused = (1, 6, 9, 10, 29), (5, 15, 27, 28)
     page_size = 1000
+    query = "/method/photos.search?access_token={key}&v=5.199"
+    fields = jmespath.compile("""
+        response.items[].{id: join('_', [to_string(owner_id), to_string(id)]), lon: long, lat: lat,
+            time: date, files: [sizes, [orig_photo]][][] | [?url && width]}
+        | [?files].{id: id, lon: lon, lat: lat, time: time,
+            credit: join('', ['user of VK, https://vk.com/photo', id]),
+            licence: 'all rights with the owner: no redistribution',
+            url: max_by(files, &width).url}""")
 
-    def _pages(self, box, limit, *, since=None, until=None):
-        """`since`, `until`: ISO 8601, UTC where it names no zone."""
-        lon, lat, radius = circle(box)
-        asked = {"lat": f"{lat:.6f}", "long": f"{lon:.6f}", "count": self.page_size, "v": "5.199"}
-        asked["radius"] = next(allowed for allowed in self.radii_m if allowed >= radius)
-        for key, text in (("start_time", since), ("end_time", until)):
-            if text:
-                asked[key] = int(utc(text).timestamp())
-        offset, total = 0, 1
-        while offset < total:
-            answer = self._ask("/method/photos.search", asked | {"offset": offset})["response"]
-            yield from _inside(map(self._found, answer["items"]), box)
-            offset, total = offset + self.page_size, answer["count"]
-
-    def _found(self, item):
-        """Found of a photo; None where it names no file."""
-        sizes = [*(item.get("sizes") or []), item.get("orig_photo") or {}]
-        sizes = [one for one in sizes if one.get("url")]
-        if not sizes:
-            return None
-        largest = max(sizes, key=lambda one: (one.get("width") or 0) * (one.get("height") or 0))
-        name = f"{item['owner_id']}_{item['id']}"
-        place = tuple(float(item.get(edge) or math.nan) for edge in ("long", "lat"))
-        return Found(
-            name,
-            place * 2,
-            f"{datetime.fromtimestamp(item['date'], UTC):%Y-%m-%dT%H:%M:%SZ}",
-            f"user {item['owner_id']} of VK, https://vk.com/photo{name}",
-            self.licence,
-            {"url": largest["url"]},
-        )
+    def _answers(self, lon, lat, radius_m, limit):
+        asked = {"lat": lat, "long": lon, "count": self.page_size, "offset": 0}
+        asked["radius"] = next(allowed for allowed in self.radii_m if allowed >= radius_m)
+        total = 1
+        while asked["offset"] < total:
+            yield (answer := self._ask(asked))
+            total, asked["offset"] = answer["response"]["count"], asked["offset"] + self.page_size
 
 
-def _inside(photos, box):
-    """Yield the list of photos in a box, with those of unknown position, unless it is empty."""
-    west, south, east, north = box
-    width, page = (east - west) % 360 or 360, []
-    for one in filter(None, photos):
-        lon, lat = one.bounds[:2]
-        if math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north:
-            page.append(one)
-    if page:
-        yield page
+def _point(lon, lat):
+    """(lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
+    with contextlib.suppress(TypeError, ValueError):
+        lon, lat = float(lon), float(lat)
+        if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
+            return lon, lat
+    return math.nan, math.nan
+
+
+def _time(value):
+    """ISO 8601 of seconds since 1970, or of a text that begins with a day; else ""."""
+    if isinstance(value, int):
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    when = re.match(DAY, value or "")
+    return when[0].replace(" ", "T") if when else ""
+
+
+def inside(point, box):
+    """Return whether a photo lies in a box; one of unknown position may."""
+    (lon, lat, *_), (west, south, east, north) = point, box
+    width = (east - west) % 360 or 360
+    return math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north
 
 
 def circle(box):
     """Return (lon, lat, radius in metres) of a circle that covers a box."""
     west, south, east, north = box
-    width, height = (east - west) % 360 or 360, north - south
+    width = (east - west) % 360 or 360
     nearest = 0 if south < 0 < north else min(abs(south), abs(north))  # degrees are widest there
     side = width * math.cos(math.radians(nearest))
-    radius = math.hypot(side, height) / 2 * METRES_PER_DEGREE
-    return wrapped(west + width / 2), (south + north) / 2, radius
+    radius_m = math.hypot(side, north - south) / 2 * METRES_PER_DEGREE
+    return wrapped(west + width / 2), (south + north) / 2, radius_m
 
 
-def cut(box, parts):
-    """Return the box cut into parts x parts, whose circles are smaller by that factor."""
+def quarters(box):
+    """Return the four quarters of a box, shuffled, lest a limit takes all from one corner."""
     west, south, east, north = box
-    width, height = ((east - west) % 360 or 360) / parts, (north - south) / parts
-    lons = [wrapped(west + width * step) for step in range(parts + 1)]
-    lats = [south + height * step for step in range(parts + 1)]
-    numbers = itertools.product(range(parts), repeat=2)
-    return [(lons[x], lats[y], lons[x + 1], lats[y + 1]) for x, y in numbers]
+    lon, lat, _ = circle(box)
+    parts = [(west, south, lon, lat), (lon, south, east, lat)]
+    parts += [(west, lat, lon, north), (lon, lat, east, north)]
+    return random.Random(0).sample(parts, 4)

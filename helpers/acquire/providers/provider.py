@@ -40,34 +40,35 @@ class Found:
 class Provider:
     """Base of all providers.
 
-    Each adds its address and limits, `_pages` (yields lists of Found in a box) and `_items` (yields
-    the download.Item of a Found).
+    Each adds its address and limits, `_pages` (yields lists of Found in a box, of JSON answers by
+    `_read`: `fields` is a JMESPath that lists dicts, which `_found` turns into Found) and `_items`
+    (yields the download.Item of a Found).
     """
 
     address = ""  # scheme and host of the real service
-    key_name = ""  # environment variable that holds the key, where one is needed
-    key_place = ""  # where people get one
-    key_parameter = ""  # as Client takes it
+    key_name = key_place = ""  # environment variable that holds the key, and where people get one
     policy = Policy()
     role = "image"
     credit = licence = ""
     forbidden_ends = True  # a 403 means the key, not one file
+    has_pages = True  # each brings something new
     practice_credit = ""  # of the imagery that a practice server shows in its place
 
     def __init__(self, name, server=None, policy=None, contact=""):
-        self.name, self.source = name, f"practice {name}" if server else name
-        self.base = f"{server.url}/{name}" if server else self.address
-        self.policy = policy or (AT_HOME if server else self.policy)
+        self.name, self.source, self.base = name, name, self.address
+        self.policy = policy or self.policy
+        if server:
+            self.source, self.base = f"practice {name}", f"{server.url}/{name}"
+            self.policy = policy or AT_HOME
+            if self.practice_credit:
+                self.credit, self.licence = self.practice_credit, "public domain"
         if contact:
             self.policy = replace(self.policy, contact=contact)
-        if server and self.practice_credit:
-            self.credit, self.licence = self.practice_credit, "public domain"
         self.client = Client(
             self.policy,
             key=_key(self, server) if self.key_name else "",
             key_name=self.key_name,
-            key_parameter=self.key_parameter,
-            key_origin="" if "{" in self.base else self.base,
+            key_origin=f"{self.base}/",
             forbidden_ends=self.forbidden_ends,
         )
 
@@ -80,8 +81,8 @@ class Provider:
         Args:
             bounds: (west, south, east, north), degrees; west > east crosses the antimeridian.
             limit: stop after so many; default: all of them.
-            filters: the provider's own: `since` and `until` (tellus, vk), `datasets` (tellus),
-                `date` and `cloud_cover_below` (STAC catalogues).
+            filters: the provider's own: `since` and `until` (tellus), `date` and
+                `cloud_cover_below` (STAC catalogues).
 
         Returns:
             List of Found, sorted by time and name; empty where there is nothing.
@@ -90,43 +91,49 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        found = {}
-        boxes = self._boxes(tiles.check_bounds(bounds), limit)
+        boxes, found = self._boxes(tiles.check_bounds(bounds), limit), {}
         paged = [self._pages(box, limit, **filters) for box in boxes]
         try:
-            for one in itertools.chain.from_iterable(map(self._once, paged)):
-                found[one.id] = one
-                if limit and len(found) >= limit:
+            for page in itertools.chain.from_iterable(map(self._new, paged)):
+                found |= page
+                if len(found) >= (limit or MOST_LISTED):
                     break
-                if not limit and len(found) > MOST_LISTED:
-                    raise ValueError(
-                        f"{self.name} has more than {MOST_LISTED:,} results there: give a `limit`, "
-                        "smaller bounds, or filters"
-                    )
+        except Refused:
+            raise
         except (LookupError, TypeError, AttributeError) as error:
-            if isinstance(error, Refused):
-                raise
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
+        if not limit and len(found) >= MOST_LISTED:
+            raise ValueError(
+                f"{self.name} has {MOST_LISTED:,} results there, or more: give a `limit`, smaller "
+                "bounds, or filters"
+            )
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
     def _boxes(self, bounds, limit):
         """Return the boxes that are asked for one after another."""
         return tiles.halves(bounds)
 
-    def _once(self, pages):
-        """Yield all Found of the pages of a box; refuse paging in circles."""
-        seen = None
-        for page in pages:
-            new = {one.id for one in page}
-            if seen is not None and seen >= new:
+    def _read(self, answer):
+        """List the Found of an answer."""
+        listed = self.fields.search(answer)
+        if listed is None:
+            raise LookupError(f"{str(answer)[:60]} without {self.fields.expression.split()[0]}")
+        return [self._found(one) for one in listed]
+
+    def _new(self, pages):
+        """Yield pages as dicts by name; refuse paging in circles."""
+        seen = {}
+        for number, page in enumerate(pages):
+            page = {one.id: one for one in page}
+            if number and self.has_pages and page.keys() <= seen.keys():
                 raise ValueError(
                     f"the paging of {self.name} repeats itself after {len(seen)} results: its API "
                     "may have changed"
                 )
-            seen = new | (seen or set())
-            yield from page
+            seen |= page
+            yield page
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download what was found.
@@ -143,8 +150,13 @@ class Provider:
         Raises:
             ValueError: nothing was found.
         """
+        if not found:
+            raise ValueError(
+                "nothing to fetch: the search found nothing. Try wider bounds, look whether they "
+                "are in the order west, south, east, north (longitude first), or loosen the filters"
+            )
         items, unusable = [], {}
-        for one in chosen(found):
+        for one in found:
             row = self.row(one) | {"role": role or self.role, "pair": pair}
             try:
                 if "unusable" in one.about:
@@ -164,36 +176,19 @@ class Provider:
         return known | {"credit": one.credit, "licence": one.licence} | place
 
 
-def chosen(found):
-    """Return the list of Found; a ValueError says what to try where it is empty."""
-    found = [found] if isinstance(found, Found) else list(found)
-    if not found:
-        raise ValueError(
-            "nothing to fetch: the search found nothing. Try wider bounds, look whether they are "
-            "in the order west, south, east, north (longitude first), or loosen the filters"
-        )
-    return found
-
-
 def footprint(geometry):
     """Return (west, south, east, north) of a GeoJSON geometry; NaN where it is empty.
 
-    West > east where it crosses the antimeridian. What spans half the Earth's longitudes or more
-    surrounds a pole, or the Earth.
+    West > east where it crosses the antimeridian.
     """
     points = _points((geometry or {}).get("coordinates") or [])
     if not points:
         return (math.nan,) * 4
     lons, lats = zip(*points, strict=True)
-    south, north = min(lats), max(lats)
-    turns = sorted({wrapped(lon) for lon in lons})
-    around = enumerate(itertools.pairwise([*turns, turns[0] + 360]))
-    gap, number = max((after - before, number) for number, (before, after) in around)
-    if gap > 180 and set(lons) != {-180, 180}:  # the footprint lies outside the widest gap
-        return turns[(number + 1) % len(turns)], south, turns[number], north
-    if max(lons) - min(lons) < 360:
-        south, north = -90 if north < 0 else south, 90 if south > 0 else north
-    return -180, south, 180, north
+    turned = [lon % 360 for lon in lons]
+    if max(lons) - min(lons) > 180 > max(turned) - min(turned) and {*lons} != {-180, 180}:
+        lons = turned
+    return wrapped(min(lons)), min(lats), wrapped(max(lons)), max(lats)
 
 
 def _points(nested):
@@ -203,9 +198,10 @@ def _points(nested):
 
 
 def utc(text):
-    """Return the moment, in UTC, of a time or day in ISO 8601; UTC where it names no zone."""
+    """Return a time or day in ISO 8601 as RFC 3339 in UTC; it is UTC where it names no zone."""
     when = datetime.fromisoformat(text)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def wrapped(lon):

@@ -8,22 +8,21 @@ import re
 import time
 from urllib.parse import urlencode, urlsplit
 
+import jmespath
+
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
-from helpers.acquire.http import Policy, Refused, read_json
+from helpers.acquire.http import Policy, Refused
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import cog
 from helpers.acquire.providers.provider import Found, Provider, footprint
 from helpers.scenes.bands import NUMBERED, common_name
 
-CATALOGUES = {  # name: address, title
-    "earth_search": ("https://earth-search.aws.element84.com/v1", "Earth Search by Element 84"),
-    "planetary_computer": (
-        "https://planetarycomputer.microsoft.com/api/stac/v1",
-        "Microsoft Planetary Computer",
-    ),
-    "cdse": ("https://stac.dataspace.copernicus.eu/v1", "Copernicus Data Space Ecosystem"),
+CATALOGUES = {
+    "earth_search": "https://earth-search.aws.element84.com/v1",
+    "planetary_computer": "https://planetarycomputer.microsoft.com/api/stac/v1",
+    "cdse": "https://stac.dataspace.copernicus.eu/v1",
 }
 SIGNING = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{}"  # keyless, for an hour
 CREDITS = {  # beginning of a collection's name: credit, licence
@@ -35,10 +34,18 @@ CREDITS = {  # beginning of a collection's name: credit, licence
     "cop-dem": ("Copernicus DEM, © DLR e.V., © Airbus Defence and Space GmbH", "Copernicus DEM"),
 }
 CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
-ELSEWHERE = {
-    "s3": "its files lie on S3: requester pays, or an account is needed",
-    "cdse": "its files need an account of Copernicus Data Space: download them there",
-}
+# what STAC 1.0 and 1.1 say of an asset, at one of several places
+ASSET = jmespath.compile("""
+    {asset: @, band: not_null("raster:bands"[0], bands[0], `{}`),
+     alternate: not_null(alternate, `{}`)}.{
+        links: [[asset.href], values(alternate)[].href][] | [?starts_with(not_null(@, ''), 'http')],
+        common: not_null(asset."eo:bands", asset.bands)[].not_null(common_name, "eo:common_name"),
+        scale: not_null(band.scale, band."raster:scale", asset."raster:scale"),
+        offset: not_null(band.offset, band."raster:offset", asset."raster:offset"),
+        type: not_null(band.data_type, asset.data_type),
+        classes: not_null(band."classification:classes", asset."classification:classes"),
+        roles: join(' ', not_null(asset.roles, `[]`))
+    }""")
 
 
 class Stac(Provider):
@@ -47,7 +54,7 @@ class Stac(Provider):
     Each scene becomes one GeoTIFF with the grid of its finest band. Bands of that pixel size are
     copied, coarser ones interpolated (bilinear); classes (scl, …) keep the nearest value. Offsets
     that items declare are applied, so that Sentinel-2 is reflectance x 10000 whatever the
-    processing baseline. The file's tags say what was done.
+    processing baseline.
 
     Args:
         url: of the catalogue, where it is none of the named ones.
@@ -57,12 +64,12 @@ class Stac(Provider):
     policy = Policy(connections=2)
 
     def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
-        self.address, title = (url, urlsplit(url).hostname) if url else CATALOGUES[name]
+        self.address = url or CATALOGUES[name]
         super().__init__(name, server, **options)
         self.url, self.collection = f"{self.base}/v1" if server else self.base, collection
         credits = [both for start, both in CREDITS.items() if collection.startswith(start)]
         credit, self.licence = (*credits, (f"collection {collection}", "see the collection"))[0]
-        self.credit = f"{credit}, through {title}"
+        self.credit = f"{credit}, through {urlsplit(self.address).hostname}"
 
     def _pages(self, box, limit, *, date=None, cloud_cover_below=None):
         import pystac_client  # takes seconds
@@ -71,15 +78,15 @@ class Stac(Provider):
         wanted = {"collections": [self.collection], "datetime": date, "limit": 100}
         if cloud_cover_below is not None:
             wanted["query"] = {"eo:cloud_cover": {"lt": cloud_cover_below}}
-        empty = True
+        found = False
         try:
             for page in catalogue.search(bbox=box, **wanted).pages_as_dicts():
-                empty = False
-                yield [self._found(item) for item in page["features"]]
+                found = True
+                yield list(map(self._found, page["features"]))
         except Refused:  # some refuse an unknown collection
             self._check_collection()
             raise
-        if empty:
+        if not found:
             self._check_collection()
 
     def _check_collection(self):
@@ -112,13 +119,11 @@ class Stac(Provider):
             bounds: window wanted, degrees; default: the whole scene.
             offset: digital numbers to add to reflectances, whatever the item says.
         """
-        how = {"bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
-        recipe = {"bands": ",".join(bands), **{name: value or "" for name, value in how.items()}}
-        url = f"{self.url}/collections/{self.collection}/items/{one.id}#"
-        make = functools.partial(self._write, one=one, bands=bands, **how)
-        row = {column: row[column] for column in row if column not in BOUNDS}  # `make` adds it
+        how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
+        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
         name = f"{row['role']}/{safe_name(one.id)}.tif"
-        yield Item(name, url + urlencode(recipe, safe=","), row, checks.file, make)
+        row = {column: row[column] for column in row if column not in BOUNDS}  # `make` adds it
+        yield Item(name, url, row, checks.file, functools.partial(self._write, one=one, **how))
 
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
@@ -130,41 +135,42 @@ class Stac(Provider):
             numbers = calibration(asset, band, one.about["properties"], offset)
             fixed, classes = offset is not None, is_classes(asset, band)
             layers.append(cog.Layer(band, self._address(asset), *numbers, fixed, classes))
-        how = {"credit": one.credit, "name": one.id, "contact": self.policy.contact}
-        place = cog.write(path, layers, bounds=bounds, **how)
+        place = cog.write(
+            path, layers, bounds=bounds, credit=one.credit, contact=self.policy.contact
+        )
         return dict(zip(BOUNDS, place, strict=True))
 
     def _address(self, asset):
         """Address of an asset that can be read, signed where the catalogue asks for that."""
         if self.name == "cdse":
-            raise Refused(ELSEWHERE["cdse"])
-        links = [asset, *(asset.get("alternate") or {}).values()]
-        hrefs = [link["href"] for link in links if link.get("href", "").startswith("http")]
-        if not hrefs:
-            raise Refused(ELSEWHERE["s3"])
-        if self.name == "planetary_computer" and ".blob.core.windows.net/" in hrefs[0]:
-            return f"{hrefs[0]}?{self._token(time.time() // 1800)}"
-        return hrefs[0]
+            raise Refused("its files need an account of Copernicus Data Space: download them there")
+        if not asset["links"]:
+            raise Refused("its files lie on S3: requester pays, or an account is needed")
+        if ".blob.core.windows.net/" in asset["links"][0]:
+            return f"{asset['links'][0]}?{self._token(time.time() // 1800)}"
+        return asset["links"][0]
 
     @functools.lru_cache(1)  # noqa: B019
     def _token(self, half_hour):
+        """Ask Planetary Computer for a token; half_hour: a number that changes twice an hour."""
         token = self.client.get_json(SIGNING.format(self.collection))["token"]
         hide(token)
         return token
 
 
 def choose(assets, band):
-    """Return the asset of a band, by key without case, alias or common name; None: none."""
-    found, common = [], plain(band)
-    for key, asset in assets.items():
-        if isinstance(asset, dict):
-            listed = asset.get("eo:bands") or asset.get("bands") or []
-            declared = [one.get("common_name") or one.get("eo:common_name") for one in listed]
-            fits = key.lower() == band.lower(), plain(key) == common, declared == [common]
-            size = re.search(r"_(\d\d)m$", key)
-            if any(fits):
-                found.append((fits.index(True), int(size[1]) if size else 0, key))
-    return assets[min(found)[2]] if found else None
+    """Return what ASSET reads of a band's asset; None: there is none.
+
+    It is found by key without case, by alias, or by common name; of several sizes, the finest.
+    """
+    ranked = []
+    for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
+        asset = ASSET.search(assets[key])
+        fits = key.lower() == band.lower(), plain(key) == plain(band)
+        fits += (asset["common"] == [plain(band)],)
+        if any(fits):
+            ranked.append((fits.index(True), len(ranked), asset))
+    return min(ranked)[2] if ranked else None
 
 
 def plain(key):
@@ -184,11 +190,9 @@ def calibration(asset, band, facts, override=None):
         return 1, 0
     if override is not None:
         return 1, override
-    applied, listed = facts.get("earthsearch:boa_offset_applied"), asset | _first_band(asset)
-    scale = listed.get("scale") or listed.get("raster:scale")
-    offset = listed.get("offset") or listed.get("raster:offset")
-    if applied is None and scale and offset:
-        return scale * 10_000, offset * 10_000
+    applied = facts.get("earthsearch:boa_offset_applied")
+    if applied is None and asset["scale"] and asset["offset"]:
+        return asset["scale"] * 10_000, asset["offset"] * 10_000
     return 1, -1000 if baseline(facts) >= 4 and not applied else 0
 
 
@@ -201,14 +205,9 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    listed, roles = asset | _first_band(asset), " ".join(asset.get("roles") or [])
-    masked = re.search("mask|class|cloud|quality|snow", roles)
-    masked = masked and listed.get("data_type") in ("uint8", "int8")
-    return bool(plain(band) in CLASSES or masked or "classification:classes" in listed)
-
-
-def _first_band(asset):
-    return (asset.get("raster:bands") or asset.get("bands") or [{}])[0]
+    masked = re.search("mask|class|cloud|quality|snow", asset["roles"])
+    masked = masked and asset["type"] in ("uint8", "int8")
+    return bool(plain(band) in CLASSES or masked or asset["classes"])
 
 
 def _polite(client):
@@ -220,7 +219,7 @@ def _polite(client):
             if method == "POST":
                 answer = client.post_json(href, parameters)
             else:
-                answer = client.get_bytes(href, parameters, check=read_json)
+                answer = client.get_json(href, parameters)
             if urlsplit(href).path.endswith("/search"):
                 answer["features"]  # pystac-client takes an answer without for the last page
             return json.dumps(answer)

@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from urllib.parse import urljoin
 
+import jmespath
 from dateutil import parser
 
 from helpers import paths
@@ -12,6 +13,11 @@ from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy
 from helpers.acquire.providers.provider import Found, Provider, footprint, utc
 from helpers.acquire.providers.xyz import Tiles
+
+DATA_SETS = jmespath.compile("""
+    results[].[id, {credit: copyright, terms: terms_of_use,
+                    network: permission.allow_network_type}]""")
+FILES = jmespath.compile("results[?is_downloadable != `false`].{id: id, name: name}")
 
 
 class Tellus(Provider):
@@ -24,76 +30,69 @@ class Tellus(Provider):
     key_name, key_place = "TELLUS_TOKEN", "https://www.tellusxdp.com (account → API tokens)"
     policy = Policy(connections=2, requests_per_s=2, max_bytes=2_000_000_000)  # whole scenes
     forbidden_ends = False  # each has permissions of its own
+    fields = jmespath.compile("""
+        features[].{id: id, data_set: dataset_id, geometry: geometry,
+                    time: not_null(properties.start_datetime, '')}""")
 
-    @property
-    def _api(self):
-        return f"{self.base}/api/traveler/v1/"
+    def __init__(self, *how, **options):
+        super().__init__(*how, **options)
+        self.api = f"{self.base}/api/traveler/v1/"
 
-    def datasets(self):
-        """Return the data sets on offer: dict from id to what is told of one."""
-        known, url = {}, f"{self._api}datasets/"
+    @functools.cached_property
+    def data_sets(self):
+        """The data sets on offer: dict from id to whom to credit, terms, and where they may go."""
+        known, url = {}, f"{self.api}datasets/"
         while url:
             answer = self.client.get_json(url)
-            known |= {one["id"]: one for one in answer["results"]}
+            known |= dict(DATA_SETS.search(answer) or [])
             url = answer.get("next")
         return known
 
     def _pages(self, box, limit, *, datasets=None, since=None, until=None):
-        known = self.datasets()
-        times = {
-            key: f"{utc(text):%Y-%m-%dT%H:%M:%SZ}"
-            for key, text in (("gte", since), ("lte", until))
-            if text
-        }
-        asked = {
-            "query": {"start_datetime": times} if times else {},
-            "only_downloadable_file": True,
-        }
-        asked |= {"datasets": list(datasets)} if datasets else {}
-        asked["paginate"] = {"size": 100, "cursor": None}
+        times = {key: utc(text) for key, text in (("gte", since), ("lte", until)) if text}
         west, south, east, north = box
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        body = asked | {"intersects": {"type": "Polygon", "coordinates": [ring]}}
+        body = {
+            "datasets": list(datasets or self.data_sets),
+            "query": {"start_datetime": times} if times else {},
+            "intersects": {"type": "Polygon", "coordinates": [ring]},
+            "only_downloadable_file": True,
+            "paginate": {"size": 100, "cursor": None},
+        }
         count, total = 0, 1
         while count < total:
-            answer = self.client.post_json(f"{self._api}data-search/", body)
-            yield [self._found(feature, known) for feature in answer["features"]]
-            count, total = count + len(answer["features"]), answer["meta"]["total"]
+            answer = self.client.post_json(f"{self.api}data-search/", body)
+            page = self._read(answer)
+            yield page
+            count, total = count + len(page), answer["meta"]["total"]
             body = answer["meta"]["search-condition"]  # with the next cursor
 
-    def _found(self, feature, known):
-        name, dataset = feature["id"], feature["dataset_id"]
-        own = known.get(dataset, {})
-        about = {"url": f"{self._api}datasets/{dataset}/data/{name}/files/"}
-        allowed = (own.get("permission") or {}).get("allow_network_type") or "global"
-        if allowed != "global":
-            about["unusable"] = f"its data set may be used inside Tellus only ({allowed})"
-        terms = own.get("terms_of_use")
-        return Found(
-            name,
-            footprint(feature.get("geometry")),
-            feature["properties"].get("start_datetime") or "",
-            own.get("copyright") or f"Tellus data set {dataset}",
-            urljoin(self._api, terms.lstrip("/")) if terms else f"terms of data set {dataset}",
-            about,
-        )
+    def _found(self, one):
+        name, data_set = one["id"], one["data_set"]
+        known, about = self.data_sets.get(data_set, {}), {}
+        about["url"] = f"{self.api}datasets/{data_set}/data/{name}/files/"
+        network = known.get("network") or "global"
+        if network != "global":
+            about["unusable"] = f"its data set may be used inside Tellus only ({network})"
+        credit, terms = known.get("credit") or f"Tellus data set {data_set}", known.get("terms")
+        licence = urljoin(self.api, terms.lstrip("/")) if terms else f"terms of {data_set}"
+        return Found(name, footprint(one["geometry"]), one["time"], credit, licence, about)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
-        note = Path(folder) / ".tellus" / f"{safe_name(one.id)}.json"
+        url, scene = one.about["url"], safe_name(one.id)
+        note = Path(folder) / ".tellus" / f"{scene}.json"
         if not note.exists():
-            paths.write_json(note, self.client.get_json(one.about["url"])["results"])
+            paths.write_json(note, FILES.search(self.client.get_json(url)))
         for file in paths.read_json(note):
-            if file.get("is_downloadable", True):
-                name = f"{row['role']}/{safe_name(one.id)}/{safe_name(file['name'])}"
-                url = f"{one.about['url']}{file['id']}/"
-                make = functools.partial(self._write, url=f"{url}download-url/")
-                yield Item(name, url, row, checks.file, make)
+            name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
+            make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
+            yield Item(name, f"{url}{file['id']}/", row, checks.file, make)
 
-    def _write(self, client, path, *, url):
-        # the address lives for a short time, on another host, which must not see the token
-        address = client.post_json(url, {})["download_url"]
-        path.write_bytes(client.get_bytes(address, send_key=False))
+
+def _write(client, path, *, url):
+    # the address lives for a short time, on another host, which the token is not sent to
+    path.write_bytes(client.get_bytes(client.post_json(url, {})["download_url"]))
 
 
 class TellusLegacy(Tiles):
@@ -105,17 +104,19 @@ class TellusLegacy(Tiles):
     layer, zooms, patch = "ASNARO-1", (0, 18), None  # several scenes show a place
     credit, licence = "ASNARO-1, through Tellus", "terms of Tellus: https://www.tellusxdp.com"
     practice_credit = "Landsat 8 image courtesy of the U.S. Geological Survey"
-
+    fields = jmespath.compile("""
+        [].{id: entityId, edges: [min_lon, min_lat, max_lon, max_lat], credit: copyright,
+            time: not_null(acquisitionDate, '')}""")
     _boxes = Provider._boxes
 
     def _pages(self, box, limit):
         asked = dict(zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True))
-        page = []
-        for scene in self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", asked):
-            edges = tuple(float(scene[edge]) for edge in asked)
-            credit, when = scene.get("copyright"), _iso(scene.get("acquisitionDate") or "")
-            page.append(Found(scene["entityId"], edges, when, credit or self.credit, self.licence))
-        yield page
+        yield self._read(self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", asked))
+
+    def _found(self, one):
+        edges = tuple(map(float, one["edges"]))
+        credit = one["credit"] or self.credit
+        return Found(one["id"], edges, _iso(one["time"]), credit, self.licence)
 
 
 def _iso(text):

@@ -45,9 +45,11 @@ def known(name):
             "xyzservices knows, or that is not installed"
         ) from None
     keys = {field: "{key}" for field, value in found.items() if "<insert your" in str(value)}
-    return found | {
+    return {
+        "layer": found.name,
         "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
         "credit": found.attribution,
         "licence": f"terms of {found.name}",
         "zooms": (found.get("min_zoom", 0), found.get("max_zoom", 18)),
+        "subdomains": found.get("subdomains", "abc"),
     }

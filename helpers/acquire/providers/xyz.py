@@ -5,7 +5,7 @@ import io
 import itertools
 import math
 import re
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import mercantile
 import numpy as np
@@ -16,10 +16,9 @@ from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Policy, Refused
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import templates
-from helpers.acquire.providers.provider import Found, Provider, chosen
+from helpers.acquire.providers.provider import Found, Provider
 
 MOST_TILES = 2_000  # without a `limit`
-LOWER_ZOOMS = 3  # that a patch tries
 
 
 class Tiles(Provider):
@@ -28,7 +27,6 @@ class Tiles(Provider):
     template = ""  # path with {z}, {x}, {y} and the like, and {scene} where there are several
     layer = ""
     zooms = (0, 19)
-    widest = 9.0  # tiles across a patch
     tile_px = 256
     subdomains = "abc"
 
@@ -40,13 +38,12 @@ class Tiles(Provider):
 
     def _url(self, tile, scene=""):
         """Address of a tile; a "{key}" stays until it is sent."""
-        x, y, zoom = tile
-        values = {"x": x, "y": y, "-y": 2**zoom - 1 - y, "z": zoom, "q": mercantile.quadkey(*tile)}
-        values["s"] = self.subdomains[(x + y) % len(self.subdomains)]
-        values["r"] = "@2x" if self.tile_px == 512 else ""
-        values["scene"] = quote(scene, safe="")
+        x, y, z = tile
+        fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
+        fields |= {"r": "@2x" if self.tile_px == 512 else "", "scene": quote(scene, safe="")}
+        fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
         url = self.base + self.template
-        return re.sub(r"\{(.+?)\}", lambda field: str(values.get(field[1], field[0])), url)
+        return re.sub(r"\{(.+?)\}", lambda field: str(fields[field[1]]), url)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
         """Download tiles; one becomes `<role>/<scene>/<z>_<x>_<y>`.
@@ -63,7 +60,6 @@ class Tiles(Provider):
         """
         if not self.zooms[0] <= zoom <= self.zooms[1]:
             raise ValueError(f"{self.name} has zoom {self.zooms[0]} to {self.zooms[1]}, not {zoom}")
-        found = chosen(found)
         total = sum(tiles.count(one.bounds, zoom) for one in found)
         if limit is None and total > MOST_TILES:
             raise ValueError(
@@ -73,22 +69,21 @@ class Tiles(Provider):
         return super().fetch(found, folder, zoom=zoom, limit=limit, **others)
 
     def _items(self, one, row, folder, *, zoom, limit, seed=0, filled=0.0):
+        check = functools.partial(_full, size_px=(self.tile_px, self.tile_px), filled=filled)
         for tile in tiles.within(one.bounds, zoom, limit, f"{seed} {one.id}"):
             name = f"{zoom}/{tile.x}/{tile.y}"
             place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True))
             yield Item(
                 f"{row['role']}/{safe_name(one.id)}/{name.replace('/', '_')}.*",
-                self._url(tile, one.id),
+                self._url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
                 row | place | {"crs": "EPSG:3857", "pair": row["pair"] or name, "tile": name},
-                functools.partial(_full, size_px=2 * (self.tile_px,), filled=filled),
-                rule=f"filled {filled:g}" if filled else "",
+                check,
             )
 
     def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
 
-        The zoom is the lowest that is not coarser than the image. Where there are no tiles of it,
-        those of the next three lower ones are tried.
+        They are of the lowest zoom that is not coarser than the image.
 
         Args:
             lon, lat: centre, degrees.
@@ -99,59 +94,37 @@ class Tiles(Provider):
             download.Item, to be fetched with the provider's `client`; its `row` has the place.
 
         Raises:
-            ValueError: the position is not on the map, or the patch reaches beyond it.
+            ValueError: the patch reaches beyond the map.
         """
         tiles.tile_at(lon, lat, 0)  # refuses what is not on the map
-        zoom, last = self.zooms
-        while zoom < last and tiles.ground_resolution_m(lat, zoom) > width_m / size_px:
-            zoom += 1
         half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
-        widest = self.widest * tiles.CIRCUMFERENCE_M / 2**zoom
-        if abs(y) + half > tiles.CIRCUMFERENCE_M / 2 or not 0 < 2 * half <= widest:
+        if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
-            raise ValueError(f"{place} is too wide for {self.name}: choose another width")
+            raise ValueError(f"{place} reaches beyond the map: choose another width")
+        finer = math.log2(tiles.ground_resolution_m(lat, 0) * size_px / width_m)
+        zoom = min(max(math.ceil(finer), self.zooms[0]), self.zooms[1])
         box = x - half, y - half, x + half, y + half
-        recipe = urlencode({"lon": lon, "lat": lat, "m": width_m, "px": size_px})
-        zooms = range(zoom, max(zoom - LOWER_ZOOMS, self.zooms[0]) - 1, -1)
         row = self.row(Found(self.layer, box, "", self.credit, self.licence))
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:.0f}m.png",
-            f"{self.base}{self.template}#{recipe}",
+            f"{self.base}{self.template}#{lon},{lat},{width_m},{size_px}",
             row | {"crs": "EPSG:3857"},
-            functools.partial(checks.image, size_px=(size_px, size_px)),
-            make=functools.partial(self._write_patch, box=box, size_px=size_px, zooms=zooms),
+            make=functools.partial(self._cut, box=box, zoom=zoom, size_px=size_px),
         )
 
-    def _write_patch(self, client, path, *, box, size_px, zooms):
-        for zoom in zooms:
-            try:
-                picture, edges = self._picture(client, box, zoom)
-                break
-            except Refused:
-                if zoom == zooms[-1]:
-                    raise
-        patch = picture.resize((size_px, size_px), Image.Resampling.BICUBIC, box=edges)
-        opaque = patch.getchannel("A").getextrema()[0] == 255
-        patch.convert("RGB" if opaque else "RGBA").save(path, "PNG")
-
-    def _picture(self, client, box, zoom):
-        """Tiles of a box in metres as one picture, and the edges of the box in it, in pixels."""
-        side, tile_m, (west, south, east, north) = (
-            self.tile_px,
-            tiles.CIRCUMFERENCE_M / 2**zoom,
-            box,
-        )
-        edges = [2**zoom / 2 + edge / tile_m for edge in (west, -north, east, -south)]  # in tiles
-        left, top = map(math.floor, edges[:2])
-        right, bottom = map(math.ceil, edges[2:])
-        picture = Image.new("RGBA", ((right - left) * side, (bottom - top) * side))
+    def _cut(self, client, path, *, box, zoom, size_px):
+        """Write the image of a box in metres of the map."""
+        side, half = self.tile_px, tiles.CIRCUMFERENCE_M / 2
+        px_per_m = side * 2**zoom / tiles.CIRCUMFERENCE_M
+        left, top = round((half + box[0]) * px_per_m), round((half - box[3]) * px_per_m)
+        width = round((box[2] - box[0]) * px_per_m)
+        picture = Image.new("RGBA", (width, width))
+        spans = [range(start // side, (start + width - 1) // side + 1) for start in (left, top)]
         check = functools.partial(opened, size_px=(side, side))
-        for x, y in itertools.product(range(left, right), range(top, bottom)):
+        for x, y in itertools.product(*spans):
             tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
-            picture.paste(tile, ((x - left) * side, (y - top) * side))
-        return picture, [
-            (edge - at) * side for edge, at in zip(edges, 2 * (left, top), strict=True)
-        ]
+            picture.paste(tile, (x * side - left, y * side - top))
+        picture.resize((size_px, size_px), Image.Resampling.BICUBIC).save(path)
 
 
 def opened(data, size_px):
@@ -174,34 +147,35 @@ class Xyz(Tiles):
     Args:
         template: address with {z}, {x}, {y} or {-y}, or {q}; {s} and {r} as in Leaflet; {key} where
             the key stands. Or a name that the library xyzservices knows, as "Esri.WorldImagery".
+        key_name: environment variable of the key.
         credit, licence: whom to credit, under which terms.
         zooms: lowest and highest.
-        key_name: environment variable of the key.
         tile_px: 256, or 512, which fills {r} with "@2x".
+        subdomains: letters or words for {s}.
     """
 
     policy = Policy(connections=2, requests_per_s=2)
-    key_parameter = "{key}"
 
-    def __init__(self, name, server=None, *, template, key_name="", tile_px=None, **options):
-        known = {} if "{" in template else templates.known(template)
-        self.layer = known.get("name") or urlsplit(template).hostname
-        for field in ("credit", "licence", "zooms", "subdomains"):
-            setattr(self, field, options.pop(field, known.get(field, getattr(self, field))))
-        template = known.get("template", template)
+    def __init__(
+        self, name, server=None, *, template, key_name="", policy=None, contact="", **known
+    ):  # fmt: skip
+        if "{" not in template:
+            known = templates.known(template) | known
+            template = known.pop("template")
         templates.check(template)
-        if not (self.credit and self.licence):
+        self.key_name, self.key_place = key_name, urlsplit(template).hostname
+        self.address = template[: template.index("/", 8)]
+        self.template, self.layer = template.removeprefix(self.address), self.key_place
+        self.tile_px = 512 if "@2x" in template else 256
+        if not (known.get("credit") and known.get("licence")):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         if ("{key}" in template) != bool(key_name):
             raise ValueError(
                 "the field {key} of the template and its variable as `key_name` go together: give "
                 "both"
             )
-        self.address = template[: template.index("/", 8)]
-        self.template = template.removeprefix(self.address)
-        self.tile_px = tile_px or (512 if "@2x" in template else 256)
-        self.key_name, self.key_place = key_name, self.layer
-        super().__init__(name, None, **options)
+        vars(self).update(known)
+        super().__init__(name, None, policy, contact)
 
 
 class Gsi(Tiles):
@@ -229,7 +203,7 @@ class Eox(Tiles):
 
     address = "https://tiles.maps.eox.at"
     template = "/wmts/1.0.0/s2cloudless-2020_3857/default/g/{z}/{y}/{x}.jpg"
-    layer, zooms = "s2cloudless-2020", (0, 17)
+    layer, zooms = "s2cloudless-2020", (0, 14)  # finer ones would only magnify
     credit = "Sentinel-2 cloudless, https://s2maps.eu by EOX IT Services GmbH "
     credit += "(modified Copernicus Sentinel data 2020)"
     licence = "CC BY-NC-SA 4.0"
@@ -244,11 +218,10 @@ class YandexStatic(Tiles):
     """
 
     address = "https://static-maps.yandex.ru"
-    key_name, key_parameter = "YANDEX_MAPS_KEY", "apikey"
+    key_name = "YANDEX_MAPS_KEY"
     key_place = "https://developer.tech.yandex.ru (developer cabinet → Static API)"
     policy = Policy(connections=2, requests_per_s=2)
     layer, zooms = "yandex_static", (0, 21)
-    widest = 450 / 256  # an image is 450 px high at most
     credit, licence = "© Yandex", "terms of the Yandex Maps API, https://yandex.ru/legal/maps_api/"
 
     def __init__(self, name, server=None, *, maptype=None, **options):
@@ -259,15 +232,15 @@ class YandexStatic(Tiles):
                 "if your contract has one, or take patches from eox or gsi"
             )
         super().__init__(name, server, **options)
-        self.template = f"/v1?{urlencode({'maptype': maptype})}"
+        self.template = f"/v1?apikey={{key}}&maptype={quote(maptype)}"
 
-    def fetch(self, found, folder, **how):
-        """Refuse: these are no tiles, and the terms allow no mosaic; see `patch`."""
-        raise ValueError("yandex_static gives single images: use `patch` for each")
+    def _pages(self, bounds, limit):
+        raise ValueError("yandex_static gives single images, no mosaic: use `patch` for each")
 
-    def _picture(self, client, box, zoom):
+    def _cut(self, client, path, *, box, zoom, size_px):
         lon, lat = mercantile.lnglat((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         px = round((box[2] - box[0]) / tiles.CIRCUMFERENCE_M * 2**zoom * self.tile_px)
         asked = {"ll": f"{lon:.6f},{lat:.6f}", "z": zoom, "size": f"{px},{px}"}
         check = functools.partial(opened, size_px=(px, px))
-        return client.get_bytes(self.base + self.template, asked, check=check), (0, 0, px, px)
+        image = client.get_bytes(self.base + self.template, asked, check=check)
+        image.resize((size_px, size_px), Image.Resampling.BICUBIC).save(path)

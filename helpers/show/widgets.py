@@ -1,0 +1,186 @@
+"""Play with images by hand: sliders, a map to click on; figures where there is no kernel."""
+
+import inspect
+import os
+from base64 import b64encode
+from html import escape
+from textwrap import dedent
+
+import numpy as np
+
+from helpers.show import drawing, figures
+
+MAP_PX = 480  # width of the map to click on
+SLIDER_PX = 640  # width of images with a slider, about
+
+
+def is_static():
+    """Tell whether nobody can move a slider: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return True
+    is_asked_for = os.environ.get("SATELLITE_NOTEBOOKS_STATIC") == "1"
+    return is_asked_for or getattr(get_ipython(), "kernel", None) is None
+
+
+def source(thing):
+    """Show the source code of a function, class or module in place, highlighted."""
+    from IPython.display import Code, display
+
+    display(Code(dedent(inspect.getsource(thing)), language="python"))
+
+
+def before_after(
+    before, after, *, titles=("before", "after"), bands=None, stretch=None, pixel_size_m=None,
+    credit=None, static=None,
+):  # fmt: skip
+    """Show two images of the same ground in one frame, with a border that a slider moves.
+
+    Args:
+        before: Scene or (height, width, bands), shown left of the border.
+        after: the same, of any number of pixels; the coarser image is enlarged without smoothing.
+        titles: of the two.
+        bands, stretch, pixel_size_m, credit: as for `grid`.
+        static: True draws a figure instead: the two side by side. Default: `is_static()`.
+
+    Returns:
+        ipywidgets VBox, or matplotlib Figure.
+
+    Raises:
+        ValueError: the images have other proportions, so they do not show the same ground.
+    """
+    images = [before, after]
+    (rows, columns), (rows_after, columns_after) = (
+        drawing.array(each).shape[:2] for each in images
+    )
+    if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
+        sizes = f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}"
+        raise ValueError(f"{sizes}: their proportions differ, so they do not show the same ground")
+    if is_static() if static is None else static:
+        look = {"bands": bands, "stretch": stretch, "pixel_size_m": pixel_size_m, "credit": credit}
+        return figures.grid(images, titles, **look)
+    from ipywidgets import IntSlider, Layout
+
+    left, right = (enlarged(picture) for picture in drawing.paint(images, bands, stretch))
+    right = right.resize(left.size, 0)
+
+    def halves(border):
+        picture = right.copy()
+        picture.paste(left.crop((0, 0, border, left.height)))
+        picture.paste("white", (max(border - 1, 0), 0, border + 1, left.height))
+        return picture
+
+    layout = Layout(width=f"{left.width}px")
+    slider = IntSlider(left.width // 2, 0, left.width, readout=False, layout=layout)
+    credit = drawing.credit_of(images) if credit is None else credit
+    return _redrawn(halves, {" ": slider}, f"{' | '.join(titles)} · {credit}")
+
+
+def _redrawn(draw, sliders, line):
+    """Draw a picture anew whenever a slider moves; a line of text stands below."""
+    from ipywidgets import HTML, VBox, interactive
+
+    def redraw(**values):
+        return draw(*values.values())
+
+    picture = interactive(redraw, {"auto_display": True}, **sliders)
+    return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
+
+
+def enlarged(picture, size_px=SLIDER_PX):
+    """Return uint8 (height, width, 3) as a Pillow image of about this width, without smoothing."""
+    from PIL import Image
+
+    zoom = max(1, size_px // picture.shape[1])
+    size = (picture.shape[1] * zoom, picture.shape[0] * zoom)
+    return Image.fromarray(picture).resize(size, Image.Resampling.NEAREST)
+
+
+def explore(draw, count, *, reach=2.0, credit="", static=None):
+    """Move one slider for each number of the latent, and see the image that belongs to them.
+
+    Args:
+        draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
+        count: of numbers.
+        reach: sliders go from -reach to reach, and begin at 0.
+        credit: line below.
+        static: True draws a figure instead, a row for each number that moves while the others are
+            0. Default: `is_static()`.
+
+    Returns:
+        ipywidgets VBox, or matplotlib Figure.
+    """
+    titles = [f"number {place}" for place in range(1, count + 1)]
+    if is_static() if static is None else static:
+        stops = np.linspace(-reach, reach, 7)
+        latents = np.concatenate([np.outer(stops, axis) for axis in np.eye(count)])
+        labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
+        drawn = list(_bytes(draw(latents.astype("float32"))))
+        return figures.grid(drawn, labels, columns=len(stops), credit=credit)
+    from ipywidgets import FloatSlider, Layout
+
+    options = {"min": -reach, "max": reach, "step": 0.05, "layout": Layout(width="384px")}
+    sliders = {title: FloatSlider(0.0, **options) for title in titles}
+
+    def picture(*numbers):
+        return enlarged(_bytes(draw(np.array([numbers], "float32")))[0], 384)
+
+    return _redrawn(picture, sliders, credit)
+
+
+def click_map(picture, look, *, rows=16, columns=20, credit="", static=None):
+    """Click on a map, and see beside it what is to be seen from there.
+
+    The map is covered with transparent buttons, as a picture of ipywidgets does not hear clicks.
+
+    Args:
+        picture: uint8 (height, width, 3), the map.
+        look: function from (x, y), 0 to 1 from its upper left corner, to an image (height, width,
+            3), 0 to 1.
+        rows, columns: places to click on.
+        credit: line below.
+        static: True draws a figure of six places instead. Default: `is_static()`.
+
+    Returns:
+        ipywidgets VBox, or matplotlib Figure.
+    """
+    if is_static() if static is None else static:
+        places = [(x, y) for y in (0.35, 0.65) for x in (0.25, 0.5, 0.75)]
+        labels = [f"{x:.0%} from the west, {y:.0%} from the north" for x, y in places]
+        seen = [_bytes(look(*place)) for place in places]
+        return figures.grid(seen, labels, columns=3, credit=credit)
+    from ipywidgets import HTML, Button, GridBox, HBox, Image, Layout, VBox
+
+    image = Image(layout=Layout(width="420px", height="auto", flex="0 0 auto"))
+    button_layout = Layout(width="auto", height="auto", margin="0")
+    buttons = [Button(layout=button_layout) for _ in range(rows * columns)]
+
+    def redraw(button):
+        for each in buttons:
+            each.style.button_color = "#f00a" if each is button else "#0000"
+        row, column = divmod(buttons.index(button), columns)
+        view = _bytes(look((column + 0.5) / columns, (row + 0.5) / rows))
+        image.value = enlarged(view, 1)._repr_png_()
+
+    for button in buttons:
+        button.on_click(redraw)
+    redraw(buttons[rows // 2 * columns + columns // 2])
+    layout = Layout(
+        grid_template_columns=f"repeat({columns}, 1fr)",
+        grid_template_rows=f"repeat({rows}, 1fr)",
+        grid_gap="0",
+        width=f"{MAP_PX}px",
+        height=f"{MAP_PX * picture.shape[0] // picture.shape[1]}px",
+        flex="0 0 auto",  # never shrunk
+    )
+    chart = GridBox(buttons, layout=layout)
+    chart.add_class("click-map")
+    background = b64encode(enlarged(picture, 1)._repr_png_()).decode()
+    style = f".click-map {{background: url(data:image/png;base64,{background}) 0 / 100% 100%}}"
+    both = HBox([chart, image], layout=Layout(flex_flow="row wrap", align_items="center"))
+    return VBox([HTML(f"<style>{style}</style>"), both, HTML(f"<small>{escape(credit)}</small>")])
+
+
+def _bytes(image):
+    return np.rint(255 * np.clip(np.asarray(image, "float32"), 0, 1)).astype("uint8")
