@@ -50,7 +50,7 @@ _assignment.__name__ = "NAME=VALUE"
 INSTALL = "`python -m ipykernel install --user` installs it"
 KERNEL = "the notebook's kernel did not start ({}): " + INSTALL
 FAILURES = {
-    "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback stands in the output notebook "
+    "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback is in the output notebook "
     "of the run (runs/latest names it); `--resume` goes on from there",
     "DeadKernelError": "the notebook's process ended by itself, most often for lack of memory: "
     "close other programs or choose smaller parameters; `--resume` goes on from there",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def _held_back():
-    """Keep what C++ code writes to the process's standard error, and show it only if the block fails."""
+    """Hold back what C++ code writes to standard error; show it only if the block fails."""
     sys.stderr.flush()
     screen = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -31,7 +31,8 @@ with _held_back():
     import keras
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # it warns of retraced functions once a page has more than four networks
-    tf.config.list_physical_devices()  # the first look for GPUs complains once more where there is none
+    # it warns of retraced functions once a page has more than four networks
+    tf.get_logger().setLevel("ERROR")
+    tf.config.list_physical_devices()  # the first look for GPUs complains where there is none
 
 __all__ = ["keras", "tf"]

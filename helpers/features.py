@@ -98,14 +98,13 @@ def feature_distance(images, others):
     return np.concatenate(found)
 
 
-def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None, dtype="float32"):
+def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
     """Make a loss of the form of `feature_distance`, by default on three of its four taps.
 
     Args:
         taps: as of `backbone`; early ones see texture, late ones see objects.
         names: of the images' bands, in their order; default: red, green, blue.
         bands: three of them, to be taken for red, green and blue, such as ("nir", "red", "green").
-        dtype: as of `backbone`.
 
     Returns:
         Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar. A
@@ -116,7 +115,7 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None, dtype="float32"):
     if len(set(bands)) != 3 or not set(bands) <= set(names):
         known = ", ".join(names)
         raise ValueError(f"the features see three bands; {bands} are not three of {known}")
-    model, order = backbone(taps, dtype=dtype), [names.index(band) for band in bands]
+    model, order = backbone(taps), [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
         seen = []
@@ -138,7 +137,8 @@ def _weights():
         with np.load(cache) as saved:
             return [saved[f"arr_{number}"] for number in range(ARRAYS)]
     except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
-        arrays = _fold(list(pytorch_file.read(source).values()))
+        _, sha256 = packs.catalogue()[PACK].members[FILE]
+        arrays = _fold(list(pytorch_file.read(source, sha256).values()))
         with paths.atomic(cache) as temporary:
             np.savez(temporary, *arrays)
         return arrays
@@ -195,8 +195,8 @@ def _checked(images):
     pictures = images.ndim == 4 and images.shape[-1] == 3 and len(images)
     if not pictures or min(images.shape[1:3]) < 32:
         raise ValueError(
-            f"images have shape {images.shape}; expected (batch, height, width, 3) with 32 px a side "
-            "or more: pick three bands, or enlarge the images"
+            f"images have shape {images.shape}; expected (batch, height, width, 3) with 32 px a "
+            "side or more: pick three bands, or enlarge the images"
         )
     if images.dtype.kind != "f" or not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(

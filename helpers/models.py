@@ -110,6 +110,10 @@ class ResizeLike(layers.Layer):
         return keras.KerasTensor((*like.shape[:3], image.shape[-1]), self.compute_dtype)
 
 
+def _resized(image, like):
+    return ResizeLike(dtype="float32")([image, like])  # in bfloat16 it takes three times as long
+
+
 MAP_TAPS, MAP_ENLARGE = ("24", "40", "80", "112", "320"), 3  # chosen on validation ground
 SMOOTHING_PX = 5  # side of the squares over which the table's answers are averaged
 
@@ -117,8 +121,8 @@ SMOOTHING_PX = 5  # side of the squares over which the table's answers are avera
 def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
-    All feature maps are projected to `filters` channels, enlarged to the largest one and added; all
-    else looks at one pixel at a time. The features already see far.
+    From the smallest feature map to the largest, each is projected to `filters` channels, enlarged
+    to the next one and added. All else looks at one pixel at a time: the features already see far.
 
     Args:
         table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
@@ -132,17 +136,18 @@ def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
         colours, float32 (batch, height, width, outputs): those of the averaged table at first.
         `with_features` makes a model of images of it.
 
-    Source: adding projected features of all levels: Xie et al. 2021 (SegFormer), arXiv:2105.15203.
+    Source: adding projected features of all levels: Lin et al. 2017 (FPN), arXiv:1612.03144.
     """
     colours, outputs = table.shape
     steps = round(colours ** (1 / 3))
     image = keras.Input((None, None, 3), name="image")
     maps = [keras.Input((None, None, int(tap)), name=f"tap_{tap}") for tap in MAP_TAPS]
-    projected = [layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each)) for each in maps]
-    largest, *others = projected
-    total = layers.Add()([largest, *(ResizeLike()([each, largest]) for each in others)])
+    total = None
+    for each in reversed(maps):
+        own = layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each))
+        total = own if total is None else layers.Add()([_resized(total, own), own])
     total = _leaky(layers.Conv2D(filters, 1)(_leaky(total)))
-    context = ResizeLike()([layers.Conv2D(filters // 2, 1)(total), image])
+    context = _resized(layers.Conv2D(filters // 2, 1)(total), image)
     place = ops.cast(ops.clip(image * steps, 0, steps - 1), "int32")
     place = (place[..., 0] * steps + place[..., 1]) * steps + place[..., 2]
     frozen = {"trainable": False, "dtype": "float32", "name": "table"}
@@ -292,7 +297,7 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
 
 
 def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
-    """Go down to a small image that sees far, and up again with skip connections: a U-Net.
+    """Build a U-Net: down to small features that see far, and up again with skip connections.
 
     Args:
         bands: number of bands in.
@@ -546,7 +551,7 @@ def projected_discriminator(*, image_px=128, channels=64):
 
 
 def view_encoder(latent_size=4, *, image_px=128, filters=32):
-    """Read off a view the numbers of the landscape that resembles it.
+    """Predict the latent of the landscape that resembles a view.
 
     It is trained together with the generator, so that the numbers describe what differs most
     between real views.
@@ -568,7 +573,7 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
 
 
 def patch_features(*, image_px=128):
-    """See a patch with ImageNet features: all of it, and its middle third again, enlarged.
+    """Compute ImageNet features of a patch: all of it, and its middle third, enlarged.
 
     A patch of 6 km then tells of the 2 km around the observer, too. Nothing here is trained.
 
@@ -592,7 +597,7 @@ def patch_features(*, image_px=128):
 
 
 def patch_encoder(size, latent_size=4):
-    """Say from a patch's features which numbers describe the landscape to be seen there.
+    """Predict from a patch's features the latent of the landscape seen there.
 
     It is linear; `training.fit_ridge` gives the weights that it begins with.
 
@@ -609,7 +614,7 @@ def patch_encoder(size, latent_size=4):
 
 
 def matching_encoder(kernel, bias, looks, numbers):
-    """Say from a patch's features which of many drawn landscapes is most like the view there.
+    """Choose by a patch's features the drawn landscape that is most like the view there.
 
     Args:
         kernel, bias: of a linear layer from features of the patch to the look of the view, as
@@ -642,7 +647,7 @@ def _stages(latent_size, image_px):
 
 @keras.saving.register_keras_serializable("helpers")
 class MinibatchDeviation(layers.Layer):
-    """Append how much the images of the batch differ: a discriminator sees when all look alike."""
+    """Append how much the images of the batch differ, so that equal images show."""
 
     def call(self, features):
         """Return the features, and one channel more."""

@@ -21,7 +21,7 @@ RUNS = _folder("SATELLITE_NOTEBOOKS_RUNS", ROOT / "runs")
 
 @contextmanager
 def atomic(path):
-    """A temporary path beside `path`, moved onto it only when the block ends without an error.
+    """Yield a temporary path beside `path`, moved onto it if the block ends without error.
 
     Args:
         path: the final name; its folder is made. What stood there stays whole until the move.

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from helpers import paths, runs
+from tests import kernels
 
 PLANTED = "planted-Secret+4711/key"
 
@@ -12,7 +13,7 @@ PLANTED = "planted-Secret+4711/key"
 def environment(folder):
     """Runs and acquired data go into a folder of their own; packs and rendered views are the project's.
 
-    Keys are planted.
+    Keys are planted. On Linux, kernels are forked from a process that has imported TensorFlow.
     """
     data = folder / "data"
     for name in ("packs", "views"):  # views are rendered once for all tests, and kept
@@ -23,6 +24,7 @@ def environment(folder):
     return os.environ | dict.fromkeys(("TELLUS_TOKEN", "YANDEX_MAPS_KEY", "VK_TOKEN"), PLANTED) | {
         "SATELLITE_NOTEBOOKS_RUNS": str(folder), "SATELLITE_NOTEBOOKS_DATA": str(data),
         "SATELLITE_NOTEBOOKS_STATIC": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(paths.ROOT),
+        "JUPYTER_PATH": kernels.offered() if sys.platform == "linux" else "",
     }  # fmt: skip
 
 

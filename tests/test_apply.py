@@ -218,6 +218,18 @@ def test_a_scene_without_any_data_stays_empty(tmp_path, make_scene, sharpen):
         sharpened(sharpen, scene, tmp_path, value_range="auto")
 
 
+@pytest.mark.parametrize("dtype, nodata", [("uint16", 65_535), ("int16", -9999), ("float32", None)])
+def test_windows_without_data_are_not_computed(tmp_path, make_scene, sharpen, monkeypatch, dtype, nodata):
+    scene = replace(make_scene(70, 600, dtype="uint8", nodata=nodata), dtype=dtype)
+    scene.pixels[:, 100:560] = np.nan
+    calls, once = [], Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda *given: calls.append(given) or once(*given))
+    answer = sharpened(sharpen, scene, tmp_path, value_range=(0, 255), window_px=70)
+    assert len(calls) == 4 and np.array_equal(answer.valid, scene.valid)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert out.overviews(1) and not out.read_masks(1, out_shape=(35, 300))[:, 60:270].any()
+
+
 def test_black_stays_black_where_the_file_has_no_holes(tmp_path, make_scene, save):
     model = save(models.srcnn(3, filters=(4, 4)), "same", scale=1, value_range=[(0, 255)] * 3)
     scene = make_scene(20, 20, dtype="uint8")

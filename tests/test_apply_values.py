@@ -238,6 +238,17 @@ def test_a_value_that_looks_like_no_data_is_refused_by_name(tmp_path, model, gro
     assert np.ma.getmaskarray(made).sum() == 4 * 25 and np.abs(made - by_hand(ground)).max() <= 0.51
 
 
+@pytest.mark.parametrize("gap, profile", [(np.nan, {}), (-1, {"nodata": -1})])
+def test_a_second_value_of_no_data_is_refused_too(tmp_path, model, ground, gap, profile):
+    """Also where the file declares another one."""
+    values = ground.astype("float32")
+    values[:, 10:15, 10:15], values[:, 20, 20] = -9999, gap
+    with pytest.raises(ValueError, match="--nodata -9999"):
+        answered(model, values, tmp_path, profile=profile)
+    made = answered(model, values, tmp_path, profile=profile, nodata=-9999)
+    assert np.ma.getmaskarray(made).sum() == 4 * 26 and made.min() > 0
+
+
 @pytest.mark.parametrize("value", [0, 65_535])
 def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
     values = ground.copy()

@@ -10,7 +10,7 @@ from rasterio.warp import transform as to_crs
 
 from helpers import scenes
 
-READ = {"block_px": 16, "guard_px": 4}
+READ = {"block_px": 16, "buffer_px": 4}
 EDGES = ["west", "south", "east", "north"]
 
 
@@ -35,7 +35,7 @@ def change(folder, function):
 
 
 def test_pairs_stay_together_and_splits_apart(pairs):
-    counts = scenes.split_manifest(pairs, guard=0.25)
+    counts = scenes.split_manifest(pairs, buffer=0.25)
     assert sum(counts.values()) == 144 and not counts.pop("copy") + counts.pop("unpaired") and min(counts.values()) > 0
     ground = {role: scenes.read_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
     for split in scenes.SPLITS:

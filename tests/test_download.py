@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_a_refusal_is_remembered_and_a_failure_is_not(folders):
         items = [Item(f"{path[1:]}.png", server.url + path) for path in answers]
         first = download.fetch(items, folders / "set", Client(QUICK))
         assert first.requests == 2 + QUICK.tries
-        assert '404 Not Found: {"detail": "no"}' in first.skipped
+        assert '404 NOT FOUND: {"detail": "no"}' in first.skipped
         second = download.fetch(items, folders / "set", Client(QUICK))
         assert second.requests == QUICK.tries and second.skipped == first.skipped
     assert sorted(contents(folders / "set")) == ["manifest.csv", "missing.csv"]
@@ -61,9 +62,9 @@ def test_what_is_not_accepted_stays_out_and_is_not_asked_for_again_by_the_same_r
             raise download.Refused("too dark")
         return data
 
-    counts = [(dark, "a", 1, 0, 4), (dark, "a", 0, 1, 4), (checks.image, "", 3, 1, 7)]
+    counts = [(dark, "a", 1, 0, 4), (dark, "a", 0, 1, 4), (checks.image, "", 4, 0, 8)]
     for check, rule, fetched, kept, requests_ in counts:
-        items = list(tiles(server, 4, check=check, rule=rule))
+        items = [replace(item, url=f"{item.url}#{rule}") for item in tiles(server, 4, check=check)]
         summary = download.fetch(items, folders / "set", Client(QUICK))
         assert (summary.fetched, summary.kept, server.requests) == (fetched, kept, requests_)
         assert summary.skipped.keys() == ({"too dark"} if rule else set())
@@ -91,27 +92,19 @@ def test_a_file_can_be_made_of_several_answers(folders, server):
         download.fetch([Item("bug.png", make=lambda client, path: 1 / 0)], folders / "set", Client(QUICK))
 
 
-def test_images_that_only_rasterio_reads_are_checked(folders, monkeypatch):
+def test_only_images_are_opened(folders, monkeypatch):
     buffer = io.BytesIO()
-    profile = {"driver": "GTiff", "width": 70, "height": 50, "count": 5, "dtype": "uint16", "compress": "deflate"}
-    with rasterio.MemoryFile() as memory:
-        with memory.open(**profile) as image:
-            image.write(np.random.default_rng(0).integers(0, 9999, (5, 50, 70), dtype="uint16"))
-        whole = bytes(memory.getbuffer())
     Image.new("L", (70, 50)).save(buffer, "GIF")
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
-    bodies = {"whole.tif": whole, "short.tif": whole[:-9000], "a.gif": buffer.getvalue(), "script.eps": script}
+    bodies = {"a.gif": buffer.getvalue(), "script.eps": script}
     routes = [("GET", "/(?P<name>.+)", lambda request: Response(bodies[request.groups["name"]], "x"))]
     with serve(routes) as server:
-        check = functools.partial(checks.image, size_px=(70, 50))
-        items = [Item(name, f"{server.url}/{name}", check=check) for name in bodies]
+        items = [Item(name, f"{server.url}/{name}") for name in bodies]
         summary = download.fetch(items, folders / "set", Client(QUICK))
         monkeypatch.setattr(checks, "MAX_PIXELS", 3000)
-        large = download.fetch([Item("l.tif", f"{server.url}/whole.tif")], folders / "b", Client(QUICK))
-    assert sorted(contents(folders / "set")) == ["a.gif", "manifest.csv", "whole.tif"]
-    reasons = {names[0]: reason for reason, names in summary.skipped.items()}
-    assert "RasterioIOError" in reasons["short.tif"]
-    assert "damaged image, or none" in reasons["script.eps"] and "more than 3000 pixels" in str(large)
+        large = download.fetch([Item("l.gif", f"{server.url}/a.gif")], folders / "b", Client(QUICK))
+    assert sorted(contents(folders / "set")) == ["a.gif", "manifest.csv"]
+    assert "damaged image, or none" in str(summary) and "more than 3000 pixels" in str(large)
 
 
 def test_the_manifest_keeps_rows_of_other_jobs_and_a_split(folders, server):
@@ -149,7 +142,7 @@ def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
 def test_a_name_twice_in_a_job_overwrites_nothing(folders, server):
     items = [Item(name, f"{server.url}/tile/{number}.png") for number, name in enumerate(("a.png", "A.png", "a.png"))]
     summary = download.fetch(items, folders / "set", Client(QUICK))
-    assert list(summary.skipped.values()) == [["A.png", "a.png"]] and "differs in case" in str(summary)
+    assert list(map(sorted, summary.skipped.values())) == [["A.png", "a.png"]] and "differs in case" in str(summary)
     assert (folders / "set/a.png").read_bytes() == png(0) and server.requests == 1
 
 
@@ -276,14 +269,13 @@ def test_the_practice_server_serves_ranges_and_counts():
         address = f"{server.url}/it.tif"
         for asked, status, body in (
             ("bytes=10-19", 206, whole[10:20]), ("bytes=95-", 206, whole[95:]), ("bytes=90-9999", 206, whole[90:]),
-            ("pages=1-2", 200, whole),
         ):  # fmt: skip
             answer = requests.get(address, headers={"Range": asked})
             assert (answer.status_code, answer.content) == (status, body)
         head = requests.head(address, headers={"Authorization": "Bearer abc"})
         assert head.headers["Content-Length"] == str(len(whole))
         assert requests.get(f"{server.url}/none", {"apikey": "def"}).status_code == 404
-        assert server.requests == 6 and repr(server) == f"Server({server.url}, 6 requests)"
+        assert server.requests == 5 and repr(server) == f"Server({server.url}, 5 requests)"
         assert server.keys_seen == {"abc", "def"}
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(f"/vsicurl/{address}") as image:
             assert image.read(1)[8, 8] == 80

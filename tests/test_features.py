@@ -125,15 +125,6 @@ def test_other_images_are_refused(images, expected):
 # --- the file
 
 
-def tampered(call):
-    """The pack's file, its state dict replaced by a pickle that calls something."""
-    content = packs.member_path(features.PACK, features.FILE).read_bytes()
-    file = io.BytesIO(content)
-    for _ in range(3):
-        pytorch_file._Unpickler(file).load()
-    return content[: file.tell()] + pickle.dumps(call, 2) + content[file.tell() :]
-
-
 class Runs:
     def __reduce__(self):
         return exec, ("open('was_here', 'w').write('x')",)
@@ -141,28 +132,18 @@ class Runs:
 
 def test_a_file_that_calls_anything_is_refused_before_it_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "weights.pth"
-    for content in (pickle.dumps(Runs()), tampered(Runs())):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"it names (builtins|__builtin__).exec, which no tensor needs.*fetch"):
-            pytorch_file.read(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["weights.pth"]
+    with pytest.raises(pickle.UnpicklingError, match=r"it names (builtins|__builtin__).exec, which no tensor needs"):
+        pytorch_file._Unpickler(io.BytesIO(pickle.dumps(Runs()))).load()
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kept", [0, 100, 20_000, 10_000_000, 18_826_031])
-def test_a_truncated_file_is_refused(tmp_path, kept):
+@pytest.mark.parametrize("kept", [0, 20_000, 10_000_000, 18_826_031])
+def test_another_or_a_truncated_file_is_refused(tmp_path, monkeypatch, kept):
     (tmp_path / "weights.pth").write_bytes(packs.member_path(features.PACK, features.FILE).read_bytes()[:kept])
-    with pytest.raises(ValueError, match="is damaged or no file of weights"):
-        pytorch_file.read(tmp_path / "weights.pth")
-
-
-def test_tensors_keep_their_strides():
-    numbers = np.arange(24, dtype="<f4")
-    np.testing.assert_array_equal(pytorch_file._strided(numbers, 1, (2, 3), (1, 8)), [[1, 9, 17], [2, 10, 18]])
-    overflowing = 0, (17,), (1 << 60,)  # 2^64 numbers further on
-    for view in ((0, (5, 5), (5, 1)), (20, (5,), (1,)), (0, (2,), (-1,)), (0, (1 << 44,), (0,)), overflowing):
-        with pytest.raises(ValueError, match="beyond its numbers"):
-            pytorch_file._strided(numbers, *view)
+    monkeypatch.setattr(packs, "member_path", lambda *_: tmp_path / "weights.pth")
+    features._weights.cache_clear()
+    with pytest.raises(ValueError, match="weights.pth is damaged, or not the file"):
+        features._weights()
 
 
 def test_the_reading_is_kept_and_made_anew(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from helpers.acquire import sources
 from helpers.scenes.bands import find_bands
 from helpers.scenes.folders import read_table
 
-SMALL = {"block_px": 16, "guard_px": 4}
+SMALL = {"block_px": 16, "buffer_px": 4}
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_quick_look_beside_its_image(tiles):
     quick_look.save(tiles / "t00_browse.jpg")
     refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(without a place\): t00_browse")
     quick_look.save(tiles / "t00.jpg")
-    refused(tiles, "several images called t00: keep one")
+    refused(tiles, "holds 2 images called t00: keep one")
 
 
 def test_a_copy_counts_once(tiles):
@@ -129,8 +129,19 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match="as in other along the edges, are 0 in all bands"):
+    with pytest.warns(UserWarning, match="1 images of .* those of other, along the edges, are 0 in all bands"):
         scenes.read_ground(tiles, **SMALL)
+
+
+def test_an_undeclared_value_of_no_data_is_refused(tiles, make_scene):
+    scene = make_scene(west=900_000, seed=99, dtype="float32", nodata=7)
+    for number in range(12):
+        scenes.write(
+            make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32"), tiles / f"t{number:02}.tif"
+        )
+    scene.pixels[4:9, 4:9], scene.pixels[20, 20] = -9999, np.nan
+    scenes.write(scene, tiles / "other.tif")
+    refused(tiles, "those of other, in the image, are -9999 in all bands.*--nodata -9999")
 
 
 # --- palettes

@@ -37,8 +37,8 @@ def folder(tmp_path):
     white = replace(image, pixels=np.nan_to_num(image.pixels, nan=255))  # as the views show it
     scenes.write(white.cut(0, 0, 373, 485), tmp_path / "imagery.tif")
     (tmp_path / "photos").mkdir()
-    for split, count, northern in (("test", 50, True), ("validation", 10, True), ("train", 50, False)):
-        pairs = views.render(split, count, image_size=72)
+    for split, count, northern in (("test", 20, True), ("validation", 32, True), ("train", 40, False)):
+        pairs = views.render(split, count)  # which the smoke run of the lesson renders, too
         apart = pairs.table.sort_values("y_m", ascending=northern)[:10]  # three places, far apart
         for row in apart.itertuples():
             name = tmp_path / "photos" / f"{split}_{row.Index}.jpg"

@@ -53,13 +53,3 @@ def test_draws_depend_on_the_seed_alone():
 def test_retrieval_says_which_shapes_it_expects():
     with pytest.raises(ValueError, match=r"\(6, 1\) and \(5, 1\)"):
         metrics.retrieval(LINE, LINE[:5], FAR, among=2)
-
-
-def test_identification_by_hand():
-    """Row 0: its own is least. Row 1: that of 2 is. Row 2: a tie with that of 0."""
-    table = [[1, 2, 3], [5, 4, 3], [2, 9, 2]]
-    assert metrics.identification(table).tolist() == [True, False, False]
-    with pytest.raises(ValueError, match=r"\(1, 3\)"):
-        metrics.identification(table[:1])
-    with pytest.raises(ValueError, match="1 distances are NaN"):
-        metrics.identification([[1, np.nan], [2, 3]])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import paths, scenes
-from helpers.acquire import download, packs
+from helpers import models, paths, scenes, show, training
+from helpers.acquire import download, packs, sources
+from helpers.pairs import resolution
 from tests.notebook_runs import run_apart
 
 pytestmark = pytest.mark.skipif(
@@ -19,12 +20,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def on_folders(tmp_path_factory):
-    """Runs on folders of other kinds: name -> Future of the folder. Two at a time: one alone hardly uses two cores."""
+    """Runs on folders of other kinds, two at a time: name -> Future of the folder."""
     folder = tmp_path_factory.mktemp("on_folders")
     jobs = {
         "two sensors": ("03", f"source={two_sensors(folder / 'sensors')}", "scale=2"),
         "two days": ("04", f"source={two_days(folder / 'days')}"),
-        "1 band": ("02", f"source={pictures(folder / 'grey')}", "block_px=128"),
     }
     with ThreadPoolExecutor(2) as pool:
         return {
@@ -32,19 +32,19 @@ def on_folders(tmp_path_factory):
         }
 
 
-def pictures(folder):
-    """A folder of grey pictures without places or a manifest; notebook 01's tiles are one in colour."""
+def test_grey_pictures_without_a_place_are_ground_for_super_resolution(tmp_path):
+    """A folder without a manifest, as notebook 02 opens it; the tiles of notebook 01 are one in colour."""
     image = packs.open_scene("blue_marble", "image").cut(500, 2600, 256, 512).pixels.astype("uint8")
-    folder.mkdir()
     for number in range(8):
         tile = image[number // 4 * 128 :, number % 4 * 128 :][:128, :128]
-        Image.fromarray(tile[..., 0]).save(folder / f"{number}.png")
-    return folder
-
-
-def test_super_resolution_learns_from_a_folder_of_pictures(on_folders):
-    scores = paths.read_json(on_folders["1 band"].result() / "metrics.json")["scores"]
-    assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
+        Image.fromarray(tile[..., 0]).save(tmp_path / f"{number}.png")
+    ground = sources.open_ground(str(tmp_path), block_px=128, buffer_px=16, seed=0)
+    settings = {"value_range": scenes.value_range(ground["train"]), "scale": 4, "patch_px": 32}
+    low_res, high_res = resolution.arrays(ground["test"], **settings)
+    assert low_res.shape == (len(high_res), 8, 8, 1) and not any(scene.crs for scene in ground["train"])
+    made = training.predict(models.srcnn(1), resolution.upsample(low_res, 4).numpy())
+    assert made.shape == high_res.shape and np.isfinite(made).all()
+    assert show.grid([low_res[0], made[0], high_res[0]], credit="NASA").axes
 
 
 def two_days(folder):
@@ -68,8 +68,6 @@ def test_cloud_removal_learns_from_a_folder_of_two_days(on_folders):
 
 def two_sensors(folder):
     """A folder with the roles low and high; the coarse images in another unit than the fine ones."""
-    from helpers.pairs import resolution
-
     rows, fine = [], packs.open_scene("sentinel2_brandenburg").cut(400, 0, 256, 512)
     for number, tile in enumerate(fine.patches(64)):
         coarse = resolution.shrink_scene(tile, 2)

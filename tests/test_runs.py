@@ -23,6 +23,7 @@ bands: list[int] = [1, 2]  # which bands [1..13]
 precision: str = "auto"  # numbers to compute in [auto, float32]
 study: bool = False  # also the comparisons
 shift: float = -0.5  # pixels, signed
+buffer_px: int = 16  # between splits
 seed: int = 0  # of everything"""
 DEVICE = {"kind": "cpu", "precision": "float32", "tensorflow": "2", "keras": "3"}
 BASELINE = {"method": "bicubic", "role": "baseline", "split": "test", "psnr_db": 24.24, "ssim": 0.678}
@@ -63,7 +64,7 @@ def record(run, *scores, **changes):
 def test_parameters_are_read_whole(declared):
     assert {name: parameter.default for name, parameter in declared.items()} == {
         "scale": 4, "steps": 600, "learning_rate": 0.001, "note": "a # inside = a string", "limit": None,
-        "bands": [1, 2], "precision": "auto", "study": False, "shift": -0.5, "seed": 0,
+        "bands": [1, 2], "precision": "auto", "study": False, "shift": -0.5, "buffer_px": 16, "seed": 0,
     }  # fmt: skip
     assert declared["note"].help == "what was tried" and declared["limit"].type == "int | None"
 
@@ -100,6 +101,7 @@ def test_values_that_are_allowed(declared, given, expected):
     ({"study": 1}, "study is 1; expected bool"),
     ({"learing_rate": 0.1}, "unknown parameter learing_rate; did you mean learning_rate\\? known are scale, steps"),
     ({"xyzzy": 0.1}, "unknown parameter xyzzy; known are scale, steps"),
+    ({"guard_px": 8}, "unknown parameter guard_px; did you mean buffer_px\\? known are scale, .*buffer_px"),
 ])  # fmt: skip
 def test_values_that_are_refused(declared, given, message):
     with pytest.raises(ValueError, match=message):

@@ -19,7 +19,7 @@ from rasterio.warp import transform_bounds
 from helpers import paths, scenes
 from helpers.scenes import Scene, files
 
-SMALL = {"block_px": 16, "guard_px": 4}
+SMALL = {"block_px": 16, "buffer_px": 4}
 SLANTED = Affine(30, 0, 500_000, 0, -30, 7_000_000) @ Affine.rotation(30)
 
 
@@ -215,9 +215,6 @@ def test_writing_keeps_what_was_there_when_it_fails(tmp_path, make_scene, monkey
     monkeypatch.setattr(files, "to_file_values", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scenes.write(make_scene(seed=2), target)
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(1000))
-    with pytest.raises(OSError, match="MB are needed"):
-        scenes.write(make_scene(seed=2), target)
     assert target.read_bytes() == before and os.listdir(tmp_path) == ["a.tif"]
 
 
@@ -230,7 +227,6 @@ def test_a_disk_that_fills_while_writing(tmp_path, make_scene, monkeypatch):
     scenes.write(make_scene(seed=1), target)
     before = target.read_bytes()
     monkeypatch.setattr(paths.shutil, "disk_usage", lambda folder: namedtuple("Usage", "free")(0))
-    monkeypatch.setattr(files, "require_space", lambda folder, size: None)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -280,8 +276,6 @@ def test_selecting_bands(make_scene):
     assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
     with pytest.raises(ValueError, match="no band is called nir, no band is called swir; .* 1 red, 2 green, 3 blue"):
         scene.select(["red", "nir", "swir"])
-    with pytest.raises(ValueError, match=r"pixels have shape \(40, 50, 3\).*bands red, green"):
-        Scene(scene.pixels, ("red", "green"))
 
 
 def test_patches_leave_no_data_out(make_scene):
@@ -311,7 +305,7 @@ def places(ground):
 def test_blocks_of_different_splits_keep_their_distance(make_scene):
     scene = make_scene(200, 230, west=500_010)
     scene.pixels[100, 100] = np.nan
-    ground = scenes.split_ground([scene], block_px=16, guard_px=5, seed=1)
+    ground = scenes.split_ground([scene], block_px=16, buffer_px=5, seed=1)
     blocks = [(split, block) for split, found in ground.items() for block in found]
     assert len(blocks) > 80 and all(block.valid.all() and block.pixels.shape == (16, 16, 3) for _, block in blocks)
     for (split, one), (other_split, other) in itertools.combinations(blocks, 2):
@@ -336,7 +330,7 @@ def test_scenes_that_overlap_share_their_ground_once(make_scene):
     """Two rows of a satellite's path: the second begins 37 rows and 20 columns later, so that 63 x 80 px are common."""
     first = make_scene(100, 100, seed=1)
     second = make_scene(100, 100, seed=2, west=500_000 + 20 * 30, north=7_000_000 - 37 * 30)
-    ground = scenes.split_ground([first, second], block_px=10, guard_px=3, seed=0)
+    ground = scenes.split_ground([first, second], block_px=10, buffer_px=3, seed=0)
     blocks = [block for found in ground.values() for block in found]
     assert {block.name for block in blocks} == {"scene1", "scene2"}
     for one, other in itertools.combinations(blocks, 2):
@@ -344,7 +338,7 @@ def test_scenes_that_overlap_share_their_ground_once(make_scene):
     both = [b for b in blocks if b.bounds[0] >= second.bounds[0] and b.bounds[1] >= first.bounds[1]
             and b.bounds[2] <= first.bounds[2] and b.bounds[3] <= second.bounds[3]]  # fmt: skip
     assert both and {block.name for block in both} == {"scene1"}
-    other_order = scenes.split_ground([second, first], block_px=10, guard_px=3, seed=0)
+    other_order = scenes.split_ground([second, first], block_px=10, buffer_px=3, seed=0)
     assert places(other_order) == places(ground)  # the split hangs on the map, not on the files
 
 
@@ -358,8 +352,8 @@ def test_no_data_in_the_first_scene_is_filled_by_the_second(make_scene):
 def test_too_little_ground(make_scene):
     images = [make_scene(*size, transform=None) for size in [(33, 40), (70, 40), (30, 70)]]
     with pytest.raises(ValueError, match="only 2 whole blocks of 32.*largest image is 40 pixels: .*smaller blocks"):
-        scenes.split_ground(images, block_px=32, guard_px=60)
-    ground = scenes.split_ground([make_scene(100, 32, transform=None)], block_px=32, guard_px=2)
+        scenes.split_ground(images, block_px=32, buffer_px=60)
+    ground = scenes.split_ground([make_scene(100, 32, transform=None)], block_px=32, buffer_px=2)
     assert [len(ground[split]) for split in scenes.SPLITS] == [1, 1, 1]
 
 
@@ -373,7 +367,7 @@ def test_scenes_without_a_place_are_split_each_on_its_own_grid(make_scene):
 
 def test_a_slanted_scene_can_be_split(make_scene):
     """Its blocks do not overlap, though the upright boxes around them do."""
-    ground = scenes.split_ground([make_scene(100, 100, transform=SLANTED)], block_px=16, guard_px=2)
+    ground = scenes.split_ground([make_scene(100, 100, transform=SLANTED)], block_px=16, buffer_px=2)
     assert sum(map(len, ground.values())) == 25
 
 
@@ -395,26 +389,26 @@ def test_overlap_is_found_in_any_coordinates(make_scene, crs):
     def near(columns, **options):
         return make_scene(100, 100, crs=crs, pixel=pixel, west=around[0] + columns * pixel, north=around[3], **options)
 
-    scenes.refuse_overlap({"train": [train], "test": [near(105)]})
-    scenes.refuse_overlap({"train": [train, near(90)], "test": []})
+    scenes.check_disjoint({"train": [train], "test": [near(105)]})
+    scenes.check_disjoint({"train": [train, near(90)], "test": []})
     with pytest.raises(ValueError, match=r"\((train|validation)\).*\((train|validation)\) show the same ground"):
-        scenes.refuse_overlap({"train": [train], "validation": [near(90, name="east")]})
+        scenes.check_disjoint({"train": [train], "validation": [near(90, name="east")]})
 
 
 def test_overlap_of_scenes_whose_rows_run_northwards(make_scene):
     upwards = make_scene(transform=Affine(30, 0, 500_000, 0, 30, 7_000_000 - 1200))
     with pytest.raises(ValueError, match="same ground"):
-        scenes.refuse_overlap({"train": [make_scene()], "test": [upwards]})
+        scenes.check_disjoint({"train": [make_scene()], "test": [upwards]})
 
 
 def test_touching_is_not_overlapping(make_scene):
-    scenes.refuse_overlap({"train": [make_scene()], "test": [make_scene(west=500_000 + 50 * 30)]})
+    scenes.check_disjoint({"train": [make_scene()], "test": [make_scene(west=500_000 + 50 * 30)]})
     nearer = make_scene(west=500_000 + 49 * 30)
     with pytest.raises(ValueError, match="same ground"):
-        scenes.refuse_overlap({"train": [make_scene()], "test": [nearer]})
+        scenes.check_disjoint({"train": [make_scene()], "test": [nearer]})
     slanted = [make_scene(transform=SLANTED @ Affine.translation(49 * i, 0)) for i in range(2)]
     with pytest.raises(ValueError, match="same ground"):
-        scenes.refuse_overlap({"train": slanted[:1], "test": slanted[1:]})
+        scenes.check_disjoint({"train": slanted[:1], "test": slanted[1:]})
 
 
 # --- the range of values
@@ -571,7 +565,7 @@ def test_tiles_in_two_coordinate_systems(tmp_path, make_scene):
     for tile in tiles_of(west, 16) + [replace(tile, name=f"east_{tile.name}") for tile in tiles_of(east, 16)]:
         save_placed(tile, tmp_path)
     ground = scenes.read_ground(tmp_path, **SMALL)
-    scenes.refuse_overlap(ground)
+    scenes.check_disjoint(ground)
     assert all(ground.values())
     assert {scene.crs for found in ground.values() for scene in found} == {west.crs, east.crs}
 
@@ -621,8 +615,8 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
 
 
 @pytest.mark.parametrize("content, message", [
-    ([], "holds no image; expected .*.png.* It holds: nothing"),
-    (["notes.txt", "table.csv"], "holds no image.* It holds: notes.txt, table.csv"),
+    ([], "holds no image; expected .*.png.* or a manifest.csv"),
+    (["notes.txt", "table.csv"], "holds no image; expected "),
     (["notes.tif"], "notes.tif is no readable image"),
 ])  # fmt: skip
 def test_a_folder_without_images(tmp_path, content, message):

@@ -48,6 +48,11 @@ def no_figure_left_open():
     assert plt.get_fignums() == []
 
 
+@pytest.fixture
+def with_kernel(monkeypatch):
+    monkeypatch.setattr("helpers.show.widgets.is_static", lambda: False)
+
+
 def test_stretch_is_per_band_over_all_images_without_no_data():
     dark, bright = np.zeros((10, 10, 3)), np.full((5, 20, 3), [1.0, 10, 100])
     dark[0, 0] = np.nan
@@ -192,9 +197,9 @@ def test_grid_on_wrong_input(images, options, message):
         show.grid(images, **options)
 
 
-def test_slider_moves_the_border():
+def test_slider_moves_the_border(with_kernel):
     low, high = scene(32, pixel_m=120), scene(128)
-    moved, line = show.before_after(low, high, titles=("<low>", "high"), static=False).children
+    moved, line = show.before_after(low, high, titles=("<low>", "high")).children
     (slider, _) = moved.children
     assert moved.result.size == (640, 640) and slider.max == 640
     both = show.grid([low, high])
@@ -321,8 +326,8 @@ def generated(latents):
     return np.broadcast_to(0.5 + latents[:, None, None, :3] / 8, (len(latents), 5, 6, 3))
 
 
-def test_sliders_redraw_what_belongs_to_where_they_stand():
-    moved, line = show.explore(generated, 4, static=False, credit="<rendered>").children
+def test_sliders_redraw_what_belongs_to_where_they_stand(with_kernel):
+    moved, line = show.explore(generated, 4, credit="<rendered>").children
     for number, (slider, value) in enumerate(zip(moved.children[:4], (2.0, -2.0, 1.0, 0.0), strict=True)):
         before, slider.value = moved.result, value
         assert (moved.result is before) == (number == 3)  # the fourth was at 0 already
@@ -331,7 +336,7 @@ def test_sliders_redraw_what_belongs_to_where_they_stand():
 
 
 def test_where_nobody_moves_a_slider_every_number_gets_a_row():
-    figure = show.explore(generated, 4, reach=4, static=True)
+    figure = show.explore(generated, 4, reach=4)
     panels = [drawn(figure, panel) for panel in range(28)]
     assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
     assert all((panel[..., 0] == 128).all() for panel in panels[7:])
@@ -346,19 +351,19 @@ def seen_at(x, y):
     return np.broadcast_to([x, y, 0], (4, 5, 3))
 
 
-def test_a_click_on_the_map_shows_what_is_seen_there():
+def test_a_click_on_the_map_shows_what_is_seen_there(with_kernel):
     picture = np.zeros((30, 60, 3), "uint8")
-    widget = show.click_map(picture, seen_at, rows=5, columns=10, static=False, credit="<rendered>")
+    widget = show.click_map(picture, seen_at, credit="<rendered>")
     style, (grid, image), line = widget.children[0], widget.children[1].children, widget.children[2]
-    assert png(image)[0, 0].tolist() == [140, 128, 0]  # the middle, before any click
+    assert png(image)[0, 0].tolist() == [134, 135, 0]  # the middle, before any click: row 8, column 10
     grid.children[0].click()
-    assert png(image)[0, 0].tolist() == [13, 26, 0]  # half a button from the north-western corner
-    grid.children[37].click()
-    assert png(image)[0, 0].tolist() == [191, 178, 0]
+    assert png(image)[0, 0].tolist() == [6, 8, 0]  # half a button from the north-western corner
+    grid.children[3 * 20 + 7].click()
+    assert png(image)[0, 0].tolist() == [96, 56, 0]
     assert "click-map" in grid._dom_classes and "data:image/png;base64," in style.value
     assert "&lt;rendered&gt;" in line.value
 
 
 def test_where_nobody_clicks_six_places_are_drawn():
-    figure = show.click_map(np.zeros((30, 60, 3), "uint8"), seen_at, static=True)
+    figure = show.click_map(np.zeros((30, 60, 3), "uint8"), seen_at)
     assert [drawn(figure, panel)[0, 0, 0] for panel in range(3)] == pytest.approx([64, 128, 191], abs=1)

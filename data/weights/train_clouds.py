@@ -58,7 +58,7 @@ def open_ground(name):
         whole, block_px = replace(fine, pixels=pixels, bands=BANDS[name]), 64
     clear = clouds.without_cloud(whole, coastal)
     light = np.percentile(whole.pixels[~clear.valid], 99.5, axis=0)
-    return scenes.split_ground([clear], block_px=block_px, guard_px=8, seed=0), block_px, light
+    return scenes.split_ground([clear], block_px=block_px, buffer_px=8, seed=0), block_px, light
 
 
 def at_home(network, ground, light, block_px):
@@ -99,7 +99,7 @@ def publish(network, name, training_facts):
     made = {
         "notebook": "04_cloud_removal",
         "script": "data/weights/train_clouds.py",
-        "parameters": {"source": PACK, "block_px": block_px, "guard_px": 8, "seed": 0, "filters": 32, "depth": 4},
+        "parameters": {"source": PACK, "block_px": block_px, "buffer_px": 8, "seed": 0, "filters": 32, "depth": 4},
         **training_facts,
         "licence": pack.licence,
         "sha256": hashlib.sha256(content).hexdigest(),

@@ -1,1 +1,1 @@
-"""Getting imagery: the embedded packs, and later downloads from providers."""
+"""Get imagery: the embedded packs, and downloads from providers."""

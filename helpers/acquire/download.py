@@ -37,10 +37,10 @@ class Item:
             that the content has.
         url: address, or for `make` what stands for it; no secret in it, as the manifest shows it.
         row: dict of columns of the manifest that are known before.
-        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips.
+        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips. Its
+            limits stand in the url, behind "#", so that other ones ask again.
         make: make(client, temporary_path) writes the file, in place of the body of `url`; it may
             return further columns of the row.
-        rule: text that changes with what `check` refuses, so that another rule asks again.
     """
 
     name: str
@@ -48,7 +48,6 @@ class Item:
     row: dict = field(default_factory=dict)
     check: Callable = checks.image
     make: Callable | None = None
-    rule: str = ""
 
 
 @dataclass
@@ -62,8 +61,9 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        done = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
-        lines = [f"{self.folder}: {done}"]
+        lines = [
+            f"{self.folder}: {self.fetched} fetched, {self.kept} kept, {self.requests} requests"
+        ]
         often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
         for reason, names in often[:5]:
             lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
@@ -128,16 +128,13 @@ class _Job:
         self.summary, self.names = Summary(folder), set()
 
     def outcomes(self, items):
-        """Yield (item, state, detail) as they are done, few in flight."""
+        """Yield (item, state, detail) as they finish, few at a time."""
         threads = 2 * self.client.policy.connections  # some decode while others wait
         ended, waiting = threading.Event(), set()
         pool = ThreadPoolExecutor(threads, initializer=setattr, initargs=(JOB, "ended", ended))
         try:
             for item in items:
-                if reason := self.obstacle(item):
-                    yield item, "skipped", reason
-                    continue
-                waiting.add(pool.submit(self.obtain, item, self.known(item)))
+                waiting.add(pool.submit(self.obtain, item, self.obstacle(item), self.known(item)))
                 if len(waiting) >= 2 * threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from _results(done)
@@ -157,28 +154,29 @@ class _Job:
             return "the name is used twice, or differs in case only"
         self.names.add(key)
         noted = self.missing.row(item.name)
-        same = (noted.get("url"), noted.get("rule")) == (item.url, item.rule)
-        return noted["reason"] if same else ""
+        return noted["reason"] if noted.get("url") == item.url else ""
 
     def known(self, item):
         """Return the row of an item's file, of whatever suffix; {} where there is none."""
-        stem = item.name.removesuffix(".*")
-        names = [stem] if stem == item.name else [stem + suffix for suffix in checks.STARTS]
+        stem, any_suffix, _ = item.name.partition(".*")
+        names = [stem + suffix for suffix in checks.STARTS] if any_suffix else [stem]
         return next(filter(None, map(self.table.row, names)), {})
 
     def note(self, item, state, detail):
         """Write down how an item ended."""
+        row = {"path": item.name, "url": item.url}
         if state in ("fetched", "kept"):
-            self.table.add(item.row | {"path": item.name, "url": item.url, "sha256": detail})
+            self.table.add(item.row | row | {"sha256": detail})
             setattr(self.summary, state, getattr(self.summary, state) + 1)
             return
         self.summary.skip(item.name, detail)
         if state == "refused":
-            noted = {"path": item.name, "url": item.url, "rule": item.rule, "reason": detail}
-            self.missing.add(noted)
+            self.missing.add(row | {"reason": detail})
 
-    def obtain(self, item, known):
+    def obtain(self, item, obstacle, known):
         """Put the file of an item into its place; return it, a state, and SHA-256 or reason."""
+        if obstacle:
+            return item, "skipped", obstacle
         if known.get("url") == item.url:
             target = self.folder / known["path"]
             if target.is_file() and paths.sha256(target) == known["sha256"]:
@@ -196,22 +194,23 @@ class _Job:
 
     def make(self, item, part):
         """Write an item to `part`, check it, give it its name; return what `obtain` returns."""
+        row, (stem, any_suffix, _) = {}, item.name.partition(".*")
         if item.make:
-            item = replace(item, row=item.row | (item.make(self.client, part) or {}))
-            item.check(part.read_bytes())
+            row = item.make(self.client, part) or {}
+            data = item.check(part.read_bytes())
         else:
-            part.write_bytes(self.client.get_bytes(item.url, check=item.check))
-        if item.name.endswith(".*"):
-            name = item.name.removesuffix(".*") + checks.suffix(part.read_bytes())
-            item = replace(item, name=name)
-        target, sha256 = self.folder / item.name, paths.sha256(part)
+            data = self.client.get_bytes(item.url, check=item.check)
+            part.write_bytes(data)
+        name = stem + checks.suffix(data) if any_suffix else stem
+        target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
-        return item, "fetched", sha256
+        item = replace(item, name=name, row=item.row | row)
+        return item, "fetched", hashlib.sha256(data).hexdigest()
 
 
 def _results(done):
-    """Results of futures; an error comes last, so that it loses no other's result."""
+    """Yield results of futures; an error comes last, so that no result is lost."""
     for future in sorted(done, key=lambda one: one.exception() is not None):
         yield future.result()
 

@@ -1,7 +1,7 @@
 """Ask servers politely: few connections, a bounded rate, patience, and a key that is never shown.
 
 `requests` sends. One loop around it asks again where a server is busy, or where a body breaks on
-the way or is not what was asked for.
+the way or is of the wrong type.
 """
 
 import gzip
@@ -12,7 +12,6 @@ import random
 import threading
 import zlib
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,7 +21,8 @@ from urllib3.util import Retry
 from helpers.acquire import pace
 from helpers.acquire.keys import mask, refuse_leak, shown, signer, unsigned
 
-CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address
+CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address, for the
+# people of a server to write to
 CHUNK_BYTES = 256 * 1024
 BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
 
@@ -54,8 +54,6 @@ class Policy:
         longest_wait_s: before a further try, whatever the server asks for.
         timeout_s: without a single byte.
         max_bytes: of one answer.
-        contact: mail or web address that the User-Agent names, so that a server's people can
-            write to you; default: the environment variable SATELLITE_NOTEBOOKS_CONTACT.
     """
 
     connections: int = 4
@@ -64,19 +62,18 @@ class Policy:
     longest_wait_s: float = 60
     timeout_s: float = 30
     max_bytes: int = 50_000_000
-    contact: str = ""
 
 
-def agent(contact=""):
-    """Return the User-Agent: the project, and whom to write to if that is known."""
-    contact = contact or os.environ.get(CONTACT) or "no contact given"
+def agent():
+    """Return the User-Agent: the project, and a contact address if one is set."""
+    contact = os.environ.get(CONTACT) or "no contact given"
     return f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
 
 
 class Client(requests.Session):
-    """HTTP for one provider, for any number of threads; `requests` counts what was sent.
+    """HTTP for one provider, for any number of threads; `requests` counts the requests sent.
 
-    The key stands in no attribute, message or log.
+    The key is in no attribute, message or log.
 
     Args:
         policy: Policy.
@@ -94,9 +91,7 @@ class Client(requests.Session):
         super().__init__()
         self.policy, self.key_name, self.forbidden_ends = policy, key_name, forbidden_ends
         self.requests, self.lock = 0, threading.Lock()
-        self.headers.update({"User-Agent": agent(policy.contact), "Accept-Encoding": "gzip"})
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.max_redirects = 5
+        self.headers.update({"User-Agent": agent(), "Accept-Encoding": "gzip"})
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         self.hooks["response"].append(refuse_leak)
         self.auth = signer(key.strip(), key_name, key_origin) if key else unsigned
@@ -151,7 +146,7 @@ class Client(requests.Session):
         raise Unreachable(f"{broken} (tried {self.policy.tries} times)", url)
 
     def _body(self, method, url, options):
-        """Body of one good answer; a ValueError where asking again can help."""
+        """Return the body of one good answer; a ValueError if a retry can help."""
         options = options | {"stream": True, "timeout": self.policy.timeout_s}
         with self.request(method, url, **options) as answer:
             body = self._read(answer.raw, url)
@@ -166,8 +161,8 @@ class Client(requests.Session):
         if status == 401 or status == 403 and self.forbidden_ends:
             raise PermissionError(
                 f"{shown(url)} answered {said}; the key ({self.key_name or 'none is used'}) is "
-                "wrong, has expired or does not allow this, or the provider wants to know your "
-                "`contact`. What is done is kept"
+                f"wrong, has expired or does not allow this, or you should set {CONTACT} to your "
+                "mail address. What is done is kept"
             )
         raise Refused(said, url)
 
@@ -182,7 +177,7 @@ class Client(requests.Session):
             pace.of(answer.url).hold(min(wait_s, self.policy.longest_wait_s))
 
     def _read(self, raw, url):
-        """Bytes of a body; urllib3 would pass over a gzip that ends too early."""
+        """Read a body; refuse a gzip that ends too early, which urllib3 ignores."""
         most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
@@ -208,5 +203,5 @@ def read_json(data):
 
 
 def _start(body):
-    """Beginning of a text; masked before it is cut, lest half a key stays."""
+    """Return the beginning of a text; masked before it is cut, so that no half of a key stays."""
     return mask(" ".join(body[:5000].decode(errors="replace").split()))[:200]

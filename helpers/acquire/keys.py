@@ -48,7 +48,7 @@ def signer(key, name, origin):
     """Return the function that adds the key to a request; only this closure holds it."""
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ValueError(
-            f"the key in {name} holds blanks or characters that no key has; copy it anew"
+            f"the key in {name} holds blanks or characters that no key has; copy it again"
         )
     hide(key)
 

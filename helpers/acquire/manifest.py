@@ -11,7 +11,7 @@ BOUNDS = ["west", "south", "east", "north"]
 COLUMNS = ["path", "pair", "role", "source", "scene", "tile", "time", *BOUNDS]
 COLUMNS += ["crs", "split", "credit", "licence", "url", "sha256"]
 MISSING = "missing.csv"  # files that a provider does not have, or that were not wanted
-MISSING_COLUMNS = ["path", "url", "rule", "reason"]
+MISSING_COLUMNS = ["path", "url", "reason"]
 
 
 class Table:
@@ -30,8 +30,7 @@ class Table:
     def __init__(self, path, columns):
         self.path, self.columns, self.rows = path, columns, {}
         if path.exists() and path.stat().st_size:
-            with open(path, newline="", encoding="utf-8") as file:
-                head, *rows = csv.reader(file)
+            head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
             if head != columns:
                 raise ValueError(f"{path} has the columns {head}, expected {columns}: move it away")
             # a kill may have cut the last line off
@@ -50,22 +49,21 @@ class Table:
         if not self.rows:
             self.tidy()  # begins the file
         if texts != self.rows.get(key):
-            with open(self.path, "a", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerow(texts)
+            self._write(self.path, "a", [texts])
             self.rows[key] = texts
 
     def tidy(self):
-        """Write the file anew, sorted, each path once."""
-        rows = [self.columns, *(self.rows[key] for key in sorted(self.rows))]
-        with (
-            paths.atomic(self.path) as part,
-            open(part, "w", newline="", encoding="utf-8") as file,
-        ):
+        """Rewrite the file, sorted, each path once."""
+        with paths.atomic(self.path) as part:
+            self._write(part, "w", [self.columns, *(self.rows[key] for key in sorted(self.rows))])
+
+    def _write(self, path, mode, rows):
+        with open(path, mode, newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _text(value):
-    """One line of text, kept once for all rows; "" for None and NaN, which differs from itself."""
+    """Return one line of text, kept once for all rows; "" for None and NaN."""
     return sys.intern("" if value is None or value != value else " ".join(str(value).split()))
 
 

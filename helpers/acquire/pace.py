@@ -30,7 +30,7 @@ class Pace:
                 return
 
     def hold(self, seconds):
-        """Let no request begin for so long."""
+        """Stop all requests for some time."""
         self.held_until = max(self.held_until, time.perf_counter() + seconds)
 
 

@@ -1,16 +1,14 @@
 """Fetch and open the embedded sample packs: real imagery inside packages of the package index.
 
 `data/packs.toml` lists what each pack holds. `fetch` gets it, verified; `open_scene` opens it;
-`credits` says whom to thank.
+`credits` gives the credit lines.
 """
 
 import difflib
 import os
-import re
 import tempfile
 import tomllib
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,12 +58,11 @@ def catalogue():
 
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
-    pack = _look_up(name, catalogue(), "pack")
-    return [
-        member
-        for member, (size, sha256) in pack.members.items()
-        if not _is_whole(pack.folder / member, size, verify and sha256)
-    ]
+    pack, absent = _look_up(name, catalogue(), "pack"), []
+    for member, (size, sha256) in pack.members.items():
+        if not _is_whole(pack.folder / member, size, verify and sha256):
+            absent.append(member)
+    return absent
 
 
 def fetch(names=None, from_folder=None):
@@ -83,15 +80,14 @@ def fetch(names=None, from_folder=None):
         FileNotFoundError: the folder has no whole package file.
         OSError: not enough room on the disk, or no source has the file after several tries.
     """
-    names = [names] if isinstance(names, str) else names
     for pack in [_look_up(name, catalogue(), "pack") for name in names or catalogue()]:
         absent = missing(pack.name, verify=True)
         if absent:
-            paths.require_space(pack.folder, 2 * sum(pack.members[member][0] for member in absent))
+            room = sum(pack.members[member][0] for member in absent)
+            paths.require_space(pack.folder, pack.archive.bytes + 2 * room)
             _unpack(pack, absent, _archive(pack.archive, from_folder))
-        size = sum(size for size, _ in pack.members.values()) / 1e6
         done = f"unpacked {len(absent)} of" if absent else "complete,"
-        print(f"{pack.name}: {done} {len(pack.members)} files, {size:.1f} MB. {pack.credit}")
+        print(f"{pack.name}: {done} {len(pack.members)} files. {pack.credit}")
 
 
 def open_scene(pack, name=None, bands=None):
@@ -114,9 +110,10 @@ def open_scene(pack, name=None, bands=None):
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
-    files = [member_path(pack, file) for file in listed["files"]]
-    scene = scenes.stack([scenes.read(file, nodata=listed.get("nodata")) for file in files])
-    scene = replace(scene, bands=tuple(listed["bands"]), credit=entry.credit, name=f"{pack} {name}")
+    nodata = listed.get("nodata")
+    read = [scenes.read(member_path(pack, file), nodata=nodata) for file in listed["files"]]
+    about = {"bands": tuple(listed["bands"]), "credit": entry.credit, "name": f"{pack} {name}"}
+    scene = replace(scenes.stack(read), **about)
     if "bounds" in listed:
         transform = from_bounds(*listed["bounds"], scene.width, scene.height)
         scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))
@@ -137,7 +134,7 @@ def member_path(pack, file):
         FileNotFoundError: it is not fetched, or not whole (says the command).
     """
     entry = _look_up(pack, catalogue(), "pack")
-    found = [file] if file in entry.members else [m for m in entry.members if m.endswith(file)]
+    found = [member for member in entry.members if member.endswith(file)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} files of {pack} end with {file!r}, expected one")
     path = entry.folder / found[0]
@@ -158,22 +155,11 @@ def _read_catalogue(path):
     listed = tomllib.loads(path.read_text(encoding="utf-8"))
     packs = {}
     for name, values in listed["packs"].items():
-        if "dated_scenes" in values:
-            values["scenes"] = _dated_scenes(values["members"], **values.pop("dated_scenes"))
-        values.setdefault("scenes", {})
-        values.setdefault("main", list(values["scenes"]))
-        values["archive"] = SimpleNamespace(**listed["archives"][values["archive"]])
+        archive = SimpleNamespace(**listed["archives"][values["archive"]])
+        found = values.get("scenes", {})
+        values |= {"archive": archive, "scenes": found, "main": values.get("main", [*found])}
         packs[name] = Pack(name, **values)
     return packs
-
-
-def _dated_scenes(members, date, bands):
-    """One scene for each date: the pattern `date` finds year and day of year in a member's name."""
-    found = {}
-    for member in sorted(members):
-        day = datetime.strptime(re.search(date, member)[1], "%Y%j").date().isoformat()
-        found.setdefault(day, {"files": [], "bands": bands})["files"].append(member)
-    return dict(sorted(found.items()))
 
 
 def _look_up(name, known, kind):
@@ -195,22 +181,20 @@ def _archive(archive, from_folder):
     """Path of the package file, verified: in the folder given, or fetched into the cache."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")
-    if from_folder:
-        path = Path(from_folder).expanduser() / archive.file
-        if not _is_whole(path, archive.bytes, archive.sha256):
-            raise FileNotFoundError(
-                f"a whole {archive.file} of {archive.bytes / 1e6:.0f} MB is not in {from_folder}. "
-                "Copy it there, or fetch without a folder on a computer with internet"
-            )
-        return path
     from helpers.acquire import package_index
 
-    cache = Path(os.environ.get(CACHE) or pooch.os_cache("satellite-notebooks")).expanduser()
-    if not (cache / archive.file).exists():
-        paths.require_space(cache, archive.bytes)
+    if from_folder:
+        path = Path(from_folder).expanduser() / archive.file
+        if _is_whole(path, archive.bytes, archive.sha256):
+            return path
+        raise FileNotFoundError(
+            f"a whole {archive.file} of {archive.bytes / 1e6:.0f} MB is not in {from_folder}. Copy "
+            "it there, or fetch without a folder on a computer with internet"
+        )
+    pooch.get_logger().setLevel("WARNING")
+    cache, registry = pooch.os_cache("satellite-notebooks"), {archive.file: archive.sha256}
+    store = pooch.create(cache, "", registry=registry, env=CACHE, retry_if_failed=3)
     downloader = partial(package_index.download, archive)
-    store = pooch.create(cache, "", registry={archive.file: archive.sha256}, retry_if_failed=3)
     return Path(store.fetch(archive.file, downloader=downloader))
 
 
@@ -224,7 +208,7 @@ def _unpack(pack, absent, archive):
         members = [pack.prefix + member for member in absent]
         unpack(members=members, extract_dir=temporary)(str(archive), "download", None)
         for member in absent:
-            unpacked, target = Path(temporary, pack.prefix + member), pack.folder / member
+            unpacked, target = Path(temporary, pack.prefix, member), pack.folder / member
             if not _is_whole(unpacked, *pack.members[member]):
                 raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
             target.parent.mkdir(parents=True, exist_ok=True)

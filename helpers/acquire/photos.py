@@ -7,7 +7,7 @@ provider is asked for the patches around them.
 
 import math
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +19,7 @@ FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
 PHOTO = {"role": "photo"}
 LIMITS = {  # column: least value, and what is said below it; see `pictures`
     "shorter_px": (256, "too small"),
-    "sharpness": (15, "blurred"),
+    "sharpness": (0.5, "blurred"),
     "brightness": (50, "night"),
 }
 COPY_BITS = 24  # of 256, in which the difference hashes of a photo and its copy may differ
@@ -43,20 +43,19 @@ def read_folder(folder):
     """
     import pandas
 
-    folder, names = Path(folder), set()
-    for path in folder.rglob("*"):
-        below = path.relative_to(folder).as_posix()
-        if path.suffix.lower() in SUFFIXES and "/." not in f"/{below}":
-            names.add(below)
+    folder = Path(folder)
     listed = _manifest(folder)
-    names = [name for name in names | set(listed) if listed.get(name, PHOTO)["role"] == "photo"]
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    names = {name for name in found if Path(name).suffix.lower() in SUFFIXES and name[0] != "."}
+    names = [name for name in names | {*listed} if "/." not in name]
+    names = [name for name in names if listed.get(name, PHOTO)["role"] == "photo"]
     if not names:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
     return pandas.DataFrame([_row(folder, name, listed.get(name, {})) for name in sorted(names)])
 
 
 def judge(table, folder, *, classify=None, scenes=()):
-    """Say of each photo what speaks against it as a picture of a landscape.
+    """List for each photo why it is no picture of a landscape.
 
     Args:
         table: from `read_folder`; earlier judgements in it are forgotten.
@@ -86,16 +85,13 @@ def judge(table, folder, *, classify=None, scenes=()):
             row["reason"] = pictures.unreadable(error)
             continue
         row["shorter_px"] = min(row["width"], row["height"])
-        row["sharpness"] = pictures.sharpness(picture)
-        row["brightness"] = pictures.brightness(picture)
-        row["faces"] = pictures.faces(picture)
+        for measure in (pictures.sharpness, pictures.brightness, pictures.faces):
+            row[measure.__name__] = measure(picture)
         row["scene_class"] = classify(np.asarray(picture)) if classify else ""
-        reasons = _reasons(row, scenes)
-        bits = pictures.difference_hash(picture)
-        apart = {path: np.count_nonzero(bits != other) for path, other in hashes.items()}
-        nearest = min(apart, key=apart.get, default="")
-        if nearest and apart[nearest] <= COPY_BITS:
-            reasons.append(f"duplicate of {nearest}: {apart[nearest]} of 256 bits differ")
+        reasons, bits = _reasons(row, scenes), pictures.difference_hash(picture)
+        for path, other in hashes.items():
+            if (apart := np.count_nonzero(bits != other)) <= COPY_BITS:
+                reasons.append(f"duplicate of {path}: {apart} of 256 bits differ")
         if not reasons:
             hashes[row["path"]] = bits
         row["reason"] = "; ".join(reasons)
@@ -103,11 +99,11 @@ def judge(table, folder, *, classify=None, scenes=()):
 
 
 def _reasons(row, scenes):
-    """List what speaks against a photo by itself."""
+    """List the faults of a single photo."""
     reasons = ["no position"] if math.isnan(row["lon"]) else []
     for name, (least, word) in LIMITS.items():
         if row[name] < least:
-            reasons.append(f"{word}: {name} {row[name]:.1f} below {least}")
+            reasons.append(f"{word}: {name} {row[name]:.3g} below {least}")
     if row["faces"]:
         reasons.append(f"faces: {row['faces']}")
     if scenes and row["scene_class"] not in scenes:
@@ -135,32 +131,29 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         ValueError: no photo is kept, or the provider has no imagery.
         PermissionError: the provider's key was refused or has expired; what is done stays.
     """
-    folder, patches, failed = Path(folder), {}, {}
+    folder, patches, failed = Path(folder), [], {}
     kept = table[table.reason == ""].to_dict("records")
     if not kept:
         raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
     if not getattr(provider, "patch", None):
         raise ValueError(f"{provider} has no imagery to cut patches from; connect eox or gsi")
     for row in kept:
+        path = row["path"]
         try:
             patch = provider.patch(row["lon"], row["lat"], width_m=width_m, size_px=size_px)
         except ValueError as error:
-            failed[row["path"]] = str(error)
+            failed[path] = str(error)
             continue
-        safe = "/".join(map(download.safe_name, row["path"].split("/")))
-        own = patch.row | {"pair": row["path"], "role": "satellite"}
-        name = f"satellite/{safe}{PurePosixPath(patch.name).suffix}"
-        patches[row["path"]] = replace(patch, name=name, row=own)
+        name = "/".join(map(download.safe_name, path.split("/")))
+        row = patch.row | {"pair": path, "role": "satellite"}
+        patches.append(replace(patch, name=f"satellite/{name}.png", row=row))
+    old = [row | {"pair": ""} for row in _manifest(folder).values() if row["pair"] in {*table.path}]
+    download.write_manifest(folder, old)
     try:
-        summary = download.fetch(patches.values(), folder, provider.client, total=len(patches))
+        summary = download.fetch(patches, folder, provider.client, total=len(patches))
     finally:  # also where it was stopped: no photo stays joined without its patch
-        listed = _manifest(folder)
-        paired = set(table.path)
-        rows = [row | {"pair": ""} for row in listed.values() if row["pair"] in paired]
-        for row in kept:
-            patch = patches.get(row["path"])
-            if patch and listed.get(patch.name, {}).get("url") == patch.url:
-                rows += [_photo_row(folder, row), {"path": patch.name, "pair": row["path"]}]
+        paired = {row["pair"] for row in _manifest(folder).values() if row["role"] == "satellite"}
+        rows = [_photo_row(folder, row) for row in kept if row["path"] in paired]
         download.write_manifest(folder, rows)
     for path, reason in failed.items():
         summary.skip(path, reason)
@@ -171,9 +164,8 @@ def _photo_row(folder, row):
     """Columns of the manifest of a photo that has its patch."""
     path, lon, lat = row["path"], row["lon"], row["lat"]
     known = {column: row[column] for column in (*FROM_MANIFEST, "time")}
-    place = {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
-    sha256 = paths.sha256(folder / path)
-    return known | place | {"path": path, "pair": path, "role": "photo", "sha256": sha256}
+    known |= {"path": path, "pair": path, "role": "photo", "sha256": paths.sha256(folder / path)}
+    return known | {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
 
 
 def _manifest(folder):

@@ -1,44 +1,47 @@
 """Read weights from an old PyTorch file, of before version 1.6, without PyTorch.
 
-Such a file is a series of pickles, and a pickle may call any function. Here only the four names
-that tensors need are known, and none of them runs code of the file.
+Such a file is a series of pickles, and a pickle may call any function. So the file's SHA-256 is
+checked first, and only the four names that tensors need are known.
 """
 
-import math
-import os
 import pickle
 from collections import OrderedDict
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from helpers import paths
 
 
-def read(path):
+def read(path, sha256):
     """Read the tensors of a PyTorch file of before version 1.6: dict from name to array.
 
     The file holds three pickles that say what it is, then one that says where in which storage each
     tensor lies, then the storages' keys, and for each key a count and its little-endian numbers.
 
     Raises:
-        ValueError: the file is cut off, or names anything that plain tensors do not need.
+        ValueError: the file has another SHA-256.
     """
-    try:
-        with open(path, "rb") as file:
-            *_, tensors, keys = (_Unpickler(file).load() for _ in range(5))
-            kinds = {key: kind for (kind, key), *_ in tensors.values()}
-            numbers, whole = {}, os.path.getsize(path)
-            for key in keys:
-                size = int.from_bytes(file.read(8), "little") * kinds[key].itemsize
-                numbers[key] = np.frombuffer(file.read(min(size, whole)), kinds[key])
-        return {name: _strided(numbers[key], *view) for name, ((_, key), *view) in tensors.items()}
-    except Exception as error:  # of pickle, which raises whatever a damaged file leads to
+    if paths.sha256(path) != sha256:
         raise ValueError(
-            f"{path} is damaged or no file of weights: {error}. Nothing in it was executed. Delete "
-            "it, then fetch it again: python -m helpers fetch"
-        ) from error
+            f"{path} is damaged, or not the file that data/packs.toml lists. Delete it, then fetch "
+            "it again: python -m helpers fetch"
+        )
+    with open(path, "rb") as file:
+        *_, tensors, keys = (_Unpickler(file).load() for _ in range(5))
+        kinds, numbers = {key: kind for (kind, key), *_ in tensors.values()}, {}
+        for key in keys:
+            count = int.from_bytes(file.read(8), "little")
+            numbers[key] = np.fromfile(file, kinds[key], count)
+    read = {}
+    for name, ((kind, key), offset, shape, strides) in tensors.items():
+        strides = [kind.itemsize * stride for stride in strides]
+        read[name] = as_strided(numbers[key][offset:], shape, strides).copy()
+    return read
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that tensors need, and refuses all others."""
+    """Resolve the four names that tensors need, and refuse all others."""
 
     KNOWN = {
         "collections.OrderedDict": OrderedDict,
@@ -48,7 +51,7 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module, name):
-        """Return what a name in the file stands for, never a function of another package."""
+        """Resolve a name in the file; never return a function of another package."""
         if f"{module}.{name}" not in self.KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no tensor needs")
         return self.KNOWN[f"{module}.{name}"]
@@ -56,12 +59,3 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid):
         """Return data type and key of a storage."""
         return pid[1:3]
-
-
-def _strided(numbers, offset, shape, strides):
-    """Return the tensor that begins at `offset`; its numbers need not follow each other."""
-    last = offset + sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
-    if min((offset, *shape, *strides)) < 0 or max(last, math.prod(shape) - 1) >= len(numbers):
-        raise ValueError("a tensor reaches beyond its numbers")  # NumPy itself overflows there
-    strides = [stride * numbers.itemsize for stride in strides]
-    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, strides).copy()

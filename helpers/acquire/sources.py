@@ -6,13 +6,13 @@ from helpers import paths, scenes
 from helpers.acquire import packs
 
 
-def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0):
+def open_ground(source, *, block_px, buffer_px=16, bands=None, seed=0):
     """Open imagery, split by ground.
 
     Args:
         source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads
             it, from the working folder, the data folder or the project's root.
-        block_px, guard_px: side of a block of ground, and width of the band left out between
+        block_px, buffer_px: side of a block of ground, and width of the band left out between
             blocks, pixels.
         bands: which bands, in which order; default: all.
         seed: of the split.
@@ -23,7 +23,7 @@ def open_ground(source, *, block_px, guard_px=16, bands=None, seed=0):
     Raises:
         ValueError: neither a pack nor a path, or too little ground.
     """
-    split = {"block_px": block_px, "guard_px": guard_px, "seed": seed}
+    split = {"block_px": block_px, "buffer_px": buffer_px, "seed": seed}
     if source in packs.catalogue():
         return scenes.split_ground(packs.open_scenes(source, bands), **split)
     path = locate(source)

@@ -31,28 +31,22 @@ def check_bounds(bounds):
     """Return the box as four floats; west > east crosses the antimeridian, if by less than 180°.
 
     Raises:
-        ValueError: a box that cannot be meant (says what is wrong).
+        ValueError: a box that cannot be meant (says what is expected).
     """
     try:
-        west, south, east, north = box = tuple(map(float, bounds))
+        west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
-        box = (math.nan,)
-    if not all(map(math.isfinite, box)):
-        raise ValueError(
-            f"bounds {bounds!r}: expected four finite numbers: west, south, east, north in degrees"
-        )
+        west = south = east = north = math.nan
     lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
-    words = ""
-    if lon > 180 or lat > 90:
-        words = "expected longitudes within ±180, latitudes within ±90 degrees"
-        if lon <= 90 < lat <= 180:
-            words += ". It looks as if latitude and longitude were swapped"
-    elif south > north or 0 < west - east <= 180:
-        words = "inverted; expected west, south, east, north"
-    elif south == north or west - east in (0, 360):
-        words = "no area: give a box, not a point or a line"
-    if words:
-        raise ValueError(f"bounds {box}: {words}")
+    sane = lon <= 180 and lat <= 90 and south < north
+    if not sane or 0 <= west - east <= 180 or west - east == 360:
+        swapped = lon <= 90 < lat <= 180
+        raise ValueError(
+            f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
+            "±180 and ±90, that span an area"
+            + swapped
+            * ". It looks as if latitude and longitude were swapped"
+        )
     if west > east:  # the antimeridian has two names
         west, east = (-180.0 if west == 180 else west), (180.0 if east == -180 else east)
     return west, south, east, north
@@ -87,7 +81,7 @@ def within(bounds, zoom, limit=None, seed=""):
 
 
 def _cover(bounds, zoom):
-    """Ranges of columns and rows; columns beyond the antimeridian count on."""
+    """Return ranges of columns and rows; columns beyond the antimeridian count on."""
     west, south, east, north = check_bounds(bounds)
     if min(north, -south) <= -MAX_LATITUDE:
         raise ValueError(f"bounds {bounds}: tiles end at ±85.0511 degrees of latitude")

@@ -40,8 +40,6 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
-    if workers < 1:
-        raise ValueError(f"--workers is {workers}; expected 1 or more")
     options["model"] = str(model_path(model).absolute())  # a worker may have another root
     tasks = [options | task for task in _tasks(sources, Path(folder).absolute())]
     rows = []
@@ -104,7 +102,7 @@ def _apply_one(task):
 
 
 def _alone(task):
-    """Be the process of one file."""
+    """Run one file in this process."""
     threading.Thread(target=paths.end_with_parent, daemon=True).start()
     warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
     try:

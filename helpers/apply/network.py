@@ -117,7 +117,6 @@ class Predictor:
         self.margin_px = rounded_up(margin, self.multiple_px)
         self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
         ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
-        self.bands = len(ranges_out)
 
         @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
         def answer(pixels):

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,7 @@ class Plan:
         image: open dataset.
         about: `model.json`.
         scale: output pixels to a pixel of the file.
-        bands: numbers in the file of the model's bands, in the order of the model.
-        nodata: further value that means "no data", or None.
+        read: function of `window` that reads the model's bands, as `read_values` does.
         region: (row, column, height, width) that is wanted, pixels of the file.
         predictor: what computes.
         cell_px: from one window to the next.
@@ -42,8 +42,7 @@ class Plan:
     image: rasterio.DatasetReader
     about: dict
     scale: int
-    bands: list
-    nodata: float | None
+    read: partial
     region: tuple
     predictor: Predictor
     cell_px: int
@@ -53,7 +52,7 @@ class Plan:
 
 
 class Output(NamedTuple):
-    """What comes out: its bands' places in the answer, numbers in the file and names; its type.
+    """Describe the output: bands, by place in the answer, number in the file and name; type.
 
     There are no numbers where the bands that come out are not those of the file.
     """
@@ -69,7 +68,23 @@ def planned(
     image, network, about, *, value_range=None, scale_offset=None, nodata=None, bands=None,
     window=None, window_px=None, tta=False, only_clouded=False, cloud_mask=False, opaque=None,
 ):  # fmt: skip
-    """Plan for an open image; the arguments are those of `apply`.
+    """Plan the job for an open image.
+
+    Args:
+        image: open dataset.
+        network, about: of `load_model`.
+        value_range: None for the model's own, checked against the image; "model" for these
+            unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
+        scale_offset: (scale, offset) that turn the file's values into those of the model.
+        nodata: further value that means "no data".
+        bands: numbers in the file of the model's bands, in the model's order; default: by name.
+        window: (column, row, width, height), pixels of `image`, to get a part of the whole.
+        window_px: side of a window, pixels of `image`; default: what memory allows.
+        tta: average the answers to all eight flips and turns of the image.
+        only_clouded: leave pixels without cloud and shadow exactly as the file has them. Only what
+            the output would take for no data (0 beside a mask, say) moves to the next number.
+        cloud_mask: whether the opacity of cloud is wanted.
+        opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
 
     Raises:
         ValueError: it cannot be done (says why).
@@ -85,16 +100,16 @@ def planned(
     bands = _matching_bands(image, about["bands"], bands)
     region = _region(image, window)
     *_, (_, corner) = image.block_windows(bands[-1])
-    read_values(image, bands, window=corner)  # fails where the file is truncated
-    ranges = _value_ranges(image, bands, about, value_range, scale_offset, nodata)
+    read = partial(read_values, image, bands, nodata)
+    read(corner)  # fails where the file is truncated
+    values = _sample(read, image.shape, checked=value_range is None)
+    ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
     predictor = Predictor(network, about, ranges, output_ranges(about, ranges), tta=tta)
     scale = about["scale"]
     cell_px = min(window_px or min(MAX_WINDOW_PX, OUTPUT_PX // scale), max(image.shape))
     cell_px = rounded_up(cell_px, predictor.multiple_px)
     output = _output(image, about, bands, nodata, opaque)
-    return Plan(
-        image, about, scale, bands, nodata, region, predictor, cell_px, output, only_clouded, opaque
-    )
+    return Plan(image, about, scale, read, region, predictor, cell_px, output, only_clouded, opaque)
 
 
 def _matching_bands(image, wanted, given):
@@ -134,12 +149,11 @@ def _region(image, window):
     return row, column, height, width
 
 
-def _value_ranges(image, bands, about, asked, scale_offset, nodata):
+def _value_ranges(image, bands, about, values, asked, scale_offset):
     """Return (low, high) of each band in the unit of the file.
 
-    The model's own are checked against a sample of the image.
+    The model's own are checked against `values`, a sample of the image.
     """
-    values = _sample(image, bands, nodata, checked=asked is None)
     trained = np.array(about["value_range"], "float64")
     is_physical = about.get("unit") == UNIT
     if asked in (None, "model"):
@@ -167,12 +181,11 @@ def _value_ranges(image, bands, about, asked, scale_offset, nodata):
     return ranges
 
 
-def _sample(image, bands, nodata, checked):
+def _sample(read, shape, checked):
     """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
-    shape = tuple(min(side, SAMPLE_PX) for side in image.shape)
-    values = np.moveaxis(read_values(image, bands, nodata, out_shape=shape), 0, -1)
-    found = None if nodata is not None or has_gaps(image) else find_gaps(values)
-    values = values.reshape(-1, len(bands))
+    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
+    found = find_gaps(values)
+    values = values.reshape(-1, values.shape[-1])
     if found:
         value, where = found
         told = (
@@ -184,11 +197,6 @@ def _sample(image, bands, nodata, checked):
         warnings.warn(f"{told} if it is. Until then they count as image", stacklevel=5)
         values = values[(values != value).any(axis=1)]
     return values[np.isfinite(values).all(axis=1)]
-
-
-def has_gaps(image):
-    """Return whether a file declares pixels as no data, by value, mask or alpha channel."""
-    return any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
 
 
 def _tags(image, bands, trained, asked):
@@ -238,6 +246,7 @@ def _output(image, about, bands, nodata, opaque):
     known = image.nodata if nodata is None else nodata
     if known is None and np.dtype(dtype).kind == "i":
         known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
-    needed = np.dtype(dtype).kind == "f" or nodata is not None or opaque or has_gaps(image)
+    has_gaps = any(MaskFlags.all_valid not in flags for flags in image.mask_flag_enums)
+    needed = np.dtype(dtype).kind == "f" or nodata is not None or opaque or has_gaps
     nodata = file_nodata(known if dtype == widest else None, dtype, needed=needed)
     return Output(order, kept, names, dtype, nodata)

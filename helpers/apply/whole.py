@@ -18,11 +18,10 @@ from helpers import paths
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.working import Working, work_folder
-from helpers.scenes import filled
+from helpers.scenes import fill_nodata
 from helpers.scenes.files import (
     files_behind,
     opened,
-    read_values,
     refuse_classes,
     remove_sidecars,
     unplaced_is_fine,
@@ -53,18 +52,7 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         cloud_mask: GeoTIFF to write, too: the opacity of cloud that the model finds, float32, 0 to
             1.
         progress: show a progress bar.
-        **options: value_range: None for the model's own, checked against the image; "model" for
-            these unchecked; (low, high) for all bands; "auto" for percentiles of the whole image.
-            scale_offset: (scale, offset) that turn the file's values into those of the model.
-            nodata: further value that means "no data".
-            bands: numbers in the file of the model's bands, in its order; default: by name.
-            window: (column, row, width, height), pixels of `source`, to get a part of the whole.
-            window_px: side of a window, pixels of `source`; default: what memory allows.
-            tta: average the answers to all eight flips and turns of the image.
-            only_clouded: leave pixels without cloud and shadow exactly as the file has them. Only
-            what the output would take for no data (0 beside a mask, say) moves to the next number.
-            opaque: "nodata" for no data where a cloud is opaque (0.7 or more), as the ground is
-            invented there.
+        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, window, tta, …
 
     Returns:
         True; False where `resume` finds that the same job is already finished.
@@ -103,7 +91,7 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         for path in targets:
             remove_sidecars(path)
     if plan.about.get("masks"):
-        _tell(*working.clear)
+        _tell(*working.clear.tolist())
     return True
 
 
@@ -178,37 +166,35 @@ def _read(plan, corner):
     Returns:
         its corner, its pixels, float32 (side, side, bands), and these without gaps.
     """
-    image, margin = plan.image, plan.predictor.margin_px
+    margin = plan.predictor.margin_px
     begin = np.subtract(corner, margin)
     end = begin + plan.cell_px + 2 * margin
-    first, last = np.maximum(begin, 0), np.minimum(end, image.shape)
-    window = Window(*first[::-1], *(last - first)[::-1])
-    pixels = read_values(image, plan.bands, plan.nodata, window)
+    first, last = np.maximum(begin, 0), np.minimum(end, plan.image.shape)
+    pixels = plan.read(Window(*first[::-1], *(last - first)[::-1]))
     around = zip(first - begin, end - last, strict=True)
     pixels = np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
-    return corner, pixels, filled(pixels)
+    return corner, pixels, fill_nodata(pixels)
 
 
 def _answer(plan, read):
-    """Compute the answer to a window; zeros where it holds no data."""
+    """Compute the answer to a window; None where it holds no data."""
     corner, pixels, shown = read
-    scale, margin = plan.scale, plan.predictor.margin_px
-    if np.isfinite(pixels).any():
-        return corner, pixels, plan.predictor(shown, margin * scale)
-    side = plan.cell_px * scale
-    return corner, pixels, np.zeros((side, side, plan.predictor.bands), "float32")
+    if np.isnan(pixels).all():
+        return corner, pixels, None
+    return corner, pixels, plan.predictor(shown, plan.predictor.margin_px * plan.scale)
 
 
 def _write(plan, working, answered):
-    """Write the part of an answer that is wanted, and note it."""
+    """Write the part of an answer that is wanted, and note it; what is not written has no data."""
     corner, pixels, answer = answered
     start, length = np.reshape(plan.region, (2, 2))
     first = np.maximum(corner, start)
     last = np.minimum(np.add(corner, plan.cell_px), start + length)
     ends = np.array([first, last]) - corner
-    own = pixels[tuple(map(slice, *(ends + plan.predictor.margin_px)))]
-    made = _finished(plan, working, answer[tuple(map(slice, *(ends * plan.scale)))], own)
-    working.write(*((first - start) * plan.scale), made)
+    if answer is not None:
+        own = pixels[tuple(map(slice, *(ends + plan.predictor.margin_px)))]
+        made = _finished(plan, working, answer[tuple(map(slice, *(ends * plan.scale)))], own)
+        working.write(*((first - start) * plan.scale), made)
     working.note(working.finished + 1)
 
 
@@ -218,14 +204,14 @@ def _finished(plan, working, made, own):
     if plan.about.get("classes"):
         made = made.argmax(axis=-1).astype("float32")[..., None]
     elif plan.about.get("masks"):
-        count = len(plan.about["bands_out"])
-        found, opacity = made[..., count:], np.clip(made[..., count : count + 1], 0, 1)
-        clear = (found.max(axis=-1) < CHANGED) & ~gaps
-        working.clear = [working.clear[0] + int(clear.sum()), working.clear[1] + int((~gaps).sum())]
-        image = np.where(clear[..., None], own, made[..., :count]) if plan.only_clouded else made
+        image, found = np.split(made, [len(plan.about["bands_out"])], axis=-1)
+        opacity, clear = found[..., :1], (found.max(axis=-1) < CHANGED) & ~gaps
+        working.clear += clear.sum(), (~gaps).sum()
+        if plan.only_clouded:
+            image = np.where(clear[..., None], own, image)
         if plan.opaque:
-            image = np.where(found[..., :1] < OPAQUE, image, np.nan)
-        made = np.concatenate([image[..., :count], opacity], axis=-1)
+            image = np.where(opacity < OPAQUE, image, np.nan)
+        made = np.concatenate([image, opacity.clip(0, 1)], axis=-1)
     made[gaps.repeat(plan.scale, axis=0).repeat(plan.scale, axis=1)] = np.nan
     return made
 

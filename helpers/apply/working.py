@@ -49,7 +49,7 @@ class Working:
     def __init__(self, plan, targets, job, digest, *, resume):
         self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
         self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
-        self.journal, self.finished, self.clear = self.folder / "journal.json", 0, [0, 0]
+        self.journal, self.finished, self.clear = self.folder / "journal.json", 0, np.zeros(2, int)
         if resume and self.journal.exists():
             record = paths.read_record(self.journal, ("job", "finished", "clear"))
             before = record["job"]
@@ -59,7 +59,7 @@ class Working:
                     f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the "
                     "same again, or begin anew without --resume"
                 )
-            self.finished, self.clear = record["finished"], record["clear"]
+            self.finished, self.clear = record["finished"], np.array(record["clear"])
             return
         if self.journal.exists():
             print(f"note: what an interrupted run left in {self.folder} is overwritten")
@@ -90,7 +90,7 @@ class Working:
         for file in self.files:
             paths.to_disk(file)
         self.finished = finished
-        record = {"job": self.job, "finished": finished, "clear": self.clear}
+        record = {"job": self.job, "finished": finished, "clear": self.clear.tolist()}
         paths.write_json(self.journal, record)
 
     def deliver(self, number, path):

@@ -23,4 +23,4 @@ from helpers.metrics.maps import (
     pixel_accuracy,
 )
 from helpers.metrics.scoreboard import Scoreboard
-from helpers.metrics.views import identification, retrieval
+from helpers.metrics.views import retrieval

@@ -45,7 +45,7 @@ def gain(model_scores, baseline_scores, *, seed=0):
 
 
 def _resampled_means(values, seed):
-    """Draw the values anew with replacement, RESAMPLES times; return the mean of each draw."""
+    """Resample the values with replacement, RESAMPLES times; return the mean of each draw."""
     draw = np.random.default_rng(seed).integers
     means = []
     for _ in range(RESAMPLES // AT_ONCE):
@@ -57,7 +57,7 @@ def _resampled_means(values, seed):
 def gain_pooled(model_counts, baseline_counts, *, seed=0):
     """Compute how far a model beats a baseline in mean IoU, with a 95 % bootstrap interval.
 
-    Images are drawn anew with replacement, the same for both; their counts are summed before they
+    Images are resampled with replacement, the same for both; their counts are summed before they
     are scored. Images of one continent resemble each other, so the true uncertainty is rather
     larger than the interval.
 

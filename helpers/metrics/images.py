@@ -113,7 +113,7 @@ def ergas(reference, estimate, *, scale):
         reference, estimate: not mapped to 0 to 1: an offset changes the means.
         scale: pixel width of the low-resolution image over that of the high-resolution one; 4 for
             x4, 1 where the size is kept. Published code disagrees on this factor: compare only
-            numbers that were computed alike.
+            numbers that were computed in the same way.
 
     Returns:
         float64 (batch,), per cent.

@@ -54,7 +54,8 @@ def confusion(classes, estimate, count):
     if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
         raise ValueError(
             f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
-            "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of one"
+            "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of "
+            "one"
         )
     for name, found in (("truth", classes), ("estimate", estimate)):
         is_whole = np.issubdtype(found.dtype, np.integer)

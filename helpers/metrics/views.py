@@ -1,18 +1,9 @@
-"""Score how well predicted views fit their places: retrieval among other spots, identification."""
+"""Score how well predicted views fit their places: retrieval among other spots."""
 
 import numpy as np
 
 
-def retrieval(
-    predicted,
-    true,
-    positions_m,
-    *,
-    among,
-    apart_m=1000,
-    draws=100,
-    seed=0,
-):
+def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again
@@ -84,28 +75,3 @@ def _far_apart(near, spots, orders, count):
         taken[rows] |= near[others[rows]]
         missing[rows] -= 1
     return chosen
-
-
-def identification(distances):
-    """Test whether each view is nearer to its own spot's other view than to all other views.
-
-    Args:
-        distances: (views, views), row by row: of view i to the other view of spot j, such as
-            `losses.distances` gives.
-
-    Returns:
-        bool (views,): the mean is `identification_rate`; by chance 1 / views. A tie counts against
-        it.
-
-    Raises:
-        ValueError: not a square, fewer than two views, or a value that is not finite.
-    """
-    distances = np.asarray(distances)
-    count = len(distances)
-    if distances.shape != (count, count) or count < 2:
-        told = f"distances have shape {distances.shape}"
-        raise ValueError(f"{told}; expected (views, views), at least two")
-    if faulty := np.count_nonzero(~np.isfinite(distances)):
-        raise ValueError(f"{faulty} distances are NaN or infinite")
-    own = np.diag(distances)[:, None]
-    return (distances <= own).sum(axis=1) == 1

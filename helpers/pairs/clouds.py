@@ -184,7 +184,7 @@ def skewed(image, shear):
     """Shift each row sideways in proportion to its distance from the middle; bilinear, mirrored.
 
     Args:
-        image: float32 (height, width, bands); stack two images as bands to skew both alike.
+        image: float32 (height, width, bands); stack two images as bands to skew both equally.
         shear: shift in pixels per row; 0 changes nothing.
 
     Returns:
@@ -223,7 +223,7 @@ def dataset(
         difficulty: of `draw`.
         copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew
             and cloud are drawn once for each - as where pairs are multiplied on disk; networks
-            learn such copies by heart.
+            memorise such copies.
         skew: largest shear; see `skewed`.
         first_step: batches to leave out, to continue an interrupted training.
         **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
@@ -240,7 +240,9 @@ def dataset(
     bands = scenes[0].bands
     value_range = _checked(bands, difficulty, value_range, light)
     if copies < 0:
-        raise ValueError(f"copies is {copies}; expected 0 for new samples, or how many of each patch")
+        raise ValueError(
+            f"copies is {copies}; expected 0 for new samples, or how many of each patch"
+        )
 
     def pair(patch, key):
         options = {"light": light, "value_range": value_range, "difficulty": difficulty}
@@ -343,7 +345,7 @@ def extinction(bands):
 
 
 def dark_object(cloudy, dark):
-    """Take off each band what its darkest pixels have too much: a baseline without learning.
+    """Subtract from each band the excess of its darkest pixels: a baseline without learning.
 
     Args:
         cloudy: float (..., height, width, bands).

@@ -53,7 +53,7 @@ class RealPair:
     composite: np.ndarray
 
 
-def read_pairs(folder, *, block_px, guard_px=16, seed=0):
+def read_pairs(folder, *, block_px, buffer_px=16, seed=0):
     """Read a folder of cloudy and clear images of the same ground, split by ground.
 
     With a `manifest.csv`, its rows of role `cloudy` and `clear` are joined by `pair`, and its
@@ -64,11 +64,11 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
 
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files.
-        block_px, guard_px, seed: as of `scenes.read_ground`.
+        block_px, buffer_px, seed: as of `scenes.read_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of (cloudy, clear), both Scene. A pixel
-        without data in one of them is NaN in both; see `filled`.
+        without data in one of them is NaN in both; see `fill_nodata`.
 
     Raises:
         ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which
@@ -93,7 +93,7 @@ def read_pairs(folder, *, block_px, guard_px=16, seed=0):
             "clear that share a `pair`, or folders `cloudy` and `clear` with files of equal names. "
             f"Left out: {some(left_out) or 'none'}"
         )
-    found = scenes.split_scenes(both, given, block_px=block_px, guard_px=guard_px, seed=seed)
+    found = scenes.split_scenes(both, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
     for split, members in found.items():
         reasons = [_useless(member) for member in members]
         paired = list(zip(members, reasons, strict=True))
@@ -133,7 +133,7 @@ def pair_dataset(pairs, *, value_range, copies=0, skew=0.15, first_step=0, **str
         taken = tf.clip_by_value(tf.concat([opacity, shadow], axis=-1), 0, 0.98)
         return cloudy, tf.concat([clear, taken], axis=-1)
 
-    both = [filled(_stacked(cloudy, clear)) for cloudy, clear in pairs]
+    both = [fill_nodata(_stacked(cloudy, clear)) for cloudy, clear in pairs]
     return patches(both, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
 
 
@@ -154,7 +154,7 @@ def examples(pairs, *, value_range, patch_px):
         patch_px: side of a patch.
 
     Returns:
-        clouds.Examples of kind "real"; nobody knows how dense these clouds are, so depth,
+        clouds.Examples of kind "real"; the density of these clouds is unknown, so depth,
         transmittance, shadow and cover are NaN and the subsets empty.
 
     Raises:
@@ -169,23 +169,22 @@ def examples(pairs, *, value_range, patch_px):
     return Examples(cloudy, clear, unknown, unknown, unknown, kinds, unknown[:, 0, 0])
 
 
-def filled(scene):
+def fill_nodata(scene):
     """Replace pixels without data by the nearest ones with data, so that networks can be fed."""
-    return replace(scene, pixels=scenes.filled(scene.pixels))
+    return replace(scene, pixels=scenes.fill_nodata(scene.pixels))
 
 
-def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
+def landsat_pairs(bands=("red", "nir", "swir16")):
     """Return the real pairs of the pack `landsat_timeseries`, for evaluation: 61 x 61 pixels each.
 
     Each date with 5 to 70 % cloud and without gaps, and the nearest date without gaps, cloud or
-    shadow (under 1 %). Dates with snow are left out, as is one where Fmask misses it: bright in
+    shadow (under 1 %), at most 60 days apart. The ground changes, too: clear dates 16 days apart
+    differ by 0.027 in near infrared (root mean square, in reflectance), those 64 days apart by
+    0.056. Dates with snow are left out, as is one where Fmask misses it: bright in
     red, and darker in short-wave infrared. Prints how many pairs there are, and how many are lost.
 
     Args:
         bands: names, in the order wanted.
-        days: most days between the two dates. Clear dates 16 days apart differ by 0.027 in near
-            infrared (root mean square, in reflectance), those 64 days apart by 0.056: the ground
-            changes, too.
 
     Returns:
         list of RealPair, by date.
@@ -199,7 +198,9 @@ def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
     found = []
     for day in sorted(cloudy - snowy):
         nearest = sorted(clear, key=lambda other, day=day: (abs(other - day), other))
-        partners = [other for other in nearest if other in whole and abs(other - day).days <= days]
+        partners = [
+            other for other in nearest if other in whole and abs(other - day).days <= MAX_DAYS
+        ]
         if partners:
             others = [dated[other] for other in nearest if other != partners[0]][:COMPOSITE_DATES]
             apart = abs(partners[0] - day).days
@@ -207,7 +208,7 @@ def landsat_pairs(bands=("red", "nir", "swir16"), *, days=MAX_DAYS):
     print(
         f"{len(found)} real pairs; of {len(cloudy)} cloudy dates without gaps, "
         f"{len(cloudy & snowy)} are left out for snow, {len(cloudy - snowy) - len(found)} as no "
-        f"clear date lies within {days} days"
+        f"clear date lies within {MAX_DAYS} days"
     )
     return found
 
@@ -216,7 +217,10 @@ def _real_pair(cloudy, clear, others, days, bands):
     """Make a RealPair; the composite is the median of `others`, without their clouds and gaps."""
     added = cloudy.select(["red"]).pixels[..., 0] - clear.select(["red"]).pixels[..., 0]
     cloud = _is(cloudy, CLOUD)
-    seen = [np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan) for scene in others]
+    seen = [
+        np.where(_is(scene, LAND, WATER)[..., None], scene.select(bands).pixels, np.nan)
+        for scene in others
+    ]
     return RealPair(
         cloudy=cloudy.select(bands),
         clear=clear.select(bands),
@@ -248,20 +252,16 @@ def _has_snow(scene):
 def _refuse_unlike(name, cloudy, clear):
     """Raise a ValueError that says how the images of a pair differ."""
     facts = [
-        f"{scene.height} x {scene.width} pixels, bands {', '.join(scene.bands)}, CRS {scene.crs}"
+        {"pixels": scene.pixels.shape, "bands": scene.bands, "CRS": str(scene.crs)}
         for scene in (cloudy, clear)
     ]
-    told = f"the images of pair {name!r} differ: cloudy has {facts[0]}; clear has {facts[1]}"
-    if facts[0] != facts[1]:
-        raise ValueError(f"{told}. Resample one to the grid of the other first")
-    steps = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
+    grids = [scene.transform or Affine.identity() for scene in (cloudy, clear)]
     corners = np.array([[0, clear.width, 0], [0, 0, clear.height]])
-    moved = ~steps[1] @ steps[0] @ corners
-    if np.abs(moved - corners).max() > 0.01:
-        raise ValueError(
-            f"the images of pair {name!r} do not lie on one grid: cloudy {cloudy.bounds}, clear "
-            f"{clear.bounds}. Resample one to the grid of the other first"
-        )
+    moved = np.abs(~grids[1] @ grids[0] @ corners - corners).max()
+    if facts[0] != facts[1] or moved > 0.01:
+        told = f"cloudy has {facts[0]} at {cloudy.bounds}, clear has {facts[1]} at {clear.bounds}"
+        told = f"the images of pair {name!r} differ: {told}"
+        raise ValueError(f"{told}. Resample one to the grid of the other first")
 
 
 def _day(row):
@@ -293,7 +293,7 @@ def _parted(both):
 
 
 def _useless(both):
-    """Return why a pair is of no use, else None."""
+    """Return why a pair cannot be used, else None."""
     pixels = both.pixels[both.valid]
     if not len(pixels):
         return "no pixel with data in both images"

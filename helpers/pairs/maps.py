@@ -104,7 +104,7 @@ def land_cover(whole, *, block_px=128, buffer_px=16, min_land=0.3, seed=0):
         dict from "train", "validation", "test" to a list of Scene of one size. Those of training
         ground overlap.
     """
-    ground = scenes.split_ground([whole], block_px=block_px, guard_px=buffer_px, seed=seed)
+    ground = scenes.split_ground([whole], block_px=block_px, buffer_px=buffer_px, seed=seed)
     held_out = ground["validation"] + ground["test"]
     ground["train"] = scenes.blocks_away_from(
         held_out, whole, block_px=block_px, buffer_px=buffer_px, stride_px=STRIDE_PX
@@ -230,7 +230,7 @@ def read_map_pairs(
         pixels = np.dstack([images[pair.name][0], maps[pair.name]])
         whole.append(folders.placed(Scene(pixels, bands, name=pair.name, dtype="uint8"), pair.row))
     given = _complete([pair.split for pair in pairs])
-    ground = scenes.split_scenes(whole, given, block_px=tile_px, guard_px=buffer_px, seed=seed)
+    ground = scenes.split_scenes(whole, given, block_px=tile_px, buffer_px=buffer_px, seed=seed)
     if legend:
         _look_for_classes(ground["train"], legend)
     return ground, legend
@@ -345,7 +345,9 @@ def _classes(maps, legend, tolerance):
     told = f"{undecided:.1%} of the map pixels are undecided: {told}"
     if undecided > MAX_UNDECIDED:
         advice = "as JPEG does, give a larger tolerance"
-        raise ValueError(f"{told}. Correct the legend; or, if the maps were stored with loss, {advice}")
+        raise ValueError(
+            f"{told}. Correct the legend; or, if the maps were stored with loss, {advice}"
+        )
     warnings.warn(f"{told}. They get the nearest class", stacklevel=3)
     return found
 

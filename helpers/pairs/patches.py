@@ -23,7 +23,7 @@ def patches(
         first_step: number of batches to leave out at the start.
         seed: of order, places and turns.
         align: places are multiples of so many pixels.
-        copies: 0 draws every sample anew; else each scene comes in only so many samples.
+        copies: 0 draws a new sample each time; else each scene comes in only so many samples.
         augment: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
             patch_px, bands); `key`, int64 (2,), is another for every sample.
 
@@ -126,5 +126,5 @@ def turned(patch, turn):
 
 
 def _key(seed, number):
-    """A seed for TensorFlow's stateless generators: the user's seed and a running number."""
+    """Make a seed for TensorFlow's stateless generators: the user's seed and a running number."""
     return tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64)])

@@ -219,7 +219,7 @@ def _photo(path, image_size):
 
 
 def _width_m(found):
-    """Return the ground that all patches of a folder can show, turned as their photos want them."""
+    """Return the ground that all patches of a folder can show, turned to their headings."""
     turned = any(not math.isnan(row["heading_deg"]) for row, _ in found)
     room = math.sqrt(2) if turned else 1
     axes = [(scene, _axes(scene, row["lon"], row["lat"])) for row, (scene, _) in found]

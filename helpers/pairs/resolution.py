@@ -100,11 +100,8 @@ def beside(high_res, low_res, scale):
     for high, low in zip(high_res, low_res, strict=True):
         pixels = low.pixels.repeat(scale, axis=0).repeat(scale, axis=1)
         if pixels.shape != high.pixels.shape or low.bands != high.bands:
-            raise ValueError(
-                f"{low.name} is {low.height} x {low.width} with {', '.join(low.bands)}, and "
-                f"{high.name} {high.height} x {high.width} with {', '.join(high.bands)}: expected "
-                f"equal bands, and {scale} times the size"
-            )
+            told = f"expected equal bands, and {scale} times the size"
+            raise ValueError(f"{high.name} does not fit {low.name}: {told}")
         coarse = replace(high, pixels=pixels, bands=tuple(f"low_{band}" for band in low.bands))
         found.append(stack([high, coarse]))
     return found

@@ -1,4 +1,4 @@
-"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else was seen.
+"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else is visible.
 
 `photos.judge(table, folder, classify=scene_classes.classify, scenes=scene_classes.LANDSCAPES)`.
 """
@@ -67,7 +67,9 @@ def classify(picture):
 def probabilities(picture):
     """Compute the probability of each ImageNet class of a photo, float32 (1000,)."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError(f"picture is {picture.dtype} {picture.shape}; expected uint8 (height, width, 3)")
+        raise ValueError(
+            f"picture is {picture.dtype} {picture.shape}; expected uint8 (height, width, 3)"
+        )
     picture = Image.fromarray(picture)
     side = min(picture.size)
     left, top = ((length - side) // 2 for length in picture.size)

@@ -77,7 +77,7 @@ def positions_m(table):
 
 
 def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
-    """Render pairs over the Rocky Mountains; whoever shows them says that they are rendered.
+    """Render pairs over the Rocky Mountains; say that they are rendered wherever you show them.
 
     The relief (about 230 m a pixel) and the image (about 127 x 167 m) are real. Small relief,
     texture, trees, clouds, sun and haze are invented. The observer stands on a lookout tower of
@@ -239,7 +239,7 @@ def _seen(land, row, image_size, seed):
 
 
 def _key(*drawn):
-    """Hash all that shapes pairs: what was asked for, the ground, and the code."""
+    """Hash everything that shapes the pairs: the request, the ground, and the code."""
     land = _land()
     made_from = hashlib.sha256(repr((drawn, land.transform, land.image.transform)).encode())
     for part in (*land.ground[1:], land.image.pixels):

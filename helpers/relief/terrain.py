@@ -3,12 +3,13 @@
 from collections import namedtuple
 
 import numpy as np
+from scipy.ndimage import zoom
 
-from helpers.relief.textures import bilinear, centres
+from helpers.relief.textures import bilinear
 
 DEGREE_M = 111_195
 
-Ground = namedtuple("Ground", "pixel_size_m shapes slopes image")
+Ground = namedtuple("Ground", "pixel_size_m shapes image")
 
 
 def aligned(elevation, imagery, refine=4):
@@ -18,30 +19,20 @@ def aligned(elevation, imagery, refine=4):
         elevation: Scene in metres, without gaps, inside `imagery`.
         imagery: uint8 Scene of red, green and blue; pixels without data become white, as
             over-exposed snow is marked as one, too.
-        refine: pixels of the grid along one of `elevation`, smooth in between (Catmull-Rom).
+        refine: pixels of the grid along one of `elevation`, smooth in between (cubic splines).
 
     Returns:
         heights, image and pixel_size_m as `ground` takes them, and the grid's transform.
     """
-    heights = _refined(_refined(elevation.pixels[..., 0], refine).T, refine).T
+    heights = zoom(elevation.pixels[..., 0], refine, mode="nearest", grid_mode=True)
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
-    place = np.stack(~imagery.transform @ (transform @ (column, row))) - 0.5
+    place = np.stack(~imagery.transform @ (transform @ (column.ravel(), row.ravel()))) - 0.5
     colors = np.moveaxis(np.nan_to_num(imagery.pixels, nan=255) / 255, -1, 0)
-    image = np.moveaxis(bilinear(colors, place), 0, -1).astype("f")
+    image = bilinear(colors, place).T.reshape(*heights.shape, 3)
     latitude = transform.f + transform.e * len(heights) / 2
     wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
-    return heights, image, (wide, -transform.e * DEGREE_M), transform
-
-
-def _refined(grid, refine):
-    """Interpolate `refine` times as many columns, by Catmull-Rom."""
-    place = centres(grid.shape[1], refine) - 0.5
-    cubics = [[0, -1, 2, -1], [2, 0, -5, 3], [0, 1, 4, -3], [0, 0, -1, 1]]  # of 1, t, t^2, t^3
-    weights = np.array(cubics) / 2 @ (place % 1) ** np.arange(4)[:, None]
-    taps = np.floor(place).astype(int) + np.arange(-1, 3)[:, None]
-    near = grid.take(taps, axis=1, mode="clip")
-    return (near * weights).sum(axis=1).astype("f")
+    return heights, image.astype("f"), (wide, -transform.e * DEGREE_M), transform
 
 
 def ground(heights, image, pixel_size_m):
@@ -53,23 +44,22 @@ def ground(heights, image, pixel_size_m):
         pixel_size_m: (x, y) of the grid.
 
     Returns:
-        Ground: pixel_size_m, shapes (height, roughness, likeness to forest), slopes (to the east
+        Ground: pixel_size_m, shapes (height, roughness, likeness to forest, slopes to the east
         and south) and image, each (planes, rows, columns).
 
     Raises:
         ValueError: image and heights do not fit, or a height is not finite.
     """
-    heights, image = np.asarray(heights, "f"), np.asarray(image, "f")
     expected = (*heights.shape, 3)
     if image.shape != expected:
         told = f"the image has shape {image.shape}, expected {expected}"
         raise ValueError(f"{told} to fit the heights")
     if gaps := np.count_nonzero(~np.isfinite(heights)):
         raise ValueError(f"{gaps} heights are not finite: fill them, or cut them away")
-    wide, high = pixel_size_m = np.array(pixel_size_m, "f")
+    wide, high = pixel_size_m
     to_south, to_east = np.gradient(heights, high, wide)
-    red, green, blue = colors = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+    red, green, blue = colors = np.moveaxis(image, -1, 0)
     rough = np.clip(2.5 * np.hypot(to_east, to_south), 0.2, 1.6)
     forest = np.clip(8 * green - 7.5 * (red + blue) + 2.2, 0, 1)
-    shapes = np.stack([heights, rough, forest])
-    return Ground(pixel_size_m, shapes, np.stack([to_east, to_south]), colors)
+    shapes = np.float32([heights, rough, forest, to_east, to_south])
+    return Ground(np.float32(pixel_size_m), shapes, np.ascontiguousarray(colors, "f"))

@@ -3,67 +3,36 @@
 from functools import lru_cache
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-CHUNK = 16_384  # points interpolated together: they stay in the processor's cache
 
-
-def bilinear(grid, place):
-    """Interpolate the planes of a grid; beyond it take its edge. A third of SciPy's time.
+def bilinear(planes, place, mode="clip"):
+    """Interpolate the planes of a grid, in a third of SciPy's time.
 
     Args:
-        grid: (planes, rows, columns).
-        place: (2, ...), column and row; 0 is the middle of the first pixel.
+        planes: (planes, rows, columns).
+        place: (2, points), column and row; 0 is the middle of the first pixel.
+        mode: beyond the grid, "clip" takes its edge and "wrap" repeats it.
 
     Returns:
-        array (planes, ...).
+        array (planes, points).
     """
-    points = place.reshape(2, -1)
-    chunks = np.array_split(points, points.shape[1] // CHUNK + 1, axis=1)
-    found = np.concatenate([_bilinear(grid, chunk) for chunk in chunks], axis=1)
-    return found.reshape(len(grid), *place.shape[1:])
+    flat, size = planes.reshape(len(planes), -1), planes.shape[1:]
+    corner = np.floor(place)
+    right, down = place - corner
+    column, row = corner.astype("int32")
+
+    def across(row):
+        left = np.ravel_multi_index((row, column), size, mode)
+        beside = np.ravel_multi_index((row, column + 1), size, mode)
+        return mixed(flat.take(left, 1), flat.take(beside, 1), right)
+
+    return mixed(across(row), across(row + 1), down)
 
 
-def _bilinear(grid, points):
-    planes, rows, columns = grid.shape
-    sides = np.array([[columns], [rows]], points.dtype)
-    points = np.clip(points, 0, sides - 1)
-    corners = np.floor(np.minimum(points, sides - 2))
-    x, y = points - corners
-    left, top = corners.astype("int32")
-    flat, first = grid.reshape(planes, -1), top * columns + left
-    rows = [
-        flat.take(at, axis=1) for at in (first, first + 1, first + columns, first + columns + 1)
-    ]
-    above, below = _mixed(*rows[:2], x), _mixed(*rows[2:], x)
-    return _mixed(above, below, y)
-
-
-def _mixed(one, other, share):
+def mixed(one, other, share):
+    """Return a mixture of two arrays; a share of 0 is the first one."""
     return one + (other - one) * share
-
-
-def seamless(square, place):
-    """Interpolate a square that repeats; its last row and column are its first."""
-    side, exact = square.shape[1] - 1, place.astype(float)
-    # equal to `place % side` to the bit, and twice as fast
-    wrapped = exact - np.floor(exact / side) * side
-    return bilinear(square, wrapped.astype(place.dtype))
-
-
-def closed(planes):
-    """Return planes as one seamless square: the first row and column once more at the end."""
-    return np.pad(np.float32(planes), [(0, 0), (0, 1), (0, 1)], "wrap")
-
-
-def with_slopes(square):
-    """Return a seamless square of heights, and of their rise a pixel to the east and south."""
-    rises = [(np.roll(square, -1, axis) - np.roll(square, 1, axis)) / 2 for axis in (1, 0)]
-    return closed([square, *rises])
-
-
-def centres(count, parts):
-    """Return the middles of the equal parts of `count` pixels."""
-    return (np.arange(count * parts) + 0.5) / parts
 
 
 def numbers(*parts):
@@ -73,30 +42,35 @@ def numbers(*parts):
 
 @lru_cache
 def noise(exponent=1.1, size=512):
-    """Make a seamless square of waves 3 to 42 pixels long, mean 0, deviation 1."""
+    """Make two seamless squares of waves 3 to 42 pixels long, mean 0, deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))
     kept = (frequency > 1 / 42) & (frequency < 1 / 3)
-    waves = np.fft.rfft2(np.random.default_rng(0).standard_normal((size, size)))
-    field = np.fft.irfft2(waves * kept / np.maximum(frequency, 1 / 42) ** exponent)
-    return closed([field / field.std()])
+    waves = np.fft.rfft2(np.random.default_rng(0).standard_normal((2, size, size)))
+    fields = np.fft.irfft2(waves * kept / np.maximum(frequency, 1 / 42) ** exponent)
+    return np.float32(fields / fields.std())
 
 
 @lru_cache
 def ridges():
     """Make a seamless square of ridges: heights and slopes."""
-    return with_slopes(0.8 - abs(noise(1.6)[0, :-1, :-1]))
+    return with_slopes(0.8 - abs(noise(1.6)[0]))
 
 
 @lru_cache
 def trees(size=1024, cells=113):
-    """Make seamless squares: heights and slopes of cones, and the forest that each needs."""
-    east, south, tall, needed = np.random.default_rng(0).uniform(0.05, 0.95, (4, cells, cells))
-    y, x = np.indices((size, size), "f") * (cells / size)
-    best, need = np.zeros((2, size, size), "f")
-    for down, right in np.ndindex(3, 3):
-        row, column = np.floor(y).astype(int) + down - 1, np.floor(x).astype(int) + right - 1
-        at = row % cells, column % cells
-        away = np.hypot(column + east[at] - x, row + south[at] - y)
-        cone = (0.5 + 0.5 * tall[at]) * (1 - away / 0.42)
-        best, need = np.maximum(best, cone), np.where(cone > best, needed[at], need)
-    return with_slopes(best), closed([need])
+    """Make a seamless square of cones: the forest that each needs, heights and slopes."""
+    random = np.random.default_rng(0)
+    moved = random.uniform(0.05, 0.95, (2, cells, cells))
+    tall, needed = random.uniform(0.05, 0.95, (2, cells**2))
+    spots = (np.indices((cells, cells)) + moved).reshape(2, -1).T
+    pixels = np.indices((size, size)).reshape(2, -1).T * (cells / size)
+    away, nearest = cKDTree(spots, boxsize=cells).query(pixels)
+    cones = (0.5 + 0.5 * tall[nearest]) * np.maximum(1 - away / 0.42, 0)
+    planes = with_slopes(cones.reshape(size, size))
+    return np.float32([needed[nearest].reshape(size, size), *planes])
+
+
+def with_slopes(square):
+    """Return a seamless square of heights, and their rise a pixel to the east and south."""
+    rises = [(np.roll(square, -1, axis) - np.roll(square, 1, axis)) / 2 for axis in (1, 0)]
+    return np.float32([square, *rises])

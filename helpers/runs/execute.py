@@ -134,7 +134,7 @@ def plan(chosen, profile, values):
     Values over those of the profile go to the notebooks that have such a parameter.
     """
     text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
-    profiles = yaml.safe_load(text)
+    profiles, profile = yaml.safe_load(text), profile or DEFAULT_PROFILE
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     values, planned = read_values(values, chosen), {}

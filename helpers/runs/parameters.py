@@ -16,6 +16,8 @@ from pathlib import Path
 
 from helpers import paths
 
+RENAMED = {"guard_px": "buffer_px"}  # parameters of earlier versions
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -36,7 +38,7 @@ class Parameter:
             return text  # `check` refuses it
 
     def check(self, value):
-        """Return the value in the parameter's type; a ValueError says what was expected."""
+        """Return the value in the parameter's type; a ValueError names what is allowed."""
         is_list = self.type.startswith("list[")
         if isinstance(value, list) != is_list:
             self._refuse(value, f"expected {self.type}")
@@ -127,9 +129,9 @@ def check(values, parameters):
 
 
 def check_names(names, parameters):
-    """Raise a ValueError for an unknown name; it says the nearest known one."""
+    """Raise a ValueError for an unknown name; it says the nearest known one, or the new name."""
     for name in names:
         if name not in parameters:
-            near = difflib.get_close_matches(name, parameters, n=1)
+            near = difflib.get_close_matches(RENAMED.get(name, name), parameters, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"unknown parameter {name}; {hint}known are {', '.join(parameters)}")

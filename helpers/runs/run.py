@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from helpers import paths
 from helpers.runs import parameters as parameter_cells
 from helpers.scenes.files import files_behind
@@ -168,7 +166,7 @@ class Run:
         Raises:
             ValueError: no baseline, no or several headline rows, or a score that is not finite.
         """
-        scores = [{key: _plain(value) for key, value in row.items()} for row in scores]
+        scores = json.loads(json.dumps(scores, default=lambda number: number.item()))  # of NumPy
         self._check(scores)
         seconds = {"training": training_seconds, "total": time.perf_counter() - self._began}
         entry = {
@@ -198,10 +196,6 @@ class Run:
 def weights_sha256(model):
     """Return the SHA-256 of a network's weights, in their order."""
     return hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).hexdigest()
-
-
-def _plain(value):
-    return value.tolist() if isinstance(value, np.generic) else value
 
 
 def ledger(run_ids=None):

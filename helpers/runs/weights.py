@@ -15,7 +15,7 @@ from helpers.runs.run import check_run_id, weights_sha256
 
 MAX_BYTES = 2_000_000  # they are kept with the code
 SPLIT = (
-    "seed", "block_px", "guard_px", "cloud_level", "test_on", "validate_on", "train_views",
+    "seed", "block_px", "buffer_px", "cloud_level", "test_on", "validate_on", "train_views",
     "validation_views",
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ def publish(run_id, notebook, name, *, method=None):
     made = _finished(path, method)
     imagery = made["parameters"]["source"]
     if imagery not in packs.catalogue():
-        told = "which is no pack: nobody knows whether it may be passed on"
+        told = "which is no pack: its licence is unknown"
         raise ValueError(f"{path} learned on {imagery}, {told}")
     if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
         raise ValueError(f"{target} is in use by {owner}: choose another name")

@@ -2,18 +2,18 @@
 
 from helpers.scenes.files import read, refuse_classes, to_file_values, write
 from helpers.scenes.folders import read_ground, split_manifest
-from helpers.scenes.scene import Scene, filled, stack
+from helpers.scenes.scene import Scene, fill_nodata, stack
 from helpers.scenes.splits import (
     SPLITS,
     blocks_away_from,
-    refuse_overlap,
+    check_disjoint,
     split_ground,
     split_scenes,
 )
 from helpers.scenes.values import from_unit, look_at_values, to_unit, value_range
 
 __all__ = [
-    "SPLITS", "Scene", "blocks_away_from", "filled", "from_unit", "look_at_values", "read",
-    "read_ground", "refuse_classes", "refuse_overlap", "split_ground", "split_manifest",
+    "SPLITS", "Scene", "blocks_away_from", "fill_nodata", "from_unit", "look_at_values", "read",
+    "read_ground", "refuse_classes", "check_disjoint", "split_ground", "split_manifest",
     "split_scenes", "stack", "to_file_values", "to_unit", "value_range", "write",
 ]  # fmt: skip

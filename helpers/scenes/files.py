@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from helpers.paths import atomic, require_space
+from helpers.paths import atomic
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
@@ -25,7 +25,7 @@ def read(path, *, nodata=None):
 
     Args:
         path: of the file.
-        nodata: value that means "no data", where the file does not say it itself.
+        nodata: value that means "no data", if the file does not declare one.
 
     Returns:
         Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
@@ -118,7 +118,7 @@ def opened(path):
                 "PNG or JPEG, and no ? in the name of a picture with a palette"
             ) from error
         if not dataset.count:
-            raise ValueError(f"{path} holds no bands of its own: give one of the images inside it")
+            raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
         if any("complex" in dtype for dtype in dataset.dtypes):
             raise ValueError(f"{path} holds complex numbers: save their magnitude first")
         yield dataset
@@ -248,9 +248,8 @@ def write(scene, path):
         path: final name; replaced only once the new file is whole.
 
     Raises:
-        OSError: not enough room, before anything is written.
+        OSError: the disk is full.
     """
-    require_space(Path(path).parent, scene.pixels.size * np.dtype(scene.dtype).itemsize)
     missing = bool(np.isnan(scene.pixels).any())
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     values = to_file_values(scene.pixels, scene.dtype, nodata)

@@ -1,7 +1,7 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -20,7 +20,7 @@ EDGES = ["west", "south", "east", "north"]
 LEFT_OUT = ("guard", "copy", "unpaired")
 
 
-def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
+def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     """Read a folder of images, split by ground.
 
     With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`), the
@@ -30,7 +30,7 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
         role: which rows of the manifest to read.
-        block_px, guard_px, seed: as of `split_ground`.
+        block_px, buffer_px, seed: as of `split_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -45,22 +45,21 @@ def read_ground(folder, *, role="image", block_px, guard_px, seed=0):
     listed = (folder / "manifest.csv").exists()
     rows = manifest_rows(folder, [role]) if listed else [{"path": p.name} for p in images(folder)]
     if not rows:
-        there = some(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise ValueError(
             f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            f"manifest.csv. It holds: {there}"
+            "manifest.csv"
         )
-    names = sorted(Path(row["path"]).stem.lower() for row in rows)
-    twins = {name for name, other in pairwise(names) if name == other}
-    if twins and not listed:
-        raise ValueError(f"{folder} holds several images called {some(sorted(twins))}: keep one")
+    names = Counter(Path(row["path"]).stem.lower() for row in rows)
+    name, count = names.most_common(1)[0]
+    if count > 1 and not listed:
+        raise ValueError(f"{folder} holds {count} images called {name}: keep one")
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
-    return split_scenes(scenes, given, block_px=block_px, guard_px=guard_px, seed=seed)
+    return split_scenes(scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
 
 
 def images(folder, suffixes=IMAGE_SUFFIXES):
@@ -194,18 +193,18 @@ def placed(scene, row):
         ) from error
 
 
-def split_manifest(folder, *, guard=1 / 16, seed=0):
+def split_manifest(folder, *, buffer=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
     Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `guard` gets the split "guard"; what has role and bounds of an
+    the ground of a later split than `buffer` gets the split "guard"; what has role and bounds of an
     earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
     where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
     three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
-        guard: least distance between images of different splits, in image widths.
+        buffer: least distance between images of different splits, in image widths.
         seed: of the split.
 
     Returns:
@@ -234,9 +233,9 @@ def split_manifest(folder, *, guard=1 / 16, seed=0):
     own = groups[rows.index][~is_copy]
     ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
     boxes = boxes[~is_copy].groupby(own, sort=False).agg(ends)
-    guards = guard * (boxes.east - boxes.west)
+    buffers = buffer * (boxes.east - boxes.west)
     split = pandas.Series("guard", boxes.index)
-    parts = split_boxes(boxes.to_numpy(), guards.to_numpy(), seed)
+    parts = split_boxes(boxes.to_numpy(), buffers.to_numpy(), seed)
     for name, members in zip(SPLITS, parts, strict=True):
         split.iloc[members] = name
     table["split"] = groups.map(split).fillna("unpaired")

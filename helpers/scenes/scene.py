@@ -1,4 +1,4 @@
-"""`Scene`: pixels that know their bands, their place on the ground and whom to credit."""
+"""`Scene`: pixels that know their bands, their place on the ground and their credit line."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Scene:
         transform: affine map from (column, row) to map coordinates, or None where the place is
             unknown.
         crs: coordinate reference system of `transform`, or None.
-        credit: whom to credit wherever the pixels are shown.
+        credit: credit line, to be shown with the pixels.
         name: short name for captions and file names.
         dtype: data type of the file it came from, used again when it is written.
         nodata: value that stands for "no data" in that file, or None.
@@ -34,13 +34,6 @@ class Scene:
     name: str = "scene"
     dtype: str = "float32"
     nodata: float | None = None
-
-    def __post_init__(self):
-        if self.pixels.shape[2:] != (len(self.bands),):
-            raise ValueError(
-                f"{self.name}: pixels have shape {self.pixels.shape}, expected (height, width, "
-                f"{len(self.bands)}) for the bands {', '.join(self.bands)}"
-            )
 
     @property
     def height(self):
@@ -121,7 +114,7 @@ def stack(scenes):
     return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
 
 
-def filled(pixels):
+def fill_nodata(pixels):
     """Replace pixels without data by the nearest ones with data, so that networks can be fed.
 
     Args:

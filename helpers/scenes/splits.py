@@ -10,13 +10,13 @@ SPLITS = ("train", "validation", "test")
 DECIMALS = 6  # of metres or degrees
 
 
-def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
+def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
     """Split scenes: as given, else large ones into blocks and small ones whole.
 
     Args:
         scenes: list of Scene.
-        given: the split of each scene, as a manifest has it; none, or all empty, to split anew.
-        block_px, guard_px, seed: as of `split_ground`. Scenes count as large where one holds a
+        given: the split of each scene, as a manifest has it; none, or all empty, to split again.
+        block_px, buffer_px, seed: as of `split_ground`. Scenes count as large where one holds a
             block of the grid wherever that lies, or where there are fewer than three.
 
     Returns:
@@ -33,12 +33,12 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
             )
         return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
     longest = max(min(scene.height, scene.width) for scene in scenes)
-    if len(scenes) < len(SPLITS) or longest >= 2 * block_px + guard_px:
-        return split_ground(scenes, block_px=block_px, guard_px=guard_px, seed=seed)
+    if len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
+        return split_ground(scenes, block_px=block_px, buffer_px=buffer_px, seed=seed)
     if all(scene.transform for scene in scenes) and len({not scene.crs for scene in scenes}) == 1:
         boxes = _boxes(scenes)
-        guards = guard_px * (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
-        return _by_split(scenes, split_boxes(boxes, guards, seed))
+        buffers = buffer_px * (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
+        return _by_split(scenes, split_boxes(boxes, buffers, seed))
     warnings.warn(
         "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
         "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
@@ -48,7 +48,7 @@ def split_scenes(scenes, given=(), *, block_px, guard_px, seed=0):
     return _by_split(scenes, deal(np.arange(len(scenes))))
 
 
-def split_ground(scenes, *, block_px, guard_px, seed=0):
+def split_ground(scenes, *, block_px, buffer_px, seed=0):
     """Split scenes into blocks of ground: 70 % train, 10 % validation, 20 % test.
 
     The blocks lie on a grid fixed to the map. Where scenes overlap, a block is taken from the first
@@ -58,7 +58,7 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
     Args:
         scenes: list of Scene of one ground sample distance.
         block_px: side of a block, pixels.
-        guard_px: width of the band left out between blocks, pixels.
+        buffer_px: width of the band left out between blocks, pixels.
         seed: of the split; the same seed gives the same split.
 
     Returns:
@@ -69,7 +69,7 @@ def split_ground(scenes, *, block_px, guard_px, seed=0):
         ValueError: fewer than three whole blocks (says what would help), or scenes that show the
             same ground on different grids.
     """
-    pitch, found = block_px + guard_px, {}
+    pitch, found = block_px + buffer_px, {}
     for number, scene in enumerate(scenes):
         grid, row, column = _grid(scene) or (f"{number:06}", 0, 0)
         downwards = range(-row % pitch, scene.height - block_px + 1, pitch)
@@ -118,7 +118,7 @@ def _by_split(members, parts, check=True):
     chosen = [[members[at] for at in sorted(part)] for part in parts]
     ground = dict(zip(SPLITS, chosen, strict=True))
     if check:
-        refuse_overlap(ground)
+        check_disjoint(ground)
     return ground
 
 
@@ -135,14 +135,14 @@ def deal(order):
     return np.split(order, [len(order) - test - validation, len(order) - test])
 
 
-def split_boxes(boxes, guards, seed=0):
+def split_boxes(boxes, buffers, seed=0):
     """Split boxes by ground, along the longer side of the area.
 
     Validation and test lie at opposite ends, training between them.
 
     Args:
         boxes: float (boxes, 4), west, south, east, north in one coordinate system.
-        guards: float (boxes,), least distance of each to boxes of another split; what lies nearer
+        buffers: float (boxes,), least distance of each to boxes of another split; what lies nearer
             to a box of a later split is left out.
         seed: of the split; an odd one exchanges the ends.
 
@@ -157,21 +157,21 @@ def split_boxes(boxes, guards, seed=0):
     along = x if np.ptp(x) > np.ptp(y) else y
     order = (along * (-1) ** seed).argsort(kind="stable")
     order = np.roll(order, -len(deal(order)[-1]))  # one end goes last, to the test
-    grown = boxes + guards[:, None] / 2 * [-1, -1, 1, 1]
+    grown = boxes + buffers[:, None] / 2 * [-1, -1, 1, 1]
     kept, taken = [], np.zeros(len(boxes), bool)
     for part in reversed(deal(order)):
         is_apart = [not _overlapping(grown[taken], box).any() for box in grown[part]]
         if not any(is_apart):
             raise ValueError(
                 f"the {len(boxes)} tiles lie so close together that a split has none beside the "
-                "guard around the others; acquire a larger area"
+                "buffer around the others; acquire a larger area"
             )
         kept.insert(0, part[is_apart])
         taken[kept[0]] = True
     return kept
 
 
-def refuse_overlap(ground):
+def check_disjoint(ground):
     """Raise a ValueError that names two scenes of different splits which show the same ground.
 
     Args:

@@ -9,7 +9,7 @@ NO_MEASUREMENT = -999  # values from here on down stand for no data where they l
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
 MIN_PIXELS = 64  # fewer show their unit, and nothing else
-UNITS = ((2, "reflectance"), (255, "8-bit pixels or percent"), (np.inf, "digital numbers"))
+ENDS, UNITS = (2, 255), ("reflectance", "8-bit pixels or percent", "digital numbers")
 MEND = {
     (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
     (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
@@ -23,6 +23,7 @@ LANDSAT = (
     "It looks like Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for "
     "level 2 of collection 2"
 )
+OTHER_RANGE = "--value-range LO,HI or --value-range auto sets another range, "
 FACTOR = "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
 
 
@@ -70,42 +71,39 @@ def look_at_values(folder, scenes):
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is in another unit than the rest. Pixels that look like undeclared gaps
-            are named in a warning.
+        ValueError: an image is in another unit than the rest, or holds numbers such as -9999.
+            Other pixels that look like undeclared gaps are named in a warning.
     """
     steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
     samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
-    for scene, sample in zip(scenes, samples, strict=True):
-        found = find_gaps(sample) if scene.nodata is None else None
-        if found:
-            value, where = found
-            warnings.warn(
-                f"pixels of {folder}, as in {scene.name} {where}, are {value:g} in all bands, and "
-                "no such value is declared as no data: they count as image. Declare it if they are "
-                f"none: rio edit-info --nodata {value:g} FILE",
-                stacklevel=4,
-            )
-            break
-    bright = [np.percentile(np.nan_to_num(sample), 99.5) for sample in samples]
-    usual = np.median(bright)
-    for scene, own in zip(scenes, bright, strict=True):
-        unit, expected = _unit(own), _unit(usual)
-        limit = OTHER_UNIT if unit == expected else OTHER_KIND  # percent, 100 times less, differ
-        if own > 0 < usual and (unit > expected or max(own / usual, usual / own) > limit):
-            raise ValueError(
-                f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
-                f"{usual:.4g}: {UNITS[unit][1]} beside {UNITS[expected][1]}? Rescale it, or take "
-                "it out"
-            )
-
-
-def _unit(largest):
-    """Return the place of a unit in UNITS."""
-    return next(at for at, (end, _) in enumerate(UNITS) if largest <= end)
+    found = [(find_gaps(sample), scene.name) for scene, sample in zip(scenes, samples, strict=True)]
+    gaps = [(*gap, name) for gap, name in found if gap]
+    if gaps:
+        value, where, name = min(gaps)
+        told = (
+            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
+            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
+            f"rio edit-info --nodata {value:g} FILE"
+        )
+        if value <= NO_MEASUREMENT:
+            raise ValueError(told)
+        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+    bright = np.array([np.percentile(np.nan_to_num(sample), 99.5) for sample in samples])
+    usual = max(np.median(bright), 1e-9)
+    units, expected = np.searchsorted(ENDS, bright), np.searchsorted(ENDS, usual)
+    factor = np.maximum(bright / usual, usual / bright.clip(1e-9))
+    limit = np.where(units == expected, OTHER_UNIT, OTHER_KIND)  # percent, 100 times less, differ
+    odd = (bright > 0) & ((units > expected) | (factor > limit))
+    if odd.any():
+        at = odd.argmax()
+        raise ValueError(
+            f"{scenes[at].name} has values up to {bright[at]:.4g}, most images of {folder} up to "
+            f"{usual:.4g}: {UNITS[units[at]]} beside {UNITS[expected]}? Rescale it, or take it out"
+        )
 
 
 def find_gaps(sample):
-    """Find the value of pixels that hold no data, although the file declares none.
+    """Find the value of pixels that hold no data, although the file declares none such.
 
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
@@ -113,21 +111,22 @@ def find_gaps(sample):
     Returns:
         the value and where it lies: one under -999 far from all others; a collar, the value that
         most edge pixels have in all bands, and a fifth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few, where all of the image is so, or where
-        gaps are declared.
+        missing blocks are read. None where there are few, and where all of the image is so. Collar
+        and zeros are not looked for where other pixels are declared as no data.
     """
-    if not np.isfinite(sample).all() or np.ptp(sample) == 0:
+    values = sample[np.isfinite(sample).all(axis=-1)]
+    if not values.size or np.ptp(values) == 0:
         return None
-    lowest = sample.min()
-    low, high = np.percentile(sample[sample > lowest], (0.5, 99.5))
-    far = lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low))
-    if far and (sample == lowest).all(axis=-1).any():
+    lowest = values.min()
+    low, high = np.percentile(values[values > lowest], (0.5, 99.5))
+    if lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low)) and (values == lowest).all(1).any():
         return float(lowest), "in the image"
     edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
     found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * len(edges):
+    is_whole = values.size == sample.size
+    if is_whole and counts.max(initial=0) >= COLLAR_SHARE * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (~sample.any(axis=-1)).mean() >= GAP_SHARE
+    is_empty = is_whole and (~values.any(axis=1)).mean() >= GAP_SHARE
     return (0.0, "in the image") if is_empty else None
 
 
@@ -159,8 +158,8 @@ def refuse_misfit(values, bands, ranges, is_physical):
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
-            f"percentile). {guess}. --value-range LO,HI or --value-range auto sets another range, "
-            "--value-range model trusts the values as they are, such as closed cloud or snow"
+            f"percentile). {guess}. {'' if is_physical else OTHER_RANGE}--value-range model trusts "
+            "the values as they are, such as closed cloud or snow"
         )
     if (dark > high).all():
         warnings.warn(
@@ -176,23 +175,21 @@ def _guesses(dark, middle, bright, low, high, is_physical):
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
-    unit, expected = _unit(bright.max()), _unit(high.max())
-    told = f"It looks like {UNITS[unit][1]} where the model expects {UNITS[expected][1]}"
+    unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
+    told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
     positive = min(bright.min(), high.min()) > 0
     darker = positive and (bright < high / GROSS).all()
     brighter = positive and (middle > high * CLOUD).all()
     factor = np.median(bright / high) if positive else 1
     sign = np.sign(dark[0] - low[0])
     shift = sign * np.concatenate([dark - low, bright - high])
-    is_offset = (shift > 600).all() and (shift < 2500).all() and low.max() < 3000
-    has_offset = is_physical and 900 <= dark.min() < 1800
+    is_offset = (shift > 600).all() and (shift < 2500).all() and max(*low * 4, *high) < 13_000
+    if is_physical:
+        is_offset = 900 <= dark.min() < 1800
     return [
         (unit > expected or (unit < expected and darker), told + MEND.get((unit, expected), "")),
         (is_physical and dark.min() >= 5000, LANDSAT),
-        (
-            has_offset or (is_offset and high.max() < 13_000),
-            OFFSET.format(1000 * sign, -1000 * sign),
-        ),
+        (is_offset, OFFSET.format(1000 * sign, -1000 * sign)),
         (is_physical, None),
         (brighter or (darker and expected != 1), FACTOR.format(factor, 1 / factor)),
         ((bright < low).all(), "No value lies within the model's range"),

@@ -9,8 +9,8 @@ from helpers.scenes import Scene
 
 COLOURS = (("red", "green", "blue"), ("nir", "red", "green"))  # natural, else vegetation is red
 NO_DATA = (0.64, 0.61, 0.68)  # greyish violet, a colour of neither ground, cloud nor error maps
-# Paul Tol's, for colour-blind readers too
-PALETTE = ("#004488", "#DDAA33", "#BB5566", "#228833", "#66CCEE", "#777777")
+# Any two differ by 17 or more (CIEDE2000), also for red-green and blue-yellow blind readers
+PALETTE = ("#004488", "#DDAA33", "#BB5566", "#66CCEE", "#000000", "#AAAAAA")
 MAX_PX = 1500  # larger images are thinned out to draw them, as no screen shows more
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from helpers.scenes import Scene
+from helpers.scenes.splits import boxes_in
 from helpers.show import drawing
 
 
@@ -63,7 +64,7 @@ def grid(
 
 
 def curves(history, *, baseline=None, ylabel="", caption=None):
-    """Draw values against training steps, with what has to be beaten as a dashed line.
+    """Draw values against training steps, with the baseline as a dashed line.
 
     Args:
         history: dict or DataFrame from name to values; its entry "step" holds the steps, else they
@@ -139,13 +140,10 @@ def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
 
 def _boxes(scenes, backdrops):
     """Return the CRS of the map, and the bounds of all scenes in it, km or degrees."""
-    from rasterio.warp import transform_bounds
-
     if not scenes or any(scene.bounds is None or scene.crs is None for scene in scenes):
         raise ValueError("a map needs scenes with a place on the ground: give georeferenced ones")
     crs = scenes[0].crs
     if any(scene.crs != crs for scene in scenes[:backdrops]):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
     unit = crs.linear_units_factor[1] / 1000 if crs.is_projected else 1
-    boxes = [transform_bounds(scene.crs, crs, *scene.bounds) for scene in scenes]
-    return crs, unit * np.array(boxes)
+    return crs, unit * boxes_in(crs, [(scene.crs, *scene.bounds) for scene in scenes])

@@ -1,4 +1,4 @@
-"""Play with images by hand: sliders, a map to click on; figures where there is no kernel."""
+"""Play with images by hand: sliders, a map to click on; figures without a kernel."""
 
 import inspect
 import os
@@ -11,11 +11,12 @@ import numpy as np
 from helpers.show import drawing, figures
 
 MAP_PX = 480  # width of the map to click on
+ROWS, COLUMNS = 16, 20  # places to click on
 SLIDER_PX = 640  # width of images with a slider, about
 
 
 def is_static():
-    """Tell whether nobody can move a slider: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
+    """Tell whether sliders cannot work: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -33,16 +34,17 @@ def source(thing):
 
 def before_after(
     before, after, *, titles=("before", "after"), bands=None, stretch=None, pixel_size_m=None,
-    credit=None, static=None,
+    credit=None,
 ):  # fmt: skip
     """Show two images of the same ground in one frame, with a border that a slider moves.
+
+    Where `is_static()`, a figure of the two side by side.
 
     Args:
         before: Scene or (height, width, bands), shown left of the border.
         after: the same, of any number of pixels; the coarser image is enlarged without smoothing.
         titles: of the two.
         bands, stretch, pixel_size_m, credit: as for `grid`.
-        static: True draws a figure instead: the two side by side. Default: `is_static()`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
@@ -57,7 +59,7 @@ def before_after(
     if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
         sizes = f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}"
         raise ValueError(f"{sizes}: their proportions differ, so they do not show the same ground")
-    if is_static() if static is None else static:
+    if is_static():
         look = {"bands": bands, "stretch": stretch, "pixel_size_m": pixel_size_m, "credit": credit}
         return figures.grid(images, titles, **look)
     from ipywidgets import IntSlider, Layout
@@ -78,7 +80,7 @@ def before_after(
 
 
 def _redrawn(draw, sliders, line):
-    """Draw a picture anew whenever a slider moves; a line of text stands below."""
+    """Redraw a picture whenever a slider moves; a line of text stands below."""
     from ipywidgets import HTML, VBox, interactive
 
     def redraw(**values):
@@ -97,22 +99,22 @@ def enlarged(picture, size_px=SLIDER_PX):
     return Image.fromarray(picture).resize(size, Image.Resampling.NEAREST)
 
 
-def explore(draw, count, *, reach=2.0, credit="", static=None):
+def explore(draw, count, *, reach=2.0, credit=""):
     """Move one slider for each number of the latent, and see the image that belongs to them.
+
+    Where `is_static()`, a figure with a row for each number that moves while the others are 0.
 
     Args:
         draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
         count: of numbers.
         reach: sliders go from -reach to reach, and begin at 0.
         credit: line below.
-        static: True draws a figure instead, a row for each number that moves while the others are
-            0. Default: `is_static()`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
     titles = [f"number {place}" for place in range(1, count + 1)]
-    if is_static() if static is None else static:
+    if is_static():
         stops = np.linspace(-reach, reach, 7)
         latents = np.concatenate([np.outer(stops, axis) for axis in np.eye(count)])
         labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
@@ -129,23 +131,22 @@ def explore(draw, count, *, reach=2.0, credit="", static=None):
     return _redrawn(picture, sliders, credit)
 
 
-def click_map(picture, look, *, rows=16, columns=20, credit="", static=None):
+def click_map(picture, look, *, credit=""):
     """Click on a map, and see beside it what is to be seen from there.
 
     The map is covered with transparent buttons, as a picture of ipywidgets does not hear clicks.
+    Where `is_static()`, a figure of six places.
 
     Args:
         picture: uint8 (height, width, 3), the map.
         look: function from (x, y), 0 to 1 from its upper left corner, to an image (height, width,
             3), 0 to 1.
-        rows, columns: places to click on.
         credit: line below.
-        static: True draws a figure of six places instead. Default: `is_static()`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
-    if is_static() if static is None else static:
+    if is_static():
         places = [(x, y) for y in (0.35, 0.65) for x in (0.25, 0.5, 0.75)]
         labels = [f"{x:.0%} from the west, {y:.0%} from the north" for x, y in places]
         seen = [_bytes(look(*place)) for place in places]
@@ -154,21 +155,21 @@ def click_map(picture, look, *, rows=16, columns=20, credit="", static=None):
 
     image = Image(layout=Layout(width="420px", height="auto", flex="0 0 auto"))
     button_layout = Layout(width="auto", height="auto", margin="0")
-    buttons = [Button(layout=button_layout) for _ in range(rows * columns)]
+    buttons = [Button(layout=button_layout) for _ in range(ROWS * COLUMNS)]
 
     def redraw(button):
         for each in buttons:
             each.style.button_color = "#f00a" if each is button else "#0000"
-        row, column = divmod(buttons.index(button), columns)
-        view = _bytes(look((column + 0.5) / columns, (row + 0.5) / rows))
+        row, column = divmod(buttons.index(button), COLUMNS)
+        view = _bytes(look((column + 0.5) / COLUMNS, (row + 0.5) / ROWS))
         image.value = enlarged(view, 1)._repr_png_()
 
     for button in buttons:
         button.on_click(redraw)
-    redraw(buttons[rows // 2 * columns + columns // 2])
+    redraw(buttons[ROWS // 2 * COLUMNS + COLUMNS // 2])
     layout = Layout(
-        grid_template_columns=f"repeat({columns}, 1fr)",
-        grid_template_rows=f"repeat({rows}, 1fr)",
+        grid_template_columns=f"repeat({COLUMNS}, 1fr)",
+        grid_template_rows=f"repeat({ROWS}, 1fr)",
         grid_gap="0",
         width=f"{MAP_PX}px",
         height=f"{MAP_PX * picture.shape[0] // picture.shape[1]}px",

@@ -1,4 +1,4 @@
-"""The one adversarial trainer: compare with a target, and convince a discriminator."""
+"""The one adversarial trainer: a generator matches a target and convinces a discriminator."""
 
 from helpers.backend import keras, tf
 from helpers.training.fit import State, train
@@ -24,7 +24,7 @@ class Adversarial(keras.Model):
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential moving average (EMA) of the generator's weights.
         augment: function of (image, two whole numbers to draw by), applied to images before they
-            are judged; target and estimate are changed alike. Or None.
+            are judged; target and estimate get the same changes. Or None.
         encoder: keras.Model from a target to an input of the generator, trained with it; it gives
             the second half of each batch of inputs, and is held to their distribution. Or None.
     """

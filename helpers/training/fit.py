@@ -206,7 +206,7 @@ class Reporter(keras.callbacks.Callback):
         self.board.flush()
 
     def on_train_end(self, logs=None):
-        """Leave the last figure standing."""
+        """Keep the last figure."""
         self.monitor.end(self.history)
 
 

@@ -135,7 +135,7 @@ def view_features(views):
 
 
 def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
-    """Find the numbers whose landscapes come nearest to views: what a perfect encoder would say.
+    """Find the latents whose landscapes are nearest to views, as a perfect encoder would.
 
     Gradient steps through the frozen generator move the numbers towards the view's features at
     three scales and on 4 x 4 squares.
@@ -178,7 +178,7 @@ def square_loss():
 
     Returns:
         Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
-        views, 2 where nothing is alike.
+        views, 2 for views that have nothing in common.
     """
     network = features.backbone(("112",))
 

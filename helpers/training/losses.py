@@ -234,7 +234,7 @@ def _lengths(some, others):
 
 
 def non_saturating(real, fake):
-    """Return discriminator and generator loss of logits; log 2 each where nothing is told."""
+    """Return discriminator and generator loss of logits; log 2 each if it is undecided."""
     judge_loss = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
     return judge_loss, ops.mean(ops.softplus(-fake))
 

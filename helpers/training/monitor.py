@@ -6,7 +6,7 @@ from helpers import show
 
 
 class Monitor:
-    """Shows how a training goes: progress, loss and validation score beside the baseline.
+    """Show how a training goes: progress, loss and validation score beside the baseline.
 
     Args:
         name: of the model that is trained.
@@ -45,7 +45,7 @@ class Monitor:
             self.display.update(self._figure(history))
 
     def end(self, history):
-        """Draw the last state and leave it standing."""
+        """Draw the last state and keep it."""
         if self.bar is not None:
             self.bar.close()
             self.display.update(self._figure(history))

@@ -19,7 +19,7 @@ PATCH_PX, BATCH_SIZE, BANDS, ROUNDS, STEPS = 128, 8, 3, 10, 4
 def main():
     """Measure, print and judge."""
     training.prepare_device()
-    ground = scenes.split_ground(packs.open_scenes("landsat8_itaipu"), block_px=256, guard_px=16)["train"]
+    ground = scenes.split_ground(packs.open_scenes("landsat8_itaipu"), block_px=256, buffer_px=16)["train"]
     stream = {
         "value_range": scenes.value_range(ground),
         "patch_px": PATCH_PX,

@@ -85,7 +85,7 @@ def brandenburg(split):
     names = ["green", "red", "nir"]
     whole = packs.open_scene("sentinel2_brandenburg", "10m", names)
     clear = clouds.without_cloud(whole, packs.open_scene("sentinel2_brandenburg", "60m", ["coastal"]))
-    for block in scenes.split_ground([clear], block_px=96, guard_px=8, seed=0)[split]:
+    for block in scenes.split_ground([clear], block_px=96, buffer_px=8, seed=0)[split]:
         for patch in block.patches(SIDE):
             green, red, nir = np.moveaxis(patch.pixels / 1e4, -1, 0)
             swir = 0.7 * nir + 0.5 * red

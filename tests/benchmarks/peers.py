@@ -22,7 +22,7 @@ def training_ground():
     from helpers import scenes
     from helpers.acquire import packs
 
-    blocks = scenes.split_ground(packs.open_scenes("landsat8_itaipu"), block_px=PATCH_PX, guard_px=16)
+    blocks = scenes.split_ground(packs.open_scenes("landsat8_itaipu"), block_px=PATCH_PX, buffer_px=16)
     return blocks["train"], scenes.value_range(blocks["train"])
 
 

@@ -40,7 +40,7 @@ def trained(device, steps, seed):
     whole = packs.open_scene("sentinel2_brandenburg", "10m", ["nir", "red", "green"])
     clear = clouds.without_cloud(whole, packs.open_scene("sentinel2_brandenburg", "60m", ["coastal"]))
     light = np.percentile(whole.pixels[~clear.valid], 99.5, axis=0)
-    ground = scenes.split_ground([clear], block_px=PATCH_PX, guard_px=8, seed=0)
+    ground = scenes.split_ground([clear], block_px=PATCH_PX, buffer_px=8, seed=0)
     held_out = clouds.examples(ground["validation"], patch_px=PATCH_PX, seed=0, light=light)
     keras.utils.set_random_seed(seed)
     with device.scope():

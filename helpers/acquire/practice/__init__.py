@@ -1,4 +1,4 @@
-"""Stand in for the providers on this very machine: to learn, teach, test without the internet."""
+"""Stand in for the providers on this machine: to learn, teach, test without the internet."""
 
 from helpers.acquire.practice.server import FAULTS, Response, Server, as_json
 

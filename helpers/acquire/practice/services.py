@@ -49,6 +49,7 @@ def listed(base):
 def image(picture, kind="jpeg"):
     """Return the Response of a Pillow image."""
     buffer = io.BytesIO()
+    picture = picture.convert("RGB") if kind == "jpeg" else picture
     picture.save(buffer, kind, compress_level=1, quality=90)
     return Response(buffer.getvalue(), f"image/{kind}")
 
@@ -65,26 +66,24 @@ def layer(name):
 @once
 def tile(z, x, y, kind="jpg", name="eox"):
     """Return the image of a tile of a layer or a part, a PNG transparent outside; or None."""
-    z, x, y, (name, *corner) = int(z), int(x), int(y), name.split("-")
-    if z > LAYERS[name][2] or max(x, y) >= 2**z:
-        return None
+    (name, *corner), tile = name.split("-"), (int(x), int(y), int(z))
     scene = layer(name=name)
     if corner:
         scene = scene.cut(*map(int, corner), 1000, 1000)  # 30 km
-    drawn, grid = np.zeros((3, 256, 256)), from_bounds(*mercantile.xy_bounds(x, y, z), 256, 256)
-    reproject(
-        np.ascontiguousarray(np.moveaxis(scene.pixels, -1, 0)), drawn,
-        src_crs=scene.crs, src_transform=scene.transform, src_nodata=0, dst_crs="EPSG:3857",
-        dst_transform=grid, resampling=Resampling.bilinear,
-    )  # fmt: skip
-    picture, seen = Image.fromarray(np.moveaxis(drawn, 0, -1).astype("uint8")), drawn.any(axis=0)
-    if kind == "png":
-        picture.putalpha(Image.fromarray(seen))
-    return image(picture, kind.replace("jpg", "jpeg")) if seen.any() else None
+    drawn, place = np.zeros((3, 256, 256)), mercantile.xy_bounds(*tile)
+    if tile[2] <= LAYERS[name][2] and max(tile[:2]) < 2 ** tile[2]:
+        reproject(
+            np.ascontiguousarray(np.moveaxis(scene.pixels, -1, 0)), drawn,
+            src_crs=scene.crs, src_transform=scene.transform, src_nodata=0, dst_crs="EPSG:3857",
+            dst_transform=from_bounds(*place, 256, 256), resampling=Resampling.bilinear,
+        )  # fmt: skip
+    opaque = 255 * drawn.any(axis=0, keepdims=True)
+    picture = Image.fromarray(np.moveaxis(np.concatenate([drawn, opaque]), 0, -1).astype("uint8"))
+    return image(picture, kind.replace("jpg", "jpeg")) if opaque.any() else None
 
 
 def legacy_scenes(request):
-    """List scenes that touch a box; wants a token, and takes any."""
+    """List scenes that touch a box; needs a token, and accepts any."""
     if "Authorization" not in request.headers:
         return as_json({"detail": "Authentication credentials were not provided."}, 401)
     box = [float(request.query[edge]) for edge in EDGES]

@@ -22,19 +22,14 @@ PROVIDERS = {
 }
 
 
-def names():
-    """Return the names that `connect` knows."""
-    return list(PROVIDERS)
-
-
 def connect(name, server=None, **options):
     """Make a provider, ready to search; no request is made yet.
 
     Args:
-        name: one of `names()`, or a name that the library xyzservices has, as "Esri.WorldImagery".
+        name: one of PROVIDERS, or a name that the library xyzservices has, as "Esri.WorldImagery".
         server: a practice server; None: the real service.
-        options: `policy` (download.Policy, instead of the provider's cautious one), `contact` (an
-            address for the User-Agent), and the provider's own, such as `layer` of gsi,
+        options: `policy` (download.Policy, instead of the provider's cautious one), and the
+            provider's own, such as `layer` of gsi,
             `template` of xyz, `collection` and `url` of the STAC catalogues.
 
     Returns:
@@ -44,7 +39,7 @@ def connect(name, server=None, **options):
 
     Raises:
         ValueError: no such provider, or an option's value is refused.
-        PermissionError: the provider wants a key and there is none (says where to get one).
+        PermissionError: the provider needs a key and there is none (says where to get one).
     """
     if "." in name:
         return xyz.Xyz(name, server, template=name, **options)

@@ -45,7 +45,7 @@ class Layer:
     classes: bool = False
 
 
-def write(path, layers, *, bounds, credit, contact=""):
+def write(path, layers, *, bounds, credit):
     """Write the window of all layers to a GeoTIFF, on the grid of the finest.
 
     Args:
@@ -53,7 +53,6 @@ def write(path, layers, *, bounds, credit, contact=""):
         layers: list of Layer; a file of three bands gives red, green, blue.
         bounds: window in degrees, or None for all.
         credit: of the Scene.
-        contact: as `http.agent` takes it.
 
     Returns:
         (west, south, east, north) of the window, degrees.
@@ -64,7 +63,7 @@ def write(path, layers, *, bounds, credit, contact=""):
     """
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent(contact)))
+            stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()))
             files = [
                 stack.enter_context(rasterio.open(f"/vsicurl/{one.address}")) for one in layers
             ]
@@ -111,7 +110,7 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """A value for no data that no band has as a value."""
+    """Choose a value for no data that no band uses."""
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*sorted(named - {None}), limits.max, limits.min]
     if len(named) == 1 or not np.isnan(pixels).any():
@@ -120,7 +119,7 @@ def _nodata(named, dtype, pixels):
 
 
 def _grid(file, bounds):
-    """dict of crs, transform, width, height of a window, in whole pixels of the file."""
+    """Return a dict of crs, transform, width, height of a window, in whole pixels of the file."""
     if not file.crs:
         raise Refused("its files do not say where they lie")
     window = Window(0, 0, file.width, file.height)

@@ -29,7 +29,7 @@ class Photos(Provider):
     role, has_pages = "photo", False
     max_radius_m = 9_990
     most = math.inf  # photos of a circle in an answer; of a fuller one, quarters are asked
-    busy = refused = ()  # codes of errors
+    busy = ()  # codes of errors after which another try helps
 
     def _boxes(self, bounds, limit):
         if circle(bounds)[2] > 16 * self.max_radius_m:
@@ -65,8 +65,6 @@ class Photos(Provider):
         code = error.get("error_code", error.get("code"))
         if code in self.busy:
             raise ValueError(said)
-        if code in self.refused:
-            raise PermissionError(f"{said}; look at your {self.key_name}")
         raise RuntimeError(said)
 
     def _found(self, one):
@@ -139,7 +137,7 @@ class Vk(Photos):
     key_place = "https://dev.vk.com (create an application → service token)"
     policy = Policy(connections=2, requests_per_s=3, tries=7)
     max_radius_m, radii_m = 50_000, (10, 100, 800, 6_000, 50_000)
-    busy, refused = (1, 6, 9, 10, 29), (5, 15, 27, 28)
+    busy = (1, 6, 9, 10, 29)
     page_size = 1000
     query = "/method/photos.search?access_token={key}&v=5.199"
     fields = jmespath.compile("""
@@ -160,7 +158,7 @@ class Vk(Photos):
 
 
 def _point(lon, lat):
-    """(lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
+    """Return (lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
     with contextlib.suppress(TypeError, ValueError):
         lon, lat = float(lon), float(lat)
         if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
@@ -194,7 +192,7 @@ def circle(box):
 
 
 def quarters(box):
-    """Return the four quarters of a box, shuffled, lest a limit takes all from one corner."""
+    """Return the four quarters of a box, shuffled, so that a limit takes from all of them."""
     west, south, east, north = box
     lon, lat, _ = circle(box)
     parts = [(west, south, lon, lat), (lon, south, east, lat)]

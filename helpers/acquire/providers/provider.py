@@ -6,14 +6,13 @@ import itertools
 import math
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
 
-MOST_LISTED = 5_000  # results of a search without a limit: more than anybody looks through
 AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which is yours alone
 
 
@@ -54,7 +53,7 @@ class Provider:
     has_pages = True  # each brings something new
     practice_credit = ""  # of the imagery that a practice server shows in its place
 
-    def __init__(self, name, server=None, policy=None, contact=""):
+    def __init__(self, name, server=None, policy=None):
         self.name, self.source, self.base = name, name, self.address
         self.policy = policy or self.policy
         if server:
@@ -62,8 +61,6 @@ class Provider:
             self.policy = policy or AT_HOME
             if self.practice_credit:
                 self.credit, self.licence = self.practice_credit, "public domain"
-        if contact:
-            self.policy = replace(self.policy, contact=contact)
         self.client = Client(
             self.policy,
             key=_key(self, server) if self.key_name else "",
@@ -96,7 +93,7 @@ class Provider:
         try:
             for page in itertools.chain.from_iterable(map(self._new, paged)):
                 found |= page
-                if len(found) >= (limit or MOST_LISTED):
+                if limit and len(found) >= limit:
                     break
         except Refused:
             raise
@@ -104,15 +101,10 @@ class Provider:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
-        if not limit and len(found) >= MOST_LISTED:
-            raise ValueError(
-                f"{self.name} has {MOST_LISTED:,} results there, or more: give a `limit`, smaller "
-                "bounds, or filters"
-            )
         return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
 
     def _boxes(self, bounds, limit):
-        """Return the boxes that are asked for one after another."""
+        """Split the area into boxes that are searched one by one."""
         return tiles.halves(bounds)
 
     def _read(self, answer):
@@ -136,7 +128,7 @@ class Provider:
             yield page
 
     def fetch(self, found, folder, *, role="", pair="", **how):
-        """Download what was found.
+        """Download the results of a search.
 
         Args:
             found: list of Found.
@@ -210,7 +202,7 @@ def wrapped(lon):
 
 
 def _key(provider, server):
-    """The key: from its environment variable, "practice" for practice, else a hidden prompt."""
+    """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name, place = provider.key_name, provider.key_place
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

@@ -135,13 +135,11 @@ class Stac(Provider):
             numbers = calibration(asset, band, one.about["properties"], offset)
             fixed, classes = offset is not None, is_classes(asset, band)
             layers.append(cog.Layer(band, self._address(asset), *numbers, fixed, classes))
-        place = cog.write(
-            path, layers, bounds=bounds, credit=one.credit, contact=self.policy.contact
-        )
+        place = cog.write(path, layers, bounds=bounds, credit=one.credit)
         return dict(zip(BOUNDS, place, strict=True))
 
     def _address(self, asset):
-        """Address of an asset that can be read, signed where the catalogue asks for that."""
+        """Return the address of an asset, signed if the catalogue requires it."""
         if self.name == "cdse":
             raise Refused("its files need an account of Copernicus Data Space: download them there")
         if not asset["links"]:

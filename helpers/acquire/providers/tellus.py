@@ -2,7 +2,6 @@
 
 import functools
 from pathlib import Path
-from urllib.parse import urljoin
 
 import jmespath
 from dateutil import parser
@@ -15,13 +14,15 @@ from helpers.acquire.providers.provider import Found, Provider, footprint, utc
 from helpers.acquire.providers.xyz import Tiles
 
 DATA_SETS = jmespath.compile("""
-    results[].[id, {credit: copyright, terms: terms_of_use,
-                    network: permission.allow_network_type}]""")
+    results[].[id, {
+        credit: not_null(copyright, join(' ', ['Tellus data set', id])),
+        terms: not_null(terms_of_use, 'datasets/'),
+        network: not_null(permission.allow_network_type, 'global')}]""")
 FILES = jmespath.compile("results[?is_downloadable != `false`].{id: id, name: name}")
 
 
 class Tellus(Provider):
-    """Tellus Satellite Data Traveler; each data set has terms of its own.
+    """Tellus Satellite Data Traveler; each data set has its own terms.
 
     Source: https://www.tellusxdp.com/en-us/howtouse/dev/Parameters_SceneSearch.html
     """
@@ -40,11 +41,11 @@ class Tellus(Provider):
 
     @functools.cached_property
     def data_sets(self):
-        """The data sets on offer: dict from id to whom to credit, terms, and where they may go."""
+        """List the data sets on offer: dict from id to credit, terms, and where they may go."""
         known, url = {}, f"{self.api}datasets/"
         while url:
             answer = self.client.get_json(url)
-            known |= dict(DATA_SETS.search(answer) or [])
+            known |= dict(DATA_SETS.search(answer))
             url = answer.get("next")
         return known
 
@@ -68,15 +69,13 @@ class Tellus(Provider):
             body = answer["meta"]["search-condition"]  # with the next cursor
 
     def _found(self, one):
-        name, data_set = one["id"], one["data_set"]
-        known, about = self.data_sets.get(data_set, {}), {}
-        about["url"] = f"{self.api}datasets/{data_set}/data/{name}/files/"
-        network = known.get("network") or "global"
-        if network != "global":
+        known, scene = self.data_sets[one["data_set"]], one["id"]
+        about = {"url": f"{self.api}datasets/{one['data_set']}/data/{scene}/files/"}
+        if known["network"] != "global":
+            network = known["network"]
             about["unusable"] = f"its data set may be used inside Tellus only ({network})"
-        credit, terms = known.get("credit") or f"Tellus data set {data_set}", known.get("terms")
-        licence = urljoin(self.api, terms.lstrip("/")) if terms else f"terms of {data_set}"
-        return Found(name, footprint(one["geometry"]), one["time"], credit, licence, about)
+        place, terms = footprint(one["geometry"]), self.api + known["terms"].lstrip("/")
+        return Found(scene, place, one["time"], known["credit"], terms, about)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
@@ -120,7 +119,7 @@ class TellusLegacy(Tiles):
 
 
 def _iso(text):
-    """ISO 8601 of a date in whatever form; the text itself where it is none."""
+    """Return a date of any form in ISO 8601; other text is returned unchanged."""
     try:
         return parser.parse(text).isoformat()
     except (ValueError, OverflowError):

@@ -4,7 +4,6 @@ import functools
 import io
 import itertools
 import math
-import re
 from urllib.parse import quote, urlsplit
 
 import mercantile
@@ -37,13 +36,13 @@ class Tiles(Provider):
         yield [Found(self.layer, bounds, "", self.credit, self.licence)]
 
     def _url(self, tile, scene=""):
-        """Address of a tile; a "{key}" stays until it is sent."""
+        """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
+        lon, lat = mercantile.ul(x + 0.5, y + 0.5, z)
         fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
-        fields |= {"r": "@2x" if self.tile_px == 512 else "", "scene": quote(scene, safe="")}
+        fields |= {"r": "@2x" if self.tile_px == 512 else "", "lon": lon, "lat": lat}
         fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
-        url = self.base + self.template
-        return re.sub(r"\{(.+?)\}", lambda field: str(fields[field[1]]), url)
+        return (self.base + self.template).format(scene=quote(scene, safe=""), **fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
         """Download tiles; one becomes `<role>/<scene>/<z>_<x>_<y>`.
@@ -96,13 +95,13 @@ class Tiles(Provider):
         Raises:
             ValueError: the patch reaches beyond the map.
         """
-        tiles.tile_at(lon, lat, 0)  # refuses what is not on the map
         half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
             raise ValueError(f"{place} reaches beyond the map: choose another width")
-        finer = math.log2(tiles.ground_resolution_m(lat, 0) * size_px / width_m)
-        zoom = min(max(math.ceil(finer), self.zooms[0]), self.zooms[1])
+        zoom, last = self.zooms
+        while zoom < last and tiles.ground_resolution_m(lat, zoom) > width_m / size_px:
+            zoom += 1
         box = x - half, y - half, x + half, y + half
         row = self.row(Found(self.layer, box, "", self.credit, self.licence))
         return Item(
@@ -157,7 +156,7 @@ class Xyz(Tiles):
     policy = Policy(connections=2, requests_per_s=2)
 
     def __init__(
-        self, name, server=None, *, template, key_name="", policy=None, contact="", **known
+        self, name, server=None, *, template, key_name="", policy=None, **known
     ):  # fmt: skip
         if "{" not in template:
             known = templates.known(template) | known
@@ -175,7 +174,7 @@ class Xyz(Tiles):
                 "both"
             )
         vars(self).update(known)
-        super().__init__(name, None, policy, contact)
+        super().__init__(name, None, policy)
 
 
 class Gsi(Tiles):
@@ -211,7 +210,7 @@ class Eox(Tiles):
 
 
 class YandexStatic(Tiles):
-    """Single images of Yandex's Static API, for the patch around a photo.
+    """Images of Yandex's Static API, each around the middle of a tile.
 
     Version 1 lists map, driving, transit and admin as map types, and no satellite imagery: it is
     refused unless you name the `maptype` that your contract has.
@@ -232,15 +231,5 @@ class YandexStatic(Tiles):
                 "if your contract has one, or take patches from eox or gsi"
             )
         super().__init__(name, server, **options)
-        self.template = f"/v1?apikey={{key}}&maptype={quote(maptype)}"
-
-    def _pages(self, bounds, limit):
-        raise ValueError("yandex_static gives single images, no mosaic: use `patch` for each")
-
-    def _cut(self, client, path, *, box, zoom, size_px):
-        lon, lat = mercantile.lnglat((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        px = round((box[2] - box[0]) / tiles.CIRCUMFERENCE_M * 2**zoom * self.tile_px)
-        asked = {"ll": f"{lon:.6f},{lat:.6f}", "z": zoom, "size": f"{px},{px}"}
-        check = functools.partial(opened, size_px=(px, px))
-        image = client.get_bytes(self.base + self.template, asked, check=check)
-        image.resize((size_px, size_px), Image.Resampling.BICUBIC).save(path)
+        self.template = f"/v1?apikey={{key}}&maptype={quote(maptype)}&ll={{lon:.6f}},{{lat:.6f}}"
+        self.template += "&z={z}&size=256,256"

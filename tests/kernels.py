@@ -1,0 +1,96 @@
+"""Kernels of notebooks that share one import of TensorFlow, which takes each of them 4 s of a processor otherwise.
+
+A server imports it and forks a kernel for whoever asks: a process of its own, with the folder, the environment and the
+output of the one who asked. Jupyter starts `python tests/kernels.py SOCKET ARGUMENT…`, which asks, stands in for the
+kernel, passes Ctrl-C on, and takes the kernel along when it is killed.
+"""
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+SHARED = (  # what notebooks import; of `helpers` only what does not read the environment
+    "helpers.backend", "ipywidgets", "matplotlib.pyplot", "pandas", "rasterio", "scipy.ndimage", "skimage.metrics",
+)  # fmt: skip
+
+
+@functools.cache
+def offered():
+    """Start a server that ends with this process; return the folder for JUPYTER_PATH where Jupyter finds it."""
+    folder = Path(tempfile.mkdtemp(prefix="kernels"))
+    address, spec = folder / "socket", folder / "kernels" / "python3" / "kernel.json"
+    command = [sys.executable, __file__, str(address)]
+    server = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.stdin.close)
+    assert server.stdout.readline() == "ready\n"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-S", __file__, str(address), "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    return str(folder)
+
+
+def serve(address):
+    """Fork a kernel for each caller, until standard input is closed."""
+    for name in SHARED:
+        importlib.import_module(name)
+    from ipykernel.kernelapp import IPKernelApp
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels that have ended
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        print("ready", flush=True)
+        while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
+            caller, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                arguments = take_over(caller)
+                return IPKernelApp.launch_instance(argv=arguments)
+            caller.close()
+
+
+def take_over(caller):
+    """Become what the caller asked for; return the arguments of its kernel."""
+    size, files, *_ = socket.recv_fds(caller, 8, 3)
+    asked = json.loads(caller.recv(int(size), socket.MSG_WAITALL))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.modules["numpy"].random.seed()  # else all kernels draw the same
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    sys.path[:1] = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    caller.send(str(os.getpid()).encode())
+    threading.Thread(target=lambda: caller.recv(1) or os._exit(1), daemon=True).start()
+    return asked["arguments"]
+
+
+def stand_in(address, arguments):
+    """Ask for a kernel and wait until it has ended."""
+    asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+    with socket.socket(socket.AF_UNIX) as kernel:
+        kernel.connect(address)
+        content = json.dumps(asked).encode()
+        socket.send_fds(kernel, [b"%08d" % len(content)], [0, 1, 2])
+        kernel.sendall(content)
+        number = int(kernel.recv(20))
+        signal.signal(signal.SIGINT, lambda *_: os.kill(number, signal.SIGINT))
+        kernel.recv(1)
+
+
+if __name__ == "__main__":
+    address, *arguments = sys.argv[1:]
+    stand_in(address, arguments) if arguments else serve(address)

@@ -1,0 +1,62 @@
+"""Kernels that are forked from one import of TensorFlow: each is on its own, as one that was started alone."""
+
+import os
+import sys
+import time
+
+import nbformat
+import papermill
+import psutil
+import pytest
+
+from tests import kernels
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    """Function that runs cells in a kernel of their own, and returns what each printed."""
+    monkeypatch.setenv("JUPYTER_PATH", kernels.offered())
+
+    def said(*sources, **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(book, tmp_path / "book.ipynb")
+        done = papermill.execute_notebook(tmp_path / "book.ipynb", None, cwd=tmp_path, progress_bar=False)
+        return ["".join(output.text for output in cell.outputs).strip() for cell in done.cells]
+
+    return said
+
+
+def test_a_kernel_shares_nothing_with_the_next(said, tmp_path):
+    cells = (
+        "import os, sys; print('tensorflow' in sys.modules, 'helpers.paths' in sys.modules, os.getcwd())",
+        "print(os.environ['MARK'], hasattr(os, 'marked')); os.marked = True",
+        "import numpy, random; print(numpy.random.random(), random.random())",
+        "import subprocess; print(subprocess.run(['true']).returncode, os.getppid())",
+    )
+    first, second = (said(*cells, MARK=mark) for mark in ("one", "two"))
+    assert first[0] == second[0] == f"True False {tmp_path}"
+    assert (first[1], second[1]) == ("one False", "two False")
+    assert first[2] != second[2]
+    assert first[3] == second[3] and first[3].startswith("0 ")
+
+
+def test_a_kernel_that_is_killed_ends_and_papermill_says_so(said, tmp_path):
+    """Killed is the process that stands in for it, which is all that Jupyter knows of."""
+    kill = """import os, psutil
+open("number", "w").write(str(os.getpid()))
+for one in psutil.process_iter(["cmdline"]):
+    if {"-f", os.environ["SOCKET"]} <= set(one.info["cmdline"] or ()):
+        one.kill()
+while True:
+    pass"""
+    with pytest.raises(Exception, match="Kernel died"):
+        said(kill, SOCKET=os.path.join(kernels.offered(), "socket"))
+    number, deadline = int((tmp_path / "number").read_text()), time.monotonic() + 30
+    while psutil.pid_exists(number):
+        assert time.monotonic() < deadline, "the kernel goes on although nobody waits for it"
+        time.sleep(0.05)

@@ -1,0 +1,23 @@
+"""What tests of trainings share: the state that a kill would leave behind."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+from helpers.training.fit import State
+
+
+@contextmanager
+def kept_after(step, folder):
+    """Copy what a training keeps on the disk after some step into a folder, as if it had been killed there."""
+    save = State.save
+
+    def saving(state, history):
+        save(state, history)
+        if history[-1]["step"] == step:
+            shutil.copytree(state.path.parent, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(State, "save", saving)
+        yield
