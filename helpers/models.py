@@ -79,11 +79,10 @@ class PretrainedFeatures(layers.Layer):
             images = ops.clip(ops.image.resize(images, size, "bicubic"), 0, 1)
         return _frozen(self.taps, self.dtype_policy.name)(images, training=False)
 
-    def compute_output_spec(self, images):
+    def compute_output_shape(self, shape):
         """Return the shapes of the feature maps, without computing them."""
-        outputs = _frozen(self.taps, self.dtype_policy.name).outputs
-        shape = images.shape[0], None, None
-        return [keras.KerasTensor((*shape, each.shape[-1]), each.dtype) for each in outputs]
+        maps = _frozen(self.taps, self.dtype_policy.name).outputs
+        return [(shape[0], None, None, each.shape[-1]) for each in maps]
 
     def get_config(self):
         """Return what is needed to load it again."""
@@ -104,10 +103,10 @@ class ResizeLike(layers.Layer):
         image, like = images
         return ops.image.resize(image, ops.shape(like)[1:3], "bilinear")
 
-    def compute_output_spec(self, images):
+    def compute_output_shape(self, shapes):
         """Return the shape of the answer."""
-        image, like = images
-        return keras.KerasTensor((*like.shape[:3], image.shape[-1]), self.compute_dtype)
+        image, like = shapes
+        return (*like[:3], image[-1])
 
 
 def _resized(image, like):
@@ -769,26 +768,25 @@ def receptive_field_px(model, multiple=1):
     Returns:
         int, pixels of the network's own input; None where it is wider than 512.
     """
-    copy = model.__class__.from_config(model.get_config())  # not how it was compiled
+    copy = keras.models.clone_model(model)
     weights = model.get_weights()
     copy.set_weights([np.full_like(w, w.shape[-1] / w.size) if w.ndim > 1 else w for w in weights])
     count = max(3, 33 // multiple | 1)
-    while True:
-        side = count * multiple
-        image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))
+    while count * multiple < 2 * GLOBAL_PX:
+        first = count // 2 * multiple
+        image = tf.Variable(tf.ones((1, count * multiple, count * multiple, model.input_shape[-1])))
         with tf.GradientTape() as tape:
             answer = copy(image)
-            scale, first = answer.shape[1] / side, count // 2 * multiple
-            middle = slice(int(first * scale), int(first * scale) + int(scale) * multiple)
+            scale = answer.shape[1] // (count * multiple)
+            middle = slice(first * scale, (first + multiple) * scale)
             centre = tf.reduce_sum(answer[:, middle, middle])
         slopes = np.abs(tape.gradient(centre, image)[0])
-        reached = np.flatnonzero(slopes.max(axis=(0, 2)) > 0)
+        reached = np.flatnonzero(slopes.max(axis=(0, 2)))
         if reached[0] > 0:
             beyond = max(first - reached[0], reached[-1] - first - multiple + 1)
             return 2 * int(beyond) + 1
-        if side > GLOBAL_PX:
-            return None
         count = 2 * count - 1
+    return None
 
 
 def multiply_adds_per_pixel(model, scale=1):

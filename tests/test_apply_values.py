@@ -253,8 +253,13 @@ def test_a_second_value_of_no_data_is_refused_too(tmp_path, model, ground, gap, 
 def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
     values = ground.copy()
     values[:, :, :15] = value
-    with pytest.warns(UserWarning, match=f"pixels along the edges are {value} in all bands.*--nodata {value}"):
+    named = f"pixels along the edges are {value} in all bands.*--nodata {value}"
+    with pytest.warns(UserWarning, match=named):
         answered(model, values, tmp_path)
+    holed = values.copy()
+    holed[:, 30, 30] = 7  # another value, which is declared
+    with pytest.warns(UserWarning, match=named):
+        answered(model, holed, tmp_path, profile={"nodata": 7})
     made = answered(model, values, tmp_path, nodata=value)
     assert np.ma.getmaskarray(made)[:, :, :15].all() and np.abs(made - by_hand(ground))[:, :, 15:].max() <= 0.51
 

@@ -275,7 +275,7 @@ def test_the_practice_server_serves_ranges_and_counts():
         head = requests.head(address, headers={"Authorization": "Bearer abc"})
         assert head.headers["Content-Length"] == str(len(whole))
         assert requests.get(f"{server.url}/none", {"apikey": "def"}).status_code == 404
-        assert server.requests == 5 and repr(server) == f"Server({server.url}, 5 requests)"
+        assert server.requests == 5
         assert server.keys_seen == {"abc", "def"}
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(f"/vsicurl/{address}") as image:
             assert image.read(1)[8, 8] == 80

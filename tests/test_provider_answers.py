@@ -81,6 +81,8 @@ def test_a_refusal_names_the_field():
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ValueError, match="give `credit` and `licence`"):
         providers.connect("xyz", template="https://a.example/{z}/{x}/{y}.png")
+    with pytest.raises(TypeError, match="zoom"):
+        xyz(None, template="https://a.example/{z}/{x}/{y}.png", zoom=(0, 5))
 
 
 def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
@@ -162,6 +164,8 @@ def test_commons_takes_the_attribution_where_there_is_no_artist(serve):
     facts = {"Attribution": {"value": "Photo: Bob"}, "LicenseShortName": {"value": "CC BY 4.0"}}
     [one] = commons(serve, [commons_page(1, extmetadata=facts)]).search(BOX)
     assert one.credit.startswith("Photo: Bob, ")
+    [odd] = commons(serve, [commons_page(1, extmetadata={"Artist": {"value": 7}})]).search(BOX)
+    assert odd.credit.startswith("7, File:View 1.jpg")
 
 
 @pytest.mark.parametrize("changes, place", [

@@ -272,11 +272,11 @@ def practice_server():
     """The whole practice server, in a data folder of its own but for the packs."""
     if any(packs.missing(name) for name in packs.catalogue()):
         pytest.skip("the packs are not fetched: python -m helpers fetch")
-    folders, real = {name: pack.folder for name, pack in packs.catalogue().items()}, packs.Pack.folder
-    packs.Pack.folder = property(lambda pack: folders[pack.name])
+    folders, real = {name: packs.folder(name) for name in packs.catalogue()}, packs.folder
+    packs.folder = folders.get
     with practice.start() as server:
         yield server
-    packs.Pack.folder = real
+    packs.folder = real
 
 
 CASES = [

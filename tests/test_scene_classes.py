@@ -8,9 +8,10 @@ import skimage.data
 from PIL import Image
 
 from helpers import features
-from helpers.acquire import packs, photos
+from helpers.acquire import packs
 from helpers.acquire.practice import services
 from helpers.pairs import scene_classes
+from tests.test_photos import judged
 
 pytestmark = pytest.mark.skipif(bool(packs.missing(features.PACK)), reason="python -m helpers fetch")
 
@@ -39,10 +40,5 @@ def test_no_class_has_two_kinds():
 
 def test_a_photo_is_rejected_with_the_class_that_was_seen(tmp_path):
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "lunch.jpg")
-    table = photos.judge(
-        photos.read_folder(tmp_path), tmp_path,
-        classify=scene_classes.classify, scenes=scene_classes.LANDSCAPES,
-    )  # fmt: skip
-    (row,) = table.to_dict("records")
-    assert row["scene_class"] == "food (ImageNet class 967)"
-    assert "scene: food (ImageNet class 967), none of the 12 wanted" in row["reason"]
+    (row,) = judged(tmp_path, classify=scene_classes.classify).to_dict("records")
+    assert row["scene"] == "food (ImageNet class 967)" and "scene: food (ImageNet class 967)" in row["reason"]

@@ -1,7 +1,6 @@
 """Check that an answer is of the expected kind: servers send pages of HTML, or half an image."""
 
 import io
-import re
 
 from PIL import Image
 
@@ -12,7 +11,7 @@ STARTS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".webp": b"RIFF", ".gif": b"G
 
 def file(data):
     """Return the bytes of a file; a ValueError where they are a page of HTML, or nothing."""
-    if not data or re.match(rb"\s*<(!doctype html|html)", data[:256], re.IGNORECASE):
+    if not data or data[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise ValueError("an HTML page or nothing in place of the file")
     return data
 
@@ -24,19 +23,25 @@ def image(data, size_px=None):
         data: bytes.
         size_px: (width, height) that it must have; None: any.
     """
+    picture(data, size_px)
+    return data
+
+
+def picture(data, size_px=None):
+    """Return the picture in the bytes of an image; raises what `image` raises."""
     try:
-        with Image.open(io.BytesIO(file(data)), formats=FORMATS) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(file(data)), formats=FORMATS) as found:
+            width, height = found.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"an image that declares more than {MAX_PIXELS} pixels")
-            if size_px and picture.size != tuple(size_px):
-                raise ValueError(f"an image of {picture.size} px, expected {tuple(size_px)}")
-            picture.verify()  # the checksum of a PNG; `load` has all rows before it meets that
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            picture.load()
+            if size_px and found.size != tuple(size_px):
+                raise ValueError(f"an image of {found.size} px, expected {tuple(size_px)}")
+            found.verify()  # the checksum of a PNG; `load` has all rows before it meets that
+        found = Image.open(io.BytesIO(data), formats=FORMATS)
+        found.load()
     except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"a damaged image, or none ({type(error).__name__})") from None
-    return data
+    return found
 
 
 def suffix(data):

@@ -4,11 +4,8 @@
 """
 
 import hashlib
-import os
 import re
-import shutil
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -110,7 +107,6 @@ def fetch(items, folder, client, *, total=None):
                 job.note(*outcome)
                 bar.update()
     finally:
-        shutil.rmtree(job.parts, ignore_errors=True)
         job.table.tidy()
     job.summary.requests = client.requests - before
     return job.summary
@@ -120,9 +116,9 @@ class _Job:
     """The work on one folder; only `obtain` runs in other threads."""
 
     def __init__(self, folder, client):
-        self.folder, self.client, self.parts = folder, client, folder / ".parts"
-        shutil.rmtree(self.parts, ignore_errors=True)  # of a process that was killed
-        self.parts.mkdir(parents=True)
+        self.folder, self.client = folder, client
+        for part in folder.rglob(".*.part*"):  # of a process that was killed
+            part.unlink()
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
         self.summary, self.names = Summary(folder), set()
@@ -144,8 +140,7 @@ class _Job:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def obstacle(self, item):
-        """Return why an item is not asked for, or ""; a strange row ends the job."""
-        manifest.check_row(item.row)
+        """Return why an item is not asked for, or ""."""
         stem = item.name.removesuffix(".*")
         if "/".join(map(safe_name, stem.split("/"))) != stem:
             return "the name leads out of the folder, or is none that every system can hold"
@@ -167,7 +162,8 @@ class _Job:
         row = {"path": item.name, "url": item.url}
         if state in ("fetched", "kept"):
             self.table.add(item.row | row | {"sha256": detail})
-            setattr(self.summary, state, getattr(self.summary, state) + 1)
+            self.summary.fetched += state == "fetched"
+            self.summary.kept += state == "kept"
             return
         self.summary.skip(item.name, detail)
         if state == "refused":
@@ -181,30 +177,25 @@ class _Job:
             target = self.folder / known["path"]
             if target.is_file() and paths.sha256(target) == known["sha256"]:
                 return replace(item, name=known["path"]), "kept", known["sha256"]
-        suffix = Path(item.name.removesuffix(".*")).suffix  # libraries write by it
-        part = self.parts / f"{uuid.uuid4().hex}{suffix}"
         try:
-            return self.make(item, part)
+            return self.make(item)
         except Refused as error:
             return item, "refused", mask(error.reason)
         except (ConnectionError, ValueError) as error:
             return item, "skipped", mask(getattr(error, "reason", error))
-        finally:
-            part.unlink(missing_ok=True)
 
-    def make(self, item, part):
-        """Write an item to `part`, check it, give it its name; return what `obtain` returns."""
-        row, (stem, any_suffix, _) = {}, item.name.partition(".*")
+    def make(self, item):
+        """Get an item, check it, put it into its place; return what `obtain` returns."""
+        row, (name, any_suffix, _) = {}, item.name.partition(".*")
         if item.make:
-            row = item.make(self.client, part) or {}
-            data = item.check(part.read_bytes())
+            with paths.atomic(self.folder / name) as part:
+                row = item.make(self.client, part) or {}
+                data = item.check(part.read_bytes())
         else:
             data = self.client.get_bytes(item.url, check=item.check)
-            part.write_bytes(data)
-        name = stem + checks.suffix(data) if any_suffix else stem
-        target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part, target)
+            name += checks.suffix(data) if any_suffix else ""
+            with paths.atomic(self.folder / name) as part:
+                part.write_bytes(data)
         item = replace(item, name=name, row=item.row | row)
         return item, "fetched", hashlib.sha256(data).hexdigest()
 

@@ -35,7 +35,7 @@ class _Unanswered(Exception):
         self.reason = reason
 
 
-class Refused(_Unanswered, LookupError):
+class Refused(_Unanswered):
     """The server will not give this; asking again changes nothing."""
 
 
@@ -135,8 +135,7 @@ class Client(requests.Session):
         """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
             if number:
-                wait_s = random.uniform(0.125, 0.25) * 2**number
-                pace.pause(min(wait_s, self.policy.longest_wait_s))
+                pace.pause(min(random.uniform(1, 2) * 2**number / 8, self.policy.longest_wait_s))
             try:
                 return check(self._body(method, url, options))
             except (requests.RequestException, HTTPError) as error:

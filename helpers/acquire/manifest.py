@@ -43,6 +43,8 @@ class Table:
 
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
+        if unknown := row.keys() - {*self.columns}:
+            raise ValueError(f"{self.path} has no columns {sorted(unknown)}, but {self.columns}")
         key = row[self.columns[0]]
         row = self.row(key) | row
         texts = [_text(row.get(column)) for column in self.columns]
@@ -90,13 +92,6 @@ def write_manifest(folder, rows):
         ValueError: a row has columns that a manifest has not.
     """
     table = Table(Path(folder) / NAME, COLUMNS)
-    for row in map(check_row, rows):
+    for row in rows:
         table.add(row)
     table.tidy()
-
-
-def check_row(row):
-    """Return the row; a ValueError names columns that no manifest has."""
-    if unknown := set(row) - set(COLUMNS):
-        raise ValueError(f"the manifest has no columns {sorted(unknown)}; it has {COLUMNS}")
-    return row

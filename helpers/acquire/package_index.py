@@ -51,16 +51,18 @@ def _pip_settings():
     listing = subprocess.run(command, capture_output=True, text=True)
     if listing.returncode:
         raise RuntimeError("pip's configuration cannot be read: see `python -m pip config list`")
-    lines = [line.partition("=") for line in listing.stdout.splitlines()]
+    values = {}
+    lines = [line.partition("=") for line in listing.stdout.splitlines() if line[-3:] != "=''"]
     lines.sort(key=lambda line: (line[0].startswith(":env:"), not line[0].startswith("global.")))
-    values = {name.rpartition(".")[2]: value for name, _, value in lines if value != "''"}
-    return {name: ast.literal_eval(value) for name, value in values.items()}
+    for name, _, value in lines:
+        values[name.rpartition(".")[2]] = ast.literal_eval(value)
+    return values
 
 
 def _sources(pip):
     """List ("find_links" or "index_urls", URL) where pip would look, local folders first."""
     sources = [("find_links", url) for url in pip.get("find-links", "").split()]
-    if pip.get("no-index", "").lower() not in {"1", "true", "yes", "on", "t", "y"}:
+    if pip.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
         index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
         extra = pip.get("extra-index-url", "").split()
         sources += [("index_urls", url) for url in (index, *extra)]

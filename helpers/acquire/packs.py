@@ -8,7 +8,7 @@ import difflib
 import os
 import tempfile
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,46 +21,28 @@ from helpers import paths, scenes
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
 
-@dataclass(frozen=True, eq=False)
-class Pack:
-    """A sample pack.
-
-    Attributes:
-        name, description, licence, credit: for people.
-        archive: the package file that holds it: requirement, file, bytes, sha256.
-        prefix: folder inside the archive.
-        members: dict from file name to (bytes, SHA-256): the only files that are unpacked.
-        scenes: dict from scene name to its files, bands and what the files do not say themselves;
-            empty where the files are no imagery.
-        main: names of the scenes that `open_scenes` opens.
-    """
-
-    name: str
-    description: str
-    licence: str
-    credit: str
-    archive: SimpleNamespace
-    prefix: str
-    members: dict
-    scenes: dict
-    main: list
-
-    @property
-    def folder(self):
-        """Path of the folder that holds its files once they are fetched."""
-        return paths.DATA / "packs" / self.name
-
-
 def catalogue():
-    """Return the packs of data/packs.toml: dict from name to Pack."""
+    """Return the packs of data/packs.toml: dict from name to what is listed there.
+
+    Each has name, description, licence and credit, for people; `archive`, the package file that
+    holds it, with requirement, file, bytes, sha256; `prefix`, the folder inside it; `members`, dict
+    from file name to (bytes, SHA-256), the only files that are unpacked; `scenes`, dict from scene
+    name to its files, bands and what the files do not say themselves, empty where they are no
+    imagery; and `main`, the names of the scenes that `open_scenes` opens.
+    """
     return _read_catalogue(paths.ROOT / "data" / "packs.toml")
+
+
+def folder(name):
+    """Return the Path of the folder that holds the files of a pack once they are fetched."""
+    return paths.DATA / "packs" / name
 
 
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
-    pack, absent = _look_up(name, catalogue(), "pack"), []
-    for member, (size, sha256) in pack.members.items():
-        if not _is_whole(pack.folder / member, size, verify and sha256):
+    absent = []
+    for member, (size, sha256) in _pack(name).members.items():
+        if not _is_whole(folder(name) / member, size, verify and sha256):
             absent.append(member)
     return absent
 
@@ -80,11 +62,11 @@ def fetch(names=None, from_folder=None):
         FileNotFoundError: the folder has no whole package file.
         OSError: not enough room on the disk, or no source has the file after several tries.
     """
-    for pack in [_look_up(name, catalogue(), "pack") for name in names or catalogue()]:
+    for pack in [_pack(name) for name in names or catalogue()]:
         absent = missing(pack.name, verify=True)
         if absent:
             room = sum(pack.members[member][0] for member in absent)
-            paths.require_space(pack.folder, pack.archive.bytes + 2 * room)
+            paths.require_space(folder(pack.name), pack.archive.bytes + 2 * room)
             _unpack(pack, absent, _archive(pack.archive, from_folder))
         done = f"unpacked {len(absent)} of" if absent else "complete,"
         print(f"{pack.name}: {done} {len(pack.members)} files. {pack.credit}")
@@ -105,7 +87,7 @@ def open_scene(pack, name=None, bands=None):
         ValueError: no such pack, scene or band (names the nearest), or a pack without imagery.
         FileNotFoundError: the pack is not fetched yet (says the command).
     """
-    entry = _look_up(pack, catalogue(), "pack")
+    entry = _pack(pack)
     if not entry.scenes:
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
@@ -122,8 +104,7 @@ def open_scene(pack, name=None, bands=None):
 
 def open_scenes(pack, bands=None):
     """Open the main scenes of a pack, which share grid and bands; dates come in order."""
-    main = _look_up(pack, catalogue(), "pack").main
-    return [open_scene(pack, name, bands) for name in main]
+    return [open_scene(pack, name, bands) for name in _pack(pack).main]
 
 
 def member_path(pack, file):
@@ -133,11 +114,11 @@ def member_path(pack, file):
         ValueError: no file of the pack, or more than one, has that name.
         FileNotFoundError: it is not fetched, or not whole (says the command).
     """
-    entry = _look_up(pack, catalogue(), "pack")
+    entry = _pack(pack)
     found = [member for member in entry.members if member.endswith(file)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} files of {pack} end with {file!r}, expected one")
-    path = entry.folder / found[0]
+    path = folder(pack) / found[0]
     if not _is_whole(path, entry.members[found[0]][0]):
         raise FileNotFoundError(
             f"{path} is missing or damaged. Get it with: python -m helpers fetch {pack}"
@@ -156,10 +137,14 @@ def _read_catalogue(path):
     packs = {}
     for name, values in listed["packs"].items():
         archive = SimpleNamespace(**listed["archives"][values["archive"]])
-        found = values.get("scenes", {})
-        values |= {"archive": archive, "scenes": found, "main": values.get("main", [*found])}
-        packs[name] = Pack(name, **values)
+        listed_scenes = values.setdefault("scenes", {})
+        values = {"name": name, "main": [*listed_scenes]} | values | {"archive": archive}
+        packs[name] = SimpleNamespace(**values)
     return packs
+
+
+def _pack(name):
+    return _look_up(name, catalogue(), "pack")
 
 
 def _look_up(name, known, kind):
@@ -203,12 +188,13 @@ def _unpack(pack, absent, archive):
     import pooch
 
     unpack = pooch.Untar if archive.suffix == ".gz" else pooch.Unzip
-    pack.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=pack.folder.parent, prefix=".part-") as temporary:
+    place = folder(pack.name)
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".part-") as temporary:
         members = [pack.prefix + member for member in absent]
         unpack(members=members, extract_dir=temporary)(str(archive), "download", None)
         for member in absent:
-            unpacked, target = Path(temporary, pack.prefix, member), pack.folder / member
+            unpacked, target = Path(temporary, pack.prefix, member), place / member
             if not _is_whole(unpacked, *pack.members[member]):
                 raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
             target.parent.mkdir(parents=True, exist_ok=True)

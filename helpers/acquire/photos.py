@@ -1,28 +1,20 @@
-"""Ground photos: where they were taken, which show a landscape, and the satellite patch of each.
+"""Ground photos: where they were taken, and the satellite patch of each.
 
-`read_folder` → `judge` → look at them, change the column reason by hand → `pair_with_patches`. No
-photo is uploaded; faces are counted, not recognised. Only positions leave the computer, where a
-provider is asked for the patches around them.
+`read_folder` → say in the column reason what speaks against a photo, as notebook `deeper/01b` does
+→ `pair_with_patches`. No photo is uploaded. Only positions leave the computer, where a provider is
+asked for the patches around them.
 """
 
 import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from helpers import paths
-from helpers.acquire import download, pictures, progress
+from helpers.acquire import download, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
 PHOTO = {"role": "photo"}
-LIMITS = {  # column: least value, and what is said below it; see `pictures`
-    "shorter_px": (256, "too small"),
-    "sharpness": (0.5, "blurred"),
-    "brightness": (50, "night"),
-}
-COPY_BITS = 24  # of 256, in which the difference hashes of a photo and its copy may differ
 
 
 def read_folder(folder):
@@ -45,70 +37,15 @@ def read_folder(folder):
 
     folder = Path(folder)
     listed = _manifest(folder)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    names = {name for name in found if Path(name).suffix.lower() in SUFFIXES and name[0] != "."}
-    names = [name for name in names | {*listed} if "/." not in name]
-    names = [name for name in names if listed.get(name, PHOTO)["role"] == "photo"]
-    if not names:
+    rows = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        known = listed.get(name, PHOTO)
+        if path.suffix.lower() in SUFFIXES and "/." not in f"/{name}" and known["role"] == "photo":
+            rows.append(_row(folder, name, known))
+    if not rows:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
-    return pandas.DataFrame([_row(folder, name, listed.get(name, {})) for name in sorted(names)])
-
-
-def judge(table, folder, *, classify=None, scenes=()):
-    """List for each photo why it is no picture of a landscape.
-
-    Args:
-        table: from `read_folder`; earlier judgements in it are forgotten.
-        folder: that the table's paths are relative to.
-        classify: function from uint8 (height, width, 3), at most 640 px wide, to the name of the
-            scene, such as `helpers.pairs.scene_classes.classify`.
-        scenes: the names that are wanted; default: all.
-
-    Returns:
-        A copy with the columns shorter_px, sharpness, brightness, faces, scene_class, and reason:
-        "" where the photo is kept, else all that speaks against it, joined by "; ". Of copies of
-        one photo, the first by path is kept.
-
-    Raises:
-        ValueError: `scenes` without `classify`.
-    """
-    import pandas
-
-    if scenes and not classify:
-        raise ValueError(f"scenes={scenes!r} are wanted, but classify=None: name a classifier")
-    rows, hashes = table.to_dict("records"), {}
-    for row in progress.bar(rows, desc="photos", unit="photo"):
-        row |= dict.fromkeys((*LIMITS, "faces"), math.nan) | {"scene_class": ""}
-        try:
-            picture = pictures.small_copy(Path(folder) / row["path"])
-        except OSError as error:
-            row["reason"] = pictures.unreadable(error)
-            continue
-        row["shorter_px"] = min(row["width"], row["height"])
-        for measure in (pictures.sharpness, pictures.brightness, pictures.faces):
-            row[measure.__name__] = measure(picture)
-        row["scene_class"] = classify(np.asarray(picture)) if classify else ""
-        reasons, bits = _reasons(row, scenes), pictures.difference_hash(picture)
-        for path, other in hashes.items():
-            if (apart := np.count_nonzero(bits != other)) <= COPY_BITS:
-                reasons.append(f"duplicate of {path}: {apart} of 256 bits differ")
-        if not reasons:
-            hashes[row["path"]] = bits
-        row["reason"] = "; ".join(reasons)
     return pandas.DataFrame(rows)
-
-
-def _reasons(row, scenes):
-    """List the faults of a single photo."""
-    reasons = ["no position"] if math.isnan(row["lon"]) else []
-    for name, (least, word) in LIMITS.items():
-        if row[name] < least:
-            reasons.append(f"{word}: {name} {row[name]:.3g} below {least}")
-    if row["faces"]:
-        reasons.append(f"faces: {row['faces']}")
-    if scenes and row["scene_class"] not in scenes:
-        reasons.append(f"scene: {row['scene_class']}, none of the {len(scenes)} wanted")
-    return reasons
 
 
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
@@ -118,7 +55,7 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     again, it fetches what is missing, and takes apart what is rejected by now.
 
     Args:
-        table: from `judge`.
+        table: from `read_folder`; photos with a reason are left out.
         provider: from `providers.connect`, one that has imagery at any place.
         folder: data set folder, in which the photos lie.
         width_m: ground that a patch shows, metres.
@@ -136,7 +73,7 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     if not kept:
         raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
     if not getattr(provider, "patch", None):
-        raise ValueError(f"{provider} has no imagery to cut patches from; connect eox or gsi")
+        raise ValueError("this provider has no imagery to cut patches from; connect eox or gsi")
     for row in kept:
         path = row["path"]
         try:
@@ -153,8 +90,8 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         summary = download.fetch(patches, folder, provider.client, total=len(patches))
     finally:  # also where it was stopped: no photo stays joined without its patch
         paired = {row["pair"] for row in _manifest(folder).values() if row["role"] == "satellite"}
-        rows = [_photo_row(folder, row) for row in kept if row["path"] in paired]
-        download.write_manifest(folder, rows)
+        joined = [_photo_row(folder, row) for row in kept if row["path"] in paired]
+        download.write_manifest(folder, joined)
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary

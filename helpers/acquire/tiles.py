@@ -3,6 +3,7 @@
 Places and boxes (west, south, east, north) are in degrees. `mercantile` has the arithmetic.
 """
 
+import contextlib
 import math
 import random
 
@@ -20,6 +21,15 @@ def tile_at(lon, lat, zoom):
             f"longitude {lon}, latitude {lat}: expected -180 to 180 and -85.0511 to 85.0511 degrees"
         )
     return mercantile.tile(lon, lat, zoom)
+
+
+def position(lon, lat):
+    """Return a position as two floats; NaN where it is none, as 0, 0 (no fix), or a text."""
+    with contextlib.suppress(TypeError, ValueError):
+        lon, lat = float(lon), float(lat)
+        if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
+            return lon, lat
+    return math.nan, math.nan
 
 
 def ground_resolution_m(lat, zoom):
@@ -55,9 +65,8 @@ def check_bounds(bounds):
 def halves(bounds):
     """Return the box itself, or its two parts where it crosses the antimeridian."""
     west, south, east, north = bounds
-    if west <= east:
-        return [bounds]
-    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+    crossing = [(west, south, 180.0, north), (-180.0, south, east, north)]
+    return crossing if west > east else [bounds]
 
 
 def count(bounds, zoom):

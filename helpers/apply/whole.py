@@ -78,18 +78,16 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
             return False
         plan = planned(image, *load_model(model), cloud_mask=bool(cloud_mask), **options)
         lock = targets[0].with_name(f".{targets[0].name}.lock")
-        with (
-            paths.claimed(lock, f"{targets[0]} is being written already, in process"),
-            ExitStack() as finals,
-        ):
+        with paths.claimed(lock, f"{targets[0]} is being written already, in process"):
             working = Working(plan, targets, job, digest, resume=resume)
-            temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            _compute(plan, working, desc=targets[0].name, disable=not progress)
-            for number, temporary in enumerate(temporaries):
-                working.deliver(number, temporary)
-        working.remove()
-        for path in targets:
-            remove_sidecars(path)
+            with ExitStack() as finals:
+                temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
+                _compute(plan, working, desc=targets[0].name, disable=not progress)
+                for number, temporary in enumerate(temporaries):
+                    working.deliver(number, temporary)
+            working.remove()
+            for path in targets:
+                remove_sidecars(path)
     if plan.about.get("masks"):
         _tell(*working.clear.tolist())
     return True

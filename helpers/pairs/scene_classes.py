@@ -1,12 +1,9 @@
-"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else is visible.
-
-`photos.judge(table, folder, classify=scene_classes.classify, scenes=scene_classes.LANDSCAPES)`.
-"""
+"""Name the scene of a photo by its ImageNet class: keep landscapes, and say what else it shows."""
 
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers import features
 
@@ -22,7 +19,7 @@ LANDSCAPES = tuple(CLASSES.values())
 # Kinds of the other classes, as far as a reason needs them.
 KINDS = {
     "animal": range(398), "food": range(924, 970),
-    "screen or document": (487, 527, 620, 664, 681, 782, 851, 916, 917, 918, 921, 922),
+    "screen or document": [487, 527, 620, 664, 681, 782, 851, *range(916, 919), 921, 922],
     "room": (
         423, 424, 431, 435, 453, 454, 516, 520, 526, 532, 559, 564, 598, 624, 648, 743, 750, 762,
         765, 799, 831, 846, 857, 861, 876, 894, 896,
@@ -51,35 +48,22 @@ def classify(picture):
         ImageNet, such as "food (ImageNet class 967)".
 
     Raises:
-        ValueError: another type or shape of picture.
         FileNotFoundError: the pack `imagenet_features` is not fetched (names the command).
     """
     chances = probabilities(picture)
-    best = max(CLASSES, key=lambda number: chances[number])
-    landscape = landscape_probability(chances)
-    other = int(np.argmax(np.where(np.isin(np.arange(1000), list(CLASSES)), 0, chances)))
-    if landscape >= MIN_LANDSCAPE and chances[other] <= MAX_OTHER:
-        return CLASSES[best]
+    landscapes = chances[list(CLASSES)]
+    chances[list(CLASSES)] = 0
+    other = int(chances.argmax())
+    if landscapes.sum() >= MIN_LANDSCAPE and chances[other] <= MAX_OTHER:
+        return LANDSCAPES[int(landscapes.argmax())]
     kind = next((kind for kind, numbers in KINDS.items() if other in numbers), "object")
     return f"{kind} (ImageNet class {other})"
 
 
 def probabilities(picture):
     """Compute the probability of each ImageNet class of a photo, float32 (1000,)."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError(
-            f"picture is {picture.dtype} {picture.shape}; expected uint8 (height, width, 3)"
-        )
-    picture = Image.fromarray(picture)
-    side = min(picture.size)
-    left, top = ((length - side) // 2 for length in picture.size)
-    square = picture.resize((SIDE_PX, SIDE_PX), box=(left, top, left + side, top + side))
+    square = ImageOps.fit(Image.fromarray(picture), (SIDE_PX, SIDE_PX))
     return _network()(np.asarray(square, "float32")[None] / 255)[0].numpy()
-
-
-def landscape_probability(chances):
-    """Sum the probabilities of the classes that are landscapes."""
-    return float(chances[list(CLASSES)].sum())
 
 
 @lru_cache(1)

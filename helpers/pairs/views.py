@@ -4,8 +4,6 @@ import functools
 import hashlib
 import math
 import os
-import warnings
-import zipfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,10 +30,9 @@ APART_M = {"test": 1000}  # least distance between two spots: each can be told f
 CLIMB_M, AHEAD_M = 400, 8000  # how far people climb; relief that every column of a view has ahead
 EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: that shows more of the patch
 TURN_DEG = 5  # largest difference between the headings of two renderings of one spot
-# Limits of the sun's azimuth and elevation, degrees, and of the range of sight, km. A second
-# rendering may have light and air that the first one, and training, never have.
-WEATHER, OTHER_WEATHER = ((120, 230), (25, 55), (18, 40)), ((60, 300), (8, 65), (8, 60))
-DRAWN = ("sun_azimuth_deg", "sun_elevation_deg", "haze_km")
+# Limits of the weather. A second rendering may have light and air that training never has.
+WEATHER = {"sun_azimuth_deg": (120, 230), "sun_elevation_deg": (25, 55), "haze_km": (18, 40)}
+OTHER_WEATHER = {"sun_azimuth_deg": (60, 300), "sun_elevation_deg": (8, 65), "haze_km": (8, 60)}
 PATIENCE = 3000  # places tried in vain, one after the other, until the ground counts as full
 
 Land = namedtuple("Land", "ground image transform")
@@ -102,11 +99,10 @@ def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
     Raises:
         ValueError: another split, no pair, or more spots than there is room for (says how many).
     """
+    table = spots(split, count, seed=seed, again=again)
     key = _key(split, count, image_size, seed, again)
     path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
-    table = spots(split, count, seed=seed, again=again)
-    kept = _kept(path, count, image_size)
-    if kept is None:
+    if not path.exists():
         land, rows = _land(), table.to_dict("records")
 
         def pair(row):
@@ -116,10 +112,11 @@ def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
 
         with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
             found = tqdm(threads.map(pair, rows), f"rendering {split}", count, disable=is_static())
-            kept = [np.stack(images) for images in zip(*found, strict=True)]
+            patches, views = map(np.stack, zip(*found, strict=True))
         with paths.atomic(path) as temporary:
-            np.savez(temporary, patches=kept[0], views=kept[1])
-    return Views(*kept, table)
+            np.savez(temporary, patches=patches, views=views)
+    with np.load(path) as kept:
+        return Views(kept["patches"], kept["views"], table)
 
 
 def spots(split, count, *, seed=0, again=False):
@@ -151,13 +148,14 @@ def _spot(land, stripe, random):
     """Draw a place, metres to the east and south, and a heading; None where it is of no use."""
     wide, high = map(float, land.ground.pixel_size_m)
     heights = land.ground.shapes[0]
-    size_m = np.array(heights.shape[::-1]) * (wide, high)
-    place = random.uniform((0, stripe[0]), (size_m[0], min(stripe[1], size_m[1])))
-    x, y, downhill = _lookout(heights, (wide, high), *place)
+    rows, columns = heights.shape
+    drawn = random.uniform((0, stripe[0]), (columns * wide, min(stripe[1], rows * high)))
+    x, y, downhill = _lookout(heights, (wide, high), *drawn)
     red, _, blue = land.ground.image[:, int(y / high), int(x / wide)]
     dry = blue <= red or red + blue > 0.4  # water is dark and blue
     headings = (downhill + random.uniform(-50, 50, 8)) % 360
-    open_ones = (one for one in headings if _ahead(size_m, (x, y), one) > AHEAD_M)
+    around = relief.Surroundings(land.ground, x / wide, y / high)
+    open_ones = (one for one in headings if _ahead(around, one) > AHEAD_M)
     return (x, y), next(open_ones, None) if dry and stripe[0] < y < stripe[1] else None
 
 
@@ -165,10 +163,10 @@ def _row(land, place, heading, weather, again):
     """Return a row of the table, with weather drawn for it."""
     (x, y), (wide, high) = place, map(float, land.ground.pixel_size_m)
     heading += TURN_DEG * weather.uniform(-1, 1) if again else 0
-    air = [weather.uniform(*limits) for limits in (OTHER_WEATHER if again else WEATHER)]
+    limits = OTHER_WEATHER if again else WEATHER
     lon, lat = land.transform @ (x / wide, y / high)
     row = {"lon": lon, "lat": lat, "x_m": x, "y_m": y, "heading_deg": heading % 360}
-    row |= dict(zip(DRAWN, air, strict=True))
+    row |= {name: weather.uniform(*ends) for name, ends in limits.items()}
     return row | {"cloud_seed": int(weather.integers(2**31))}
 
 
@@ -210,29 +208,26 @@ def _land():
 def _lookout(heights, pixel_size_m, x, y):
     """Return the highest place within `CLIMB_M`, and the compass direction of its slope down."""
     wide, high = pixel_size_m
-    (left, right), (top, bottom) = (
-        (max(0, int(at / size) - round(CLIMB_M / size)), int(at / size) + round(CLIMB_M / size) + 1)
-        for at, size in ((x, wide), (y, high))
-    )
-    around = heights[top:bottom, left:right]
-    row, column = np.unravel_index(around.argmax(), around.shape)
+    column, row = int(x / wide), int(y / high)
+    aside, along = round(CLIMB_M / wide), round(CLIMB_M / high)
+    left, top = max(0, column - aside), max(0, row - along)
+    around = heights[top : row + along + 1, left : column + aside + 1]
+    down, right = np.unravel_index(around.argmax(), around.shape)
     south, east = (float(slope.mean()) for slope in np.gradient(around, high, wide))
-    place = (left + column + 0.5) * wide, (top + row + 0.5) * high
-    return *place, math.degrees(math.atan2(-east, south))
+    downhill = math.degrees(math.atan2(-east, south))
+    return (left + right + 0.5) * wide, (top + down + 0.5) * high, downhill
 
 
-def _ahead(size_m, place, heading_deg):
+def _ahead(around, heading_deg):
     """Return the metres to the end of the relief, the least along edges and middle of a view."""
-    angles = np.radians(heading_deg + np.array([[-30], [0], [30]]))
-    way = np.hstack([np.sin(angles), -np.cos(angles)])
-    room = np.where(way > 0, size_m - np.array(place), place) / np.maximum(abs(way), 1e-9)
-    return room.min()
+    angles = np.radians(heading_deg + np.array([-30, 0, 30]))
+    return around.end(np.stack([np.sin(angles), -np.cos(angles)])).min()
 
 
 def _seen(land, row, image_size, seed):
     """Render the view of a row of the table, 0 to 1."""
     wide, high = land.ground.pixel_size_m
-    drawn = {name: row[name] for name in (*DRAWN, "heading_deg", "cloud_seed")}
+    drawn = {name: row[name] for name in (*WEATHER, "heading_deg", "cloud_seed")}
     drawn |= {"column": row["x_m"] / wide, "row": row["y_m"] / high, "seed": seed}
     look = {"size_px": (image_size, image_size), "eye_m": EYE_M, "pitch_deg": PITCH_DEG}
     return relief.view(land.ground, **drawn, **look)
@@ -248,21 +243,6 @@ def _key(*drawn):
     for file in (__file__, photo_views.__file__, *rendering):
         made_from.update(Path(file).read_bytes())
     return made_from.hexdigest()[:16]
-
-
-def _kept(path, count, image_size):
-    """Return patches and views of an earlier call, else None."""
-    try:
-        with np.load(path) as file:
-            kept = [file[name] for name in ("patches", "views")]
-        if all(images.shape == (count, image_size, image_size, 3) for images in kept):
-            return kept
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        pass
-    warnings.warn(f"{path} is damaged and is rendered again", stacklevel=3)
-    return None
 
 
 __all__ = ["Views", "cut", "dataset", "open_pairs", "positions_m", "read_views", "render", "spots"]

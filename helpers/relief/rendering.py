@@ -49,7 +49,7 @@ def view(
         raise ValueError(f"column {column}, row {row} is outside the grid of {columns} x {rows}")
     if not 0 < sun_elevation_deg <= 90:
         raise ValueError(f"sun_elevation_deg is {sun_elevation_deg}; expected above 0, at most 90")
-    around = Surroundings(land, column, row, detail, _drawn(seed))
+    around = Surroundings(land, column, row, detail=detail, start=_drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
     clouds = _drawn(seed if cloud_seed is None else cloud_seed)
 

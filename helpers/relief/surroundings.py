@@ -21,7 +21,7 @@ class Surroundings:
     smaller is invented.
     """
 
-    def __init__(self, land, column, row, detail, start):
+    def __init__(self, land, column, row, *, detail=False, start=0):
         self.land, self.detail, self.start = land, detail, start
         self.pixel_m, self.middle = numbers(*land.pixel_size_m), numbers(column, row)
         self.spot = self.middle * self.pixel_m

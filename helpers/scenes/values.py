@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE, GAP_SHARE = 0.2, 0.01  # of the pixels along the edges, and of all pixels
+COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
 GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
 OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
@@ -110,9 +110,8 @@ def find_gaps(sample):
 
     Returns:
         the value and where it lies: one under -999 far from all others; a collar, the value that
-        most edge pixels have in all bands, and a fifth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few, and where all of the image is so. Collar
-        and zeros are not looked for where other pixels are declared as no data.
+        most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
+        missing blocks are read. None where there are few, and where all of the image is so.
     """
     values = sample[np.isfinite(sample).all(axis=-1)]
     if not values.size or np.ptp(values) == 0:
@@ -121,12 +120,12 @@ def find_gaps(sample):
     low, high = np.percentile(values[values > lowest], (0.5, 99.5))
     if lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low)) and (values == lowest).all(1).any():
         return float(lowest), "in the image"
+    least = 1 if sample.shape[2] > 1 else 3  # in one band, pixels are equal by chance
     edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
     found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    is_whole = values.size == sample.size
-    if is_whole and counts.max(initial=0) >= COLLAR_SHARE * len(edges):
+    if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = is_whole and (~values.any(axis=1)).mean() >= GAP_SHARE
+    is_empty = (~values.any(axis=1)).mean() >= GAP_SHARE * least
     return (0.0, "in the image") if is_empty else None
 
 

@@ -94,10 +94,10 @@ class State:
 
     def save(self, history):
         """Write the state atomically."""
-        numbered = enumerate(map(np.asarray, self.variables))
-        values = {f"{number:05d}": value for number, value in numbered}
-        with atomic(self.path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, history=json.dumps(history), settings=self.settings, **values)
+        values = {
+            f"{number:05d}": each for number, each in enumerate(map(np.asarray, self.variables))
+        }
+        _write(self.path, history=json.dumps(history), settings=self.settings, **values)
 
     def restore(self):
         """Read the state back; returns the history, [] where nothing was saved yet."""
@@ -114,13 +114,18 @@ class State:
 
     def save_best(self):
         """Keep the weights of now as the best so far."""
-        with atomic(self.best) as temporary, open(temporary, "wb") as file:
-            np.savez(file, *self.model.get_weights())
+        _write(self.best, *self.model.get_weights())
 
     def restore_best(self):
         """Give the model the best weights that it had at any report."""
         with np.load(self.best) as saved:
             self.model.set_weights([saved[name] for name in saved.files])
+
+
+def _write(path, *arrays, **named):
+    """Write arrays to an .npz file, atomically."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, *arrays, **named)
 
 
 class Reporter(keras.callbacks.Callback):

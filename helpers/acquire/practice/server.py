@@ -71,9 +71,6 @@ class Server:
         self.url = f"http://127.0.0.1:{self.listening.port}"
         threading.Thread(target=self.listening.serve_forever, args=(0.05,), daemon=True).start()
 
-    def __repr__(self):
-        return f"Server({self.url}, {self.requests} requests)"
-
     def __enter__(self):
         return self
 

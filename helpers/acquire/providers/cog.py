@@ -71,14 +71,15 @@ def write(path, layers, *, bounds, credit):
             if (size := 4 * grid["height"] * grid["width"] * len(files)) > MOST_BYTES:
                 raise Refused(f"the window takes {size / 1e9:.1f} GB: give narrower `bounds`")
             read = [_read(file, one, grid) for file, one in zip(files, layers, strict=True)]
+            dtype = np.result_type(*(file.dtypes[0] for file in files)).name
+            named = {file.nodata for file in files}
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
     pixels, bands = np.concatenate(read, axis=-1), []
     for layer, part in zip(layers, read, strict=True):
         bands += ["red", "green", "blue"] if part.shape[-1] == 3 else [layer.band]
-    dtype = np.result_type(*(file.dtypes[0] for file in files)).name
-    nodata = _nodata({file.nodata for file in files}, dtype, pixels)
+    nodata = _nodata(named, dtype, pixels)
     place = {"transform": grid["transform"], "crs": grid["crs"], "credit": credit}
     scene = scenes.Scene(pixels, tuple(bands), **place, dtype=dtype, nodata=nodata)
     scenes.write(scene, path)
@@ -110,11 +111,11 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """Choose a value for no data that no band uses."""
+    """Return a value for no data that no band has as a value."""
+    if len(named) == 1:
+        return next(iter(named))
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*sorted(named - {None}), limits.max, limits.min]
-    if len(named) == 1 or not np.isnan(pixels).any():
-        return next(iter(named))
     return next((value for value in choice if not (pixels == value).any()), None)
 
 

@@ -1,6 +1,5 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
-import contextlib
 import html
 import math
 import random
@@ -9,10 +8,11 @@ from datetime import UTC, datetime
 
 import jmespath
 
+from helpers.acquire import tiles
 from helpers.acquire.download import Item
 from helpers.acquire.http import Policy, read_json
 from helpers.acquire.keys import mask
-from helpers.acquire.providers.provider import Found, Provider, wrapped
+from helpers.acquire.providers.provider import Found, Provider
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 MOST_ANSWERS = 100  # to one question of Commons
@@ -32,12 +32,13 @@ class Photos(Provider):
     busy = ()  # codes of errors after which another try helps
 
     def _boxes(self, bounds, limit):
-        if circle(bounds)[2] > 16 * self.max_radius_m:
+        boxes = tiles.halves(bounds)
+        if max(circle(box)[2] for box in boxes) > 16 * self.max_radius_m:
             raise ValueError(
                 f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
                 "needed: give smaller bounds"
             )
-        return [bounds]
+        return boxes
 
     def _pages(self, box, limit):
         lon, lat, radius_m = circle(box)
@@ -58,7 +59,7 @@ class Photos(Provider):
     def _checked(self, data):
         """Return the value in JSON; a ValueError, after which the client asks again: it is busy."""
         answer = read_json(data)
-        error = answer.get("error") if isinstance(answer, dict) else None
+        error = answer.get("error")
         if not error:
             return answer
         said = mask(f"{self.name} answers: {error}")[:300]
@@ -70,7 +71,7 @@ class Photos(Provider):
     def _found(self, one):
         credit = html.unescape(re.sub(MARKUP, " ", one["credit"]))
         credit = " ".join(credit.split()).replace(" ,", ",")
-        point, licence = _point(one["lon"], one["lat"]), one["licence"].strip()
+        point, licence = tiles.position(one["lon"], one["lat"]), one["licence"].strip()
         return Found(one["id"], 2 * point, _time(one["time"]), credit, licence, one)
 
     def _items(self, one, row, folder):
@@ -104,11 +105,11 @@ class Commons(Photos):
                           (camera[?name == 'GPSLatitude'] | [0]).value),
             time: facts.DateTimeOriginal.value,
             credit: join(', ', [
-                not_null(facts.Artist.value, facts.Attribution.value, 'unknown author'),
+                to_string(not_null(facts.Artist.value, facts.Attribution.value, 'unknown author')),
                 title, not_null(info.descriptionurl, 'Wikimedia Commons')]),
             licence: join(' ', [
-                not_null(facts.LicenseShortName.value, 'see the page of the file'),
-                not_null(facts.LicenseUrl.value, '')]),
+                to_string(not_null(facts.LicenseShortName.value, 'see the page of the file')),
+                to_string(not_null(facts.LicenseUrl.value, ''))]),
             url: not_null(info.thumburl, info.url)
         }""")
 
@@ -157,15 +158,6 @@ class Vk(Photos):
             total, asked["offset"] = answer["response"]["count"], asked["offset"] + self.page_size
 
 
-def _point(lon, lat):
-    """Return (lon, lat) as numbers; NaN where they are no position, as 0, 0 or a text."""
-    with contextlib.suppress(TypeError, ValueError):
-        lon, lat = float(lon), float(lat)
-        if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
-            return lon, lat
-    return math.nan, math.nan
-
-
 def _time(value):
     """ISO 8601 of seconds since 1970, or of a text that begins with a day; else ""."""
     if isinstance(value, int):
@@ -177,18 +169,16 @@ def _time(value):
 def inside(point, box):
     """Return whether a photo lies in a box; one of unknown position may."""
     (lon, lat, *_), (west, south, east, north) = point, box
-    width = (east - west) % 360 or 360
-    return math.isnan(lon) or (lon - west) % 360 <= width and south <= lat <= north
+    return math.isnan(lon) or west <= lon <= east and south <= lat <= north
 
 
 def circle(box):
     """Return (lon, lat, radius in metres) of a circle that covers a box."""
     west, south, east, north = box
-    width = (east - west) % 360 or 360
     nearest = 0 if south < 0 < north else min(abs(south), abs(north))  # degrees are widest there
-    side = width * math.cos(math.radians(nearest))
+    side = (east - west) * math.cos(math.radians(nearest))
     radius_m = math.hypot(side, north - south) / 2 * METRES_PER_DEGREE
-    return wrapped(west + width / 2), (south + north) / 2, radius_m
+    return (west + east) / 2, (south + north) / 2, radius_m
 
 
 def quarters(box):

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from jmespath.exceptions import JMESPathError
+
 from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
@@ -25,7 +27,7 @@ class Found:
         bounds: (west, south, east, north) in degrees; a photo's is its point twice; NaN: unknown.
         time: when it was taken, ISO 8601, or "".
         credit, licence: whom to credit, and under which terms it may be used.
-        about: what else is known; "unusable" has the reason why it cannot be fetched.
+        about: what else is known.
     """
 
     id: str
@@ -41,7 +43,7 @@ class Provider:
 
     Each adds its address and limits, `_pages` (yields lists of Found in a box, of JSON answers by
     `_read`: `fields` is a JMESPath that lists dicts, which `_found` turns into Found) and `_items`
-    (yields the download.Item of a Found).
+    (yields the download.Item of a Found; a Refused skips it).
     """
 
     address = ""  # scheme and host of the real service
@@ -55,12 +57,11 @@ class Provider:
 
     def __init__(self, name, server=None, policy=None):
         self.name, self.source, self.base = name, name, self.address
-        self.policy = policy or self.policy
         if server:
             self.source, self.base = f"practice {name}", f"{server.url}/{name}"
-            self.policy = policy or AT_HOME
-            if self.practice_credit:
-                self.credit, self.licence = self.practice_credit, "public domain"
+            self.policy, self.credit = AT_HOME, self.practice_credit or self.credit
+            self.licence = "public domain" if self.practice_credit else self.licence
+        self.policy = policy or self.policy
         self.client = Client(
             self.policy,
             key=_key(self, server) if self.key_name else "",
@@ -68,9 +69,6 @@ class Provider:
             key_origin=f"{self.base}/",
             forbidden_ends=self.forbidden_ends,
         )
-
-    def __repr__(self):
-        return f"<{self.name} at {self.base}>"
 
     def search(self, bounds, *, limit=None, **filters):
         """List what there is within bounds.
@@ -95,9 +93,7 @@ class Provider:
                 found |= page
                 if limit and len(found) >= limit:
                     break
-        except Refused:
-            raise
-        except (LookupError, TypeError, AttributeError) as error:
+        except (JMESPathError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
@@ -151,8 +147,6 @@ class Provider:
         for one in found:
             row = self.row(one) | {"role": role or self.role, "pair": pair}
             try:
-                if "unusable" in one.about:
-                    raise Refused(one.about["unusable"])
                 items += self._items(one, row, folder, **how)
             except Refused as error:
                 unusable[one.id] = error.reason

@@ -33,6 +33,7 @@ CREDITS = {  # beginning of a collection's name: credit, licence
     "landsat": ("Landsat, U.S. Geological Survey", "public domain"),
     "cop-dem": ("Copernicus DEM, © DLR e.V., © Airbus Defence and Space GmbH", "Copernicus DEM"),
 }
+MASKS = "mask|class|cloud|quality|snow"  # in roles of assets
 CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
 # what STAC 1.0 and 1.1 say of an asset, at one of several places
 ASSET = jmespath.compile("""
@@ -62,6 +63,11 @@ class Stac(Provider):
     """
 
     policy = Policy(connections=2)
+    fields = jmespath.compile("""
+        features[].{id: id, geometry: geometry, assets: not_null(assets, `{}`),
+            time: not_null(properties.datetime, properties.start_datetime, ''),
+            credit: properties.credit, cloud_cover: properties."eo:cloud_cover",
+            properties: properties}""")
 
     def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
         self.address = url or CATALOGUES[name]
@@ -82,7 +88,7 @@ class Stac(Provider):
         try:
             for page in catalogue.search(bbox=box, **wanted).pages_as_dicts():
                 found = True
-                yield list(map(self._found, page["features"]))
+                yield self._read(page)
         except Refused:  # some refuse an unknown collection
             self._check_collection()
             raise
@@ -91,24 +97,17 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        listed = self.client.get_json(f"{self.url}/collections")["collections"]
-        names = [one["id"] for one in listed]
+        answer = self.client.get_json(f"{self.url}/collections")
+        names = jmespath.search("collections[].id", answer)
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
             raise ValueError(
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
 
-    def _found(self, item):
-        facts, bounds = item["properties"], footprint(item.get("geometry"))
-        about = {"assets": item.get("assets") or {}, "properties": facts}
-        about["cloud_cover"] = facts.get("eo:cloud_cover")
-        if math.isnan(bounds[0]):
-            about["unusable"] = "its footprint is empty"
-        when = facts.get("datetime") or facts.get("start_datetime") or ""
-        return Found(
-            item["id"], bounds, when, facts.get("credit") or self.credit, self.licence, about
-        )
+    def _found(self, one):
+        place, credit = footprint(one["geometry"]), one["credit"] or self.credit
+        return Found(one["id"], place, one["time"], credit, self.licence, one)
 
     def _items(self, one, row, folder, *, bands=("red", "green", "blue"), bounds=None, offset=None):
         """Yield the Item of a scene, `<role>/<scene>.tif`.
@@ -119,6 +118,8 @@ class Stac(Provider):
             bounds: window wanted, degrees; default: the whole scene.
             offset: digital numbers to add to reflectances, whatever the item says.
         """
+        if math.isnan(one.bounds[0]):
+            raise Refused("its footprint is empty")
         how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
         url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
         name = f"{row['role']}/{safe_name(one.id)}.tif"
@@ -144,7 +145,7 @@ class Stac(Provider):
             raise Refused("its files need an account of Copernicus Data Space: download them there")
         if not asset["links"]:
             raise Refused("its files lie on S3: requester pays, or an account is needed")
-        if ".blob.core.windows.net/" in asset["links"][0]:
+        if self.name == "planetary_computer" and ".blob.core." in asset["links"][0]:
             return f"{asset['links'][0]}?{self._token(time.time() // 1800)}"
         return asset["links"][0]
 
@@ -164,8 +165,8 @@ def choose(assets, band):
     ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
-        fits = key.lower() == band.lower(), plain(key) == plain(band)
-        fits += (asset["common"] == [plain(band)],)
+        common = plain(band)
+        fits = key.lower() == band.lower(), plain(key) == common, asset["common"] == [common]
         if any(fits):
             ranked.append((fits.index(True), len(ranked), asset))
     return min(ranked)[2] if ranked else None
@@ -203,9 +204,8 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    masked = re.search("mask|class|cloud|quality|snow", asset["roles"])
-    masked = masked and asset["type"] in ("uint8", "int8")
-    return bool(plain(band) in CLASSES or masked or asset["classes"])
+    masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
+    return bool(plain(band) in CLASSES or asset["classes"] or masks)
 
 
 def _polite(client):

@@ -9,7 +9,7 @@ from dateutil import parser
 from helpers import paths
 from helpers.acquire import checks
 from helpers.acquire.download import Item, safe_name
-from helpers.acquire.http import Policy
+from helpers.acquire.http import Policy, Refused
 from helpers.acquire.providers.provider import Found, Provider, footprint, utc
 from helpers.acquire.providers.xyz import Tiles
 
@@ -70,16 +70,15 @@ class Tellus(Provider):
 
     def _found(self, one):
         known, scene = self.data_sets[one["data_set"]], one["id"]
-        about = {"url": f"{self.api}datasets/{one['data_set']}/data/{scene}/files/"}
-        if known["network"] != "global":
-            network = known["network"]
-            about["unusable"] = f"its data set may be used inside Tellus only ({network})"
+        about = {"url": f"{self.api}datasets/{one['data_set']}/data/{scene}/files/", **known}
         place, terms = footprint(one["geometry"]), self.api + known["terms"].lstrip("/")
         return Found(scene, place, one["time"], known["credit"], terms, about)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
-        url, scene = one.about["url"], safe_name(one.id)
+        url, scene, network = one.about["url"], safe_name(one.id), one.about["network"]
+        if network != "global":
+            raise Refused(f"its data set may be used inside Tellus only ({network})")
         note = Path(folder) / ".tellus" / f"{scene}.json"
         if not note.exists():
             paths.write_json(note, FILES.search(self.client.get_json(url)))

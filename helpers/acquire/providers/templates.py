@@ -1,6 +1,7 @@
 """Check addresses of tiles, and look them up by name in the library xyzservices."""
 
 import re
+from urllib.parse import urlsplit
 
 FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
 FIELDS = ("z", "x", "y", "-y", "q", "s", "r", "key")
@@ -9,8 +10,7 @@ KEY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})
 
 def check(template):
     """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
-    scheme, _, rest = template.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0].lower()
+    host = urlsplit(template).hostname or ""
     if re.fullmatch(FORBIDDEN, host):
         raise ValueError(
             f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
@@ -26,7 +26,7 @@ def check(template):
     if unknown := fields - set(FIELDS):
         raise ValueError(f"the template has the field {{{min(unknown)}}}; known are {FIELDS}")
     placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or scheme.lower() not in ("http", "https"):
+    if not placed or urlsplit(template).scheme not in ("http", "https"):
         raise ValueError(
             f"template {template!r}: expected an http address with {{z}}, {{x}} and {{y}} or "
             "{-y}, or with {q}"

@@ -1,7 +1,6 @@
 """Fetch map tiles of Web Mercator, and cut patches from them."""
 
 import functools
-import io
 import itertools
 import math
 from urllib.parse import quote, urlsplit
@@ -115,26 +114,20 @@ class Tiles(Provider):
         """Write the image of a box in metres of the map."""
         side, half = self.tile_px, tiles.CIRCUMFERENCE_M / 2
         px_per_m = side * 2**zoom / tiles.CIRCUMFERENCE_M
-        left, top = round((half + box[0]) * px_per_m), round((half - box[3]) * px_per_m)
+        left, top = (round((half + edge) * px_per_m) for edge in (box[0], -box[3]))
         width = round((box[2] - box[0]) * px_per_m)
         picture = Image.new("RGBA", (width, width))
         spans = [range(start // side, (start + width - 1) // side + 1) for start in (left, top)]
-        check = functools.partial(opened, size_px=(side, side))
+        check = functools.partial(checks.picture, size_px=(side, side))
         for x, y in itertools.product(*spans):
             tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
             picture.paste(tile, (x * side - left, y * side - top))
         picture.resize((size_px, size_px), Image.Resampling.BICUBIC).save(path)
 
 
-def opened(data, size_px):
-    """Return the RGBA picture in bytes; a ValueError where it is damaged or of another size."""
-    with Image.open(io.BytesIO(checks.image(data, size_px))) as picture:
-        return picture.convert("RGBA")
-
-
 def _full(data, size_px, filled):
     """Return the bytes of a tile; Refused where too little of it is opaque."""
-    opaque = opened(data, size_px).getchannel("A")
+    opaque = checks.picture(data, size_px).convert("RGBA").getchannel("A")
     if np.mean(np.asarray(opaque) > 0) < filled:
         raise Refused(f"less than {filled:.0%} of the tile holds data")
     return data
@@ -155,26 +148,25 @@ class Xyz(Tiles):
 
     policy = Policy(connections=2, requests_per_s=2)
 
-    def __init__(
-        self, name, server=None, *, template, key_name="", policy=None, **known
-    ):  # fmt: skip
+    def __init__(self, name, server=None, *, template, key_name="", **known):
         if "{" not in template:
             known = templates.known(template) | known
             template = known.pop("template")
         templates.check(template)
-        self.key_name, self.key_place = key_name, urlsplit(template).hostname
-        self.address = template[: template.index("/", 8)]
-        self.template, self.layer = template.removeprefix(self.address), self.key_place
+        self.key_name, self.layer = key_name, urlsplit(template).hostname
+        self.key_place, self.address = self.layer, template[: template.index("/", 8)]
+        self.template = template.removeprefix(self.address)
         self.tile_px = 512 if "@2x" in template else 256
-        if not (known.get("credit") and known.get("licence")):
+        for field in ("layer", "credit", "licence", "zooms", "subdomains", "tile_px"):
+            setattr(self, field, known.pop(field, getattr(self, field)))
+        if not (self.credit and self.licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         if ("{key}" in template) != bool(key_name):
             raise ValueError(
                 "the field {key} of the template and its variable as `key_name` go together: give "
                 "both"
             )
-        vars(self).update(known)
-        super().__init__(name, None, policy)
+        super().__init__(name, None, **known)
 
 
 class Gsi(Tiles):
