@@ -15,7 +15,6 @@ from helpers.features import backbone
 
 layers, ops = keras.layers, keras.ops
 EDGES = [[0, 0], [1, 1], [1, 1], [0, 0]]  # where a 3 x 3 convolution would look beyond an image
-UNSURE = 0.06  # opacity and shadow below which `cloud_remover` leaves the ground alone
 GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 
 
@@ -327,7 +326,7 @@ def root(reflectance):
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
-def cloud_remover(bands, *, filters=32, depth=4):
+def cloud_remover(bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(0.5, 1.5)):
     """Build a U-Net that finds cloud and shadow, and solves the physics for the ground.
 
     Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow
@@ -338,6 +337,8 @@ def cloud_remover(bands, *, filters=32, depth=4):
     Args:
         bands: of the image, as reflectance from 0 to 1.2 mapped to 0 to 1.
         filters, depth: as of `unet`.
+        unsure: opacity and shadow below which the ground is left alone.
+        reddened: limits of the exponent per band of the light in shadow.
 
     Returns:
         keras.Model from images to images with two more bands: opacity, the share of the ground's
@@ -355,8 +356,8 @@ def cloud_remover(bands, *, filters=32, depth=4):
     near = layers.LeakyReLU(0.2)(convolve(layers.Concatenate()(fine)))
     coarse = _enlarged(features, 2, -2.0)
     found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), coarse]))
-    # below UNSURE next to nothing is done, but enough to go on learning
-    gate = ops.clip(found / UNSURE - 1, 0.02, 1)
+    # below `unsure` next to nothing is done, but enough to go on learning
+    gate = ops.clip(found / np.array(unsure, "float32") - 1, 0.02, 1)
     found_surely = ops.maximum(gate * (1.05 * found - 0.05), 0.001 * found)
     opacity, shadow = ops.split(found_surely, 2, axis=-1)
     by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
@@ -364,7 +365,8 @@ def cloud_remover(bands, *, filters=32, depth=4):
     veil = (1 - through) * _enlarged(features, bands, 0.5)
     unseen = opacity * ops.sigmoid(_enlarged(features, 1, -1.0))
     paint = _enlarged(features, bands, 0.15)
-    by_band = 0.5 + ops.sigmoid(_enlarged(features, bands))
+    least, most = reddened
+    by_band = least + (most - least) * ops.sigmoid(_enlarged(features, bands))
     lit = ops.maximum(1 - shadow, 0.03) ** by_band
     cleared = (image - veil) / (ops.maximum(through, 0.1) * ops.maximum(lit, 0.05))
     answer = cleared + unseen * (paint - cleared)

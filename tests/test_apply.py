@@ -408,11 +408,11 @@ def test_a_truncated_input_leaves_the_old_output(tmp_path, make_scene, sharpen):
 def test_stopped_half_way(tmp_path, make_scene, sharpen, monkeypatch, failure):
     calls, once = [], Predictor.__call__
 
-    def fails_later(self, pixels, crop_px):
+    def fails_later(self, pixels):
         calls.append(pixels)
         if len(calls) == 10:
             raise failure
-        return once(self, pixels, crop_px)
+        return once(self, pixels)
 
     monkeypatch.setattr(Predictor, "__call__", fails_later)
     scenes.write(make_scene(60, 60, dtype="float32"), tmp_path / "in.tif")

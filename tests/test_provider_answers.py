@@ -81,6 +81,8 @@ def test_a_refusal_names_the_field():
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ValueError, match="give `credit` and `licence`"):
         providers.connect("xyz", template="https://a.example/{z}/{x}/{y}.png")
+    with pytest.raises(TypeError, match="zoom"):
+        xyz(None, template="https://a.example/{z}/{x}/{y}.png", zoom=(0, 5))
 
 
 def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():

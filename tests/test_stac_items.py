@@ -139,6 +139,20 @@ def test_classes_are_never_interpolated(serve, tmp_path, key, asset):
         assert set(np.unique(file.read(2))) == {1, 11}
 
 
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_class_is_not_taken_for_the_no_data_value_of_another_band(serve, tmp_path, gap):
+    red = np.random.default_rng(0).integers(1, 5000, (1, 40, 60)).astype("uint16")
+    red[0, :5] *= not gap
+    classes = np.random.default_rng(0).choice([0, 1, 4], (1, 40, 60)).astype("uint8")
+    write_file(tmp_path / "red.tif", red)
+    write_file(tmp_path / "fmask.tif", classes, nodata=255)
+    source = catalogue(serve, tmp_path, [item_of("it", {"red": HREF, "fmask": {"href": "BASE/files/fmask.tif"}})])
+    source.fetch(source.search(BOX), tmp_path / "out", bands=["red", "fmask"])
+    with rasterio.open(tmp_path / "out/image/it.tif") as file:
+        assert (file.read(2) == classes[0]).all() and (file.read_masks(1) > 0).all(axis=1)[5:].all()
+        assert (file.read_masks(1)[:5] == 0).all() == gap
+
+
 def test_visual_gives_three_bands_and_a_dem_in_degrees_can_be_cut(serve, tmp_path):
     write_file(tmp_path / "tci.tif", np.random.default_rng(0).integers(1, 255, (3, 40, 60)).astype("uint8"))
     degrees = from_origin(-54.6, -25.4, 1 / 3600, 1 / 3600)

@@ -9,12 +9,13 @@ validation part of the test bed of foreign ground.
     python -m data.weights.train_clouds cloud_remover_sentinel2 --out trained --publish
 
 The last writes data/weights/MODEL.keras and .json with its scores on test ground. The shipped weights
-come from a twin of this script: the same network, simulation and loss on one GPU under Keras's JAX
-backend, in several legs. Their .json has steps, batch, seconds and weights of the loss.
+were trained in several legs by `train_clouds_gpu.py`: the same network, simulation and loss on one
+GPU. Their .json has steps, batch, seconds and weights of the loss.
 """
 
 import argparse
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,11 @@ PACK = "sentinel2_brandenburg"
 BANDS = {
     "cloud_remover_sentinel2": ("nir", "red", "green"),
     "cloud_remover_landsat": ("red", "nir", "swir16"),
+}
+# Of `models.cloud_remover`. Infrared tells deep shadows: it takes weak ones for dark ground.
+NETWORK = {
+    "cloud_remover_sentinel2": {},
+    "cloud_remover_landsat": {"unsure": (0.06, 0.4), "reddened": (0.0, 2.0)},
 }
 CLEAR_WEIGHT, CLOUD_WEIGHT = 3.0, 0.6  # of a clear pixel in the loss, and of another at least
 DECAY = 0.995  # of the average over the weights
@@ -128,11 +134,25 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--reports", type=int, default=40)
     parser.add_argument("--publish", action="store_true", help="write what was trained to data/weights")
+    parser.add_argument("--prepare", action="store_true", help="only write the ground for train_clouds_gpu.py")
+    parser.add_argument("--leg", type=Path, help="with --publish: what train_clouds_gpu.py wrote")
     parser.add_argument("--note", default="", help="with --publish: what should be known of these weights")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     device = training.prepare_device(seed=0)
     ground, patch_px, light = open_ground(options.name)
+    if options.prepare:
+        blocks = np.stack([scene.pixels for scene in ground["train"]]).astype("uint16")
+        facts = {"light": light, "bands": BANDS[options.name], "network": json.dumps(NETWORK[options.name])}
+        np.savez(options.out / f"{options.name}_ground.npz", ground=blocks, **facts)
+        return
+    if options.publish and options.leg:
+        network = models.cloud_remover(len(BANDS[options.name]), **NETWORK[options.name])
+        with np.load(options.leg) as leg:
+            network.set_weights([leg[f"arr_{number}"] for number in range(len(network.weights))])
+            facts = {**json.loads(str(leg["settings"])), "note": options.note}
+        publish(network, options.name, facts)
+        return
     if options.publish:
         history = pd.read_csv(options.out / f"{options.name}.csv")
         facts = {"steps": int(history.step.iloc[-1]), "seconds": float(history.seconds.iloc[-1])}
@@ -142,11 +162,11 @@ def main():
     bands = list(BANDS[options.name])
     bed = foreign_clouds.bed("validation", bands)
     keras.utils.set_random_seed(0)
-    network = models.cloud_remover(len(bands), filters=options.filters)
+    network = models.cloud_remover(len(bands), filters=options.filters, **NETWORK[options.name])
 
     def watch(model):
         """Write the averaged weights, and score them on the validation bed."""
-        averaged = models.cloud_remover(len(bands), filters=options.filters)
+        averaged = models.cloud_remover(len(bands), filters=options.filters, **NETWORK[options.name])
         averaged.set_weights([np.array(each) for each in model.optimizer._model_variables_moving_average])
         averaged.save(options.out / f"{options.name}.keras")
         table = foreign_clouds.scored(bed, foreign_clouds.remover(averaged, [clouds.REFLECTANCE] * 3))

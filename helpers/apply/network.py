@@ -115,6 +115,7 @@ class Predictor:
         if enlarge:  # bicubic interpolation looks two pixels further
             margin = -(-margin // scale) + 2
         self.margin_px = rounded_up(margin, self.multiple_px)
+        self.crop_px = self.margin_px * scale
         self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
         ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
 
@@ -126,18 +127,16 @@ class Predictor:
 
         self.answer = answer
 
-    def __call__(self, pixels, crop_px):
-        """Answer to one window.
+    def __call__(self, pixels):
+        """Answer to one window, without its margin.
 
         Args:
             pixels: float32 (height, width, bands) in the file's unit, without NaN.
-            crop_px: to cut off from each side of the answer.
 
         Returns:
-            float32 (height * scale - 2 crop_px, width * scale - 2 crop_px, bands) in the output's
-            unit.
+            float32 (height, width, bands) in the output's unit, times `scale` and less the margin.
         """
-        inside, made = slice(crop_px, -crop_px or None), []
+        inside, made = slice(self.crop_px, -self.crop_px), []
         for step, turns in self.views:
             shown = np.ascontiguousarray(np.rot90(pixels[:, ::step], turns))
             answer = self.answer(shown[None])[0, inside, inside].numpy()

@@ -181,7 +181,7 @@ def _answer(plan, read):
     corner, pixels, shown = read
     if np.isnan(pixels).all():
         return corner, pixels, None
-    return corner, pixels, plan.predictor(shown, plan.predictor.margin_px * plan.scale)
+    return corner, pixels, plan.predictor(shown)
 
 
 def _write(plan, working, answered):

@@ -35,10 +35,13 @@ SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue
 # has no gap.
 ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
 ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
-ANY_SLOPE, SKY_SLOPE = (
-    1.0,
-    0.35,
-)  # largest exponents of the wavelength: cloud light, light in shadow
+ANY_SLOPE = 1.0  # largest exponent of the wavelength for the light of clouds
+# Clouds outside the image cast shadows, too: how often, over which share of the patch, how deep the
+# cloud is, and how often there is no other cloud.
+FAR, FAR_COVER, FAR_DEPTH, FAR_ALONE = 0.5, (0.3, 1.4), (0.7, 6.0), 0.3
+# The sky lights a shadow: its share of all light at 0.56 um, and how fast that falls with
+# wavelength. No shadow dims the air before it: its largest reflectance at 0.56 um.
+SKY, SKY_SLOPE, AIR = (0.0, 0.45), (0.5, 2.0), 0.03
 LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: low winter sun, top of a thunderstorm
 ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
@@ -135,7 +138,25 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         return depth * inside * (rim + (1 - rim) * inside)
 
     taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
-    return optical_depth(here), 1 - taken
+    here = optical_depth(here)
+    if anywhere:
+        far, is_far, alone = _far_shadow(size_px, darkest, key)
+        taken = tf.where(is_far, tf.maximum(taken, far), taken)
+        here = tf.where(is_far & alone, 0.0, here)
+    return here, 1 - taken
+
+
+def _far_shadow(size_px, darkest, key):
+    """Draw the light that a cloud outside the image takes, whether there is one, and no other."""
+    draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
+    field = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
+    values = tf.sort(tf.reshape(field[::2, ::2], [-1]))
+    clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
+    edge = tf.gather(values, tf.cast(clear * tf.cast(tf.size(values) - 1, tf.float32), tf.int32))
+    inside = (field - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9))
+    inside = tf.clip_by_value(inside, tf.where(clear > 0, 0.0, 0.4), 1)  # no rim without a gap
+    taken = _between(darkest, draws[2]) * (1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside))
+    return taken, draws[3] < FAR, draws[4] < FAR_ALONE
 
 
 def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
@@ -247,8 +268,10 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
         light = 1e4 * _between(LIGHT, draws[3]) * tint
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
-        sky = relative_um ** (SKY_SLOPE * draws[6])
-        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky}
+        sky = tf.random.stateless_uniform([3], tf.random.fold_in(key, 9))
+        looks = {"anywhere": True, "relief": 0.3 * draws[3]}
+        looks["air"] = 1e4 * AIR * sky[2] * relative_um**-2
+        looks["sky"] = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
     kind = tf.cast(draws[1] * kinds, tf.int32)
     looks |= {"light": light, "difficulty": difficulty}
     cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
@@ -338,11 +361,14 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=None):
+def _clouded(
+    clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=0.0, air=0.0
+):  # fmt: skip
     """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
 
-    With `relief`, the side of a cloud that faces the sun is brighter by up to this share; `sky`
-    holds an exponent per band of the light left in shadow.
+    With `relief`, the side of a cloud that faces the sun is brighter by up to this share. In the
+    shadow, `sky` is the share of light that comes from the sky, per band, and `air` what the air
+    adds, in the unit of `clear`.
     """
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
     draws = tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4))
@@ -351,9 +377,11 @@ def _clouded(clear, bands, kind, key, *, light, difficulty, anywhere=False, reli
     texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
     texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
     colour = colour * texture[..., None]
-    lit = shadow if sky is None else shadow[..., None] ** sky
-    cloudy = composite_cloud(clear, optical_depth, lit, extinction=extinction(bands), light=colour)
-    return cloudy, optical_depth, shadow
+    lit = shadow[..., None] + (1 - shadow[..., None]) * sky
+    air = tf.minimum(air, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
+    dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
+    cloudy = composite_cloud(clear, optical_depth, dimmed, extinction=extinction(bands), light=colour)
+    return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
 
 
 def _field(size_px, kind, key):

@@ -70,7 +70,7 @@ def varied(patch, bands, key):
     first, second, third = tf.unstack(chosen)
     mixed = first + shares[..., 0, :] * (second - first)
     mixed += shares[..., 1, :] * (third - mixed)
-    scaled = patch * (0.5 + 1.5 * own[5]) * (0.9 + 0.2 * draws[5])
+    scaled = patch * (0.7 + 1.3 * own[5]) * (0.9 + 0.2 * draws[5])
     relative_um = np.array([WAVELENGTH_UM[band] for band in bands], "float32") / 0.56
     haze = 0.05 * own[6] * relative_um**-2
     ground = tf.where(own[7] < 0.25, scaled, mixed)

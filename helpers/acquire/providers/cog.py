@@ -111,11 +111,11 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """Choose a value for no data that no band uses."""
+    """Return a value for no data that no band has as a value."""
+    if len(named) == 1:
+        return next(iter(named))
     limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
     choice = [*sorted(named - {None}), limits.max, limits.min]
-    if len(named) == 1 or not np.isnan(pixels).any():
-        return next(iter(named))
     return next((value for value in choice if not (pixels == value).any()), None)
 
 

@@ -37,7 +37,7 @@ class Tiles(Provider):
     def _url(self, tile, scene=""):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
-        lon, lat = mercantile.ul(x + 0.5, y + 0.5, z)
+        lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
         fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
         fields |= {"r": "@2x" if self.tile_px == 512 else "", "lon": lon, "lat": lat}
         fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
@@ -148,26 +148,25 @@ class Xyz(Tiles):
 
     policy = Policy(connections=2, requests_per_s=2)
 
-    def __init__(
-        self, name, server=None, *, template, key_name="", policy=None, **known
-    ):  # fmt: skip
+    def __init__(self, name, server=None, *, template, key_name="", **known):
         if "{" not in template:
             known = templates.known(template) | known
             template = known.pop("template")
         templates.check(template)
-        self.key_name, self.key_place = key_name, urlsplit(template).hostname
-        self.address = template[: template.index("/", 8)]
-        self.template, self.layer = template.removeprefix(self.address), self.key_place
+        self.key_name, self.layer = key_name, urlsplit(template).hostname
+        self.key_place, self.address = self.layer, template[: template.index("/", 8)]
+        self.template = template.removeprefix(self.address)
         self.tile_px = 512 if "@2x" in template else 256
-        if not (known.get("credit") and known.get("licence")):
+        for field in ("layer", "credit", "licence", "zooms", "subdomains", "tile_px"):
+            setattr(self, field, known.pop(field, getattr(self, field)))
+        if not (self.credit and self.licence):
             raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
         if ("{key}" in template) != bool(key_name):
             raise ValueError(
                 "the field {key} of the template and its variable as `key_name` go together: give "
                 "both"
             )
-        vars(self).update(known)
-        super().__init__(name, None, policy)
+        super().__init__(name, None, **known)
 
 
 class Gsi(Tiles):
