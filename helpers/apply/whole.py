@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from helpers import paths
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
-from helpers.apply.working import Working, work_folder
+from helpers.apply.working import Working, work_folder, write_class_names
 from helpers.scenes import fill_nodata
 from helpers.scenes.files import (
     files_behind,
@@ -88,6 +88,8 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
             working.remove()
             for path in targets:
                 remove_sidecars(path)
+            if classes := plan.about.get("classes"):
+                write_class_names(targets[0], classes)
     if plan.about.get("masks"):
         _tell(*working.clear.tolist())
     return True

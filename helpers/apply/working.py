@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -119,6 +120,13 @@ class Working:
             file.unlink()
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def write_class_names(path, classes):
+    """Write the names of a map's classes beside it, the only place where GDAL and QGIS look."""
+    names = "".join(f"<Category>{escape(each['name'])}</Category>" for each in classes)
+    band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
+    paths.write_text(path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>")
 
 
 def _create(path, plan, digest, *, is_mask):
