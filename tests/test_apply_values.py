@@ -2,10 +2,12 @@
 
 import os
 import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
@@ -439,7 +441,7 @@ def test_a_model_that_is_none(tmp_path, model, ground, capsys, content, told):
 
 
 CLASSES = [{"name": "water", "colour": [0, 0, 255]}, {"name": "forest", "colour": [0, 128, 0]},
-           {"name": "ice", "colour": [255, 255, 255]}]  # fmt: skip
+           {"name": "ice & snow", "colour": [255, 255, 255]}]  # fmt: skip
 
 
 def test_a_map_of_classes_has_its_palette_and_names(tmp_path, save):  # noqa: F811
@@ -458,8 +460,14 @@ def test_a_map_of_classes_has_its_palette_and_names(tmp_path, save):  # noqa: F8
         made, coarse = out.read(1), out.read(1, out_shape=(300, 350))
         assert (out.count, out.dtypes, out.nodata) == (1, ("uint8",), 255)
         assert [out.colormap(1)[at][:3] for at in range(3)] == [tuple(each["colour"]) for each in CLASSES]
-        assert [out.tags(1)[f"class_{at}"] for at in range(3)] == ["water", "forest", "ice"]
+        assert [out.tags(1)[f"class_{at}"] for at in range(3)] == ["water", "forest", "ice & snow"]
         assert out.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    # a VRT holds all that GDAL reads, and QGIS with it
+    rasterio.shutil.copy(tmp_path / "out.tif", tmp_path / "out.vrt", driver="VRT")
+    band = ElementTree.parse(tmp_path / "out.vrt").find("VRTRasterBand")
+    assert [each.text for each in band.iter("Category")] == ["water", "forest", "ice & snow"]
+    entries = [[int(entry.get(f"c{n}")) for n in (1, 2, 3)] for entry in band.iter("Entry")]
+    assert entries[:3] == [each["colour"] for each in CLASSES] and band.find("ColorInterp").text == "Palette"
     anywhere = np.all(values != 250, axis=0)
     assert np.array_equal(made != 255, anywhere) and valid.any()
     assert np.array_equal(made[anywhere], values.argmax(axis=0)[anywhere])

@@ -37,7 +37,7 @@ class Tiles(Provider):
     def _url(self, tile, scene=""):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
-        lon, lat = mercantile.ul(x + 0.5, y + 0.5, z)
+        lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
         fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
         fields |= {"r": "@2x" if self.tile_px == 512 else "", "lon": lon, "lat": lat}
         fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
