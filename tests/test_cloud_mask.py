@@ -25,7 +25,7 @@ def model(tmp_path):
     return saved(tmp_path, added=0.0)
 
 
-def saved(tmp_path, added):
+def saved(tmp_path, added, **more):
     """Save such a network that adds a reflectance to all that it sees."""
     keras.config.set_dtype_policy("float32")
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
@@ -35,7 +35,7 @@ def saved(tmp_path, added):
     about = {
         "task": "cloud removal", "bands": BANDS, "bands_out": BANDS, "scale": 1, "credit": "USGS", "size_multiple": 1,
         "receptive_field_px": 1, "value_range": [list(clouds.REFLECTANCE)] * 3, "masks": ["opacity", "shadow"],
-        "unit": "reflectance x 10,000",
+        "unit": "reflectance x 10,000", **more,
     }  # fmt: skip
     return runs.Run("id", "04_cloud_removal", "smoke", {}, tmp_path / "run").save_model(network, **about)
 
@@ -136,6 +136,13 @@ def test_only_clouded_keeps_what_the_model_takes_for_clear(tmp_path, scene, caps
     files = [str(tmp_path / name) for name in ("in.tif", "again.tif")]
     assert main(["apply", str(model), *files, "--only-clouded"]) == 0
     np.testing.assert_array_equal(numbers(files[1]), made)
+
+
+def test_a_model_tells_the_opacity_and_the_shadow_from_which_it_changes_pixels(tmp_path, scene):
+    model = saved(tmp_path, 0.012, changed_above=[0.3, 0.06])
+    made, clear = answered(model, scene, tmp_path, only_clouded=True), scene.pixels[..., 0] < 0.3 * 12_000
+    assert 0.2 < clear.mean() < 0.4
+    np.testing.assert_allclose(made, scene.pixels + np.where(clear, 0, 120)[..., None], atol=1)
 
 
 def test_bands_in_another_order_in_the_file(tmp_path, scene):

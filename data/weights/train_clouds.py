@@ -116,6 +116,7 @@ def publish(network, name, training_facts):
         "value_range": [list(clouds.REFLECTANCE)] * len(bands),
         "unit": "reflectance x 10,000",
         "masks": ["opacity", "shadow"],
+        "changed_above": NETWORK[name].get("unsure", (0.06, 0.06)),
         "credit": pack.credit,
         "weights_sha256": hashlib.sha256(held).hexdigest(),
         "provenance": made,

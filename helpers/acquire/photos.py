@@ -51,8 +51,9 @@ def read_folder(folder):
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     """Give each photo that is kept the satellite patch around its position.
 
-    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`. Run
-    again, it fetches what is missing, and takes apart what is rejected by now.
+    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`;
+    where there is no patch, the photo stays alone. Run again, it fetches what is missing, and takes
+    apart what is rejected by now.
 
     Args:
         table: from `read_folder`; photos with a reason are left out.
@@ -84,21 +85,18 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         name = "/".join(map(download.safe_name, path.split("/")))
         row = patch.row | {"pair": path, "role": "satellite"}
         patches.append(replace(patch, name=f"satellite/{name}.png", row=row))
-    old = [row | {"pair": ""} for row in _manifest(folder).values() if row["pair"] in {*table.path}]
-    download.write_manifest(folder, old)
-    try:
-        summary = download.fetch(patches, folder, provider.client, total=len(patches))
-    finally:  # also where it was stopped: no photo stays joined without its patch
-        paired = {row["pair"] for row in _manifest(folder).values() if row["role"] == "satellite"}
-        joined = [_photo_row(folder, row) for row in kept if row["path"] in paired]
-        download.write_manifest(folder, joined)
+    apart = [
+        row | {"pair": ""} for row in _manifest(folder).values() if row["pair"] in {*table.path}
+    ]
+    download.write_manifest(folder, apart + [_photo_row(folder, row) for row in kept])
+    summary = download.fetch(patches, folder, provider.client, total=len(patches))
     for path, reason in failed.items():
         summary.skip(path, reason)
     return summary
 
 
 def _photo_row(folder, row):
-    """Columns of the manifest of a photo that has its patch."""
+    """Return the columns of the manifest of a photo that is kept."""
     path, lon, lat = row["path"], row["lon"], row["lat"]
     known = {column: row[column] for column in (*FROM_MANIFEST, "time")}
     known |= {"path": path, "pair": path, "role": "photo", "sha256": paths.sha256(folder / path)}

@@ -28,7 +28,7 @@ from helpers.scenes.files import (
 )
 
 OPAQUE = 0.7  # opacity from which the ground is invented
-CHANGED = 0.06  # opacity or shadow from which a pixel is changed, as `models.cloud_remover` has it
+CHANGED = (0.06, 0.06)  # opacity and shadow from which a pixel is changed, unless the model says
 MOST_CHANGED = 0.5  # share of pixels above which the answer is doubtful
 CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
 
@@ -205,7 +205,8 @@ def _finished(plan, working, made, own):
         made = made.argmax(axis=-1).astype("float32")[..., None]
     elif plan.about.get("masks"):
         image, found = np.split(made, [len(plan.about["bands_out"])], axis=-1)
-        opacity, clear = found[..., :1], (found.max(axis=-1) < CHANGED) & ~gaps
+        opacity = found[..., :1]
+        clear = (found < plan.about.get("changed_above", CHANGED)).all(axis=-1) & ~gaps
         working.clear += clear.sum(), (~gaps).sum()
         if plan.only_clouded:
             image = np.where(clear[..., None], own, image)

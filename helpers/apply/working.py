@@ -12,11 +12,12 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from helpers import paths
-from helpers.apply.plan import NO_CLASS
+from helpers.apply.plan import NO_CLASS, Output
 from helpers.scenes import to_file_values
 from helpers.scenes.files import geotiff_profile
 
 BLOCK_PX = 512
+OPACITY = Output([-1], [], ["opacity"], "float32", np.nan)  # of cloud, which comes last
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
 
 
@@ -49,6 +50,7 @@ class Working:
 
     def __init__(self, plan, targets, job, digest, *, resume):
         self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
+        self.outputs = [plan.output, OPACITY][: len(targets)]
         self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
         self.journal, self.finished, self.clear = self.folder / "journal.json", 0, np.zeros(2, int)
         if resume and self.journal.exists():
@@ -66,23 +68,21 @@ class Working:
             print(f"note: what an interrupted run left in {self.folder} is overwritten")
             self.remove()
         *_, height, width = plan.region
-        itemsize = len(plan.output.names) * np.dtype(plan.output.dtype).itemsize
-        itemsize += 4 * (len(targets) - 1)
+        itemsize = sum(len(out.names) * np.dtype(out.dtype).itemsize for out in self.outputs)
         size = SPACE_FACTOR * height * width * plan.scale**2 * itemsize
         paths.require_space(self.folder.parent, size)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for file in self.files:
-            _create(file, plan, digest, is_mask=file != self.files[0])
+        for file, output in zip(self.files, self.outputs, strict=True):
+            _create(file, plan, output, digest)
         self.note(0)
 
     def write(self, row, column, pixels):
         """Write pixels, float32 (height, width, bands, and opacity), NaN = no data."""
         window = Window(column, row, *pixels.shape[1::-1])
-        parts = pixels[..., self.plan.output.order], pixels[..., -1:]
-        for file, part in zip(self.files, parts, strict=False):
+        for file, output in zip(self.files, self.outputs, strict=True):
             with rasterio.open(file, "r+") as made:
                 # some rows at a time stay in the processor's cache: twice faster
-                cuts = np.array_split(part, 12)
+                cuts = np.array_split(pixels[..., output.order], 12)
                 cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
                 made.write(np.moveaxis(np.concatenate(cuts), -1, 0), window=window)
 
@@ -129,12 +129,10 @@ def write_class_names(path, classes):
     paths.write_text(path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>")
 
 
-def _create(path, plan, digest, *, is_mask):
+def _create(path, plan, output, digest):
     """Create an empty working file with its place and all labels."""
     image, about = plan.image, plan.about
-    _, numbers, names, dtype, nodata = plan.output
-    if is_mask:
-        numbers, names, dtype, nodata = [], ["opacity"], "float32", np.nan
+    _, numbers, names, dtype, nodata = output
     height, width = np.multiply(plan.region[2:], plan.scale)
     place = {"nodata": nodata, "crs": image.crs, "transform": None}
     profile = geotiff_profile(height, width, names, dtype, **place)

@@ -380,7 +380,9 @@ def _clouded(
     lit = shadow[..., None] + (1 - shadow[..., None]) * sky
     air = tf.minimum(air, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
     dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
-    cloudy = composite_cloud(clear, optical_depth, dimmed, extinction=extinction(bands), light=colour)
+    cloudy = composite_cloud(
+        clear, optical_depth, dimmed, extinction=extinction(bands), light=colour
+    )
     return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
 
 
