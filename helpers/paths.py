@@ -20,11 +20,13 @@ RUNS = _folder("SATELLITE_NOTEBOOKS_RUNS", ROOT / "runs")
 
 
 @contextmanager
-def atomic(path):
+def atomic(path, durable=True):
     """Yield a temporary path beside `path`, moved onto it if the block ends without error.
 
     Args:
         path: the final name; its folder is made. What stood there stays whole until the move.
+        durable: write it through to the disk first, which a power cut does not undo. It is slow for
+            thousands of small files.
 
     Yields:
         Path to write to, with the same suffix.
@@ -37,7 +39,8 @@ def atomic(path):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        to_disk(temporary)
+        if durable:
+            to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
         free = shutil.disk_usage(path.parent).free

@@ -82,7 +82,7 @@ def take_over(caller):
 
 
 def stand_in(address, arguments):
-    """Ask for a kernel and wait until it has ended."""
+    """Ask for a kernel and wait until it has ended, or whoever started this."""
     asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as kernel:
         kernel.connect(address)
@@ -91,7 +91,9 @@ def stand_in(address, arguments):
         kernel.sendall(content)
         number = int(kernel.recv(20))
         signal.signal(signal.SIGINT, lambda *_: os.kill(number, signal.SIGINT))
-        kernel.recv(1)
+        parent = os.getppid()
+        while not select.select([kernel], [], [], 1)[0] and os.getppid() == parent:
+            pass
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Kernels that are forked from one import of TensorFlow: each is on its own, as one that was started alone."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -45,6 +46,20 @@ def test_a_kernel_shares_nothing_with_the_next(said, tmp_path):
     assert first[3] == second[3] and first[3].startswith("0 ")
 
 
+def test_a_kernel_ends_with_whoever_started_it(said, tmp_path):
+    code = "import jupyter_client, os; manager, client = jupyter_client.manager.start_new_kernel(); "
+    code += 'client.execute_interactive(\'import os; open("number", "w").write(str(os.getpid()))\'); os._exit(1)'
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    wait_for_the_end(int((tmp_path / "number").read_text()))
+
+
+def wait_for_the_end(number):
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(number):
+        assert time.monotonic() < deadline, "the kernel goes on although nobody waits for it"
+        time.sleep(0.05)
+
+
 def test_a_kernel_that_is_killed_ends_and_papermill_says_so(said, tmp_path):
     """Killed is the process that stands in for it, which is all that Jupyter knows of."""
     kill = """import os, psutil
@@ -56,7 +71,4 @@ while True:
     pass"""
     with pytest.raises(Exception, match="Kernel died"):
         said(kill, SOCKET=os.path.join(kernels.offered(), "socket"))
-    number, deadline = int((tmp_path / "number").read_text()), time.monotonic() + 30
-    while psutil.pid_exists(number):
-        assert time.monotonic() < deadline, "the kernel goes on although nobody waits for it"
-        time.sleep(0.05)
+    wait_for_the_end(int((tmp_path / "number").read_text()))

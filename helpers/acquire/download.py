@@ -188,13 +188,13 @@ class _Job:
         """Get an item, check it, put it into its place; return what `obtain` returns."""
         row, (name, any_suffix, _) = {}, item.name.partition(".*")
         if item.make:
-            with paths.atomic(self.folder / name) as part:
+            with paths.atomic(self.folder / name, durable=False) as part:
                 row = item.make(self.client, part) or {}
                 data = item.check(part.read_bytes())
         else:
             data = self.client.get_bytes(item.url, check=item.check)
             name += checks.suffix(data) if any_suffix else ""
-            with paths.atomic(self.folder / name) as part:
+            with paths.atomic(self.folder / name, durable=False) as part:
                 part.write_bytes(data)
         item = replace(item, name=name, row=item.row | row)
         return item, "fetched", hashlib.sha256(data).hexdigest()

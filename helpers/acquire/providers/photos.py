@@ -23,7 +23,7 @@ DAY = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?)?"
 class Photos(Provider):
     """Base of photo sources: they search in circles; their errors arrive with status 200.
 
-    Each adds `_listed`, which yields its answers for a circle, and `fields`.
+    Each adds `_answers`, which yields its answers for a circle, and `fields`.
     """
 
     role, has_pages = "photo", False
