@@ -265,5 +265,5 @@ def _dealt(places, reach, seed):
             return parts, ""
     except ValueError:  # no ground is left for a split
         pass
-    along = places[:, np.ptp(places, axis=0).argmax()].argsort().argsort()
+    along = places[:, np.ptp(places, axis=0).argmax()].argsort()
     return splits.deal(along), "show the same ground in part: the photos lie too close"
