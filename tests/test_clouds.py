@@ -127,6 +127,26 @@ def test_the_shadow_is_the_cloud_shifted():
     assert depths.min() >= 0.3 and depths.max() <= 0.8
 
 
+def test_ground_below_zero_is_dimmed_like_any_other():
+    options = {"value_range": ((0, 10_000),) * 3, "patch_px": 40}
+    cloudy, truth = (np.concatenate(part) for part in zip(*drawn(ground(low=-200, high=-100), **options), strict=True))
+    clear, opacity, shadow = truth[..., :3], truth[..., 3], truth[..., 4]
+    shaded = (opacity == 0) & (shadow > 0.1)
+    assert shaded.sum() > 100
+    np.testing.assert_allclose(cloudy[shaded], clear[shaded] * (1 - shadow[shaded])[:, None], atol=1e-6)
+
+
+def test_clouds_of_any_place_may_lie_outside_the_image_and_cast_their_shadow_on_it():
+    opaque = clouds.KINDS.index("opaque")
+
+    def only_shadow(anywhere):
+        pairs = (clouds.draw(24, opaque, 1.0, [5, number], anywhere=anywhere) for number in range(200))
+        return np.mean([depth.numpy().max() == 0 and shadow.numpy().min() < 0.99 for depth, shadow in pairs])
+
+    assert 0.08 < only_shadow(True) < 0.23  # half of the patches times 0.3: 0.15, and three deviations of 0.025
+    assert only_shadow(False) == 0
+
+
 def test_examples_follow_from_the_truth_they_carry(examples):
     cloudy, clear = (scenes.from_unit(part, RANGE) for part in (examples.cloudy, examples.clear))
     free = examples.optical_depth == 0

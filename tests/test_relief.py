@@ -137,7 +137,10 @@ def test_the_end_of_the_grid_is_hidden_in_haze():
 def test_the_sky_is_brighter_around_the_sun():
     heights, image = plain()
     evening = look(heights, image, heading_deg=90, sun_azimuth_deg=75, sun_elevation_deg=4)[: SIZE[0] // 2, :, 0]
-    assert evening[:, :150].mean() > 1.02 * evening[:, 150:].mean()
+    assert evening[:, :150].mean() > 1.1 * evening[:, 150:].mean()
+    row, column = np.unravel_index(evening.argmax(), evening.shape)
+    assert abs(column - (150 - focal() * math.tan(math.radians(15)))) < 10
+    assert abs(row - (100 - focal() * math.tan(math.radians(4)) / math.cos(math.radians(15)))) < 15
 
 
 def test_slopes_that_face_the_sun_are_brighter():
@@ -244,5 +247,8 @@ def test_a_slope_stays_a_slope_between_the_pixels_of_a_refined_grid():
     place = Affine(0.01, 0, 10, 0, -0.01, 50)
     dem = Scene(ramp, ("m",), place)
     heights, *_ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place), refine=4)
-    np.testing.assert_allclose(np.diff(heights[32:-32, 32:-32], axis=0), 3 / 4, atol=1e-4)
-    np.testing.assert_allclose(np.diff(heights[32:-32, 32:-32], axis=1), -2 / 4, atol=1e-4)
+    # a spline bends at the edge of the grid; 8 posts further in that has died away
+    for margin, tolerance in ((8, 0.04), (32, 1e-4)):
+        inner = heights[margin:-margin, margin:-margin]
+        np.testing.assert_allclose(np.diff(inner, axis=0), 3 / 4, atol=tolerance)
+        np.testing.assert_allclose(np.diff(inner, axis=1), -2 / 4, atol=tolerance)

@@ -378,7 +378,8 @@ def _clouded(
     texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
     colour = colour * texture[..., None]
     lit = shadow[..., None] + (1 - shadow[..., None]) * sky
-    air = tf.minimum(air, 0.8 * tf.reduce_min(clear, axis=(0, 1)))
+    darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
+    air = tf.minimum(air, 0.8 * darkest)
     dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
     cloudy = composite_cloud(
         clear, optical_depth, dimmed, extinction=extinction(bands), light=colour
