@@ -24,8 +24,9 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
     The folder holds one of these:
     - a `manifest.csv` with rows of both roles, joined by `pair`, as `01` writes it
     - a folder for each role, with images of equal names
-    - pictures twice as wide as high, both side by side, as the public sets of pix2pix have them
-    - folders `train`, `val` and `test` (`val` or `test` may be missing) with one of the latter two in each
+    - of satellite and map: pictures twice as wide as high, both side by side, as the public sets
+      of pix2pix have them
+    - folders `train`, `val` and `test`, or two of them, with one of the latter two in each
 
     The split comes from the manifest or the folders, else from `scenes.split_scenes`. Warns of what
     is left out: an image without partner, a pair without data, a map with transparent pixels, and
@@ -91,7 +92,8 @@ def _listed(folder, roles, left):
 
 def _pairs_in(folder, roles, left):
     """List the pairs of a manifest, of two folders, or of pictures side by side."""
-    if (folder / "manifest.csv").exists() or any((folder / role).is_dir() for role in roles):
+    has_roles = (folder / "manifest.csv").exists() or any((folder / r).is_dir() for r in roles)
+    if has_roles or roles == CLOUDY:
         return folders.pair_rows(folder, roles)
     found, order = {}, sorted(roles, key=lambda role: role != left)
     for path in folders.images(folder):
@@ -100,7 +102,7 @@ def _pairs_in(folder, roles, left):
 
 
 def _completed(given):
-    """Return the splits; where one part lacks, the last training pairs validate, and that is said."""
+    """Return the splits, of two parts made three: the last training pairs validate."""
     if set(given) not in ({"train", "validation"}, {"train", "test"}):
         return given
     given = [split.replace("validation", "test") for split in given]

@@ -51,7 +51,8 @@ def classified(ground, folder, tolerance=0):
         return ground, None
     nearest = metrics.decode(colours.astype("uint8"), legend)
     distances = ((colours - np.array(list(legend.values()))[nearest]) ** 2).sum(axis=-1)
-    _report_undecided(colours, np.where(distances > tolerance**2, counts, 0), counts.sum())
+    far = distances > tolerance**2
+    _report_undecided(colours[far], counts[far], counts.sum())
     for split, pairs in ground.items():
         classes = [nearest[np.searchsorted(packed, _packed(pair))] for pair in pairs]
         ground[split] = [
@@ -82,8 +83,8 @@ def _read_legend(path):
 
 
 def _report_undecided(colours, pixels, total):
-    """Warn of pixels of colours that no colour of the legend is near; refuse where they are many."""
-    if not pixels.any():
+    """Warn of pixels whose colours are far from all of the legend; refuse where they are many."""
+    if not len(colours):
         return
     most = [f"{tuple(colours[at].tolist())} {pixels[at]} px" for at in np.argsort(-pixels)[:5]]
     told = (
