@@ -130,9 +130,9 @@ def pair_rows(folder, roles):
     table, found = folder / "manifest.csv", {}
     if table.exists():
         rows = read_table(table, ("path", "role")).to_dict("records")
-        there = {row["role"] for row in rows}
-        if not there & set(roles):
-            raise ValueError(f"{table} has no row of role {' or '.join(roles)}; it has {', '.join(there)}")
+        there = ", ".join({row["role"] for row in rows})
+        if not any(row["role"] in roles for row in rows):
+            raise ValueError(f"{table} has no row of role {' or '.join(roles)}; it has {there}")
     else:
         rows = [
             {"path": path.relative_to(folder).as_posix(), "role": role, "pair": path.stem}

@@ -169,7 +169,7 @@ def _guess(dark, middle, bright, low, high, is_physical):
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
     unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
-    is_darker = (bright < high / 4).all()
+    is_darker = ((bright > 0) & (bright < high / 4)).all()
     if unit > expected or (unit < expected and is_darker):
         mend = MEND.get((unit, expected), "")
         return f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}{mend}"
@@ -180,8 +180,8 @@ def _guess(dark, middle, bright, low, high, is_physical):
     step = np.copysign(1000, shift[0])
     if min(shift / step) > 0.6 and max(shift / step) < 2.5 and max(*low * 4, *high) < 13_000:
         return OFFSET.format(step, -step)
-    is_brighter = (middle > high * 6).all()  # than cloud makes it
-    if min(*bright, *high) > 0 and (is_brighter or (is_darker and expected != 1)):
+    is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
+    if is_brighter or (is_darker and expected != 1):
         factor = np.median(bright / high)
         return FACTOR.format(factor, 1 / factor)
     return "No value lies within the model's range" if (bright < low).all() else None
