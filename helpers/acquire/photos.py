@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers import paths
-from helpers.acquire import download, pictures
+from helpers.acquire import download, manifest, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
 PHOTO = {"role": "photo"}
+UNKNOWN = dict.fromkeys(("lon", "lat", "heading_deg", "width", "height"), math.nan)
+UNKNOWN |= {"time": "", "reason": ""}
 
 
 def read_folder(folder):
@@ -73,7 +75,7 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
     kept = table[table.reason == ""].to_dict("records")
     if not kept:
         raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
-    if not getattr(provider, "patch", None):
+    if not hasattr(provider, "patch"):
         raise ValueError("this provider has no imagery to cut patches from; connect eox or gsi")
     for row in kept:
         path = row["path"]
@@ -82,12 +84,10 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
         except ValueError as error:
             failed[path] = str(error)
             continue
-        name = "/".join(map(download.safe_name, path.split("/")))
-        row = patch.row | {"pair": path, "role": "satellite"}
-        patches.append(replace(patch, name=f"satellite/{name}.png", row=row))
-    apart = [
-        row | {"pair": ""} for row in _manifest(folder).values() if row["pair"] in {*table.path}
-    ]
+        own = {"name": f"satellite/{download.safe_name(path)}.png"}
+        patches.append(replace(patch, **own, row=patch.row | {"pair": path, "role": "satellite"}))
+    paired = [row for row in _manifest(folder).values() if row["pair"] in {*table.path}]
+    apart = [{"path": row["path"], "pair": ""} for row in paired]
     download.write_manifest(folder, apart + [_photo_row(folder, row) for row in kept])
     summary = download.fetch(patches, folder, provider.client, total=len(patches))
     for path, reason in failed.items():
@@ -97,10 +97,11 @@ def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
 
 def _photo_row(folder, row):
     """Return the columns of the manifest of a photo that is kept."""
-    path, lon, lat = row["path"], row["lon"], row["lat"]
-    known = {column: row[column] for column in (*FROM_MANIFEST, "time")}
-    known |= {"path": path, "pair": path, "role": "photo", "sha256": paths.sha256(folder / path)}
-    return known | {"west": lon, "south": lat, "east": lon, "north": lat, "crs": "EPSG:4326"}
+    known = {column: row[column] for column in (*FROM_MANIFEST, "path", "time")}
+    place = dict(zip(manifest.BOUNDS, (row["lon"], row["lat"]) * 2, strict=True))
+    digest = paths.sha256(folder / row["path"])
+    own = {"pair": row["path"], "role": "photo", "crs": "EPSG:4326", "sha256": digest}
+    return known | place | own
 
 
 def _manifest(folder):
@@ -112,9 +113,7 @@ def _manifest(folder):
 
 def _row(folder, path, listed):
     """Return a row of the table: what the file says, completed by its row in the manifest."""
-    row = dict.fromkeys(("lon", "lat", "heading_deg", "width", "height"), math.nan)
-    row = {"path": path, **row, "time": "", "reason": ""}
-    row |= {name: listed.get(name, "") for name in FROM_MANIFEST}
+    row = {"path": path, **UNKNOWN} | {name: listed.get(name, "") for name in FROM_MANIFEST}
     try:
         with pictures.opened(folder / path) as picture:
             row |= pictures.tags(picture)

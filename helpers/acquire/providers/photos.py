@@ -4,7 +4,6 @@ import collections
 import html
 import itertools
 import math
-import random
 import re
 
 from helpers.acquire import tiles
@@ -40,8 +39,11 @@ class Photos(Provider):
                 yield [one for one in listed if inside(one.bounds, box)]
             if limit or number < self.most or radius_m < 20:
                 return
-        for quarter in quarters(box):
-            yield from self._pages(quarter, limit)
+        west, south, east, north = box
+        yield from self._pages((west, south, lon, lat), limit)
+        yield from self._pages((lon, south, east, lat), limit)
+        yield from self._pages((west, lat, lon, north), limit)
+        yield from self._pages((lon, lat, east, north), limit)
 
     def _ask(self, parameters):
         return self.client.get_bytes(self.base + self.query, parameters, check=self._checked)
@@ -115,12 +117,3 @@ def circle(box):
     side = (east - west) * math.cos(math.radians(nearest))
     radius_m = math.hypot(side, north - south) / 2 * METRES_PER_DEGREE
     return (west + east) / 2, (south + north) / 2, radius_m
-
-
-def quarters(box):
-    """Return the four quarters of a box, shuffled, so that a limit takes from all of them."""
-    west, south, east, north = box
-    lon, lat, _ = circle(box)
-    spans = itertools.product([(west, lon), (lon, east)], [(south, lat), (lat, north)])
-    parts = [(left, low, right, high) for (left, right), (low, high) in spans]
-    return random.Random(0).sample(parts, 4)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 
 import jmespath
+import numpy as np
 from jmespath.exceptions import JMESPathError
 
 from helpers.acquire import download, tiles
@@ -143,8 +144,8 @@ class Provider:
     def row(self, one):
         """Return the columns of the manifest that a Found gives."""
         known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
-        place = dict(zip(BOUNDS, one.bounds, strict=True))
-        return known | {"credit": one.credit, "licence": one.licence} | place
+        known |= {"credit": one.credit, "licence": one.licence}
+        return known | dict(zip(BOUNDS, one.bounds, strict=True))
 
 
 def footprint(geometry):
@@ -155,14 +156,12 @@ def footprint(geometry):
     points = _points((geometry or {}).get("coordinates") or [])
     if not points:
         return (math.nan,) * 4
-    lons, lats = zip(*points, strict=True)
-    turned = [lon % 360 for lon in lons]
-    if max(lons) - min(lons) > 180 > max(turned) - min(turned) and {*lons} != {-180, 180}:
+    lons, lats = np.transpose(points)
+    turned = lons % 360
+    if np.ptp(lons) > 180 > np.ptp(turned) and {*lons} != {-180, 180}:
         lons = turned
-    west, east = (
-        lon if abs(lon) <= 180 else (lon + 180) % 360 - 180 for lon in (min(lons), max(lons))
-    )
-    return west, min(lats), east, max(lats)
+    west, east = (lon - 360 * np.sign(lon) * (abs(lon) > 180) for lon in (lons.min(), lons.max()))
+    return tuple(map(float, (west, lats.min(), east, lats.max())))
 
 
 def _points(nested):

@@ -33,10 +33,12 @@ class Tiles(Provider):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
-        fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
-        fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
-        fields |= {"r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene)}
-        fields |= {"lon": lon, "lat": lat, "scene": quote(scene, safe="")}
+        fields = {
+            "x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile),
+            "s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}",
+            "r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene),
+            "lon": lon, "lat": lat, "scene": quote(scene, safe=""),
+        }  # fmt: skip
         return (self.base + self.template).format_map(fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
@@ -115,9 +117,11 @@ class Mosaic(Tiles):
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
             place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
             raise ValueError(f"{place} reaches beyond the map: choose another width")
-        zoom, last = self.zooms
-        while zoom < last and tiles.ground_resolution_m(lat, zoom) > width_m / size_px:
-            zoom += 1
+        first, last = self.zooms
+        fine = (
+            z for z in range(first, last) if tiles.ground_resolution_m(lat, z) <= width_m / size_px
+        )
+        zoom = next(fine, last)
         box = x - half, y - half, x + half, y + half
         row = self.row(Found(self.layer, box, "", self.credit, self.licence))
         return Item(
@@ -129,18 +133,15 @@ class Mosaic(Tiles):
 
     def _cut(self, client, path, *, box, zoom, size_px):
         """Write the image of a box in metres of the map."""
-        across, side = 2**zoom, self.tile_px
-        edges = np.array([box[0], box[2], -box[3], -box[1]]) / tiles.CIRCUMFERENCE_M
-        left, right, top, bottom = (edges + 0.5) * across  # in tiles
-        columns = range(math.floor(left), math.ceil(right))
-        rows = range(math.floor(top), math.ceil(bottom))
-        mosaic = Image.new("RGBA", (len(columns) * side, len(rows) * side))
+        side, (west, south, east, north) = self.tile_px, np.array(box) / tiles.CIRCUMFERENCE_M
+        low, high = (2**zoom * (0.5 + np.array(edge)) for edge in ((west, -north), (east, -south)))
+        first, last = np.floor(low).astype(int), np.ceil(high).astype(int)  # tiles
+        mosaic = Image.new("RGBA", tuple(side * (last - first)))
         check = functools.partial(checks.picture, size_px=(side, side))
-        for x, y in itertools.product(columns, rows):
-            tile = client.get_bytes(self._url((x % across, y, zoom), self.layer), check=check)
-            mosaic.paste(tile, ((x - columns[0]) * side, (y - rows[0]) * side))
-        first = np.array([columns[0], rows[0]] * 2)
-        box = tuple((np.array([left, top, right, bottom]) - first) * side)
+        for x, y in itertools.product(*map(range, first, last)):
+            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom), self.layer), check=check)
+            mosaic.paste(tile, tuple(side * (np.array([x, y]) - first)))
+        box = tuple(side * np.concatenate([low - first, high - first]))
         mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, box).save(path)
 
 
