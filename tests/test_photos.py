@@ -1,5 +1,6 @@
 """Ground photos: reading where they were taken, judging, and pairing with patches."""
 
+import dataclasses
 import re
 import struct
 import types
@@ -72,18 +73,19 @@ def only(folder):
     return table.iloc[0]
 
 
-def lesson(classify):
-    """The function of notebook deeper/01b that judges photos; its landscapes are the scene "valley"."""
+def lesson(classify=None):
+    """The functions of notebook deeper/01b; its landscapes are the scene "valley"."""
     cells = nbformat.read(paths.ROOT / "notebooks/deeper/01b_pairs_dates_photos.ipynb", 4).cells
-    needed = [cell.source for cell in cells if re.search(r"^def (measured|fingerprint|judge)\(", cell.source, re.M)]
+    needed = [cell.source for cell in cells if cell.cell_type == "code" and re.search(r"^def \w+\(", cell.source, re.M)]
     scenes = types.SimpleNamespace(classify=classify, LANDSCAPES={"valley"})
     names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "scene_classes": scenes}
+    names |= {"paths": paths, "download": download, "replace": dataclasses.replace}
     exec("\n".join(needed), names)
-    return names["judge"]
+    return types.SimpleNamespace(**names)
 
 
 def judged(folder, classify=lambda picture: "valley"):
-    return lesson(classify)(photos.read_folder(folder), folder)
+    return lesson(classify).judge(photos.read_folder(folder), folder)
 
 
 def reasons(folder, **rules):

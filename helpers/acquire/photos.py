@@ -1,16 +1,12 @@
-"""Ground photos: where they were taken, and the satellite patch of each.
+"""Ground photos: read where and when they were taken, from EXIF and from a manifest.
 
-`read_folder` → say in the column reason what speaks against a photo, as notebook `deeper/01b` does
-→ `pair_with_patches`. No photo is uploaded. Only positions leave the computer, where a provider is
-asked for the patches around them.
+Notebook `deeper/01b` judges them, and pairs each with the satellite patch around it.
 """
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
-from helpers import paths
-from helpers.acquire import download, manifest, pictures
+from helpers.acquire import download, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
@@ -48,60 +44,6 @@ def read_folder(folder):
     if not rows:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
     return pandas.DataFrame(rows)
-
-
-def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
-    """Give each photo that is kept the satellite patch around its position.
-
-    The manifest gets two rows for each, with the roles photo and satellite and an equal `pair`;
-    where there is no patch, the photo stays alone. Run again, it fetches what is missing, and takes
-    apart what is rejected by now.
-
-    Args:
-        table: from `read_folder`; photos with a reason are left out.
-        provider: from `providers.connect`, one that has imagery at any place.
-        folder: data set folder, in which the photos lie.
-        width_m: ground that a patch shows, metres.
-        size_px: side of a patch, pixels.
-
-    Returns:
-        Summary, whose `skipped` also names, by reason, the photos that were not paired.
-
-    Raises:
-        ValueError: no photo is kept, or the provider has no imagery.
-        PermissionError: the provider's key was refused or has expired; what is done stays.
-    """
-    folder, patches, failed = Path(folder), [], {}
-    kept = table[table.reason == ""].to_dict("records")
-    if not kept:
-        raise ValueError(f"none of the {len(table)} photos is kept: see the column reason")
-    if not hasattr(provider, "patch"):
-        raise ValueError("this provider has no imagery to cut patches from; connect eox or gsi")
-    for row in kept:
-        path = row["path"]
-        try:
-            patch = provider.patch(row["lon"], row["lat"], width_m=width_m, size_px=size_px)
-        except ValueError as error:
-            failed[path] = str(error)
-            continue
-        own = {"name": f"satellite/{download.safe_name(path)}.png"}
-        patches.append(replace(patch, **own, row=patch.row | {"pair": path, "role": "satellite"}))
-    paired = [row for row in _manifest(folder).values() if row["pair"] in {*table.path}]
-    apart = [{"path": row["path"], "pair": ""} for row in paired]
-    download.write_manifest(folder, apart + [_photo_row(folder, row) for row in kept])
-    summary = download.fetch(patches, folder, provider.client, total=len(patches))
-    for path, reason in failed.items():
-        summary.skip(path, reason)
-    return summary
-
-
-def _photo_row(folder, row):
-    """Return the columns of the manifest of a photo that is kept."""
-    known = {column: row[column] for column in (*FROM_MANIFEST, "path", "time")}
-    place = dict(zip(manifest.BOUNDS, (row["lon"], row["lat"]) * 2, strict=True))
-    digest = paths.sha256(folder / row["path"])
-    own = {"pair": row["path"], "role": "photo", "crs": "EPSG:4326", "sha256": digest}
-    return known | place | own
 
 
 def _manifest(folder):
