@@ -10,7 +10,6 @@ from helpers.acquire import download, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
-PHOTO = {"role": "photo"}
 UNKNOWN = dict.fromkeys(("lon", "lat", "heading_deg", "width", "height"), math.nan)
 UNKNOWN |= {"time": "", "reason": ""}
 
@@ -33,24 +32,18 @@ def read_folder(folder):
     """
     import pandas
 
-    folder = Path(folder)
-    listed = _manifest(folder)
-    rows = []
+    folder, rows, listed = Path(folder), [], {}
+    if (folder / "manifest.csv").exists():
+        table = download.read_manifest(folder)
+        listed = {row["path"]: row for row in table.to_dict("records")}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        known = listed.get(name, PHOTO)
-        if path.suffix.lower() in SUFFIXES and "/." not in f"/{name}" and known["role"] == "photo":
-            rows.append(_row(folder, name, known))
+        row = listed.get(name, {"role": "photo"})
+        if path.suffix.lower() in SUFFIXES and "/." not in f"/{name}" and row["role"] == "photo":
+            rows.append(_row(folder, name, row))
     if not rows:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
     return pandas.DataFrame(rows)
-
-
-def _manifest(folder):
-    """Return the manifest as dict from path to row; empty where there is none."""
-    if not (folder / "manifest.csv").exists():
-        return {}
-    return {row["path"]: row for row in download.read_manifest(folder).to_dict("records")}
 
 
 def _row(folder, path, listed):

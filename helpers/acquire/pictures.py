@@ -1,4 +1,4 @@
-"""One photo: its EXIF tags, and a small copy of it."""
+"""One photo: open it, and read its EXIF tags."""
 
 import math
 from contextlib import contextmanager, suppress
@@ -6,13 +6,11 @@ from datetime import datetime
 
 from helpers.acquire import tiles
 
-LOOK_PX = 640  # longer side of the copy that is looked at
-
 
 @contextmanager
 def opened(path):
     """Open the picture in a file, not decoded yet; an OSError says whatever is wrong with it."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if path.suffix.lower() in (".heic", ".heif"):
         raise OSError("HEIC: convert it to JPEG first")
@@ -21,8 +19,6 @@ def opened(path):
             if picture.mode[0] in "IF":
                 raise OSError("more than 8 bits: save it with 8 bits first")
             yield picture
-    except UnidentifiedImageError as error:
-        raise OSError("it is no picture") from error
     except OSError:
         raise
     except Exception as error:  # of Pillow, which raises whatever a damaged file leads to
@@ -55,14 +51,5 @@ def _degrees(gps, tag):
     """Return degrees of a position; None where a part is missing, NaN where it is 0/0."""
     with suppress(KeyError, TypeError, ValueError):
         degrees, minutes, seconds = map(float, gps[tag])
-        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]
+        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[gps[tag - 1]]
         return sign * (degrees + minutes / 60 + seconds / 3600)
-
-
-def small_copy(path):
-    """Return a small, upright copy in colour."""
-    from PIL import ImageOps
-
-    with opened(path) as picture:
-        picture.thumbnail((LOOK_PX, LOOK_PX))  # of a JPEG, only that many pixels are decoded
-        return ImageOps.exif_transpose(picture).convert("RGB")

@@ -39,10 +39,10 @@ class Layer:
 
     band: str
     address: str
-    scale: float = 1
-    offset: float = 0
-    fixed: bool = False
-    classes: bool = False
+    scale: float
+    offset: float
+    fixed: bool
+    classes: bool
 
 
 def write(path, layers, *, bounds, credit):
@@ -72,12 +72,12 @@ def write(path, layers, *, bounds, credit):
                 read |= _read(file, layer, grid)
             dtype = np.result_type(*(file.dtypes[0] for file in files)).name
             named = {file.nodata for file in files}
+            nodata = named.pop() if len(named) == 1 else rasterio.dtypes.dtype_ranges[dtype][1]
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
     pixels, place = np.stack(list(read.values()), axis=-1), (grid["transform"], grid["crs"])
-    about = {"credit": credit, "dtype": dtype, "nodata": _nodata(named, dtype, pixels)}
-    scene = scenes.Scene(pixels, tuple(read), *place, **about)
+    scene = scenes.Scene(pixels, tuple(read), *place, credit, dtype=dtype, nodata=nodata)
     scenes.write(scene, path)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
@@ -87,11 +87,11 @@ def _read(file, layer, grid):
 
     A file of three bands gives red, green, blue. An offset that looks wrong is left out.
     """
-    coarser = file.res[0] > grid["transform"].a * (1 + 1e-9) and not layer.classes
+    coarser = file.res[0] > grid["transform"].a * 1.001 and not layer.classes
     how = Resampling.bilinear if coarser else Resampling.nearest
     with WarpedVRT(file, **grid, resampling=how) as on_grid:
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
-    values, seen = numbers * np.float32(layer.scale), numbers > 0
+    values, seen = numbers * layer.scale, numbers > 0
     low = np.count_nonzero(values[seen] < 1 - layer.offset) / max(1, np.count_nonzero(seen))
     if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
         warnings.warn(
@@ -101,17 +101,9 @@ def _read(file, layer, grid):
             stacklevel=2,
         )
     else:
-        values += np.float32(layer.offset)
+        values += layer.offset
     names = ["red", "green", "blue"] if len(values) == 3 else [layer.band]
     return dict(zip(names, values, strict=False))
-
-
-def _nodata(named, dtype, pixels):
-    """Return the value for no data that all files name, else one that no pixel has."""
-    if len(named) == 1:
-        return next(iter(named))
-    ends = reversed(rasterio.dtypes.dtype_ranges[dtype])
-    return next((value for value in ends if not (pixels == value).any()), None)
 
 
 def _grid(file, bounds):

@@ -16,11 +16,11 @@ from helpers.acquire.http import Refused
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import cog
-from helpers.acquire.providers.provider import Found, Provider, footprint
+from helpers.acquire.providers.provider import Provider
 from helpers.scenes.bands import NUMBERED, common_name
 
 MASKS = "mask|class|cloud|quality|snow"  # in roles of assets
-CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
+CLASSES = "scl|fmask|qa|qa_pixel|qa_radsat|qa_aerosol"
 # what STAC 1.0 and 1.1 say of an asset, at one of several places
 ASSET = jmespath.compile("""
     {asset: @, band: not_null("raster:bands"[0], bands[0], `{}`),
@@ -84,10 +84,6 @@ class Stac(Provider):
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
 
-    def _found(self, one):
-        place, credit = footprint(one["geometry"]), one["credit"] or self.credit
-        return Found(one["id"], place, one["time"], credit, self.licence, one)
-
     def _items(self, one, row, folder, *, bands=("red", "green", "blue"), bounds=None, offset=None):
         """Yield the Item of a scene, `<role>/<scene>.tif`.
 
@@ -115,8 +111,7 @@ class Stac(Provider):
         """Return the cog.Layer of a band; its address is signed if the catalogue requires it."""
         asset = choose(about["assets"], band)
         if self.account or not asset["links"]:
-            lost = "its files lie on S3: requester pays, or an account is needed"
-            raise Refused(self.account or lost)
+            raise Refused(self.account or self.no_link)
         address = asset["links"][0]
         if self.signing and ".blob.core." in address:
             address += f"?{self._token(time.time() // 1800)}"
@@ -181,7 +176,7 @@ def baseline(facts):
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
     masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
-    return bool(plain(band) in CLASSES or asset["classes"] or masks)
+    return bool(re.fullmatch(CLASSES, plain(band)) or asset["classes"] or masks)
 
 
 def _polite(client):

@@ -54,8 +54,9 @@ class Tiles(Provider):
         Raises:
             ValueError: nothing was found, no such zoom, or more than 2,000 tiles and no `limit`.
         """
-        if not self.zooms[0] <= zoom <= self.zooms[1]:
-            raise ValueError(f"{self.name} has zoom {self.zooms[0]} to {self.zooms[1]}, not {zoom}")
+        first, last = self.zooms
+        if not first <= zoom <= last:
+            raise ValueError(f"{self.name} has zoom {first} to {last}, not {zoom}")
         total = sum(tiles.count(one.bounds, zoom) for one in found)
         if limit is None and total > MOST_TILES:
             raise ValueError(
@@ -68,11 +69,11 @@ class Tiles(Provider):
         check = functools.partial(_full, size_px=self.tile_px, filled=filled)
         for tile in tiles.within(one.bounds, zoom, limit, f"{seed} {one.id}"):
             name = f"{zoom}/{tile.x}/{tile.y}"
-            place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True))
+            place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True), crs="EPSG:3857")
             yield Item(
                 f"{row['role']}/{safe_name(one.id)}/{name.replace('/', '_')}.*",
                 self._url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
-                row | place | {"crs": "EPSG:3857", "pair": row["pair"] or name, "tile": name},
+                row | place | {"pair": row["pair"] or name, "tile": name},
                 check,
             )
 
@@ -95,7 +96,7 @@ class Mosaic(Tiles):
 
     def search(self, bounds, *, limit=None):
         """Return the mosaic within bounds, as a list of one Found."""
-        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence)]
+        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence, {})]
 
     def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
@@ -115,15 +116,17 @@ class Mosaic(Tiles):
         """
         half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
-            place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
-            raise ValueError(f"{place} reaches beyond the map: choose another width")
+            raise ValueError(
+                f"a patch of {width_m:,} m around longitude {lon}, latitude {lat} reaches beyond "
+                "the map: choose another width"
+            )
         first, last = self.zooms
         fine = (
             z for z in range(first, last) if tiles.ground_resolution_m(lat, z) <= width_m / size_px
         )
         zoom = next(fine, last)
         box = x - half, y - half, x + half, y + half
-        row = self.row(Found(self.layer, box, "", self.credit, self.licence))
+        row = self.row(Found(self.layer, box, "", self.credit, self.licence, {}))
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:.0f}m.png",
             f"{self.base}{self.template}#{self.layer},{lon},{lat},{width_m},{size_px}",
@@ -158,17 +161,14 @@ class Xyz(Mosaic):
     """
 
     def __init__(self, name, service, server=None):
-        check(service)
-        parts = urlsplit(service["template"])
-        address = f"{parts.scheme}://{parts.netloc}"
-        path = service["template"].removeprefix(address)
-        layer = service["layer"] or parts.hostname
-        place = {"address": address, "template": path, "layer": layer, "key_place": parts.hostname}
-        super().__init__(name, service | place)  # there is no practice for these
+        host = check(service)
+        super().__init__(
+            name, service | {"layer": service["layer"] or host}
+        )  # there is no practice for these
 
 
 def check(service):
-    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
+    """Return the host of a template; refuse one that is forbidden, shows a key, or lacks fields."""
     template = service["template"]
     host, fields = urlsplit(template).hostname or "", set(re.findall(r"\{(.*?)\}", template))
     if re.fullmatch(FORBIDDEN, host):
@@ -198,6 +198,7 @@ def check(service):
         raise ValueError(
             "the field {key} of the template and its variable as `key_name` go together: give both"
         )
+    return host
 
 
 def named(name):
@@ -216,6 +217,6 @@ def named(name):
         "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
         "credit": found.attribution,
         "licence": f"terms of {found.name}",
-        "zooms": (found.get("min_zoom", 0), found.get("max_zoom", 18)),
+        "zooms": (0, found.get("max_zoom", 18)),
         "subdomains": found.get("subdomains", "abc"),
     }
