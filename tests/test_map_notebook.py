@@ -72,7 +72,7 @@ def test_a_data_set_of_pairs_becomes_classes(data_set):
     assert {split: len(tiles) for split, tiles in ground.items()} == {"train": 7, "validation": 2, "test": 3}
     known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in maps.LEGEND.values()}
     assert len(legend) > 3 and set(legend) <= known  # the colours of these maps are their legend
-    assert credits == ["Survey of maps", "Survey of satellites"] and whole is None
+    assert credits == ["Survey of satellites; Survey of maps"] and whole is None
 
 
 def test_pictures_side_by_side_without_a_legend(side_by_side, tmp_path):
