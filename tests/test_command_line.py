@@ -129,7 +129,7 @@ def test_run_and_compare(project, write_notebook, capfd):
     said = capfd.readouterr().out
     assert "mine · 02_srcnn" in said and f"report: {project / 'runs' / 'mine' / 'report.html'}" in said
     assert [line.split() for line in said.splitlines() if line.strip().startswith("srcnn ")] == [
-        ["srcnn", "model", "test", "25.03", "+0.79", "[+0.7,", "+0.88]", "over", "bicubic"]
+        ["srcnn", "model", "test", "25.03", "+0.79", "[+0.7,", "+0.88]", "bicubic"]
     ]
     entry = json.loads((project / "runs" / "mine" / "02_srcnn" / "metrics.json").read_text())
     assert entry["parameters"] == {"rate": 0.001} and entry["profile"] == "smoke"

@@ -83,7 +83,7 @@ def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the signal of Ctrl-C ends the whole test run there")
 def test_ctrl_c_is_prompt_and_keeps_what_is_done(folders):
-    with serve(ROUTES, faults={"stall": (0.1, None)}) as server:
+    with serve(ROUTES, faults={"stall": 0.1}, lasting=True) as server:
         job = run_job(folders / "data", folders / "set", server, timeout_s=2)
         manifest, deadline = folders / "set/manifest.csv", time.monotonic() + 100
         while not manifest.exists() or manifest.read_bytes().count(b"\n") < 6:  # a header, and five that are done
@@ -106,7 +106,7 @@ def test_no_request_is_made_once_a_job_has_ended(folders):
         raise RuntimeError("the search broke off")
 
     patient = Policy(connections=4, requests_per_s=None, tries=1000, longest_wait_s=0.1)
-    with serve(ROUTES, faults={"503": (1.0, None)}) as server:
+    with serve(ROUTES, faults={"503": 1.0}, lasting=True) as server:
         with pytest.raises(RuntimeError, match="broke off"):
             download.fetch(draw(server), folders / "set", Client(patient))
         time.sleep(0.2)
