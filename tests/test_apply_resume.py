@@ -30,7 +30,7 @@ def interrupt(monkeypatch, after):
 
     def call(*arguments):
         calls.append(arguments)
-        if len(calls) == after:
+        if after and len(calls) >= after:
             raise KeyboardInterrupt
         return once(*arguments)
 
@@ -77,7 +77,7 @@ def test_interrupted_while_the_file_is_put_together(files, monkeypatch):
     assert target.read_bytes() == expected and sorted(os.listdir(target.parent)) == ["in.tif", "out.tif", "run"]
 
 
-def test_another_job_is_not_gone_on_with(files, monkeypatch, capsys):
+def test_another_job_is_not_gone_on_with(files, monkeypatch):
     model, source, target = files
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 12)
@@ -97,7 +97,7 @@ def test_another_job_is_not_gone_on_with(files, monkeypatch, capsys):
     refused("input, model")
     assert (target.parent / ".out.tif.work").exists() and not target.exists()
     apply(*files, **OPTIONS)
-    assert "note: what an interrupted run left in" in capsys.readouterr().out and scenes.read(target).valid.all()
+    assert scenes.read(target).valid.all()
 
 
 def test_nothing_to_go_on_with(files):
