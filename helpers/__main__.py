@@ -200,7 +200,7 @@ def _publish(**options):
 
     path = runs.publish(**options)
     size_mb = path.stat().st_size / 1e6
-    told = "pytest tests/test_weights.py shows what halving did to its score"
+    told = "pytest tests/test_weights.py shows what rounding did to its score"
     print(f"{path}: {size_mb:.2f} MB. {told}")
 
 

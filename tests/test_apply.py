@@ -277,7 +277,7 @@ def test_bands_without_names_are_taken_in_order(tmp_path, make_scene, sharpen):
 
 @pytest.mark.parametrize("bands", [["red", "green"], ["red", "green", "nir"], ["red", "green", "nir", "swir"]])
 def test_wrong_bands_are_named(tmp_path, make_scene, sharpen, bands):
-    with pytest.raises(ValueError, match="bands red, green, blue: no band is called .*1 red, 2 green.*--bands"):
+    with pytest.raises(ValueError, match="bands red, green, blue: no bands match .*1 red, 2 green.*--bands"):
         sharpened(sharpen, make_scene(20, 20, bands), tmp_path)
     assert os.listdir(tmp_path) == ["in.tif"]
 

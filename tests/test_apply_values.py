@@ -107,10 +107,10 @@ def test_bands_by_hand(tmp_path, model, ground):
 
 
 @pytest.mark.parametrize("names, told", [
-    (["red", "green", "blue", ""], "no band is called nir; the image has 4: 1 red, .* 4 band4.*--bands"),
-    (["blue", "green", "red", "red"], "2 bands mean red, no band is called nir"),
-    (["blue", "B2", "red", "nir"], "no band is called green"),
-    (["B1", "B2", "B5", "B7"], "no band is called blue"),  # Landsat 7, whose B2 is green
+    (["red", "green", "blue", ""], "no bands match nir; the image has 4: 1 red, .* 4 band4.*--bands"),
+    (["blue", "green", "red", "red"], "2 bands match red"),
+    (["blue", "B2", "red", "nir"], "no bands match green"),
+    (["B1", "B2", "B5", "B7"], "no bands match blue"),  # Landsat 7, whose B2 is green
 ])  # fmt: skip
 def test_bands_that_are_not_clear_are_refused_with_the_way_out(tmp_path, model, ground, names, told):
     with pytest.raises(ValueError, match=told):

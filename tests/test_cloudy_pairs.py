@@ -182,10 +182,10 @@ def test_a_split_without_a_pair_and_a_folder_without_any_are_refused(folder):
     with pytest.raises(ValueError, match=r"no pair for test.*00 \(its cloudy image shows one value"):
         quietly(folder)
     table(folder, lambda rows: rows[rows.role == "clear"])
-    with pytest.raises(ValueError, match=r"holds no pair.*`pair`.*Left out: 00 \(no cloudy image\).* and 19 more"):
+    with pytest.raises(ValueError, match=r"holds no pair.*`pair`.*Left out: 00 \(no cloudy image\).* …"):
         quietly(folder)
     table(folder, lambda rows: rows.drop(columns="pair"))
-    with pytest.raises(ValueError, match="has no column pair"):
+    with pytest.raises(ValueError, match="holds no pair"):
         quietly(folder)
     with pytest.raises(ValueError, match="holds no pair: expected a manifest.csv"):
         quietly(folder / "clear")
@@ -193,7 +193,7 @@ def test_a_split_without_a_pair_and_a_folder_without_any_are_refused(folder):
 
 def test_two_images_of_one_role_are_refused(folder):
     table(folder, lambda rows: rows.assign(pair=rows.pair.replace("01", "00")))
-    with pytest.raises(ValueError, match="pair '00' has two clear images: clear/00.tif and clear/01.tif"):
+    with pytest.raises(ValueError, match="holds two cloudy images called 00: cloudy/00.tif and cloudy/01.tif"):
         quietly(folder)
 
 

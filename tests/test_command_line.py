@@ -84,9 +84,9 @@ def test_a_command_that_cannot_be_read(arguments, message, capsys):
     (["run", "07"], "no notebook is called 07; there are 02_srcnn"),
     (["run", "--profile", "quick"], "unknown profile quick; known are smoke, workshop"),
     (["run", "-p", "scal=2"], "unknown parameter scal; did you mean scale? known are scale, rate"),
-    (["run", "-p", "scale=0"], "parameter scale is 0; allowed is [2, 3, 4]: enlargement"),
+    (["run", "-p", "scale=0"], "parameter scale is 0; expected int: enlargement [2, 3, 4]"),
     (["run", "-p", "scale=big"], "parameter scale is 'big'; expected int"),
-    (["run", "-p", "rate=2e1"], "parameter rate is 20.0; allowed is [0..1]"),
+    (["run", "-p", "rate=2e1"], "parameter rate is 20.0; expected float: learning [0..1]"),
     (["run", "--run-id", "a/b"], "run id 'a/b': use letters"),
     (["compare", "run7"], "there is no run run7; the last ones are none"),
     (["fetch", "landsat9"], "landsat9"),
@@ -128,7 +128,7 @@ def test_run_and_compare(project, write_notebook, capfd):
     said = capfd.readouterr().out
     assert "mine · 02_srcnn" in said and f"report: {project / 'runs' / 'mine' / 'report.html'}" in said
     assert [line.split() for line in said.splitlines() if line.strip().startswith("srcnn ")] == [
-        ["srcnn", "model", "test", "25.03", "+0.790", "[+0.700,", "+0.880]", "over", "bicubic"]
+        ["srcnn", "model", "test", "25.03", "+0.79", "[+0.7,", "+0.88]", "over", "bicubic"]
     ]
     entry = json.loads((project / "runs" / "mine" / "02_srcnn" / "metrics.json").read_text())
     assert entry["parameters"] == {"rate": 0.001} and entry["profile"] == "smoke"

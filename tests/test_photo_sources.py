@@ -38,13 +38,12 @@ def vk_route(asked, *, busy=0, photos=150, stuck=False):
 def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    monkeypatch.setattr(photos.Vk, "page_size", 40)
-    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT)
+    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT, page_size=40)
     found = vk.search((-54.6, -25.45, -54.4, -25.3))
     assert len(found) == 76 and all(-25.45 <= one.bounds[1] <= -25.3 for one in found)  # of 150, inside the bounds
     assert [query["offset"] for query in asked] == ["0", "0", "0", "40", "80", "120"]
     assert asked[0]["radius"] == "50000" and asked[0]["v"] == "5.199"
-    assert found[0].time == "2020-05-20T18:40:25Z"
+    assert found[0].time == "2020-05-20T18:40:25+00:00"
     vk.search((-54.502, -25.502, -54.498, -25.498))
     assert asked[-1]["radius"] == "800"
     summary = vk.fetch(found[:3], tmp_path)
@@ -121,13 +120,13 @@ def test_commons_gives_photos_with_author_and_licence(serve, tmp_path):
     assert row.credit == found[0].credit and (row.west, row.north) == places[0] and row.source == "practice commons"
 
 
-def test_commons_covers_larger_bounds_by_circles_and_full_circles_by_smaller_ones(serve, monkeypatch):
+def test_commons_covers_larger_bounds_by_circles_and_full_circles_by_smaller_ones(serve):
     asked, random = [], np.random.default_rng(0)
     places = list(zip(random.uniform(-54.7, -54.3, 60), random.uniform(-25.6, -25.2, 60), strict=True))
     commons = connect("commons", serve(commons_route(asked, places)))
     assert len(commons.search((-54.7, -25.6, -54.3, -25.2))) == 60
     assert all(int(query["ggsradius"]) <= 10_000 for query in asked)
-    monkeypatch.setattr(photos.Commons, "most", 7)
+    commons = connect("commons", serve(commons_route(asked, places)), most=7)
     assert len(commons.search((-54.7, -25.6, -54.3, -25.2))) == 60
     before = len(asked)
     assert len(commons.search((-54.7, -25.6, -54.3, -25.2), limit=10)) == 10 and len(asked) - before < 20 < before

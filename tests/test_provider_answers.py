@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.acquire import download, providers
 from helpers.acquire import practice as loopback
+from helpers.acquire.providers import provider, tellus
 from tests.test_providers import ANY, BOX, FAST, JPEG, PATIENT, TOKEN, connect, no_keys, serve, xyz  # noqa: F401
 
 # --- templates of tiles
@@ -89,16 +90,16 @@ def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
     pytest.importorskip("xyzservices")
     esri = providers.connect("Esri.WorldImagery")
     assert esri.layer == "Esri.WorldImagery" and "arcgisonline" in esri.base and esri.credit and esri.zooms[1] >= 18
-    assert esri._url((1, 2, 3)).endswith("/3/2/1")  # z, y, x there
+    assert esri._url((1, 2, 3), esri.layer).endswith("/3/2/1")  # z, y, x there
     with pytest.raises(ValueError, match="is refused: OpenStreetMap's"):
         providers.connect("OpenStreetMap.Mapnik")
-    with pytest.raises(ValueError, match="'No.Such' is no address with .*no name that xyzservices knows"):
+    with pytest.raises(ValueError, match="'No.Such' is no name that the library xyzservices knows"):
         providers.connect("No.Such")
 
 
 def test_yandex_is_refused_unless_a_map_type_is_named(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("YANDEX_MAPS_KEY", "my-Own-key")
-    with pytest.raises(ValueError, match="lists no satellite imagery.*`maptype`"):
+    with pytest.raises(ValueError, match="lists no satellite imagery.*`layer`"):
         providers.connect("yandex_static")
     asked = []
 
@@ -107,7 +108,7 @@ def test_yandex_is_refused_unless_a_map_type_is_named(serve, tmp_path, monkeypat
         return tile_of("PNG", int(request.query["size"].split(",")[0]))
 
     server = serve(("GET", "/yandex_static/v1", image))
-    yandex = providers.connect("yandex_static", server, policy=FAST, maptype="map")
+    yandex = providers.connect("yandex_static", server, policy=FAST, layer="map")
     item = yandex.patch(-105.7, 40.3, width_m=6000, size_px=128)
     assert not download.fetch([item], tmp_path, yandex.client).skipped
     assert Image.open(tmp_path / item.name).size == (128, 128)
@@ -245,7 +246,7 @@ def test_vk_errors_that_pass_are_asked_again(serve, monkeypatch, code):
 # --- Tellus
 
 
-def tellus(serve, monkeypatch, *, forbidden=(), datasets=None):
+def traveler(serve, monkeypatch, *, forbidden=(), datasets=None):
     """Two scenes with one file each; the files of `forbidden` scenes answer 403."""
     monkeypatch.setenv("TELLUS_TOKEN", TOKEN)
     api = "/tellus/api/traveler/v1"
@@ -278,7 +279,7 @@ def tellus(serve, monkeypatch, *, forbidden=(), datasets=None):
 
 
 def test_tellus_terms_and_a_scene_that_is_forbidden(serve, monkeypatch, tmp_path):
-    source = tellus(serve, monkeypatch, forbidden=("a",))
+    source = traveler(serve, monkeypatch, forbidden=("a",))
     found = source.search(BOX, since="2019-01-01")
     assert found[0].licence.endswith("/tellus/api/traveler/v1/terms/d/") and found[0].credit == "© METI"
     summary = source.fetch(found, tmp_path)
@@ -288,20 +289,22 @@ def test_tellus_terms_and_a_scene_that_is_forbidden(serve, monkeypatch, tmp_path
 
 
 def test_tellus_data_sets_that_stay_inside_are_skipped(serve, monkeypatch, tmp_path):
-    source = tellus(serve, monkeypatch, datasets={"permission": {"allow_network_type": "tellus"}})
+    source = traveler(serve, monkeypatch, datasets={"permission": {"allow_network_type": "tellus"}})
     summary = source.fetch(source.search(BOX), tmp_path)
     assert list(summary.skipped) == ["its data set may be used inside Tellus only (tellus)"]
 
 
 def test_tellus_times_are_full_rfc_3339():
-    from helpers.acquire.providers.provider import utc
-    from helpers.acquire.providers.tellus import _iso
+    assert tellus.utc("2020-01-01") == "2020-01-01T00:00:00Z"
+    assert tellus.utc("2020-01-01T12:00:00+09:00") == "2020-01-01T03:00:00Z"
+    with pytest.raises(ValueError, match="last week"):
+        tellus.utc("last week")
 
-    assert utc("2020-01-01") == "2020-01-01T00:00:00Z"
-    assert utc("2020-01-01T12:00:00+09:00") == "2020-01-01T03:00:00Z"
-    for text in ("2016-08-19T01:02:03Z", "2016/08/19 01:02:03", "19 Aug 2016 01:02:03 GMT"):
-        assert _iso(text).startswith("2016-08-19T01:02:03")
-    assert _iso("unknown") == "unknown" and _iso("") == ""
+
+def test_times_are_read_in_whatever_form():
+    for text in ("2016-08-19T01:02:03Z", "2016/08/19 01:02:03", "19 Aug 2016 01:02:03 GMT", 1_471_568_523):
+        assert provider.iso(text).startswith("2016-08-19T01:02:03"), text
+    assert provider.iso("2016") == "2016-01-01T00:00:00" and provider.iso("unknown") == provider.iso(None) == ""
 
 
 def test_legacy_scenes_have_dates_in_whatever_form(serve, monkeypatch):

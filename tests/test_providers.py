@@ -45,7 +45,7 @@ def serve():
 
 
 def connect(name, server, **options):
-    options = {"policy": FAST, **({"maptype": "sat"} if name == "yandex_static" else {}), **options}
+    options = {"policy": FAST, **({"layer": "sat"} if name == "yandex_static" else {}), **options}
     with warnings.catch_warnings(action="ignore"):
         return providers.connect(name, server, **options)
 
@@ -77,7 +77,7 @@ def xyz(server, **options):
 def test_an_unknown_provider_is_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match=r"'earthsearch'.*tellus_legacy.*Did you mean 'earth_search'"):
         providers.connect("earthsearch")
-    assert set(providers.PROVIDERS) >= {*KEYS, "xyz", "gsi", "eox", "commons", "earth_search"}
+    assert set(providers.services()) >= {*KEYS, "xyz", "gsi", "eox", "commons", "earth_search"}
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -109,10 +109,9 @@ def test_a_notebook_that_papermill_runs_gets_the_same_clear_error(write_notebook
 
 
 def test_every_provider_is_gentle_by_default():
-    for one in providers.PROVIDERS.values():
-        assert one.policy.connections <= 4 and one.policy.requests_per_s <= 4
-    assert providers.PROVIDERS["commons"].policy.connections == 1
-    assert providers.PROVIDERS["vk"].policy.requests_per_s <= 3
+    limits = {name: download.Policy(**one["limits"]) for name, one in providers.services().items()}
+    assert all(one.connections <= 4 and one.requests_per_s <= 4 for one in limits.values())
+    assert limits["commons"].connections == 1 and limits["vk"].requests_per_s <= 3
 
 
 # --- bounds and tiles
@@ -120,7 +119,7 @@ def test_every_provider_is_gentle_by_default():
 
 def test_bounds_are_checked_before_any_request(serve):
     server = serve(("GET", ANY, []), ("POST", ANY, {}))
-    for name in set(providers.PROVIDERS) - {"xyz"}:
+    for name in set(providers.services()) - {"xyz"}:
         with pytest.raises(ValueError, match="swapped|west, south, east, north"):
             connect(name, server).search((-25.5, -154.6, -25.3, -154.4))
     assert server.requests == 0

@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 from scipy.ndimage import map_coordinates
 
 from helpers import relief
-from helpers.relief import textures
+from helpers.relief import rendering, surroundings, textures
 from helpers.scenes import Scene
 
 RED, GREEN, GREY = (0.9, 0.0, 0.0), (0.0, 0.9, 0.0), (0.5, 0.5, 0.5)
@@ -17,15 +17,21 @@ SIZE = 200, 300
 
 
 def plain(size=200, colour=GREY):
+    """Flat ground of one colour."""
     return np.zeros((size, size), "float32"), np.full((size, size, 3), colour, "float32")
 
 
-def look(heights, image, **others):
+def look(heights, image, *, invented=False, **others):
     """From the middle, bare and in clear air, unless told otherwise."""
     middle = {"column": heights.shape[1] / 2, "row": heights.shape[0] / 2}
-    plainly = {"heading_deg": 90, "size_px": SIZE, "eye_m": 2, "haze_km": math.inf, "detail": False}
-    land = relief.ground(heights, image, others.pop("pixel_size_m", (50, 50)))
-    return relief.view(land, **{**middle, **plainly, **others})
+    plainly = {"heading_deg": 90, "size_px": SIZE, "eye_m": 2, "haze_km": math.inf}
+    land = relief.ground(heights, np.moveaxis(image, -1, 0), others.pop("pixel_size_m", (50, 50)))
+    with pytest.MonkeyPatch.context() as patch:
+        if not invented:  # no small relief, no hidden pixels, no trees, no clouds
+            for name, value in {"LAYERS_M": (), "WARP_M": 0, "CLEARING_M": math.inf}.items():
+                patch.setattr(surroundings, name, value)
+            patch.setattr(rendering, "CLOUDY", 0)
+        return relief.view(land, **{**middle, **plainly, **others})
 
 
 def focal(field_of_view_deg=60, width=SIZE[1]):
@@ -153,14 +159,14 @@ def test_slopes_that_face_the_sun_are_brighter():
 
 def test_what_is_invented_depends_on_the_seed_alone():
     heights, image = plain()
-    first, again, other = (look(heights, image, detail=True, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (look(heights, image, invented=True, seed=seed, cloud_seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.allclose(first, other, atol=0.05)
     assert np.array_equal(look(heights, image, seed=1), look(heights, image, seed=2))
     assert first.dtype == "float32" and first.shape == (*SIZE, 3) and first.min() >= 0 and first.max() <= 1
 
 
 def test_trees_stand_where_the_image_looks_like_forest():
-    views = [look(*plain(colour=colour), detail=True) for colour in ((0.16, 0.19, 0.12), GREY)]
+    views = [look(*plain(colour=colour), invented=True) for colour in ((0.16, 0.19, 0.12), GREY)]
     above = [view[SIZE[0] // 2 - 12 : SIZE[0] // 2 - 6] for view in views]
     assert above[0].mean() < 0.8 * above[1].mean()
 
@@ -204,8 +210,8 @@ def test_a_sun_below_the_horizon_is_refused():
 
 def test_an_image_that_does_not_fit_the_heights_is_refused():
     heights, image = plain()
-    for wrong in (image[1:], image[..., 0], image[..., :2]):
-        with pytest.raises(ValueError, match=r"the image has shape .*, expected \(200, 200, 3\)"):
+    for wrong in (image[1:], image[..., :2]):
+        with pytest.raises(ValueError, match=r"the image has shape .*, expected \(3, 200, 200\)"):
             look(heights, wrong)
 
 
@@ -228,16 +234,17 @@ def test_heights_and_image_come_onto_one_grid():
     longitude, latitude = fine @ (np.arange(200) + 0.5, np.arange(200) + 0.5)
     pixels = np.stack(np.broadcast_arrays((longitude - 9) * 100, (latitude[:, None] - 49) * 100, 255), -1)
     pixels[60, 70] = np.nan
-    heights, image, pixel_size_m, transform = relief.aligned(
+    land, transform = relief.aligned(
         dem, Scene(pixels.astype("float32"), ("red", "green", "blue"), fine, crs), refine=3
     )
+    heights, image = land.shapes[0], np.moveaxis(land.image, 0, -1)
     assert heights.shape == (36, 30) and image.shape == (36, 30, 3)
     np.testing.assert_allclose(heights[1::3, 1::3], dem.pixels[..., 0], atol=1e-3)
     x, y = transform @ (np.arange(30) + 0.5, np.arange(30) + 0.5)
     np.testing.assert_allclose(image[2, :, 0], (x - 9) / 2.55, atol=1e-4)
     np.testing.assert_allclose(image[:30, 2, 1], (y - 49) / 2.55, atol=1e-4)
     assert np.isfinite(image).all() and image[..., 2].min() == 1
-    assert pixel_size_m == pytest.approx(
+    assert land.pixel_size_m == pytest.approx(
         (111_195 * 0.01 / 3 * math.cos(math.radians(49.97)), 111_195 * 0.005 / 3), 1e-4
     )
 
@@ -246,9 +253,9 @@ def test_a_slope_stays_a_slope_between_the_pixels_of_a_refined_grid():
     ramp = np.add.outer(3.0 * np.arange(32), -2.0 * np.arange(30)).astype("float32")[..., None]
     place = Affine(0.01, 0, 10, 0, -0.01, 50)
     dem = Scene(ramp, ("m",), place)
-    heights, *_ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place), refine=4)
+    land, _ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place), refine=4)
     # a spline bends at the edge of the grid; 8 posts further in that has died away
     for margin, tolerance in ((8, 0.04), (32, 1e-4)):
-        inner = heights[margin:-margin, margin:-margin]
+        inner = land.shapes[0][margin:-margin, margin:-margin]
         np.testing.assert_allclose(np.diff(inner, axis=0), 3 / 4, atol=tolerance)
         np.testing.assert_allclose(np.diff(inner, axis=1), -2 / 4, atol=tolerance)

@@ -80,24 +80,25 @@ def test_values_that_are_allowed(declared, given, expected):
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"scale": 0}, r"scale is 0; allowed is \[2, 3, 4\]: enlargement of each side"),
+    ({"scale": 0}, r"scale is 0; expected int: enlargement of each side \[2, 3, 4\]"),
     ({"scale": "4"}, "scale is '4'; expected int"),
     ({"scale": 4.0}, "scale is 4.0; expected int"),
     ({"scale": True}, "scale is True; expected int"),
     ({"scale": None}, "scale is None; expected int"),
-    ({"steps": 0}, r"steps is 0; allowed is \[1..1000\]"),
-    ({"steps": 1001}, "steps is 1001; allowed"),
+    ({"steps": 0}, r"steps is 0; expected int: optimiser steps \[1..1000\]"),
+    ({"steps": 1001}, "steps is 1001; expected int"),
     ({"learning_rate": True}, "learning_rate is True; expected float"),
-    ({"learning_rate": float("nan")}, "learning_rate is nan; expected a finite number"),
-    ({"shift": float("-inf")}, "shift is -inf; expected a finite number"),
+    ({"learning_rate": float("nan")}, "learning_rate is nan; expected float"),
+    ({"shift": float("-inf")}, "shift is -inf; expected float"),
     ({"note": 3}, "note is 3; expected str"),
+    ({"limit": []}, r"limit is \[\]; expected int"),
     ({"limit": "all"}, r"limit is 'all'; expected int \| None"),
-    ({"limit": 0}, r"limit is 0; allowed is \[1..\]"),
+    ({"limit": 0}, r"limit is 0; expected .* \[1..\]"),
     ({"bands": 3}, r"bands is 3; expected list\[int\]"),
     ({"bands": [1, "2"]}, r"expected list\[int\]"),
     ({"bands": [1, True]}, r"expected list\[int\]"),
-    ({"bands": [1, 14]}, r"bands is 14; allowed is \[1..13\]"),
-    ({"precision": "float64"}, r"allowed is \[auto, float32\]"),
+    ({"bands": [1, 14]}, r"bands is \[1, 14\]; expected list\[int\]: which bands \[1..13\]"),
+    ({"precision": "float64"}, r"expected str: numbers to compute in \[auto, float32\]"),
     ({"study": 1}, "study is 1; expected bool"),
     ({"learing_rate": 0.1}, "unknown parameter learing_rate; did you mean learning_rate\\? known are scale, steps"),
     ({"xyzzy": 0.1}, "unknown parameter xyzzy; known are scale, steps"),
@@ -158,12 +159,12 @@ def test_metrics_json(run):
 
 
 @pytest.mark.parametrize("scores, message", [
-    ([HEADLINE], "need a baseline and a model on the test split, and one headline; there are model"),
-    ([BASELINE], r"there are baseline, and the headlines \[\]"),
-    ([], r"there are none"),
+    ([HEADLINE], r"need a baseline and a model on the test split, and one headline; there are the roles \['model'\]"),
+    ([BASELINE], r"there are the roles \['baseline'\] and the headlines \[\]"),
+    ([], r"there are the roles \[\]"),
     ([BASELINE, HEADLINE | {"headline": False}], r"the headlines \[\]"),
     ([BASELINE, HEADLINE, HEADLINE | {"method": "espcn"}], r"the headlines \['srcnn', 'espcn'\]"),
-    ([BASELINE | {"split": "validation"}, HEADLINE], "there are model"),
+    ([BASELINE | {"split": "validation"}, HEADLINE], r"there are the roles \['model'\]"),
     ([BASELINE, HEADLINE | {"psnr_db": math.inf, "ssim": math.nan}], "srcnn: psnr_db is inf; expected a finite number"),
     ([BASELINE | {"ssim": np.float32("nan")}, HEADLINE], "bicubic: ssim is nan; expected a finite number"),
 ])  # fmt: skip
@@ -304,10 +305,10 @@ def test_resuming_without_arguments_repeats_those_of_the_run(project, nothing_ru
 
 
 @pytest.mark.parametrize("now, told", [
-    ({"values": {"scale": 2, "seed": 5}}, "values was .'scale': 2., now .'scale': 2, 'seed': 5."),
-    ({"values": {"seed": 5}}, "values was .'scale': 2., now .'seed': 5."),
+    ({"values": {"scale": 2, "seed": 5}}, "seed of 02_srcnn was None, now 5"),
+    ({"values": {"seed": 5}}, "scale of 02_srcnn was 2, now None; seed of 02_srcnn was None, now 5"),
     ({"values": {"scale": 2}, "profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
-    ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .'02_srcnn'., now .'00_start'."),
+    ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .*02_srcnn.ipynb.*, now .*00_start.ipynb"),
 ])  # fmt: skip
 def test_a_run_that_was_begun_otherwise_is_not_gone_on_with(nothing_runs, monkeypatch, now, told):
     runs.execute(["02"], values={"scale": 2}, run_id="mine")

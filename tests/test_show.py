@@ -188,7 +188,7 @@ def test_large_images_are_thinned_but_keep_their_coordinates():
         ([], {}, "0 images"),
         ([np.zeros((4, 4, 3))], {"titles": ["a", "b"]}, "1 images and 2 titles"),
         (np.zeros((4, 4, 3)), {}, r"shape \(4, 3\).*list of images"),
-        ([scene()], {"bands": ["nir"]}, "no band is called nir"),
+        ([scene()], {"bands": ["nir"]}, "no bands match nir"),
         ([scene()], {"bands": ["red", "blue"]}, "2 bands"),
     ],
 )

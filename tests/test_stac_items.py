@@ -182,7 +182,6 @@ def test_planetary_computer_signs_and_shows_its_token_nowhere(serve, tmp_path, m
     signing = ("GET", "/token/(?P<name>.*)", lambda request: tokens.append(request.groups["name"]) or
                loopback.as_json({"msft:expiry": "2030-01-01T00:00:00Z", "token": "sv=1&sig=geheimnis"}))  # fmt: skip
     server = serve(signing)
-    monkeypatch.setattr(stac, "SIGNING", f"{server.url}/token/{{}}")
 
     def write(path, layers, **how):
         asked.append(layers)
@@ -192,7 +191,7 @@ def test_planetary_computer_signs_and_shows_its_token_nowhere(serve, tmp_path, m
     monkeypatch.setattr(stac.cog, "write", write)
     href = {"href": "https://sentinel2l2a01.blob.core.windows.net/x/B04.tif"}
     items = [item_of(name, {"B04": href}) for name in ("a", "b")]
-    source = catalogue(serve, tmp_path, items, name="planetary_computer")
+    source = catalogue(serve, tmp_path, items, name="planetary_computer", signing=f"{server.url}/token/{{}}")
     summary = source.fetch(source.search(BOX), tmp_path / "out", bands=["red"])
     assert summary.fetched == 2 and set(tokens) == {"sentinel-2-l2a"}
     assert asked[0][0].address == f"{href['href']}?sv=1&sig=geheimnis"

@@ -14,7 +14,6 @@ GPU. Their .json has steps, batch, seconds and weights of the loss.
 """
 
 import argparse
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from helpers import metrics, models, paths, scenes, training
+from helpers import metrics, models, scenes, training
 from helpers.acquire import packs
 from helpers.apply.network import read_network
 from helpers.backend import tf
@@ -79,7 +78,7 @@ def at_home(network, ground, light, block_px):
 
 
 def publish(network, name, training_facts):
-    """Write a network to data/weights in half precision, with its scores on test ground.
+    """Write a network to data/weights, rounded and compressed, with its scores on test ground.
 
     Args:
         network: trained `models.cloud_remover`.
@@ -87,12 +86,7 @@ def publish(network, name, training_facts):
         training_facts: dict for the provenance: steps, seconds, device, note.
     """
     bands, (ground, block_px, light) = list(BANDS[name]), open_ground(name)
-    network.set_weights([weights._rounded(values) for values in network.get_weights()])
-    target = paths.ROOT / "data" / "weights" / f"{name}.keras"
-    network.save(target)
-    content = weights._halved(target)
-    target.write_bytes(content)
-    held = b"".join(np.ascontiguousarray(values).tobytes() for values in network.get_weights())
+    weights.round_weights(network)
     remove = foreign_clouds.remover(network, [clouds.REFLECTANCE] * len(bands))
     bed = foreign_clouds.scored(foreign_clouds.bed("test", bands), remove)
     pack = packs.catalogue()[PACK]
@@ -102,7 +96,6 @@ def publish(network, name, training_facts):
         "parameters": {"source": PACK, "block_px": block_px, "buffer_px": 8, "seed": 0, "filters": 32, "depth": 4},
         **training_facts,
         "licence": pack.licence,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "scores": at_home(network, ground, light, block_px),
         "foreign": {kind: row.round(3).to_dict() for kind, row in bed.iterrows()},
     }
@@ -118,11 +111,9 @@ def publish(network, name, training_facts):
         "masks": ["opacity", "shadow"],
         "changed_above": NETWORK[name].get("unsure", (0.06, 0.06)),
         "credit": pack.credit,
-        "weights_sha256": hashlib.sha256(held).hexdigest(),
-        "provenance": made,
     }
-    paths.write_json(target.with_suffix(".json"), about)
-    print(bed.round(2).to_string(), made["scores"], len(content), sep="\n")
+    target = weights.keep(network, name, about, made)
+    print(bed.round(2).to_string(), made["scores"], target.stat().st_size, sep="\n")
 
 
 def main():

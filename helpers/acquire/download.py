@@ -7,8 +7,8 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers import paths
@@ -96,55 +96,65 @@ def fetch(items, folder, client, *, total=None):
 
     Raises:
         PermissionError: the key is wrong or has expired; what is done is kept.
-        ValueError: an item's row has columns that no manifest has.
+        TypeError: an item's row has columns that no manifest has.
         OSError: the disk is full; what is done is kept.
     """
     folder = Path(folder)
-    job, before = _Job(folder, client), client.requests
+    job, before = _Job(items, folder, client), client.requests
+    threads = 2 * client.policy.connections  # some decode while others wait
+    pool = ThreadPoolExecutor(threads)
     try:
         with progress.bar(total=total, unit="file", desc=folder.name) as bar:
-            for outcome in job.outcomes(items):
-                job.note(*outcome)
-                bar.update()
+            working = [pool.submit(job.work, bar) for _ in range(threads)]
+            while working:  # Windows hears Ctrl-C only between two waits
+                done, working = wait(working, 0.5, FIRST_EXCEPTION)
+                for one in done:
+                    one.result()
     finally:
-        job.table.tidy()
+        job.ended.set()
+        pool.shutdown(wait=False)
+        with job.noting:
+            job.table.tidy()
     job.summary.requests = client.requests - before
     return job.summary
 
 
 class _Job:
-    """The work on one folder; only `obtain` runs in other threads."""
+    """The work on one folder, by several threads."""
 
-    def __init__(self, folder, client):
-        self.folder, self.client = folder, client
+    def __init__(self, items, folder, client):
+        self.items, self.folder, self.client = iter(items), folder, client
         for part in folder.rglob(".*.part*"):  # of a process that was killed
             part.unlink()
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
         self.summary, self.names = Summary(folder), set()
+        self.drawing, self.noting = threading.Lock(), threading.Lock()
+        self.ended = threading.Event()
 
-    def outcomes(self, items):
-        """Yield (item, state, detail) as they finish, few at a time."""
-        threads = 2 * self.client.policy.connections  # some decode while others wait
-        ended, waiting = threading.Event(), set()
-        pool = ThreadPoolExecutor(threads, initializer=setattr, initargs=(JOB, "ended", ended))
-        try:
-            for item in items:
-                waiting.add(pool.submit(self.obtain, item, self.obstacle(item), self.known(item)))
-                if len(waiting) >= 2 * threads:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from _results(done)
-            yield from _results(wait(waiting).done)
-        finally:
-            ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+    def work(self, bar):
+        """Obtain items until there are no more."""
+        JOB.ended = self.ended
+        while not self.ended.is_set():
+            with self.drawing:
+                item = next(self.items, None)
+                problem = item and self.problem(item)
+            if not item:
+                return
+            try:
+                if problem:
+                    raise ValueError(problem)
+                known = self.known(item)
+                self.note(known or self.made(item), bool(known))
+            except (Refused, ConnectionError, ValueError) as error:
+                self.skip(item, error)
+            bar.update()
 
-    def obstacle(self, item):
+    def problem(self, item):
         """Return why an item is not asked for, or ""."""
-        stem = item.name.removesuffix(".*")
+        stem, key = item.name.removesuffix(".*"), hash(item.name.casefold())
         if "/".join(map(safe_name, stem.split("/"))) != stem:
             return "the name leads out of the folder, or is none that every system can hold"
-        key = hash(item.name.casefold())  # smaller than the name
         if key in self.names:
             return "the name is used twice, or differs in case only"
         self.names.add(key)
@@ -152,58 +162,43 @@ class _Job:
         return noted["reason"] if noted.get("url") == item.url else ""
 
     def known(self, item):
-        """Return the row of an item's file, of whatever suffix; {} where there is none."""
+        """Return the row of the file of an item, of whatever suffix; {} where it is not there."""
         stem, any_suffix, _ = item.name.partition(".*")
-        names = [stem + suffix for suffix in checks.STARTS] if any_suffix else [stem]
-        return next(filter(None, map(self.table.row, names)), {})
+        for name in [stem + end for end in checks.STARTS] if any_suffix else [stem]:
+            row, path = self.table.row(name), self.folder / name
+            same = row.get("url") == item.url and path.is_file()
+            if same and row["sha256"] == paths.sha256(path):
+                return row | item.row
+        return {}
 
-    def note(self, item, state, detail):
-        """Write down how an item ended."""
-        row = {"path": item.name, "url": item.url}
-        if state in ("fetched", "kept"):
-            self.table.add(item.row | row | {"sha256": detail})
-            self.summary.fetched += state == "fetched"
-            self.summary.kept += state == "kept"
-            return
-        self.summary.skip(item.name, detail)
-        if state == "refused":
-            self.missing.add(row | {"reason": detail})
-
-    def obtain(self, item, obstacle, known):
-        """Put the file of an item into its place; return it, a state, and SHA-256 or reason."""
-        if obstacle:
-            return item, "skipped", obstacle
-        if known.get("url") == item.url:
-            target = self.folder / known["path"]
-            if target.is_file() and paths.sha256(target) == known["sha256"]:
-                return replace(item, name=known["path"]), "kept", known["sha256"]
-        try:
-            return self.make(item)
-        except Refused as error:
-            return item, "refused", mask(error.reason)
-        except (ConnectionError, ValueError) as error:
-            return item, "skipped", mask(getattr(error, "reason", error))
-
-    def make(self, item):
-        """Get an item, check it, put it into its place; return what `obtain` returns."""
-        row, (name, any_suffix, _) = {}, item.name.partition(".*")
-        if item.make:
-            with paths.atomic(self.folder / name, durable=False) as part:
-                row = item.make(self.client, part) or {}
+    def made(self, item):
+        """Get an item, check it, put it into its place; return its row."""
+        made, (name, any_suffix, _) = {}, item.name.partition(".*")
+        data = b"" if item.make else self.client.get_bytes(item.url, check=item.check)
+        name += checks.suffix(data) if any_suffix else ""
+        with paths.atomic(self.folder / name, durable=False) as part:
+            if item.make:
+                made = item.make(self.client, part) or {}
                 data = item.check(part.read_bytes())
-        else:
-            data = self.client.get_bytes(item.url, check=item.check)
-            name += checks.suffix(data) if any_suffix else ""
-            with paths.atomic(self.folder / name, durable=False) as part:
+            else:
                 part.write_bytes(data)
-        item = replace(item, name=name, row=item.row | row)
-        return item, "fetched", hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(data).hexdigest()
+        return item.row | made | {"path": name, "url": item.url, "sha256": digest}
 
+    def note(self, row, kept):
+        """Write down at once that a file is there, so that Ctrl-C loses none."""
+        with self.noting:
+            self.table.add(row)
+            self.summary.kept += kept
+            self.summary.fetched += not kept
 
-def _results(done):
-    """Yield results of futures; an error comes last, so that no result is lost."""
-    for future in sorted(done, key=lambda one: one.exception() is not None):
-        yield future.result()
+    def skip(self, item, error):
+        """Write down that an item is not there, and a Refused for the next job, too."""
+        reason = mask(getattr(error, "reason", error))
+        with self.noting:
+            self.summary.skip(item.name, reason)
+            if isinstance(error, Refused):
+                self.missing.add({"path": item.name, "url": item.url, "reason": reason})
 
 
 def safe_name(text):

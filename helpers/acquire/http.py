@@ -24,6 +24,7 @@ from helpers.acquire.keys import mask, refuse_leak, shown, signer, unsigned
 CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address, for the
 # people of a server to write to
 CHUNK_BYTES = 256 * 1024
+BROKEN = (requests.RequestException, HTTPError, EOFError, gzip.BadGzipFile, zlib.error)
 BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
 
 
@@ -138,7 +139,7 @@ class Client(requests.Session):
                 pace.pause(min(random.uniform(1, 2) * 2**number / 8, self.policy.longest_wait_s))
             try:
                 return check(self._body(method, url, options))
-            except (requests.RequestException, HTTPError) as error:
+            except BROKEN as error:
                 broken = f"the connection broke ({type(error).__name__})"
             except ValueError as error:
                 broken = mask(error)
@@ -153,7 +154,8 @@ class Client(requests.Session):
         if status < 300:
             return body
         if status in BUSY:
-            self._hold(answer)
+            wait_s = Retry().get_retry_after(answer) or (1 if status == 429 else 0)
+            pace.of(url).hold(min(wait_s, self.policy.longest_wait_s))  # for all threads
             raise ValueError(said)
         if b"<" not in body[:100]:
             said = f"{said}: {_start(body)}"
@@ -165,29 +167,16 @@ class Client(requests.Session):
             )
         raise Refused(said, url)
 
-    def _hold(self, answer):
-        """Let all threads wait, where a server has too many requests or names a time."""
-        asked = answer.headers.get("Retry-After")
-        try:
-            wait_s = Retry().parse_retry_after(asked or "1")
-        except HTTPError:  # an odd header
-            wait_s = 1
-        if asked or answer.status_code == 429:
-            pace.of(answer.url).hold(min(wait_s, self.policy.longest_wait_s))
-
     def _read(self, raw, url):
-        """Read a body; refuse a gzip that ends too early, which urllib3 ignores."""
+        """Read a body; a gzip that ends too early, which urllib3 ignores, is an EOFError."""
         most, body = self.policy.max_bytes, bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
             body += part
             if len(body) > most:
                 break
-        if "gzip" in raw.headers.get("Content-Encoding", "").lower():
-            try:
-                body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(most + 1)
-            except (OSError, EOFError, zlib.error):
-                raise ValueError("its compression is damaged, or ends too early") from None
+        if raw.headers.get("Content-Encoding") == "gzip":
+            body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(most + 1)
         if len(body) > most:
             raise Refused(f"sends more than {most} bytes", url)
         return bytes(body)

@@ -31,12 +31,7 @@ def hide(secret):
     """Keep a secret out of all messages and logs from now on."""
     if len(secret) > 5:  # a shorter one is no secret, and would be part of words
         _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
-    logging.getLogger("urllib3.connectionpool").addFilter(_mask_log)  # it logs queries
-
-
-def _mask_log(record):
-    record.msg, record.args = mask(record.getMessage()), ()
-    return True
+    logging.getLogger("urllib3.connectionpool").setLevel("INFO")  # DEBUG shows queries
 
 
 def unsigned(request):

@@ -44,15 +44,15 @@ class Table:
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
         if unknown := row.keys() - {*self.columns}:
-            raise ValueError(f"{self.path} has no columns {sorted(unknown)}, but {self.columns}")
+            raise TypeError(f"{self.path} has no columns {sorted(unknown)}, but {self.columns}")
         key = row[self.columns[0]]
         row = self.row(key) | row
         texts = [_text(row.get(column)) for column in self.columns]
         if not self.rows:
             self.tidy()  # begins the file
         if texts != self.rows.get(key):
-            self._write(self.path, "a", [texts])
             self.rows[key] = texts
+            self._write(self.path, "a", [texts])
 
     def tidy(self):
         """Rewrite the file, sorted, each path once."""
@@ -89,7 +89,7 @@ def write_manifest(folder, rows):
         rows: dicts of columns of the manifest; those not given stay as they were, or empty.
 
     Raises:
-        ValueError: a row has columns that a manifest has not.
+        TypeError: a row has columns that a manifest has not.
     """
     table = Table(Path(folder) / NAME, COLUMNS)
     for row in rows:

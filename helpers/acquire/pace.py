@@ -6,6 +6,7 @@ from collections import defaultdict
 from urllib.parse import urlsplit
 
 JOB = threading.local()  # `ended`: Event of the job that a thread works for
+NEVER = threading.Event()
 
 
 class Stopped(Exception):
@@ -17,17 +18,15 @@ class Pace:
 
     def __init__(self):
         self.next_start = self.held_until = 0.0
-        self.lock = threading.Lock()
+        self.line = threading.Lock()  # the first waits for its turn, the others for the first
 
     def take_turn(self, per_s):
         """Wait for the time of the next request, and longer where all are held."""
-        while True:
-            with self.lock:
-                start = max(time.perf_counter(), self.next_start, self.held_until)
-                self.next_start = start + (1 / per_s if per_s else 0)
-            pause(start - time.perf_counter())
-            if self.held_until <= start:  # nobody was told to wait meanwhile
-                return
+        with self.line:
+            start = max(time.perf_counter(), self.next_start)
+            while (wait_s := max(start, self.held_until) - time.perf_counter()) > 0:
+                pause(wait_s)
+            self.next_start = max(start, self.held_until) + (1 / per_s if per_s else 0)
 
     def hold(self, seconds):
         """Stop all requests for some time."""
@@ -44,8 +43,5 @@ def of(url):
 
 def pause(seconds):
     """Sleep; in a thread of a job, a Stopped ends it once the job has ended."""
-    ended = getattr(JOB, "ended", None) or threading.Event()
-    if seconds > 0:
-        ended.wait(seconds)
-    if ended.is_set():
+    if getattr(JOB, "ended", NEVER).wait(seconds):
         raise Stopped

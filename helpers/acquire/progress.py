@@ -1,10 +1,13 @@
 """Show a progress bar."""
 
+import os
 import sys
 
 
 def bar(**options):
-    """Make a bar of tqdm; shown in a terminal and in a notebook only."""
+    """Make a bar of tqdm; shown to people only: in a terminal, and in a notebook with a kernel."""
     from tqdm.auto import tqdm
 
-    return tqdm(disable=not (sys.stderr.isatty() or "ipykernel" in sys.modules), **options)
+    is_static = os.environ.get("SATELLITE_NOTEBOOKS_STATIC") == "1"  # under papermill
+    in_notebook = "ipykernel" in sys.modules and not is_static
+    return tqdm(disable=not (sys.stderr.isatty() or in_notebook), **options)

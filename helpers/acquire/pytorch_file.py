@@ -12,12 +12,20 @@ from numpy.lib.stride_tricks import as_strided
 
 from helpers import paths
 
+KNOWN = {
+    "_rebuild_tensor_v2": lambda storage, offset, shape, strides, *_: (*storage, shape, strides),
+    "OrderedDict": OrderedDict,
+    "FloatStorage": np.dtype("<f4"),
+    "LongStorage": np.dtype("<i8"),
+}
+
 
 def read(path, sha256):
     """Read the tensors of a PyTorch file of before version 1.6: dict from name to array.
 
-    The file holds three pickles that say what it is, then one that says where in which storage each
+    The file holds three pickles that say what it is, then one that says in which storage each
     tensor lies, then the storages' keys, and for each key a count and its little-endian numbers.
+    Each tensor must begin where its storage begins.
 
     Raises:
         ValueError: the file has another SHA-256.
@@ -27,34 +35,24 @@ def read(path, sha256):
             f"{path} is damaged, or not the file that data/packs.toml lists. Delete it, then fetch "
             "it again: python -m helpers fetch"
         )
+    numbers, arrays = {}, {}
     with open(path, "rb") as file:
         *_, tensors, keys = (_Unpickler(file).load() for _ in range(5))
-        kinds, numbers = {key: kind for (kind, key), *_ in tensors.values()}, {}
+        kinds = {key: kind for kind, key, *_ in tensors.values()}
         for key in keys:
             count = int.from_bytes(file.read(8), "little")
             numbers[key] = np.fromfile(file, kinds[key], count)
-    read = {}
-    for name, ((kind, key), offset, shape, strides) in tensors.items():
-        strides = [kind.itemsize * stride for stride in strides]
-        read[name] = as_strided(numbers[key][offset:], shape, strides).copy()
-    return read
+    for name, (kind, key, shape, strides) in tensors.items():
+        arrays[name] = as_strided(numbers[key], shape, np.multiply(strides, kind.itemsize))
+    return arrays
 
 
 class _Unpickler(pickle.Unpickler):
-    """Resolve the four names that tensors need, and refuse all others."""
-
-    KNOWN = {
-        "collections.OrderedDict": OrderedDict,
-        "torch._utils._rebuild_tensor_v2": lambda *described: described[:4],
-        "torch.FloatStorage": np.dtype("<f4"),
-        "torch.LongStorage": np.dtype("<i8"),
-    }
-
     def find_class(self, module, name):
-        """Resolve a name in the file; never return a function of another package."""
-        if f"{module}.{name}" not in self.KNOWN:
+        """Resolve one of four names in the file; never return a function of another package."""
+        if name not in KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no tensor needs")
-        return self.KNOWN[f"{module}.{name}"]
+        return KNOWN[name]
 
     def persistent_load(self, pid):
         """Return data type and key of a storage."""

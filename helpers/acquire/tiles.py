@@ -1,4 +1,4 @@
-"""Find map tiles of Web Mercator (XYZ): the tile of a place, the tiles of a box.
+"""Find map tiles of Web Mercator (XYZ) that cover a box.
 
 Places and boxes (west, south, east, north) are in degrees. `mercantile` has the arithmetic.
 """
@@ -12,15 +12,6 @@ from mercantile import Tile
 
 CIRCUMFERENCE_M = 2 * math.pi * 6378137  # of the sphere that EPSG:3857 takes the Earth for
 MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile does
-
-
-def tile_at(lon, lat, zoom):
-    """Return the Tile (x, y, z) that holds a place; a ValueError off the map."""
-    if not (abs(lon) <= 180 and abs(lat) <= MAX_LATITUDE):  # refuses NaN, too
-        raise ValueError(
-            f"longitude {lon}, latitude {lat}: expected -180 to 180 and -85.0511 to 85.0511 degrees"
-        )
-    return mercantile.tile(lon, lat, zoom)
 
 
 def position(lon, lat):
@@ -47,15 +38,13 @@ def check_bounds(bounds):
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
         west = south = east = north = math.nan
-    lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
-    sane = lon <= 180 and lat <= 90 and south < north
-    if not sane or 0 <= west - east <= 180 or west - east == 360:
+    lon, lat, back = max(abs(west), abs(east)), max(abs(south), abs(north)), west - east
+    if not (lon <= 180 and lat <= 90 and south < north) or 0 <= back <= 180 or back == 360:
         swapped = lon <= 90 < lat <= 180
+        hint = ". It looks as if latitude and longitude were swapped" if swapped else ""
         raise ValueError(
             f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
-            "±180 and ±90, that span an area"
-            + swapped
-            * ". It looks as if latitude and longitude were swapped"
+            f"±180 and ±90, that span an area{hint}"
         )
     if west > east:  # the antimeridian has two names
         west, east = (-180.0 if west == 180 else west), (180.0 if east == -180 else east)
@@ -71,8 +60,8 @@ def halves(bounds):
 
 def count(bounds, zoom):
     """Return how many tiles cover a box, without listing them."""
-    columns, rows = _cover(bounds, zoom)
-    return len(columns) * len(rows)
+    _, columns, rows = _cover(bounds, zoom)
+    return columns * rows
 
 
 def within(bounds, zoom, limit=None, seed=""):
@@ -80,22 +69,21 @@ def within(bounds, zoom, limit=None, seed=""):
 
     Of more than `limit`, a random choice.
     """
-    columns, rows = _cover(bounds, zoom)
-    chosen = range(len(columns) * len(rows))
+    first, columns, rows = _cover(bounds, zoom)
+    chosen = range(columns * rows)
     if limit is not None and limit < len(chosen):
         chosen = sorted(random.Random(seed).sample(chosen, limit))
     for number in chosen:
-        row, column = divmod(number, len(columns))
-        yield Tile(columns[column] % 2**zoom, rows[row], zoom)
+        row, column = divmod(number, columns)
+        yield Tile((first.x + column) % 2**zoom, first.y + row, zoom)
 
 
 def _cover(bounds, zoom):
-    """Return ranges of columns and rows; columns beyond the antimeridian count on."""
+    """Return the first Tile of a box, and the numbers of columns and rows."""
     west, south, east, north = check_bounds(bounds)
-    if min(north, -south) <= -MAX_LATITUDE:
+    south, north = max(south, -MAX_LATITUDE), min(north, MAX_LATITUDE)
+    if south >= north:
         raise ValueError(f"bounds {bounds}: tiles end at ±85.0511 degrees of latitude")
-    across, epsilon = 2**zoom, mercantile.LL_EPSILON
-    first = mercantile.tile(west, min(north, MAX_LATITUDE), zoom)
-    last = mercantile.tile(east - epsilon, max(south, -MAX_LATITUDE) + epsilon, zoom)
-    beyond = last.x + 1 + (across if west > east else 0)
-    return range(first.x, min(beyond, first.x + across)), range(first.y, last.y + 1)
+    epsilon, first = mercantile.LL_EPSILON, mercantile.tile(west, north, zoom)
+    last = mercantile.tile(east - epsilon, south + epsilon, zoom)
+    return first, (last.x - first.x) % 2**zoom + 1, last.y - first.y + 1

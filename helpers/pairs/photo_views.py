@@ -242,27 +242,25 @@ def _set_splits(rows, width_m, seed):
         raise ValueError(f"the photos have the splits {sorted(given)}; expected {wanted}")
     places = np.array([(row["lon"], row["lat"]) for row in rows]) * DEGREE_M
     places[:, 0] *= math.cos(math.radians(places[:, 1].mean() / DEGREE_M))
-    parts, told = _dealt(places, width_m / math.sqrt(2), seed)  # however a patch is turned
+    names, told = _dealt(places, width_m / math.sqrt(2), seed)  # however a patch is turned
     if told:
         told = f"patches of different splits {told}; the scores may flatter"
         warnings.warn(told, stacklevel=3)
-    for row in rows:
-        row["split"], row["reason"] = "guard", "too near to another split"
-    for split, part in zip(scenes.SPLITS, parts, strict=True):
-        for number in part:
-            rows[number] |= {"split": split, "reason": ""}
+    for row, split in zip(rows, names, strict=True):
+        row["split"] = split
+        row["reason"] = "too near to another split" if split == "guard" else ""
 
 
 def _dealt(places, reach, seed):
-    """Return the rows of each split, 6 km apart where possible; else what is wrong with them."""
+    """Return the split of each row, 6 km apart where possible; else what is wrong with it."""
     if not np.isfinite(places).all():
         told = "may show the same ground: not all photos have a position"
         return splits.deal(np.arange(len(places))), told
     boxes = np.concatenate([places - reach, places + reach], axis=1)
     try:
-        parts = splits.split_boxes(boxes, np.full(len(boxes), PATCH_M), seed)
-        if sum(map(len, parts)) >= len(boxes) / 2:
-            return parts, ""
+        names = splits.split_boxes(boxes, PATCH_M, seed)
+        if (names == "guard").mean() <= 0.5:
+            return names, ""
     except ValueError:  # no ground is left for a split
         pass
     along = places[:, np.ptp(places, axis=0).argmax()].argsort()

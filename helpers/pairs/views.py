@@ -199,10 +199,10 @@ def dataset(views, *, batch_size, steps, seed=0):
 def _land():
     """Return the Rocky Mountains: Ground, the image for the patches, and the relief's transform."""
     dem, image = (packs.open_scene(PACK, name) for name in ("dem", "image"))
-    *ground, transform = relief.aligned(dem, image)
+    ground, transform = relief.aligned(dem, image)
     # over-exposed snow is marked as pixels without data
     white = replace(image, pixels=np.nan_to_num(image.pixels, nan=255))
-    return Land(relief.ground(*ground), white, transform)
+    return Land(ground, white, transform)
 
 
 def _lookout(heights, pixel_size_m, x, y):
@@ -221,7 +221,7 @@ def _lookout(heights, pixel_size_m, x, y):
 def _ahead(around, heading_deg):
     """Return the metres to the end of the relief, the least along edges and middle of a view."""
     angles = np.radians(heading_deg + np.array([-30, 0, 30]))
-    return around.end(np.stack([np.sin(angles), -np.cos(angles)])).min()
+    return around.end(np.stack([np.sin(angles), -np.cos(angles)])[:, None]).min()
 
 
 def _seen(land, row, image_size, seed):

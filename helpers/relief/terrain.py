@@ -22,17 +22,17 @@ def aligned(elevation, imagery, refine=4):
         refine: pixels of the grid along one of `elevation`, smooth in between (cubic splines).
 
     Returns:
-        heights, image and pixel_size_m as `ground` takes them, and the grid's transform.
+        Ground, as of `ground`, and the grid's transform.
     """
     heights = zoom(elevation.pixels[..., 0], refine, mode="nearest", grid_mode=True)
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
-    place = np.stack(~imagery.transform @ (transform @ (column.ravel(), row.ravel()))) - 0.5
+    place = np.stack(~imagery.transform @ (transform @ (column, row))) - 0.5
     colors = np.moveaxis(np.nan_to_num(imagery.pixels, nan=255) / 255, -1, 0)
-    image = bilinear(colors, place).T.reshape(*heights.shape, 3)
+    image = bilinear(colors, place)
     latitude = transform.f + transform.e * len(heights) / 2
     wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
-    return heights, image.astype("f"), (wide, -transform.e * DEGREE_M), transform
+    return ground(heights, image, (wide, -transform.e * DEGREE_M)), transform
 
 
 def ground(heights, image, pixel_size_m):
@@ -40,7 +40,7 @@ def ground(heights, image, pixel_size_m):
 
     Args:
         heights: float32 (rows, columns), metres; the first row is the northernmost.
-        image: float32 (rows, columns, 3), 0 to 1, on the same grid.
+        image: float32 (3, rows, columns), red, green and blue, 0 to 1, on the same grid.
         pixel_size_m: (x, y) of the grid.
 
     Returns:
@@ -50,16 +50,16 @@ def ground(heights, image, pixel_size_m):
     Raises:
         ValueError: image and heights do not fit, or a height is not finite.
     """
-    expected = (*heights.shape, 3)
+    expected = (3, *heights.shape)
     if image.shape != expected:
         told = f"the image has shape {image.shape}, expected {expected}"
         raise ValueError(f"{told} to fit the heights")
     if gaps := np.count_nonzero(~np.isfinite(heights)):
         raise ValueError(f"{gaps} heights are not finite: fill them, or cut them away")
     wide, high = pixel_size_m
+    red, green, blue = image = np.float32(image)
     to_south, to_east = np.gradient(heights, high, wide)
-    red, green, blue = colors = np.moveaxis(image, -1, 0)
     rough = np.clip(2.5 * np.hypot(to_east, to_south), 0.2, 1.6)
     forest = np.clip(8 * green - 7.5 * (red + blue) + 2.2, 0, 1)
     shapes = np.float32([heights, rough, forest, to_east, to_south])
-    return Ground(np.float32(pixel_size_m), shapes, np.ascontiguousarray(colors, "f"))
+    return Ground(np.float32(pixel_size_m), shapes, image)

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import correlate1d
 from scipy.spatial import cKDTree
 
 
@@ -11,23 +12,22 @@ def bilinear(planes, place, mode="clip"):
 
     Args:
         planes: (planes, rows, columns).
-        place: (2, points), column and row; 0 is the middle of the first pixel.
+        place: (2, ...), column and row; 0 is the middle of the first pixel.
         mode: beyond the grid, "clip" takes its edge and "wrap" repeats it.
 
     Returns:
-        array (planes, points).
+        array (planes, ...).
     """
-    flat, size = planes.reshape(len(planes), -1), planes.shape[1:]
-    corner = np.floor(place)
-    right, down = place - corner
+    flat, corner = planes.reshape(len(planes), -1), np.floor(place)
     column, row = corner.astype("int32")
 
-    def across(row):
-        left = np.ravel_multi_index((row, column), size, mode)
-        beside = np.ravel_multi_index((row, column + 1), size, mode)
-        return mixed(flat.take(left, 1), flat.take(beside, 1), right)
+    def at(down, right):
+        pixels = row + down, column + right
+        return flat.take(np.ravel_multi_index(pixels, planes.shape[1:], mode), 1)
 
-    return mixed(across(row), across(row + 1), down)
+    right, down = place - corner
+    above, below = (mixed(at(row, 0), at(row, 1), right) for row in (0, 1))
+    return mixed(above, below, down)
 
 
 def mixed(one, other, share):
@@ -36,8 +36,8 @@ def mixed(one, other, share):
 
 
 def numbers(*parts):
-    """Return numbers to go with arrays of (numbers, points)."""
-    return np.array(parts, "f")[:, None]
+    """Return numbers to go with arrays of (numbers, columns, rows)."""
+    return np.array(parts, "f")[:, None, None]
 
 
 @lru_cache
@@ -59,18 +59,15 @@ def ridges():
 @lru_cache
 def trees(size=1024, cells=113):
     """Make a seamless square of cones: the forest that each needs, heights and slopes."""
-    random = np.random.default_rng(0)
-    moved = random.uniform(0.05, 0.95, (2, cells, cells))
-    tall, needed = random.uniform(0.05, 0.95, (2, cells**2))
-    spots = (np.indices((cells, cells)) + moved).reshape(2, -1).T
-    pixels = np.indices((size, size)).reshape(2, -1).T * (cells / size)
-    away, nearest = cKDTree(spots, boxsize=cells).query(pixels)
+    *moved, tall, needed = np.random.default_rng(0).uniform(0.05, 0.95, (4, cells**2))
+    spots = np.indices((cells, cells)).reshape(2, -1) + moved
+    pixels = np.indices((size, size)).T * (cells / size)
+    away, nearest = cKDTree(spots.T, boxsize=cells).query(pixels)
     cones = (0.5 + 0.5 * tall[nearest]) * np.maximum(1 - away / 0.42, 0)
-    planes = with_slopes(cones.reshape(size, size))
-    return np.float32([needed[nearest].reshape(size, size), *planes])
+    return np.float32([needed[nearest].T, *with_slopes(cones.T)])
 
 
 def with_slopes(square):
     """Return a seamless square of heights, and their rise a pixel to the east and south."""
-    rises = [(np.roll(square, -1, axis) - np.roll(square, 1, axis)) / 2 for axis in (1, 0)]
+    rises = [correlate1d(square, [-0.5, 0, 0.5], axis, mode="wrap") for axis in (1, 0)]
     return np.float32([square, *rises])

@@ -1,7 +1,7 @@
 """Run notebooks: one folder each, strict parameters, a ledger of scores, reports and sweeps."""
 
-from helpers.runs.execute import execute, notebooks
-from helpers.runs.parameters import check, declared
+from helpers.runs.execute import execute
+from helpers.runs.parameters import check, declared, notebooks
 from helpers.runs.report import score_table, write_report
 from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student

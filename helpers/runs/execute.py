@@ -3,48 +3,18 @@
 import logging
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import yaml
 
 from helpers import paths
 from helpers.acquire import packs
-from helpers.runs.parameters import check, check_names, declared
+from helpers.runs.parameters import check, check_names, declared, notebooks
 from helpers.runs.report import write_report
-from helpers.runs.run import INPUTS, check_run_id, claim, refuse_other_job
+from helpers.runs.run import INPUTS, check_run_id, claim, environment, refuse_other_job
 
 DEFAULT_PROFILE = "workshop"
-ORDER = ("notebooks", "profile", "values")  # what `run.json` keeps of a command
-
-
-def notebooks(names=()):
-    """Find notebooks by the beginning of their names.
-
-    Args:
-        names: such as "02", "deeper/02b" or "exercises/02"; default: the lessons alone.
-
-    Returns:
-        list of Path, sorted.
-
-    Raises:
-        ValueError: a name that fits no notebook (names all of them).
-    """
-    folder = paths.ROOT / "notebooks"
-    lessons = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    others = sorted([*folder.glob("deeper/*.ipynb"), *folder.glob("exercises/*.ipynb")])
-    known = {_name(path): path for path in lessons + others}
-    chosen = set()
-    for name in names:
-        found = [key for key in known if key.startswith(name.removesuffix(".ipynb"))]
-        if not found:
-            raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
-        chosen |= {known[key] for key in found}
-    return sorted(chosen) if names else lessons
-
-
-def _name(path):
-    return path.relative_to(paths.ROOT / "notebooks").with_suffix("").as_posix()
 
 
 def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
@@ -74,76 +44,86 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     latest = paths.RUNS / "latest"
     if run_id is None and resume and latest.exists():
         run_id = latest.read_text(encoding="utf-8").strip()
-    begun = None
-    if run_id is not None and (paths.RUNS / check_run_id(run_id)).exists():
-        if not resume:
-            advice = "give --resume to go on with it, or choose another --run-id"
-            raise ValueError(f"run {run_id} exists: {advice}")
-        record = paths.RUNS / run_id / "run.json"
-        begun = paths.read_record(record, ORDER) if record.exists() else None
+    begun = None if run_id is None else _begun(run_id, resume)
     if begun and not (names or profile or values):
-        names, profile, values = (begun[key] for key in ORDER)
-    chosen = notebooks(names)
-    profile, values = profile or DEFAULT_PROFILE, read_values(values or {}, chosen)
-    planned = plan(chosen, profile, values)
-    order = {"notebooks": [_name(path) for path in chosen], "profile": profile, "values": values}
+        job = begun
+    else:
+        chosen, profile = notebooks(names), profile or DEFAULT_PROFILE
+        files = [path.relative_to(paths.ROOT).as_posix() for path in chosen]
+        planned = plan(chosen, profile, values or {})
+        job = {"profile": profile, "notebooks": files, "values": planned}
     if begun:
-        refuse_other_job(run_id, begun, order)
+        refuse_other_job(run_id, _settings(begun), _settings(job))
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
-    roots = {"ROOT": paths.ROOT, "DATA": paths.DATA, "RUNS": paths.RUNS}
+    variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
     with (
         paths.claimed(folder / ".lock", f"run {run_id} is going on already, in process"),
-        _environment(RUN_ID=run_id, PROFILE=profile, STATIC="1", **roots),
+        mock.patch.dict(os.environ, variables),  # the notebooks' processes take them over
     ):
-        paths.write_json(folder / "run.json", order)
-        for notebook in chosen:
-            _execute_one(notebook, folder / notebook.stem / notebook.name, planned[notebook.stem])
+        paths.write_json(folder / "run.json", job)
+        for name in job["notebooks"]:
+            path = paths.ROOT / name
+            _execute_one(path, folder / path.stem / path.name, job["values"][path.stem])
     return write_report(run_id)
 
 
-@contextmanager
-def _environment(**values):
-    """Set what the kernels of the notebooks read, and set it back."""
-    before = dict(os.environ)
-    os.environ.update({f"SATELLITE_NOTEBOOKS_{name}": str(value) for name, value in values.items()})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def _begun(run_id, resume):
+    """Return what was kept of the run when it was begun, or None for a new run."""
+    folder = paths.RUNS / check_run_id(run_id)
+    if folder.exists() and not resume:
+        raise ValueError(
+            f"run {run_id} exists: give --resume to go on with it, or choose another --run-id"
+        )
+    record = folder / "run.json"
+    if not record.exists():
+        return None
+    return paths.read_record(record, ("profile", "notebooks", "values"))
 
 
-def read_values(values, chosen):
-    """Read texts as the types of the notebooks' parameters; see paths from here."""
-    parameters = {name: each for path in chosen for name, each in declared(path).items()}
-    check_names(values, parameters)
-    read = {}
-    for name, value in values.items():
-        if isinstance(value, str):
-            value = parameters[name].parse(value)
-        if name in INPUTS and value and value not in packs.catalogue() and Path(value).exists():
-            value = str(Path(value).absolute())
-        read[name] = value
-    return read
+def _settings(job):
+    """Return a flat dict of all that was set for a run, to compare it with another."""
+    flat = {"profile": job["profile"], "notebooks": job["notebooks"]}
+    for notebook, values in job["values"].items():
+        flat |= {f"{name} of {notebook}": value for name, value in values.items()}
+    return flat
 
 
 def plan(chosen, profile, values):
-    """Check the parameters of notebooks: dict from a notebook's name to the dict of those given.
+    """Check the parameters of notebooks: values over those of the profile.
 
-    Values over those of the profile go to the notebooks that have such a parameter.
+    Args:
+        chosen: paths of notebooks.
+        profile: name in `notebooks/profiles.yaml`.
+        values: dict; a text is read as the type of its parameter, paths count from here. A value
+            goes to the notebooks that have such a parameter.
+
+    Returns:
+        dict from the name of a notebook to the dict of the parameters that are given to it.
+
+    Raises:
+        ValueError: unknown profile or parameter, or a wrong value.
     """
     text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
-    profiles, profile = yaml.safe_load(text), profile or DEFAULT_PROFILE
+    profiles = yaml.safe_load(text)
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
-    values, planned = read_values(values, chosen), {}
-    for path in chosen:
-        parameters = declared(path)
-        usual = profiles[profile].get(path.stem) or {}
-        given = {name: value for name, value in values.items() if name in parameters}
-        planned[path.stem] = check(usual | given, parameters)
+    parameters = {path.stem: declared(path) for path in chosen}
+    known = {name: each for found in parameters.values() for name, each in found.items()}
+    check_names(values, known)
+    values = {name: _read(known[name], value) for name, value in values.items()}
+    planned = {}
+    for notebook, found in parameters.items():
+        given = {name: value for name, value in values.items() if name in found}
+        planned[notebook] = check(profiles[profile].get(notebook, {}) | given, found)
     return planned
+
+
+def _read(parameter, value):
+    """Read a text as the parameter's type; the path of a file counts from here."""
+    value = parameter.parse(value)
+    is_path = parameter.name in INPUTS and value and value not in packs.catalogue()
+    return str(Path(value).absolute()) if is_path and Path(value).exists() else value
 
 
 def _execute_one(notebook, output, values):

@@ -1,4 +1,4 @@
-"""Read a notebook's parameters from its cell tagged `parameters`; check values before any work.
+"""Find notebooks; read their parameters from the cell tagged `parameters`; check values.
 
 A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. The last brackets
 of the comment hold what is allowed: a list of values, or a range such as `[1..1000]`, open where a
@@ -19,6 +19,30 @@ from helpers import paths
 RENAMED = {"guard_px": "buffer_px"}  # parameters of earlier versions
 
 
+def notebooks(names=()):
+    """Find notebooks by the beginning of their names.
+
+    Args:
+        names: such as "02", "deeper/02b" or "exercises/02"; default: the lessons alone.
+
+    Returns:
+        list of Path, sorted.
+
+    Raises:
+        ValueError: a name that fits no notebook (names all of them).
+    """
+    folder = paths.ROOT / "notebooks"
+    files = sorted([*folder.glob("[0-9]*.ipynb"), *folder.glob("[!.]*/[0-9]*.ipynb")])
+    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    found = [] if names else [path for path in files if path.parent == folder]
+    for name in names:
+        begun = [path for key, path in known.items() if f"{key}.ipynb".startswith(name)]
+        if not begun:
+            raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
+        found += begun
+    return sorted(set(found))
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter: its name, type as written, default, and help text with the allowed values."""
@@ -28,53 +52,48 @@ class Parameter:
     default: object
     help: str
 
-    def parse(self, text):
-        """Read a value of the command line: text stays text, all else is JSON, such as true."""
-        if "str" in self.type:
-            return text
+    def parse(self, value):
+        """Read a text of the command line: it stays text, or is JSON, such as true."""
+        if "str" in self.type or not isinstance(value, str):
+            return value
         try:
-            return json.loads(text)
+            return json.loads(value)
         except ValueError:
-            return text  # `check` refuses it
+            return value  # `check` refuses it
 
     def check(self, value):
         """Return the value in the parameter's type; a ValueError names what is allowed."""
-        is_list = self.type.startswith("list[")
-        if isinstance(value, list) != is_list:
-            self._refuse(value, f"expected {self.type}")
-        return [self._item(item) for item in value] if is_list else self._item(value)
+        is_list = isinstance(value, list)
+        items = value if is_list else [value]
+        if "float" in self.type:
+            items = [float(item) if type(item) is int else item for item in items]
+        if is_list != self.type.startswith("list") or not all(map(self._allows, items)):
+            told = f"expected {self.type}: {self.help}"
+            raise ValueError(f"parameter {self.name} is {value!r}; {told}")
+        return items if is_list else items[0]
 
-    def _item(self, item):
-        kinds = re.findall(r"\w+", self.type)
-        if "float" in kinds and (type(item) is int or isinstance(item, float)):
-            item = float(item)
-        if ("None" if item is None else type(item).__name__) not in kinds:
-            self._refuse(item, f"expected {self.type}")
-        if isinstance(item, float) and not math.isfinite(item):
-            self._refuse(item, "expected a finite number")
+    def _allows(self, item):
+        kind = "None" if item is None else type(item).__name__
         allowed = re.search(r"\[([^\[\]]*)\]\s*$", self.help)
-        if allowed and item is not None and not _is_in(item, allowed[1]):
-            self._refuse(item, f"allowed is [{allowed[1]}]")
-        return item
-
-    def _refuse(self, value, told):
-        raise ValueError(f"parameter {self.name} is {value!r}; {told}: {self.help}")
+        if kind not in re.findall(r"\w+", self.type.removeprefix("list")):
+            return False
+        if kind == "float" and not math.isfinite(item):
+            return False
+        if item is None or not allowed:
+            return True
+        low, dots, high = allowed[1].partition("..")
+        if not dots:
+            return str(item) in allowed[1].split(", ")
+        return float(low or "-inf") <= item <= float(high or "inf")
 
 
 def as_options(values):
     """Return a dict of values as options of the command line, which `parse` reads back."""
-    texts = {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in values.items()
-    }
-    return [part for name, text in texts.items() for part in ("-p", f"{name}={text}")]
-
-
-def _is_in(value, allowed):
-    low, dots, high = allowed.partition("..")
-    if not dots:
-        return str(value) in re.split(r",\s*", allowed)
-    return float(low or "-inf") <= value <= float(high or "inf")
+    options = []
+    for name, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        options += ["-p", f"{name}={text}"]
+    return options
 
 
 def declared(notebook):
@@ -93,20 +112,21 @@ def declared(notebook):
     if path.suffix != ".ipynb":
         folder = paths.ROOT / "notebooks"
         path = next(folder.rglob(f"{notebook}.ipynb"), folder / f"{notebook}.ipynb")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    cells = paths.read_json(path)["cells"]
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        told = "expected one. Exercises have none: open them in JupyterLab"
-        raise ValueError(f"{notebook}: {len(tagged)} cells are tagged `parameters`; {told}")
-    source = "".join(tagged[0]["source"])
-    found = {}
+        raise ValueError(
+            f"{notebook}: {len(tagged)} cells are tagged `parameters`; expected one. "
+            "Exercises have none: open them in JupyterLab"
+        )
+    found, source = {}, "".join(tagged[0])
     for node in ast.parse(source).body:
-        line = source.splitlines()[node.lineno - 1]
-        if not isinstance(node, ast.AnnAssign) or node.lineno != node.end_lineno:
+        line, code = source.splitlines()[node.lineno - 1], ast.get_source_segment(source, node)
+        if not isinstance(node, ast.AnnAssign) or not line.startswith(code):
             raise ValueError(f"{notebook}: `{line}` should read `name: type = value  # meaning`")
-        comment = line.encode()[node.end_col_offset :].decode().strip(" #")
-        name, kind = node.target.id, ast.unparse(node.annotation)
-        found[name] = Parameter(name, kind, ast.literal_eval(node.value), comment)
+        name, value = node.target.id, ast.literal_eval(node.value)
+        meaning = line.removeprefix(code).strip(" #")
+        found[name] = Parameter(name, ast.unparse(node.annotation), value, meaning)
     return found
 
 

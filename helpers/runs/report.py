@@ -7,13 +7,10 @@ import re
 from pathlib import Path
 
 from helpers import paths
-from helpers.runs import parameters as parameter_cells
+from helpers.runs.parameters import declared
 from helpers.runs.run import RECORD
 
-PART = re.compile(r"(gain_)?((iou|pearson)_.+|.+_psnr_db)")  # of a class, a band, some pixels
-KEY_FIGURES = re.compile("side_by_side|gallery|predicted|failures")
-WORDS = {word: word.upper() for word in ("psnr", "ssim", "kid", "mae", "mse", "rmse", "ergas")}
-WORDS |= {"iou": "IoU", "db": "(dB)", "deg": "(°)", "px": "(px)"}
+KEY_FIGURE = re.compile("side_by_side|gallery|predicted|failures")
 
 
 def write_report(run_id):
@@ -36,10 +33,13 @@ def write_report(run_id):
         raise ValueError(f"no notebook of run {run_id} is finished, so there is nothing to report")
     begun = sorted(path for path in folder.iterdir() if path.is_dir())
     unfinished = [path.name for path in begun if not (path / "metrics.json").exists()]
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["label"] = _label
-    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    page = environment.from_string(template)
+    templates = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["json"] = json.dumps
+    environment.tests["key_figure"] = KEY_FIGURE.search
+    page = environment.get_template("report.html.jinja")
     text = page.render(run_id=run_id, sections=sections, unfinished=unfinished)
     paths.write_text(folder / "report.html", text)
     return folder / "report.html"
@@ -47,6 +47,8 @@ def write_report(run_id):
 
 def score_table(scores):
     """Show rows of `metrics.json` as text: the main score and its gain first.
+
+    The main score is the first that the headline has a gain in.
 
     Args:
         scores: rows of `metrics.json`.
@@ -56,90 +58,52 @@ def score_table(scores):
     """
     import pandas as pd
 
-    main = _main_score(_headline(scores))
-    names = {name: PART.fullmatch(name) for row in scores for name in _scores(row)}
-    last = {name: (name.startswith("gain_"), bool(part)) for name, part in names.items()}
-    order = sorted(names, key=lambda name: (name != main, name != f"gain_{main}", last[name]))
-    columns = ["method", "role", "split", *order]
+    rows = sorted(scores, key=lambda row: not row.get("headline"))
+    names = [name for row in rows for name, value in row.items() if _is_score(name, value)]
+    gains = [name for name in names if name.startswith("gain_")]
+    first = [gains[0].removeprefix("gain_"), gains[0]] if gains else []
+    others = [name for name in names if name not in gains]
+    columns = list(dict.fromkeys(["method", "role", "split", *first, *others, *gains]))
     return pd.DataFrame([[_cell(row, key) for key in columns] for row in scores], columns=columns)
 
 
-def _headline(scores):
-    return next((row for row in scores if row.get("headline")), scores[0] if scores else {})
-
-
-def _main_score(row):
-    """Return the score that a notebook is about: the first that its headline has a gain in."""
-    names = _scores(row)
-    gains = [name.removeprefix("gain_") for name in names if name.startswith("gain_")]
-    return next((name for name in gains + names if name in row), None)
-
-
-def _scores(row):
-    """Return the names of the scores in a row, without the ends of intervals."""
-    numbers = [key for key, value in row.items() if type(value) in (int, float)]
-    return [key for key in numbers if not key.endswith(("_low", "_high"))]
+def _is_score(name, value):
+    return type(value) in (int, float) and not name.endswith(("_low", "_high"))
 
 
 def _cell(row, key):
-    value, gain = row.get(key, ""), key.startswith("gain_")
+    value, is_gain = row.get(key, ""), key.startswith("gain_")
     if isinstance(value, str):
         return value
-    ends = [_number(row[key + end], gain) for end in ("_low", "_high") if key + end in row]
+    sign = "+" if is_gain else ""
+    ends = [_number(row[key + end], sign) for end in ("_low", "_high") if key + end in row]
     interval = f" [{', '.join(ends)}]" if ends else ""
-    return _number(value, gain) + interval + (f" over {row['gain_over']}" if gain else "")
+    return _number(value, sign) + interval + (f" over {row['gain_over']}" if is_gain else "")
 
 
-def _number(value, signed):
-    """Write three decimals, but one digit of a value that they would make zero."""
-    if 0 < abs(value) < 0.0005:
-        return f"{value:{'+' if signed else ''}.0e}"
-    return f"{value:+.3f}" if signed else f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def _label(name):
-    return " ".join(WORDS.get(word, word) for word in name.split("_"))
+def _number(value, sign):
+    return f"{value:{sign}.4g}" if abs(value) < 10_000 else f"{value:{sign},.0f}"
 
 
 def _section(path):
     """Collect what the page tells of one finished notebook."""
     entry = paths.read_record(path, RECORD)
-    scores = entry["scores"]
-    table, headline = score_table(scores), _headline(scores)
-    rows = list(zip(table.to_dict("records"), scores, strict=True))
-    declared = parameter_cells.declared(entry["notebook"])
-    parameters = [
-        (
-            name,
-            json.dumps(value),
-            json.dumps(declared[name].default),
-            value != declared[name].default,
-        )
-        for name, value in entry["parameters"].items()
-    ]
+    table = score_table(entry["scores"])
+    defaults = {name: each.default for name, each in declared(entry["notebook"]).items()}
     return entry | {
-        "headline": headline,
-        "main": _main_score(headline),
-        "best": next((row for row, given in rows if given is headline), {}),
         "columns": list(table.columns[3:]),
-        "rows": rows,
-        "parameters": parameters,
-        "figures": _figures(path.parent / "figures"),
+        "rows": list(zip(table.to_dict("records"), entry["scores"], strict=True)),
+        "defaults": defaults,
+        "figures": {file.stem: _jpeg(file) for file in sorted(path.parent.glob("figures/*.png"))},
         "credits": paths.read_json(path.parent / "credits.json"),
     }
 
 
-def _figures(folder):
-    """Return (name, its `src`, is key figure) of each figure, as JPEG."""
+def _jpeg(file):
+    """Return a figure as JPEG, base64: less than half the size of PNG."""
     from PIL import Image
 
-    found, figures = sorted(folder.glob("*.png")), []
-    key = [path for path in found if KEY_FIGURES.search(path.stem)] or found[:2]
-    for path in found:
-        jpeg = io.BytesIO()
-        with Image.open(path) as picture:
-            picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
-        source = f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
-        name = path.stem.lstrip("0123456789_").replace("_", " ")
-        figures.append((name, source, path in key))
-    return figures
+    jpeg = io.BytesIO()
+    with Image.open(file) as picture:
+        picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
+    return base64.b64encode(jpeg.getvalue()).decode()

@@ -1,7 +1,6 @@
 """Keep everything that a notebook produces in one folder; list the scores of all runs."""
 
 import hashlib
-import itertools
 import json
 import math
 import os
@@ -12,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from helpers import paths
-from helpers.runs import parameters as parameter_cells
+from helpers.runs.parameters import check, declared
 from helpers.scenes.files import files_behind
 
 SCORED_NOTEBOOKS = ("02_", "03_", "04_", "05_", "06_")
@@ -25,33 +24,39 @@ def check_run_id(run_id):
     if not re.fullmatch(r"[\w-][\w.-]*", run_id):
         raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
     if run_id == "latest":
-        told = "is the name of the file that holds the newest one: choose another"
-        raise ValueError(f"run id {run_id!r} {told}")
+        raise ValueError("run id 'latest' is the name of a file here: choose another")
     return run_id
 
 
 def claim():
     """Make the folder of a new run, named by the time; return its id."""
-    now = f"{datetime.now():%Y%m%d-%H%M%S}"
-    for number in itertools.count(1):
-        run_id = now if number == 1 else f"{now}-{number}"
+    while True:
+        run_id = f"{datetime.now():%Y%m%d-%H%M%S}"
         try:
             (paths.RUNS / run_id).mkdir(parents=True)
             return run_id
-        except FileExistsError:
-            continue
+        except FileExistsError:  # of another run that began in this second
+            time.sleep(0.1)
+
+
+def environment(**values):
+    """Return environment variables that tell a process where things live, and these values."""
+    values |= {name: getattr(paths, name) for name in ("ROOT", "DATA", "RUNS")}
+    return {f"SATELLITE_NOTEBOOKS_{name}": str(value) for name, value in values.items()}
 
 
 def identity(notebook, profile, parameters):
     """Describe a job: notebook, profile, parameters, and the state of the files that they name."""
     job = {"notebook": notebook, "profile": profile} | parameters
     for name in INPUTS:
-        if value := parameters.get(name):
-            places = [Path(folder, value).expanduser() for folder in ("", paths.DATA, paths.ROOT)]
-            if path := next(filter(Path.exists, places), None):
-                state = json.dumps(files_behind(path)).encode()
-                job[f"files of {name}"] = hashlib.sha256(state).hexdigest()
-    return json.loads(json.dumps(job))
+        value = parameters.get(name)
+        places = [
+            Path(folder, value).expanduser() for folder in ("", paths.DATA, paths.ROOT) if value
+        ]
+        if path := next(filter(Path.exists, places), None):
+            state = json.dumps(files_behind(path)).encode()
+            job[f"files of {name}"] = hashlib.sha256(state).hexdigest()
+    return job
 
 
 def refuse_changes(what, before, now, advice):
@@ -85,20 +90,20 @@ def start(notebook, values):
         ValueError: a parameter of wrong type or range, a run of that id that is already finished,
             or one that was begun otherwise (says what differs).
     """
-    declared = parameter_cells.declared(notebook)
-    given = {name: values[name] for name in declared if name in values}
-    chosen = parameter_cells.check(given, declared)
+    known = declared(notebook)
+    chosen = check({name: values[name] for name in known if name in values}, known)
     run_id = os.environ.get("SATELLITE_NOTEBOOKS_RUN_ID") or claim()
     profile = os.environ.get("SATELLITE_NOTEBOOKS_PROFILE", "workshop")
     folder = paths.RUNS / run_id / notebook
     if (folder / "metrics.json").exists():
-        told = "already holds a finished run: choose another run id, or delete that folder"
-        raise ValueError(f"{folder} {told}")
-    job = identity(notebook, profile, chosen)
-    if (folder / "job.json").exists():
-        refuse_other_job(run_id, paths.read_record(folder / "job.json"), job)
+        raise ValueError(
+            f"{folder} already holds a finished run: choose another run id, or delete that folder"
+        )
+    job, record = identity(notebook, profile, chosen), folder / "job.json"
+    if record.exists():
+        refuse_other_job(run_id, paths.read_record(record), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    paths.write_json(folder / "job.json", job)
+    paths.write_json(record, job)
     if "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ:  # `--resume` goes on with what somebody began
         paths.write_text(paths.RUNS / "latest", run_id + "\n")
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
@@ -130,7 +135,7 @@ class Run:
         """Write a dict from method to DataFrame as `history.csv`; return the table."""
         import pandas as pd
 
-        table = pd.concat([table.assign(method=method) for method, table in histories.items()])
+        table = pd.concat(histories, names=["method"]).reset_index("method")
         paths.write_text(self.folder / "history.csv", table.to_csv(index=False))
         return table
 
@@ -167,30 +172,29 @@ class Run:
             ValueError: no baseline, no or several headline rows, or a score that is not finite.
         """
         scores = json.loads(json.dumps(scores, default=lambda number: number.item()))  # of NumPy
-        self._check(scores)
-        seconds = {"training": training_seconds, "total": time.perf_counter() - self._began}
+        _check_scores(scores, self.notebook.startswith(SCORED_NOTEBOOKS))
+        total = time.perf_counter() - self._began
         entry = {
             "notebook": self.notebook, "profile": self.profile, "parameters": self.parameters,
             "seed": self.parameters.get("seed"), "device": device,
-            "seconds": {name: round(value, 1) for name, value in seconds.items()},
+            "seconds": {"training": round(training_seconds, 1), "total": round(total, 1)},
             "scores": scores,
         }  # fmt: skip
         paths.write_json(self.folder / "credits.json", sorted(set(credits)))
         paths.write_json(self.folder / "metrics.json", entry)
         print(f"recorded in {self.folder}")
 
-    def _check(self, scores):
-        for row in scores:
-            for key, value in row.items():
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise ValueError(f"{row['method']}: {key} is {value}; expected a finite number")
-        roles = {row["role"] for row in scores if row["split"] == "test"}
-        headlines = [row["method"] for row in scores if row.get("headline")]
-        is_whole = {"baseline", "model"} <= roles and len(headlines) == 1
-        if self.notebook.startswith(SCORED_NOTEBOOKS) and not is_whole:
-            told = f"there are {', '.join(sorted(roles)) or 'none'}, and the headlines {headlines}"
-            wanted = "scores need a baseline and a model on the test split, and one headline"
-            raise ValueError(f"{wanted}; {told}")
+
+def _check_scores(scores, is_scored):
+    for row in scores:
+        for key, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{row['method']}: {key} is {value}; expected a finite number")
+    roles = sorted({row["role"] for row in scores if row["split"] == "test"})
+    headlines = [row["method"] for row in scores if row.get("headline")]
+    if is_scored and (not {"baseline", "model"}.issubset(roles) or len(headlines) != 1):
+        wanted = "scores need a baseline and a model on the test split, and one headline"
+        raise ValueError(f"{wanted}; there are the roles {roles} and the headlines {headlines}")
 
 
 def weights_sha256(model):
@@ -214,18 +218,20 @@ def ledger(run_ids=None):
     import pandas as pd
 
     known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
-    chosen, rows = [], []
+    rows = []
     for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"
         if name not in known and not sweep.exists():
             told = ", ".join(known[-5:]) or "none"
             raise ValueError(f"there is no run {name}; the last ones are {told}")
-        chosen += [name] if name in known else paths.read_json(sweep)["cells"]
-    for run_id in chosen:
-        for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
-            entry = paths.read_record(file, RECORD)
-            about = {"run": run_id} | {key: entry[key] for key in ("notebook", "profile", "seed")}
-            about["device"] = entry["device"].get("kind")
-            about |= {f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")}
-            rows += [about | row for row in entry["scores"]]
+        for run_id in [name] if name in known else paths.read_json(sweep)["cells"]:
+            for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
+                rows += _rows(run_id, paths.read_record(file, RECORD))
     return pd.DataFrame(rows)
+
+
+def _rows(run_id, entry):
+    about = {"run": run_id} | {key: entry[key] for key in ("notebook", "profile", "seed")}
+    about["device"] = entry["device"].get("kind")
+    about |= {f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")}
+    return [about | row for row in entry["scores"]]

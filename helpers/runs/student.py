@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from helpers import paths
-from helpers.runs.execute import notebooks
+from helpers.runs.parameters import notebooks
 
 
 def student(out):
@@ -21,19 +21,20 @@ def student(out):
     Raises:
         ValueError: `out` is a file, or holds anything.
     """
-    import nbformat
+    from nbconvert import NotebookExporter
     from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
 
     out = Path(out)
     if out.is_file() or (out.exists() and any(out.iterdir())):
-        told = "is not an empty folder, and nothing is overwritten: choose a new one"
-        raise ValueError(f"{out} {told}")
-    solutions = TagRemovePreprocessor(remove_cell_tags={"solution"})
-    outputs = ClearOutputPreprocessor()
+        raise ValueError(
+            f"{out} is not an empty folder, and nothing is overwritten: choose a new one"
+        )
+    solutions = TagRemovePreprocessor(remove_cell_tags={"solution"}, enabled=True)
+    outputs = ClearOutputPreprocessor(enabled=True)
+    exporter = NotebookExporter(preprocessors=[solutions, outputs])
     written = []
     for path in notebooks([""]):  # every name begins with nothing
-        book, _ = solutions.preprocess(nbformat.read(path, 4), {})
-        book, _ = outputs.preprocess(book, {})
+        text, _ = exporter.from_filename(str(path))
         written.append(out / path.relative_to(paths.ROOT / "notebooks"))
-        paths.write_text(written[-1], nbformat.writes(book) + "\n")
+        paths.write_text(written[-1], text)
     return written

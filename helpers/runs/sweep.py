@@ -5,16 +5,14 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
 
 from helpers import paths
-from helpers.runs.execute import notebooks, plan
-from helpers.runs.parameters import as_options
-from helpers.runs.run import check_run_id, ledger, refuse_changes
+from helpers.runs.execute import plan
+from helpers.runs.parameters import as_options, notebooks
+from helpers.runs.run import check_run_id, environment, ledger, refuse_changes
 
 ALONE = """
 import sys, threading
@@ -23,7 +21,6 @@ threading.Thread(target=paths.end_with_parent, daemon=True).start()
 sys.exit(__main__.main(sys.argv[1:]))
 """
 LOST = "the process ended by itself, most often for lack of memory: fewer workers need less"
-INTERRUPTED = (130, -signal.SIGINT, 0xC000013A)  # the last on Windows: Ctrl-C while Python starts
 
 
 def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
@@ -51,31 +48,25 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
 
     Raises:
         ValueError: unknown notebook, profile or parameter, a wrong value anywhere in the grid, a
-            sweep of that name that is running or was begun with other settings, or a run that is
-            in the way; nothing has run then.
+            sweep of that name that is running or was begun with other settings; nothing has run
+            then.
     """
-    cells = _cells(name, notebook, grid, profile, values or {})
-    stem, path = notebooks([notebook])[0].stem, _path(name)
-    entry = {"notebook": stem, "profile": profile, "values": values or {}, "grid": sorted(grid)}
+    values = values or {}
+    stem, cells = _cells(name, notebook, grid, profile, values)
+    entry = {"notebook": stem, "profile": profile, "values": values, "grid": sorted(grid)}
+    path = _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    refuse_changes(f"sweep {name}", begun, entry | {"cells": begun["cells"]}, "Choose another name")
-    for run_id in cells.keys() - begun["cells"].keys():
-        if (paths.RUNS / run_id).exists():
-            told = f"exists, and is no part of sweep {name}: choose another name"
-            raise ValueError(f"run {run_id} {told}")
+    refuse_changes(f"sweep {name}", begun, begun | entry, "Choose another name")
     lock = paths.RUNS / f".{name}.sweep.lock"
-    folders = {key: str(getattr(paths, key)) for key in ("ROOT", "DATA", "RUNS")}
-    with (
-        paths.claimed(lock, f"sweep {name} is running already, in process"),
-        ThreadPoolExecutor(workers) if executor is None else nullcontext(executor) as pool,
-    ):
+    pool = executor or ThreadPoolExecutor(workers)  # whose threads end with it
+    with paths.claimed(lock, f"sweep {name} is running already, in process"):
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
-        futures = {}
+        variables, futures = environment(SWEEP=1), {}
         for run_id in waiting:
-            given = entry["values"] | cells[run_id]
-            futures[pool.submit(_run_cell, run_id, stem, profile, given, folders)] = run_id
+            options = ["--profile", profile, *as_options(values | cells[run_id])]
+            futures[pool.submit(_run_cell, run_id, notebook, options, variables)] = run_id
         try:
             for count, future in enumerate(as_completed(futures), start=1):
                 run_id = futures[future]
@@ -129,7 +120,11 @@ def _state(run_id, notebook):
 
 
 def _cells(name, notebook, grid, profile, values):
-    """Check every cell of the grid; return a dict from run id to its values."""
+    """Check every cell of the grid.
+
+    Returns:
+        str, the notebook's name, and a dict from the id of a run to the values of its cell.
+    """
     chosen = notebooks([notebook])
     if len(chosen) > 1:
         told = ", ".join(path.stem for path in chosen)
@@ -138,41 +133,39 @@ def _cells(name, notebook, grid, profile, values):
         raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
     for key, choices in grid.items():
         if not isinstance(choices, (list, tuple, range)) or not choices or key in values:
-            told = "expected a list of values such as [0, 1, 2], and no fixed value beside it"
-            raise ValueError(f"the grid gives {key} as {choices!r}; {told}")
-    cells = {}
+            raise ValueError(
+                f"the grid gives {key} as {choices!r}; expected a list of values such as "
+                "[0, 1, 2], and no fixed value beside it"
+            )
+    stem, cells = chosen[0].stem, {}
     for combination in itertools.product(*grid.values()):
-        cell = dict(zip(grid, combination, strict=True))
-        checked = plan(chosen, profile, values | cell)[chosen[0].stem]
-        cell = {key: checked[key] for key in grid}
-        cells[_run_id(name, cell)] = cell
-    return cells
+        given = values | dict(zip(grid, combination, strict=True))
+        planned = plan(chosen, profile, given)[stem]
+        cell = {key: planned[key] for key in grid}
+        job = json.dumps([stem, profile, planned], sort_keys=True).encode()
+        cells[_run_id(name, cell, hashlib.sha256(job).hexdigest())] = cell
+    return stem, cells
 
 
-def _run_id(name, cell):
-    """Name a run readably; a digest follows where letters were replaced."""
+def _run_id(name, cell, digest):
+    """Name a run after its cell: readably, and by the digest of all its parameters."""
     told = "-".join(f"{key}-{cell[key]}" for key in sorted(cell))
-    plain = "-".join(f"{key}-{re.sub('[^a-z0-9_.]', '_', str(cell[key]))}" for key in sorted(cell))
-    if plain != told or len(plain) > 100:
-        text = json.dumps(cell, sort_keys=True).encode()
-        plain = f"{plain[:100]}-{hashlib.sha256(text).hexdigest()[:8]}"
-    return check_run_id(f"{name}-{plain}")
+    plain = re.sub("[^a-z0-9_.-]", "_", told)[:100]
+    return check_run_id(f"{name}-{plain}-{digest[:8]}")
 
 
-def _run_cell(run_id, notebook, profile, values, folders):
+def _run_cell(run_id, notebook, options, variables):
     """Run one cell as a command of its own; it writes `log.txt` and, if it fails, `error.txt`."""
-    folder = paths.Path(folders["RUNS"], run_id)
+    folder = paths.Path(variables["SATELLITE_NOTEBOOKS_RUNS"], run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "error.txt").unlink(missing_ok=True)
+    log, error = folder / "log.txt", folder / "error.txt"
+    error.unlink(missing_ok=True)
     command = [sys.executable, "-c", ALONE, "run", notebook, "--run-id", run_id, "--resume"]
-    command += ["--profile", profile, *as_options(values)]
-    environment = os.environ | {"SATELLITE_NOTEBOOKS_SWEEP": "1"}
-    environment |= {f"SATELLITE_NOTEBOOKS_{key}": value for key, value in folders.items()}
-    with open(folder / "log.txt", "wb") as log:
-        streams = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log}
-        with subprocess.Popen(command, env=environment, **streams) as process:
+    with open(log, "wb") as said:
+        streams = {"stdin": subprocess.PIPE, "stdout": said, "stderr": said}
+        command += options
+        with subprocess.Popen(command, env=os.environ | variables, **streams) as process:
             status = process.wait()
-    if status and status not in INTERRUPTED:
-        said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-        told = f"{LOST} (status {status})" if status < 0 else ""
-        paths.write_text(folder / "error.txt", said + told)
+    if status:
+        told = log.read_text(encoding="utf-8", errors="replace")
+        paths.write_text(error, told + f"{LOST} (status {status})" * (status < 0))

@@ -1,7 +1,7 @@
 """Read and write images with what makes them measurements: place, bands, no-data, data type."""
 
 import warnings
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +9,12 @@ import rasterio
 from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import Affine
-from rasterio.windows import Window
 
 from helpers.paths import atomic
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
-ROWS = 1024  # to read at a time
+COLOURS = ("red", "green", "blue")
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
@@ -37,11 +35,11 @@ def read(path, *, nodata=None):
     """
     with opened(path) as image:
         indexes, names = image_bands(image)
-        shape = *image.shape, len(names)
-        if 4 * np.prod(shape, dtype=float) > MAX_READ_BYTES:
+        if 4 * image.width * image.height * len(names) > MAX_READ_BYTES:
             raise ValueError(
-                f"{path} is too large to be held in memory: {shape} numbers of 4 bytes. Cut it "
-                "first; `python -m helpers apply` works on images of any size"
+                f"{path} is too large to be held in memory: {image.height} x {image.width} pixels "
+                f"of {len(names)} bands. Cut it first; `python -m helpers apply` works on images "
+                "of any size"
             )
         if image.gcps[0] or image.rpcs:
             warnings.warn(
@@ -49,15 +47,13 @@ def read(path, *, nodata=None):
                 "is unknown. Warp it to a map grid first",
                 stacklevel=2,
             )
-        pixels = np.empty(shape, "float32")
-        for row in range(0, image.height, ROWS):
-            window = Window(0, row, image.width, min(ROWS, image.height - row))
-            part = read_values(image, indexes, nodata, window)
-            pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
+        pixels = np.empty((*image.shape, len(names)), "float32")
+        for place, index in enumerate(indexes):
+            pixels[..., place] = read_values(image, [index], nodata)
         return Scene(
             pixels,
             tuple(names),
-            None if image.transform == Affine.identity() else image.transform,
+            None if image.transform.is_identity else image.transform,
             image.crs,
             image.tags().get("credit", ""),
             Path(path).stem,
@@ -85,13 +81,13 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
         pixels = np.ma.stack([dataset.read(index, **options) for index in indexes]).filled(np.nan)
     except RasterioError as error:
         raise ValueError(
-            f"{(dataset.files or [dataset.name])[0]} is no readable image: it appears truncated or "
-            f"damaged ({error.__cause__ or error})"
+            f"{dataset.name} is no readable image: it appears truncated or damaged "
+            f"({error.__cause__ or error})"
         ) from error
-    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
     missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
-    if dataset.nodata is None and dtype.kind == "i":
-        missing |= pixels == np.float32(np.iinfo(dtype).min)
+    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
+    if nodata is None and dataset.nodata is None and dtype.kind == "i":
+        nodata = np.iinfo(dtype).min
     if nodata is not None:
         missing |= pixels == np.float32(nodata)
     pixels[missing] = np.nan
@@ -105,23 +101,22 @@ def opened(path):
     Raises:
         ValueError: it is no image, or its numbers are complex.
     """
-    with unplaced_is_fine(), ExitStack() as stack:
+    with unplaced_is_fine():
         try:
-            dataset = stack.enter_context(rasterio.open(path))
+            dataset = rasterio.open(path)
             if has_palette(dataset) and dataset.driver != "GTiff":
-                opaque = all(colour[3] == 255 for colour in dataset.colormap(1).values())
-                expanded = f"vrt://{path}?expand={'rgb' if opaque else 'rgba'}"
-                dataset = stack.enter_context(rasterio.open(expanded))
+                dataset = rasterio.open(f"vrt://{path}?expand=rgba")
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
                 "PNG or JPEG, and no ? in the name of a picture with a palette"
             ) from error
-        if not dataset.count:
-            raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
-        if any("complex" in dtype for dtype in dataset.dtypes):
-            raise ValueError(f"{path} holds complex numbers: save their magnitude first")
-        yield dataset
+        with dataset:
+            if not dataset.count:
+                raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
+            if "complex" in " ".join(dataset.dtypes):
+                raise ValueError(f"{path} holds complex numbers: save their magnitude first")
+            yield dataset
 
 
 def has_palette(dataset):
@@ -149,12 +144,14 @@ def image_bands(dataset):
 
     An alpha channel is left out: it only says where there is data.
     """
-    colours = [colour.name for colour in dataset.colorinterp]
-    bands = zip(dataset.indexes, dataset.descriptions, colours, strict=True)
-    bands = [band for band in bands if band[1] or band[2] != "alpha"]
-    is_picture = {colour for *_, colour in bands} == {"red", "green", "blue"}
-    names = [own or (colour if is_picture else f"band{at}") for at, own, colour in bands]
-    return [at for at, *_ in bands], names
+    found = {
+        number: own or (colour.name if colour.name in COLOURS else f"band{number}")
+        for number, own, colour in zip(
+            dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
+        )
+        if own or colour != ColorInterp.alpha
+    }
+    return list(found), list(found.values())
 
 
 def files_behind(path):
@@ -163,17 +160,14 @@ def files_behind(path):
     Returns:
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
-    path, found = Path(path).resolve(), {}
-    todo = [path, *path.rglob("*")]
-    while todo:
-        file = Path(todo.pop()).resolve()
-        if not file.is_file() or str(file) in found:
-            continue
-        found[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
-        if file == path or file.suffix.lower() == ".vrt":
-            with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
-                todo += dataset.files
-    return [[file, *found[file]] for file in sorted(found)]
+    path, behind = Path(path).resolve(), []
+    if path.is_dir():
+        behind = path.iterdir()
+    elif path.suffix.lower() == ".vrt":
+        with suppress(RasterioError), unplaced_is_fine(), rasterio.open(path) as dataset:
+            behind = dataset.files[1:]
+    own = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]] if path.is_file() else []
+    return sorted(own + [each for file in behind for each in files_behind(file)])
 
 
 def remove_sidecars(path):
@@ -201,7 +195,7 @@ def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
         "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
         "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
         # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        "photometric": "rgb" if tuple(bands) == ("red", "green", "blue") else "minisblack",
+        "photometric": "rgb" if tuple(bands) == COLOURS else "minisblack",
     }  # fmt: skip
 
 
@@ -218,26 +212,21 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
+    values = pixels.astype(dtype if dtype.kind == "f" else "float64")  # which holds 2**32 - 1
     if dtype.kind != "f":
         if nodata is None and missing.any():
             raise ValueError(
                 f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
             )
         limits = np.iinfo(dtype)
-        pixels = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
-        pixels = np.clip(pixels, limits.min, limits.max, dtype="float64")
-    values = pixels.astype(dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
     if nodata is not None:
-        nodata = dtype.type(nodata)
-        values[~missing & (values == nodata)] = _neighbour(nodata)
+        beside = nodata - 1 if nodata > 0 else nodata + 1
+        if dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
+            beside = nodata * (1 - 1e-6) or np.finfo(dtype).tiny
+        values[values == nodata] = beside
         values[missing] = nodata
-    return values
-
-
-def _neighbour(value):
-    if value.dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
-        return value * (1 - 1e-6) or np.finfo(value.dtype).tiny
-    return value - 1 if value == np.iinfo(value.dtype).max else value + 1
+    return values.astype(dtype)
 
 
 def write(scene, path):

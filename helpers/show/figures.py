@@ -146,4 +146,4 @@ def _boxes(scenes, backdrops):
     if any(scene.crs != crs for scene in scenes[:backdrops]):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
     unit = crs.linear_units_factor[1] / 1000 if crs.is_projected else 1
-    return crs, unit * boxes_in(crs, [(scene.crs, *scene.bounds) for scene in scenes])
+    return crs, unit * boxes_in(crs, scenes)

@@ -118,8 +118,7 @@ def cog(pack, file):
 def land():
     """Return the ground of the Rocky Mountains for `relief.view`."""
     dem, colours = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
-    heights, colours, pixel_size_m, _ = relief.aligned(dem, colours)
-    return relief.ground(heights, colours, pixel_size_m)
+    return relief.aligned(dem, colours)[0]
 
 
 @once

@@ -1,20 +1,20 @@
 """Connect to sources of imagery and photos: all have two verbs, `search` and `fetch`.
 
 `connect("gsi")` gives the real service, `connect("gsi", server)` the same over a practice server.
+What is known of each service stands in `services.toml`.
 """
 
 import difflib
+import functools
+import tomllib
+from pathlib import Path
 
 from helpers.acquire.providers import photos, stac, tellus, xyz
 
-PROVIDERS = {
+KINDS = {
+    "tiles": xyz.Mosaic,
     "xyz": xyz.Xyz,
-    "gsi": xyz.Gsi,
-    "eox": xyz.Eox,
-    "yandex_static": xyz.YandexStatic,
-    "earth_search": stac.Stac,
-    "planetary_computer": stac.Stac,
-    "cdse": stac.Stac,
+    "stac": stac.Stac,
     "commons": photos.Commons,
     "vk": photos.Vk,
     "tellus": tellus.Tellus,
@@ -22,15 +22,22 @@ PROVIDERS = {
 }
 
 
+@functools.cache
+def services():
+    """Return dict from the name of each service to what is known of it, a dict."""
+    table = tomllib.loads(Path(__file__).with_name("services.toml").read_text("utf-8"))
+    shared, own = table["shared"], table["service"]
+    return {name: shared["any"] | shared[known["kind"]] | known for name, known in own.items()}
+
+
 def connect(name, server=None, **options):
     """Make a provider, ready to search; no request is made yet.
 
     Args:
-        name: one of PROVIDERS, or a name that the library xyzservices has, as "Esri.WorldImagery".
+        name: one of `services()`, or one that the library xyzservices has, as "Esri.WorldImagery".
         server: a practice server; None: the real service.
-        options: `policy` (download.Policy, instead of the provider's cautious one), and the
-            provider's own, such as `layer` of gsi,
-            `template` of xyz, `collection` and `url` of the STAC catalogues.
+        options: values in place of those of `services()`, such as `layer` of gsi, `template` of
+            xyz, `collection` and `url` of the STAC catalogues; and `policy`, a download.Policy.
 
     Returns:
         Provider with `search(bounds, limit=…, …)`, which lists what there is, sorted by time, and
@@ -39,14 +46,18 @@ def connect(name, server=None, **options):
 
     Raises:
         ValueError: no such provider, or an option's value is refused.
+        TypeError: no such option.
         PermissionError: the provider needs a key and there is none (says where to get one).
     """
+    known, entry = services(), name
     if "." in name:
-        return xyz.Xyz(name, server, template=name, **options)
-    if name not in PROVIDERS:
-        near = difflib.get_close_matches(name, PROVIDERS, n=1, cutoff=0)[0]
+        entry, options = "xyz", xyz.named(name) | options
+    if entry not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
         raise ValueError(
-            f"there is no provider {name!r}; known are {', '.join(PROVIDERS)}. Did you mean "
-            f"{near!r}?"
+            f"there is no provider {name!r}; known are {', '.join(known)}. Did you mean {near!r}?"
         )
-    return PROVIDERS[name](name, server, **options)
+    service = {"policy": None, **known[entry]}
+    if unknown := options.keys() - service.keys():
+        raise TypeError(f"{name} has no option {min(unknown)!r}; it has {', '.join(service)}")
+    return KINDS[service["kind"]](name, service | options, server)

@@ -111,18 +111,15 @@ def _read(file, layer, grid):
 
 
 def _nodata(named, dtype, pixels):
-    """Return a value for no data that no band has as a value."""
+    """Return the value for no data that all files name, else one that no pixel has."""
     if len(named) == 1:
         return next(iter(named))
-    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
-    choice = [*sorted(named - {None}), limits.max, limits.min]
-    return next((value for value in choice if not (pixels == value).any()), None)
+    ends = reversed(rasterio.dtypes.dtype_ranges[dtype])
+    return next((value for value in ends if not (pixels == value).any()), None)
 
 
 def _grid(file, bounds):
     """Return a dict of crs, transform, width, height of a window, in whole pixels of the file."""
-    if not file.crs:
-        raise Refused("its files do not say where they lie")
     window = Window(0, 0, file.width, file.height)
     if bounds:
         west, south, east, north = transform_bounds("EPSG:4326", file.crs, *bounds, densify_pts=51)

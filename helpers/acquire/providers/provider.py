@@ -2,13 +2,12 @@
 
 import contextlib
 import getpass
-import itertools
 import math
 import os
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
+import jmespath
 from jmespath.exceptions import JMESPathError
 
 from helpers.acquire import download, tiles
@@ -39,29 +38,19 @@ class Found:
 
 
 class Provider:
-    """Base of all providers.
+    """Base of all providers; what `services.toml` says of a service becomes attributes.
 
-    Each adds its address and limits, `_pages` (yields lists of Found in a box, of JSON answers by
-    `_read`: `fields` is a JMESPath that lists dicts, which `_found` turns into Found) and `_items`
-    (yields the download.Item of a Found; a Refused skips it).
+    Each adds `_pages` (yields lists of Found in a box, of JSON answers by `_read`, which has
+    `_found` turn the dicts that `fields` lists into Found) and `_items` (yields the download.Item
+    of a Found; a Refused skips it).
     """
 
-    address = ""  # scheme and host of the real service
-    key_name = key_place = ""  # environment variable that holds the key, and where people get one
-    policy = Policy()
-    role = "image"
-    credit = licence = ""
-    forbidden_ends = True  # a 403 means the key, not one file
-    has_pages = True  # each brings something new
-    practice_credit = ""  # of the imagery that a practice server shows in its place
-
-    def __init__(self, name, server=None, policy=None):
-        self.name, self.source, self.base = name, name, self.address
+    def __init__(self, name, service, server=None):
+        vars(self).update(service, name=name, source=name, base=service["address"])
         if server:
-            self.source, self.base = f"practice {name}", f"{server.url}/{name}"
-            self.policy, self.credit = AT_HOME, self.practice_credit or self.credit
-            self.licence = "public domain" if self.practice_credit else self.licence
-        self.policy = policy or self.policy
+            vars(self).update(self.practice, source=f"practice {name}")
+            self.base = f"{server.url}/{name}"
+        self.policy = self.policy or (AT_HOME if server else Policy(**self.limits))
         self.client = Client(
             self.policy,
             key=_key(self, server) if self.key_name else "",
@@ -86,42 +75,38 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        boxes, found = self._boxes(tiles.check_bounds(bounds), limit), {}
-        paged = [self._pages(box, limit, **filters) for box in boxes]
+        bounds, found = tiles.check_bounds(bounds), {}
         try:
-            for page in itertools.chain.from_iterable(map(self._new, paged)):
-                found |= page
-                if limit and len(found) >= limit:
+            for one in self._listed(bounds, limit, filters):
+                found[one.id] = one
+                if len(found) == limit:
                     break
         except (JMESPathError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
-        return sorted(found.values(), key=lambda one: (one.time, one.id))[:limit]
+        return sorted(found.values(), key=lambda one: (one.time, one.id))
 
-    def _boxes(self, bounds, limit):
-        """Split the area into boxes that are searched one by one."""
-        return tiles.halves(bounds)
+    def _listed(self, bounds, limit, filters):
+        """Yield each Found; refuse paging in circles."""
+        for box in tiles.halves(bounds):
+            seen = set()
+            for number, page in enumerate(self._pages(box, limit, **filters)):
+                new = {one.id for one in page} - seen
+                if number and self.paged and not new:
+                    raise ValueError(
+                        f"the paging of {self.name} repeats itself after {len(seen)} results: its "
+                        "API may have changed"
+                    )
+                seen |= new
+                yield from page
 
     def _read(self, answer):
         """List the Found of an answer."""
-        listed = self.fields.search(answer)
+        listed = jmespath.search(self.fields, answer)
         if listed is None:
-            raise LookupError(f"{str(answer)[:60]} without {self.fields.expression.split()[0]}")
+            raise LookupError(f"{str(answer)[:60]} without {self.fields.split()[0]}")
         return [self._found(one) for one in listed]
-
-    def _new(self, pages):
-        """Yield pages as dicts by name; refuse paging in circles."""
-        seen = {}
-        for number, page in enumerate(pages):
-            page = {one.id: one for one in page}
-            if number and self.has_pages and page.keys() <= seen.keys():
-                raise ValueError(
-                    f"the paging of {self.name} repeats itself after {len(seen)} results: its API "
-                    "may have changed"
-                )
-            seen |= page
-            yield page
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.
@@ -174,7 +159,10 @@ def footprint(geometry):
     turned = [lon % 360 for lon in lons]
     if max(lons) - min(lons) > 180 > max(turned) - min(turned) and {*lons} != {-180, 180}:
         lons = turned
-    return wrapped(min(lons)), min(lats), wrapped(max(lons)), max(lats)
+    west, east = (
+        lon if abs(lon) <= 180 else (lon + 180) % 360 - 180 for lon in (min(lons), max(lons))
+    )
+    return west, min(lats), east, max(lats)
 
 
 def _points(nested):
@@ -183,24 +171,21 @@ def _points(nested):
     return [point for part in nested for point in _points(part)]
 
 
-def utc(text):
-    """Return a time or day in ISO 8601 as RFC 3339 in UTC; it is UTC where it names no zone."""
-    when = datetime.fromisoformat(text)
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def iso(value):
+    """Return a time in ISO 8601, from seconds since 1970 or a text of any form; else ""."""
+    import pandas
 
-
-def wrapped(lon):
-    """Return a longitude within ±180 degrees."""
-    return lon if abs(lon) <= 180 else (lon + 180) % 360 - 180
+    seconds = isinstance(value, int)
+    when = pandas.to_datetime(value, unit="s" if seconds else None, utc=seconds, errors="coerce")
+    return "" if pandas.isna(when) else when.isoformat()
 
 
 def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name, place = provider.key_name, provider.key_place
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if not value and (hasattr(shell, "kernel") or sys.stdin.isatty()):
+    notebook = "ipykernel" in type(sys.stdout).__module__
+    if not value and (notebook or sys.stdin.isatty()):
         with contextlib.suppress(NotImplementedError, EOFError):  # papermill: nobody is there
             value = getpass.getpass(f"{name} (from {place}; it is not shown): ").strip()
     if not value:

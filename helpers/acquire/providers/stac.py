@@ -6,33 +6,19 @@ import json
 import math
 import re
 import time
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import jmespath
 
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
-from helpers.acquire.http import Policy, Refused
+from helpers.acquire.http import Refused
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import cog
 from helpers.acquire.providers.provider import Found, Provider, footprint
 from helpers.scenes.bands import NUMBERED, common_name
 
-CATALOGUES = {
-    "earth_search": "https://earth-search.aws.element84.com/v1",
-    "planetary_computer": "https://planetarycomputer.microsoft.com/api/stac/v1",
-    "cdse": "https://stac.dataspace.copernicus.eu/v1",
-}
-SIGNING = "https://planetarycomputer.microsoft.com/api/sas/v1/token/{}"  # keyless, for an hour
-CREDITS = {  # beginning of a collection's name: credit, licence
-    "sentinel": (
-        "contains modified Copernicus Sentinel data",
-        "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice",
-    ),
-    "landsat": ("Landsat, U.S. Geological Survey", "public domain"),
-    "cop-dem": ("Copernicus DEM, © DLR e.V., © Airbus Defence and Space GmbH", "Copernicus DEM"),
-}
 MASKS = "mask|class|cloud|quality|snow"  # in roles of assets
 CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
 # what STAC 1.0 and 1.1 say of an asset, at one of several places
@@ -57,25 +43,18 @@ class Stac(Provider):
     that items declare are applied, so that Sentinel-2 is reflectance x 10000 whatever the
     processing baseline.
 
-    Args:
+    Options:
         url: of the catalogue, where it is none of the named ones.
         collection: as the catalogue spells it.
     """
 
-    policy = Policy(connections=2)
-    fields = jmespath.compile("""
-        features[].{id: id, geometry: geometry, assets: not_null(assets, `{}`),
-            time: not_null(properties.datetime, properties.start_datetime, ''),
-            credit: properties.credit, cloud_cover: properties."eo:cloud_cover",
-            properties: properties}""")
-
-    def __init__(self, name, server=None, *, url="", collection="sentinel-2-l2a", **options):
-        self.address = url or CATALOGUES[name]
-        super().__init__(name, server, **options)
-        self.url, self.collection = f"{self.base}/v1" if server else self.base, collection
-        credits = [both for start, both in CREDITS.items() if collection.startswith(start)]
-        credit, self.licence = (*credits, (f"collection {collection}", "see the collection"))[0]
-        self.credit = f"{credit}, through {urlsplit(self.address).hostname}"
+    def __init__(self, name, service, server=None):
+        super().__init__(name, service, server)
+        fitting = [row for row in self.terms if self.collection.startswith(row[0])]
+        _, credit, self.licence = fitting[0]
+        self.credit = f"{credit}, through {urlsplit(self.url).hostname}"
+        if server:
+            self.url = f"{self.base}/v1"
 
     def _pages(self, box, limit, *, date=None, cloud_cover_below=None):
         import pystac_client  # takes seconds
@@ -97,8 +76,8 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        answer = self.client.get_json(f"{self.url}/collections")
-        names = jmespath.search("collections[].id", answer)
+        listed = self.client.get_json(f"{self.url}/collections")["collections"]
+        names = [one["id"] for one in listed]
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
             raise ValueError(
@@ -120,11 +99,12 @@ class Stac(Provider):
         """
         if math.isnan(one.bounds[0]):
             raise Refused("its footprint is empty")
-        how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
-        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
+        bounds = bounds and tiles.check_bounds(bounds)
+        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{bands}{bounds}{offset}"
         name = f"{row['role']}/{safe_name(one.id)}.tif"
         row = {column: row[column] for column in row if column not in BOUNDS}  # `make` adds it
-        yield Item(name, url, row, checks.file, functools.partial(self._write, one=one, **how))
+        make = functools.partial(self._write, one=one, bands=bands, bounds=bounds, offset=offset)
+        yield Item(name, url.replace(" ", ""), row, checks.file, make)
 
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
@@ -141,18 +121,19 @@ class Stac(Provider):
 
     def _address(self, asset):
         """Return the address of an asset, signed if the catalogue requires it."""
-        if self.name == "cdse":
-            raise Refused("its files need an account of Copernicus Data Space: download them there")
-        if not asset["links"]:
-            raise Refused("its files lie on S3: requester pays, or an account is needed")
-        if self.name == "planetary_computer" and ".blob.core." in asset["links"][0]:
-            return f"{asset['links'][0]}?{self._token(time.time() // 1800)}"
-        return asset["links"][0]
+        if self.account or not asset["links"]:
+            raise Refused(
+                self.account or "its files lie on S3: requester pays, or an account is needed"
+            )
+        address = asset["links"][0]
+        if self.signing and ".blob.core." in address:
+            return f"{address}?{self._token(time.time() // 1800)}"
+        return address
 
     @functools.lru_cache(1)  # noqa: B019
     def _token(self, half_hour):
         """Ask Planetary Computer for a token; half_hour: a number that changes twice an hour."""
-        token = self.client.get_json(SIGNING.format(self.collection))["token"]
+        token = self.client.get_json(self.signing.format(self.collection))["token"]
         hide(token)
         return token
 
@@ -197,9 +178,9 @@ def calibration(asset, band, facts, override=None):
 
 def baseline(facts):
     """Return the processing baseline as a number from "05.10", "N0510" and the like; 0: unknown."""
-    text = str(facts.get("s2:processing_baseline") or facts.get("processing:version") or "")
-    found = re.search(r"(\d+)\.(\d+)|N?(\d\d)(\d\d)\b", text)
-    return float(".".join(filter(None, found.groups()))) if found else 0
+    text = str(facts.get("s2:processing_baseline") or facts.get("processing:version"))
+    found = re.search(r"(\d\d?)\.?(\d\d)\b", text)
+    return float(f"{found[1]}.{found[2]}") if found else 0
 
 
 def is_classes(asset, band):
@@ -214,11 +195,9 @@ def _polite(client):
 
     class Polite(StacApiIO):
         def request(self, href, method=None, headers=None, parameters=None):
-            if method == "POST":
-                answer = client.post_json(href, parameters)
-            else:
-                answer = client.get_json(href, parameters)
-            if urlsplit(href).path.endswith("/search"):
+            ask = client.post_json if method == "POST" else client.get_json
+            answer = ask(href, parameters)
+            if href.endswith("/search"):
                 answer["features"]  # pystac-client takes an answer without for the last page
             return json.dumps(answer)
 

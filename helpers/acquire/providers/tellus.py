@@ -4,48 +4,27 @@ import functools
 from pathlib import Path
 
 import jmespath
-from dateutil import parser
 
 from helpers import paths
 from helpers.acquire import checks
 from helpers.acquire.download import Item, safe_name
-from helpers.acquire.http import Policy, Refused
-from helpers.acquire.providers.provider import Found, Provider, footprint, utc
+from helpers.acquire.http import Refused
+from helpers.acquire.providers.provider import Found, Provider, footprint, iso
 from helpers.acquire.providers.xyz import Tiles
 
-DATA_SETS = jmespath.compile("""
-    results[].[id, {
-        credit: not_null(copyright, join(' ', ['Tellus data set', id])),
-        terms: not_null(terms_of_use, 'datasets/'),
-        network: not_null(permission.allow_network_type, 'global')}]""")
-FILES = jmespath.compile("results[?is_downloadable != `false`].{id: id, name: name}")
+API = "/api/traveler/v1/"
 
 
 class Tellus(Provider):
-    """Tellus Satellite Data Traveler; each data set has its own terms.
-
-    Source: https://www.tellusxdp.com/en-us/howtouse/dev/Parameters_SceneSearch.html
-    """
-
-    address = "https://www.tellusxdp.com"
-    key_name, key_place = "TELLUS_TOKEN", "https://www.tellusxdp.com (account → API tokens)"
-    policy = Policy(connections=2, requests_per_s=2, max_bytes=2_000_000_000)  # whole scenes
-    forbidden_ends = False  # each has permissions of its own
-    fields = jmespath.compile("""
-        features[].{id: id, data_set: dataset_id, geometry: geometry,
-                    time: not_null(properties.start_datetime, '')}""")
-
-    def __init__(self, *how, **options):
-        super().__init__(*how, **options)
-        self.api = f"{self.base}/api/traveler/v1/"
+    """Tellus Satellite Data Traveler; each data set has its own terms."""
 
     @functools.cached_property
     def data_sets(self):
         """List the data sets on offer: dict from id to credit, terms, and where they may go."""
-        known, url = {}, f"{self.api}datasets/"
+        known, url = {}, f"{self.base}{API}datasets/"
         while url:
             answer = self.client.get_json(url)
-            known |= dict(DATA_SETS.search(answer))
+            known |= dict(jmespath.search(self.data_set_fields, answer))
             url = answer.get("next")
         return known
 
@@ -62,26 +41,28 @@ class Tellus(Provider):
         }
         count, total = 0, 1
         while count < total:
-            answer = self.client.post_json(f"{self.api}data-search/", body)
+            answer = self.client.post_json(f"{self.base}{API}data-search/", body)
             page = self._read(answer)
             yield page
             count, total = count + len(page), answer["meta"]["total"]
             body = answer["meta"]["search-condition"]  # with the next cursor
 
     def _found(self, one):
-        known, scene = self.data_sets[one["data_set"]], one["id"]
-        about = {"url": f"{self.api}datasets/{one['data_set']}/data/{scene}/files/", **known}
-        place, terms = footprint(one["geometry"]), self.api + known["terms"].lstrip("/")
-        return Found(scene, place, one["time"], known["credit"], terms, about)
+        known = self.data_sets[one["data_set"]]
+        terms = self.base + API + known["terms"].lstrip("/")
+        place = footprint(one["geometry"])
+        return Found(one["id"], place, one["time"], known["credit"], terms, one | known)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
-        url, scene, network = one.about["url"], safe_name(one.id), one.about["network"]
-        if network != "global":
-            raise Refused(f"its data set may be used inside Tellus only ({network})")
+        about, scene = one.about, safe_name(one.id)
+        if about["network"] != "global":
+            raise Refused(f"its data set may be used inside Tellus only ({about['network']})")
+        url = f"{self.base}{API}datasets/{about['data_set']}/data/{one.id}/files/"
         note = Path(folder) / ".tellus" / f"{scene}.json"
         if not note.exists():
-            paths.write_json(note, FILES.search(self.client.get_json(url)))
+            listed = jmespath.search(self.file_fields, self.client.get_json(url))
+            paths.write_json(note, listed)
         for file in paths.read_json(note):
             name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
             make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
@@ -94,32 +75,19 @@ def _write(client, path, *, url):
 
 
 class TellusLegacy(Tiles):
-    """The first Tellus, which is superseded: the scenes of ASNARO-1, in tiles."""
-
-    address = "https://gisapi.tellusxdp.com"
-    key_name, key_place = Tellus.key_name, Tellus.key_place
-    template = "/ASNARO-1/{scene}/{z}/{x}/{y}.png"
-    layer, zooms, patch = "ASNARO-1", (0, 18), None  # several scenes show a place
-    credit, licence = "ASNARO-1, through Tellus", "terms of Tellus: https://www.tellusxdp.com"
-    practice_credit = "Landsat 8 image courtesy of the U.S. Geological Survey"
-    fields = jmespath.compile("""
-        [].{id: entityId, edges: [min_lon, min_lat, max_lon, max_lat], credit: copyright,
-            time: not_null(acquisitionDate, '')}""")
-    _boxes = Provider._boxes
+    """The first Tellus, which is superseded: the scenes of ASNARO-1, several of a place."""
 
     def _pages(self, box, limit):
         asked = dict(zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True))
-        yield self._read(self.client.get_json(f"{self.base}/api/v1/asnaro1/scene", asked))
+        yield self._read(self.client.get_json(self.base + self.query, asked))
 
     def _found(self, one):
-        edges = tuple(map(float, one["edges"]))
-        credit = one["credit"] or self.credit
-        return Found(one["id"], edges, _iso(one["time"]), credit, self.licence)
+        credit, edges = one["credit"] or self.credit, tuple(one["bounds"])
+        return Found(one["id"], edges, iso(one["time"]), credit, self.licence)
 
 
-def _iso(text):
-    """Return a date of any form in ISO 8601; other text is returned unchanged."""
-    try:
-        return parser.parse(text).isoformat()
-    except (ValueError, OverflowError):
-        return text
+def utc(text):
+    """Return a time or day as RFC 3339 in UTC; it is UTC where it names no zone."""
+    import pandas
+
+    return f"{pandas.to_datetime(text, utc=True):%Y-%m-%dT%H:%M:%SZ}"

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 from urllib.parse import quote, urlsplit
 
 import mercantile
@@ -11,37 +12,32 @@ from PIL import Image
 
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
-from helpers.acquire.http import Policy, Refused
+from helpers.acquire.http import Refused
 from helpers.acquire.manifest import BOUNDS
-from helpers.acquire.providers import templates
 from helpers.acquire.providers.provider import Found, Provider
 
 MOST_TILES = 2_000  # without a `limit`
+FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
+FIELDS = {"z", "x", "y", "-y", "q", "s", "r", "key"}
+KEY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})|//[^/]*@"
 
 
 class Tiles(Provider):
-    """Base of tile sources; of most, the mosaic over the bounds is all that a search finds."""
+    """Base of tile sources.
 
-    template = ""  # path with {z}, {x}, {y} and the like, and {scene} where there are several
-    layer = ""
-    zooms = (0, 19)
-    tile_px = 256
-    subdomains = "abc"
+    Fields of a template: {scene}, {z}, {x}, {y}, {-y} from the south, {q} (quadkey), {s}
+    (subdomain), {r} ("@2x" for 512 pixels), {key}, {suffix}, and {lon}, {lat} of the middle.
+    """
 
-    def _boxes(self, bounds, limit):
-        return [bounds]
-
-    def _pages(self, bounds, limit):
-        yield [Found(self.layer, bounds, "", self.credit, self.licence)]
-
-    def _url(self, tile, scene=""):
+    def _url(self, tile, scene):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
         fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
-        fields |= {"r": "@2x" if self.tile_px == 512 else "", "lon": lon, "lat": lat}
         fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
-        return (self.base + self.template).format(scene=quote(scene, safe=""), **fields)
+        fields |= {"r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene)}
+        fields |= {"lon": lon, "lat": lat, "scene": quote(scene, safe="")}
+        return (self.base + self.template).format_map(fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
         """Download tiles; one becomes `<role>/<scene>/<z>_<x>_<y>`.
@@ -67,7 +63,7 @@ class Tiles(Provider):
         return super().fetch(found, folder, zoom=zoom, limit=limit, **others)
 
     def _items(self, one, row, folder, *, zoom, limit, seed=0, filled=0.0):
-        check = functools.partial(_full, size_px=(self.tile_px, self.tile_px), filled=filled)
+        check = functools.partial(_full, size_px=self.tile_px, filled=filled)
         for tile in tiles.within(one.bounds, zoom, limit, f"{seed} {one.id}"):
             name = f"{zoom}/{tile.x}/{tile.y}"
             place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True))
@@ -77,6 +73,27 @@ class Tiles(Provider):
                 row | place | {"crs": "EPSG:3857", "pair": row["pair"] or name, "tile": name},
                 check,
             )
+
+
+def _full(data, size_px, filled):
+    """Return the bytes of a tile; Refused where too little of it is opaque."""
+    opaque = checks.picture(data, (size_px, size_px)).convert("RGBA").getchannel("A")
+    if np.mean(np.asarray(opaque) > 0) < filled:
+        raise Refused(f"less than {filled:.0%} of the tile holds data")
+    return data
+
+
+class Mosaic(Tiles):
+    """Tiles of one layer that covers everything."""
+
+    def __init__(self, name, service, server=None):
+        super().__init__(name, service, server)
+        if not self.layer or self.suffixes and self.layer not in self.suffixes:
+            raise ValueError(f"{name} has no layer {self.layer!r}: {self.layer_hint}")
+
+    def search(self, bounds, *, limit=None):
+        """Return the mosaic within bounds, as a list of one Found."""
+        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence)]
 
     def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
@@ -105,123 +122,99 @@ class Tiles(Provider):
         row = self.row(Found(self.layer, box, "", self.credit, self.licence))
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:.0f}m.png",
-            f"{self.base}{self.template}#{lon},{lat},{width_m},{size_px}",
+            f"{self.base}{self.template}#{self.layer},{lon},{lat},{width_m},{size_px}",
             row | {"crs": "EPSG:3857"},
             make=functools.partial(self._cut, box=box, zoom=zoom, size_px=size_px),
         )
 
     def _cut(self, client, path, *, box, zoom, size_px):
         """Write the image of a box in metres of the map."""
-        side, half = self.tile_px, tiles.CIRCUMFERENCE_M / 2
-        px_per_m = side * 2**zoom / tiles.CIRCUMFERENCE_M
-        left, top = (round((half + edge) * px_per_m) for edge in (box[0], -box[3]))
-        width = round((box[2] - box[0]) * px_per_m)
-        picture = Image.new("RGBA", (width, width))
-        spans = [range(start // side, (start + width - 1) // side + 1) for start in (left, top)]
+        across, side = 2**zoom, self.tile_px
+        edges = np.array([box[0], box[2], -box[3], -box[1]]) / tiles.CIRCUMFERENCE_M
+        left, right, top, bottom = (edges + 0.5) * across  # in tiles
+        columns = range(math.floor(left), math.ceil(right))
+        rows = range(math.floor(top), math.ceil(bottom))
+        mosaic = Image.new("RGBA", (len(columns) * side, len(rows) * side))
         check = functools.partial(checks.picture, size_px=(side, side))
-        for x, y in itertools.product(*spans):
-            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom)), check=check)
-            picture.paste(tile, (x * side - left, y * side - top))
-        picture.resize((size_px, size_px), Image.Resampling.BICUBIC).save(path)
+        for x, y in itertools.product(columns, rows):
+            tile = client.get_bytes(self._url((x % across, y, zoom), self.layer), check=check)
+            mosaic.paste(tile, ((x - columns[0]) * side, (y - rows[0]) * side))
+        first = np.array([columns[0], rows[0]] * 2)
+        box = tuple((np.array([left, top, right, bottom]) - first) * side)
+        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, box).save(path)
 
 
-def _full(data, size_px, filled):
-    """Return the bytes of a tile; Refused where too little of it is opaque."""
-    opaque = checks.picture(data, size_px).convert("RGBA").getchannel("A")
-    if np.mean(np.asarray(opaque) > 0) < filled:
-        raise Refused(f"less than {filled:.0%} of the tile holds data")
-    return data
-
-
-class Xyz(Tiles):
+class Xyz(Mosaic):
     """Any source of tiles.
 
-    Args:
-        template: address with {z}, {x}, {y} or {-y}, or {q}; {s} and {r} as in Leaflet; {key} where
-            the key stands. Or a name that the library xyzservices knows, as "Esri.WorldImagery".
+    Options:
+        template: address with {z}, {x}, {y} or {-y}, or {q}; other fields as of `Tiles`.
         key_name: environment variable of the key.
         credit, licence: whom to credit, under which terms.
         zooms: lowest and highest.
-        tile_px: 256, or 512, which fills {r} with "@2x".
+        tile_px: 256 or 512.
         subdomains: letters or words for {s}.
     """
 
-    policy = Policy(connections=2, requests_per_s=2)
-
-    def __init__(self, name, server=None, *, template, key_name="", **known):
-        if "{" not in template:
-            known = templates.known(template) | known
-            template = known.pop("template")
-        templates.check(template)
-        self.key_name, self.layer = key_name, urlsplit(template).hostname
-        self.key_place, self.address = self.layer, template[: template.index("/", 8)]
-        self.template = template.removeprefix(self.address)
-        self.tile_px = 512 if "@2x" in template else 256
-        for field in ("layer", "credit", "licence", "zooms", "subdomains", "tile_px"):
-            setattr(self, field, known.pop(field, getattr(self, field)))
-        if not (self.credit and self.licence):
-            raise ValueError(f"{self.layer}: give `credit` and `licence`; every file shows them")
-        if ("{key}" in template) != bool(key_name):
-            raise ValueError(
-                "the field {key} of the template and its variable as `key_name` go together: give "
-                "both"
-            )
-        super().__init__(name, None, **known)
+    def __init__(self, name, service, server=None):
+        check(service)
+        parts = urlsplit(service["template"])
+        address = f"{parts.scheme}://{parts.netloc}"
+        path = service["template"].removeprefix(address)
+        layer = service["layer"] or parts.hostname
+        place = {"address": address, "template": path, "layer": layer, "key_place": parts.hostname}
+        super().__init__(name, service | place)  # there is no practice for these
 
 
-class Gsi(Tiles):
-    """Aerial photos and maps of Japan by its Geospatial Information Authority; keyless."""
+def check(service):
+    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
+    template = service["template"]
+    host, fields = urlsplit(template).hostname or "", set(re.findall(r"\{(.*?)\}", template))
+    if re.fullmatch(FORBIDDEN, host):
+        raise ValueError(
+            f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
+            "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
+            "Use gsi, eox, or a server of your own"
+        )
+    if held := re.search(KEY, template):
+        raise ValueError(
+            f"the template for {host} holds a key ({held[1] or 'before @'}); manifests show it. "
+            "Put it into an environment variable, give its name as `key_name`, and write {key}"
+        )
+    if unknown := fields - FIELDS:
+        raise ValueError(
+            f"the template has the field {{{min(unknown)}}}; known are {sorted(FIELDS)}"
+        )
+    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
+    if not placed or not re.match("https?://", template):
+        raise ValueError(
+            f"template {template!r}: expected an http address with {{z}}, {{x}} and {{y}} or "
+            "{-y}, or with {q}"
+        )
+    if not (service["credit"] and service["licence"]):
+        raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
+    if ("key" in fields) != bool(service["key_name"]):
+        raise ValueError(
+            "the field {key} of the template and its variable as `key_name` go together: give both"
+        )
 
-    address = "https://cyberjapandata.gsi.go.jp"
-    policy = Policy(connections=2, requests_per_s=4)
-    zooms = (2, 18)
-    layers = {"seamlessphoto": "jpg", "std": "png", "pale": "png"}
-    credit = "GSI Tiles, Geospatial Information Authority of Japan, "
-    credit += "https://maps.gsi.go.jp/development/ichiran.html"
-    licence = "GSI content terms, https://www.gsi.go.jp/kikakuchousei/kikakuchousei40182.html"
-    practice_credit = "NASA Blue Marble; relief: NOAA ETOPO1 (practice)"
 
-    def __init__(self, name, server=None, *, layer="seamlessphoto", **options):
-        if layer not in self.layers:
-            raise ValueError(f"gsi has no layer {layer!r}; it has {', '.join(self.layers)}")
-        super().__init__(name, server, **options)
-        self.layer = layer
-        self.template = f"/xyz/{layer}/{{z}}/{{x}}/{{y}}.{self.layers[layer]}"
+def named(name):
+    """Return what xyzservices knows by a name, as options of Xyz."""
+    try:
+        import xyzservices.providers
 
-
-class Eox(Tiles):
-    """The cloudless mosaic of Sentinel-2 of the year 2020, by EOX; keyless."""
-
-    address = "https://tiles.maps.eox.at"
-    template = "/wmts/1.0.0/s2cloudless-2020_3857/default/g/{z}/{y}/{x}.jpg"
-    layer, zooms = "s2cloudless-2020", (0, 14)  # finer ones would only magnify
-    credit = "Sentinel-2 cloudless, https://s2maps.eu by EOX IT Services GmbH "
-    credit += "(modified Copernicus Sentinel data 2020)"
-    licence = "CC BY-NC-SA 4.0"
-    practice_credit = "Landsat 8 image (USGS, NASA; practice)"
-
-
-class YandexStatic(Tiles):
-    """Images of Yandex's Static API, each around the middle of a tile.
-
-    Version 1 lists map, driving, transit and admin as map types, and no satellite imagery: it is
-    refused unless you name the `maptype` that your contract has.
-    """
-
-    address = "https://static-maps.yandex.ru"
-    key_name = "YANDEX_MAPS_KEY"
-    key_place = "https://developer.tech.yandex.ru (developer cabinet → Static API)"
-    policy = Policy(connections=2, requests_per_s=2)
-    layer, zooms = "yandex_static", (0, 21)
-    credit, licence = "© Yandex", "terms of the Yandex Maps API, https://yandex.ru/legal/maps_api/"
-
-    def __init__(self, name, server=None, *, maptype=None, **options):
-        if not maptype:
-            raise ValueError(
-                "Yandex's Static API v1 lists no satellite imagery among its map types (map, "
-                "driving, transit, admin), and its terms restrict keeping images. Give `maptype` "
-                "if your contract has one, or take patches from eox or gsi"
-            )
-        super().__init__(name, server, **options)
-        self.template = f"/v1?apikey={{key}}&maptype={quote(maptype)}&ll={{lon:.6f}},{{lat:.6f}}"
-        self.template += "&z={z}&size=256,256"
+        found = xyzservices.providers.query_name(name)
+    except (ImportError, ValueError):
+        raise ValueError(
+            f"{name!r} is no name that the library xyzservices knows, or that is not installed"
+        ) from None
+    keys = {field: "{key}" for field, value in found.items() if "<insert your" in str(value)}
+    return {
+        "layer": found.name,
+        "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
+        "credit": found.attribution,
+        "licence": f"terms of {found.name}",
+        "zooms": (found.get("min_zoom", 0), found.get("max_zoom", 18)),
+        "subdomains": found.get("subdomains", "abc"),
+    }
