@@ -102,7 +102,7 @@ def test_bands_by_hand(tmp_path, model, ground):
     made = answered(model, ground[[0, 1, 2, 3, 0]], tmp_path, names, bands=(1, 2, 3, 4))
     assert np.abs(made - by_hand(ground)).max() <= 0.51
     for bands in [(1, 2, 3), (1, 1, 2, 3), (1, 2, 3, 6)]:
-        with pytest.raises(ValueError, match="--bands should name 4 bands.* the file has the bands 1, 2, 3, 4, 5"):
+        with pytest.raises(ValueError, match=r"--bands should name 4 bands.* the file has the bands \[1, 2, 3, 4, 5\]"):
             answered(model, ground[[0, 1, 2, 3, 0]], tmp_path, names, bands=bands)
 
 

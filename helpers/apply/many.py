@@ -15,7 +15,6 @@ from helpers.apply.whole import apply
 from helpers.scenes.folders import IMAGE_SUFFIXES, images
 
 ALONE = "import sys; from helpers.apply.many import _alone; _alone(sys.argv[1])"
-SUFFIXES = IMAGE_SUFFIXES | {".vrt"}
 WAIT = "10s"  # for a scheduler
 LOST = "its process was ended, most often for lack of memory: try again with fewer workers"
 
@@ -74,9 +73,9 @@ def _targets(sources, folder):
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
     targets = {}
     for source in map(Path, sources):
-        files = images(source, SUFFIXES) if source.is_dir() else [source]
+        files = images(source) if source.is_dir() else [source]
         if not files:
-            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(SUFFIXES))}")
+            raise ValueError(f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
         for path in files:
             target = str(folder / f"{path.stem}.tif")
             if target in targets:
