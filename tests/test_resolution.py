@@ -86,8 +86,8 @@ def test_the_eight_turns_are_different_and_shared():
 
 def test_pixels_are_kept_in_their_own_type_without_loss():
     sixteen_bit = scene(dtype="uint16")
-    assert patches.stacked([sixteen_bit]).dtype == np.uint16
-    assert np.array_equal(patches.stacked([sixteen_bit])[0], sixteen_bit.pixels)
+    kept = patches._stacked([sixteen_bit], 8)
+    assert kept.dtype == np.uint16 and np.array_equal(kept[0], sixteen_bit.pixels)
 
 
 def test_an_image_smaller_than_a_patch_is_named():

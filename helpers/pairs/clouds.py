@@ -26,14 +26,15 @@ SHAPES = np.array(
 )
 # Exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice,
 # 11/3 summed up through a deep layer; cumulus, a shallow one, is ragged.
-SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
-STREAKS = (1.0, 1.0, 1.0, 4.0)  # how much longer than wide
-SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
-SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue sky gives the rest
+SPECTRUM = np.reshape((11 / 3, 3.0, 11 / 3, 11 / 3), (-1, 1, 1))
+STREAKS = np.reshape((1.0, 1.0, 1.0, 4.0), (-1, 1, 1))  # how much longer than wide
+# Limits of the way from a cloud to its shadow, in sides of a patch, and of the share of light that
+# an opaque cloud takes; the blue sky gives the rest.
+SHADOW = (0.06, 0.24), (0.3, 0.8)
 # Clouds of any place, for networks that travel: shadows may lie further off and be darker, most of
 # all at long waves, which the sky does not light; rims may be five times as sharp; one cloud in ten
 # has no gap.
-ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
+ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
 ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
 ANY_SLOPE = 1.0  # largest exponent of the wavelength for the light of clouds
 # Clouds outside the image cast shadows, too: how often, over which share of the patch, how deep the
@@ -79,13 +80,12 @@ class Examples:
             dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); each
             pixel is in one of them.
         """
-        is_clear, unshaded = self.transmittance >= CLEAR, self.shadow >= UNSHADED
-        thin = ~is_clear & (self.transmittance >= THIN)  # where it is unknown, no pixel is
-        return {
-            "clear": is_clear & unshaded,
-            "shadow": is_clear & ~unshaded,
-            "thin": thin,
-            "opaque": self.transmittance < THIN,
+        through, shaded = self.transmittance, self.shadow < UNSHADED
+        return {  # where the transmittance is unknown, no pixel is in any
+            "clear": (through >= CLEAR) & ~shaded,
+            "shadow": (through >= CLEAR) & shaded,
+            "thin": (through >= THIN) & (through < CLEAR),
+            "opaque": through < THIN,
         }
 
 
@@ -108,55 +108,78 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light
         left, 1 = none.
     """
-    key = tf.cast(key, tf.int64)
-    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
+    draws = _uniform(key, 1, 7)
     *limits, rise, rim = tf.unstack(tf.gather(SHAPES, kind))
     cover = 1 - (1 - _between(limits[:2], draws[0])) ** difficulty
     depth = _between(limits[2:], draws[1]) * difficulty
-    shift, darkest = SHADOW_SHIFT, SHADOW_DEPTH
+    distances, darkest = SHADOW
     if anywhere:
-        shift, darkest = ANY_SHIFT, ANY_SHADOW
-        more = tf.random.stateless_uniform([2], tf.random.fold_in(key, 5))
+        distances, darkest = ANY_SHADOW
+        more = _uniform(key, 5, 2)
         cover = tf.where(more[0] < NO_GAP, 1.0, cover)
         rise *= _between(ANY_RIM, more[1])
     field = _field(size_px, kind, tf.random.fold_in(key, 2))
     # the cloud's place, and its shadow's: cloud height times tangent of the sun's zenith angle
-    reach = int(np.ceil(shift[1] * size_px))
+    reach = int(np.ceil(distances[1] * size_px))
     start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
-    distance, angle = _between(shift, draws[4]) * size_px, 2 * np.pi * draws[5]
+    distance, angle = _between(distances, draws[4]) * size_px, 2 * np.pi * draws[5]
     away = tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)]))
-    here = tf.slice(field, start, [size_px, size_px])
-    there = tf.slice(field, start + tf.cast(away, tf.int32), [size_px, size_px])
-    values = tf.sort(tf.reshape(here[::2, ::2], [-1]))
-    last = tf.cast(tf.size(values) - 1, tf.float32)
-    edge = tf.gather(values, tf.cast((1 - cover) * last, tf.int32))
-    top = tf.gather(values, tf.cast((1 - 0.02 * cover) * last, tf.int32))
+    starts = start, start + tf.cast(away, tf.int32)
+    here, there = (tf.slice(field, at, [size_px, size_px]) for at in starts)
+    edge, top = _levels(here, 1 - cover, 1 - 0.02 * cover)
     rise *= tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
-
-    def optical_depth(part):
-        inside = tf.clip_by_value((part - edge) / rise, 0, 1)
-        return depth * inside * (rim + (1 - rim) * inside)
-
-    taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
-    here = optical_depth(here)
+    inside = [tf.clip_by_value((part - edge) / rise, 0, 1) for part in (here, there)]
+    optical_depth, towards_sun = (depth * part * (rim + (1 - rim) * part) for part in inside)
+    taken = _between(darkest, draws[6]) * (1 - tf.exp(-towards_sun))
     if anywhere:
-        far, is_far, alone = _far_shadow(size_px, darkest, key)
-        taken = tf.where(is_far, tf.maximum(taken, far), taken)
-        here = tf.where(is_far & alone, 0.0, here)
-    return here, 1 - taken
+        far, alone = _far_shadow(size_px, darkest, key)
+        taken = tf.maximum(taken, far)
+        optical_depth = tf.where(alone, 0.0, optical_depth)
+    return optical_depth, 1 - taken
 
 
 def _far_shadow(size_px, darkest, key):
-    """Draw the light that a cloud outside the image takes, whether there is one, and no other."""
-    draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
+    """Draw the light that a cloud outside the image takes, and whether there is no other cloud."""
+    draws = _uniform(key, 8, 5)
     field = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
-    values = tf.sort(tf.reshape(field[::2, ::2], [-1]))
     clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
-    edge = tf.gather(values, tf.cast(clear * tf.cast(tf.size(values) - 1, tf.float32), tf.int32))
-    inside = (field - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9))
+    edge, top = _levels(field, clear, 1.0)
+    inside = (field - edge) / (0.4 * tf.maximum(top - edge, 1e-9))
     inside = tf.clip_by_value(inside, tf.where(clear > 0, 0.0, 0.4), 1)  # no rim without a gap
     taken = _between(darkest, draws[2]) * (1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside))
-    return taken, draws[3] < FAR, draws[4] < FAR_ALONE
+    is_far = draws[3] < FAR
+    return tf.where(is_far, taken, 0.0), is_far & (draws[4] < FAR_ALONE)
+
+
+def _uniform(key, number, count):
+    """Draw numbers from 0 to 1; each purpose has a number of its own."""
+    return tf.random.stateless_uniform([count], tf.random.fold_in(key, number))
+
+
+def _between(limits, share):
+    """Interpolate between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * share
+
+
+def _levels(field, *shares):
+    """Return the values below which these shares of a field lie."""
+    values = tf.sort(tf.reshape(field[::2, ::2], [-1]))
+    last = tf.cast(tf.size(values) - 1, tf.float32)
+    return [tf.gather(values, tf.cast(share * last, tf.int32)) for share in shares]
+
+
+def _field(size_px, kind, key):
+    """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
+    side = 2 * size_px
+    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
+    wavenumber = np.hypot(rows, columns * STREAKS)  # turned and skewed later, with the ground
+    wavenumber[:, 0, 0] = np.inf
+    amplitude = (wavenumber ** (-SPECTRUM / 2)).astype("float32")
+    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
+    # a sum of so many waves is as good as normal, and uniform numbers take half the time
+    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
+    waves *= tf.gather(amplitude, kind)
+    return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
 
 
 def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
@@ -166,18 +189,15 @@ def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
         clear: float32 (..., height, width, bands), in any unit that is linear in reflectance and 0
             where nothing is reflected.
         optical_depth: float32 (..., height, width), at a wavelength where `extinction` is 1.
-        shadow: float32, same shape, or one for each band: share of light that reaches the ground.
-        extinction: per band, relative to `optical_depth`.
+        shadow: float32 (..., height, width, bands or 1): share of light that reaches the ground.
+        extinction: float32 (bands,), relative to `optical_depth`.
         light: what an opaque cloud measures, per band, or for every pixel; unit of `clear`.
 
     Returns:
         float32 tensor of the shape and unit of `clear`.
     """
-    given = (clear, optical_depth, shadow, extinction, light)
-    clear, optical_depth, shadow, extinction, light = (tf.cast(each, tf.float32) for each in given)
     transmitted = tf.exp(-optical_depth[..., None] * extinction)
-    lit = shadow if len(shadow.shape) == len(clear.shape) else shadow[..., None]
-    return clear * lit * transmitted + light * (1 - transmitted)
+    return clear * shadow * transmitted + light * (1 - transmitted)
 
 
 def skewed(image, shear):
@@ -191,23 +211,18 @@ def skewed(image, shear):
         float32 tensor of the same shape.
     """
     middle = (image.shape[0] - 1) / 2
-    shear = tf.cast(shear, tf.float32)
     transform = tf.stack([1.0, shear, -shear * middle, 0.0, 1.0, 0.0, 0.0, 0.0])
-    skewed_images = tf.raw_ops.ImageProjectiveTransformV3(
+    return tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None],
         transforms=transform[None],
         output_shape=image.shape[:2],
         interpolation="BILINEAR",
         fill_mode="REFLECT",
         fill_value=0.0,
-    )
-    return skewed_images[0]
+    )[0]
 
 
-def dataset(
-    scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0,
-    **stream,
-):  # fmt: skip
+def dataset(scenes, *, light=None, value_range=None, difficulty=1.0, skew=0.15, **stream):
     """Stream training pairs: patches of clear ground, turned, skewed, and put under a random cloud.
 
     The n-th sample depends on the seed and n alone. Without `light`, for networks that travel, the
@@ -221,12 +236,9 @@ def dataset(
             by up to 15 %. Default: all that clouds measure; pixels are reflectance x 10,000 then.
         value_range: (low, high) per band that networks see as 0 to 1; default: REFLECTANCE.
         difficulty: of `draw`.
-        copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew
-            and cloud are drawn once for each - as where pairs are multiplied on disk; networks
-            memorise such copies.
         skew: largest shear; see `skewed`.
-        first_step: batches to leave out, to continue an interrupted training.
-        **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
+        **stream: as of `patches.patches`. Where `copies` are few, as where pairs are multiplied on
+            disk, networks memorise them.
 
     Returns:
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
@@ -239,16 +251,12 @@ def dataset(
     """
     bands = scenes[0].bands
     value_range = _checked(bands, difficulty, value_range, light)
-    if copies < 0:
-        raise ValueError(
-            f"copies is {copies}; expected 0 for new samples, or how many of each patch"
-        )
+    looks = {"light": light, "value_range": value_range, "difficulty": difficulty, "skew": skew}
 
     def pair(patch, key):
-        options = {"light": light, "value_range": value_range, "difficulty": difficulty}
-        return simulate(patch, key, bands=bands, skew=skew, **options)
+        return simulate(patch, key, bands=bands, **looks)
 
-    return patches(scenes, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
+    return patches(scenes, augment=pair, **stream)
 
 
 def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
@@ -258,7 +266,7 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         patch: float32 (height, width, bands), unit of the pixels.
         key: int64 (2,); the same key gives the same pair.
     """
-    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 3))
+    draws = _uniform(key, 3, 7)
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kinds, clear_share, looks = len(SCORED), 1 / 16, {}
     if light is None:
@@ -268,19 +276,45 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
         light = 1e4 * _between(LIGHT, draws[3]) * tint
         difficulty = difficulty * _between((0.1, 2.0), draws[4])
-        sky = tf.random.stateless_uniform([3], tf.random.fold_in(key, 9))
-        looks = {"anywhere": True, "relief": 0.3 * draws[3]}
-        looks["air"] = 1e4 * AIR * sky[2] * relative_um**-2
-        looks["sky"] = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
+        share, slope, haze = tf.unstack(_uniform(key, 9, 3))
+        sky = _between(SKY, share) * relative_um ** -_between(SKY_SLOPE, slope)
+        air = 1e4 * AIR * haze * relative_um**-2
+        looks = {"anywhere": True, "relief": 0.3 * draws[3], "sky": sky, "air": air}
     kind = tf.cast(draws[1] * kinds, tf.int32)
-    looks |= {"light": light, "difficulty": difficulty}
-    cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
-    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
+    cloudy, optical_depth, lit = _clouded(
+        clear, bands, kind, key, light=light, difficulty=difficulty, **looks
+    )
     stays_clear = draws[2] < clear_share
+    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
+    truth = [to_unit(clear, value_range), tf.where(stays_clear, 0.0, taken)]
     cloudy = tf.where(stays_clear, clear, cloudy)
-    taken = tf.where(stays_clear, 0.0, taken)
-    truth = tf.concat([to_unit(clear, value_range), taken], axis=-1)
-    return to_unit(cloudy, value_range), truth
+    return to_unit(cloudy, value_range), tf.concat(truth, axis=-1)
+
+
+def _clouded(
+    clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=0.0, air=0.0
+):  # fmt: skip
+    """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
+
+    With `relief`, the side of a cloud that faces the sun is brighter by up to this share. In the
+    shadow, `sky` is the share of light that comes from the sky, per band, and `air` what the air
+    adds, in the unit of `clear`.
+    """
+    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
+    draws = 2 * _uniform(key, 4, len(bands) + 1) - 1
+    colour = light * (1 + 0.15 * draws[0]) * (1 + 0.02 * draws[1:])
+    texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
+    texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
+    colour = colour * texture[..., None]
+    shadow = shadow[..., None]
+    lit = shadow + (1 - shadow) * sky
+    darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
+    air = tf.minimum(air, 0.8 * darkest)
+    dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
+    cloudy = composite_cloud(
+        clear, optical_depth, dimmed, extinction=extinction(bands), light=colour
+    )
+    return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
 
 
 def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
@@ -301,15 +335,15 @@ def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=
     value_range = _checked(bands, difficulty, value_range, light)
     clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
     kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
+    numbers = -1 - np.arange(len(clear))  # training counts upwards: no cloud comes in both
 
     def cloud(clear, kind, number):
-        # training counts upwards: no cloud comes in both
-        key = tf.stack([tf.constant(seed, tf.int64), -1 - number])
+        key = tf.stack([seed, number])
         return _clouded(clear, bands, kind, key, light=light, difficulty=difficulty)
 
-    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(clear)))).map(cloud)
+    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, numbers)).map(cloud)
     cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
-    transmittance = np.exp(-optical_depth * max(extinction(bands)))
+    transmittance = np.exp(-optical_depth * extinction(bands).max())
     return Examples(
         cloudy=to_unit(cloudy, value_range),
         clear=to_unit(clear, value_range),
@@ -340,8 +374,8 @@ def without_cloud(scene, coastal, level=2000):
 
 
 def extinction(bands):
-    """Return EXTINCTION of each band; 1 for names that it does not know."""
-    return [EXTINCTION.get(band, 1.0) for band in bands]
+    """Return EXTINCTION of each band, float32 (bands,); 1 for names that it does not know."""
+    return np.array([EXTINCTION.get(band, 1.0) for band in bands], "float32")
 
 
 def dark_object(cloudy, dark):
@@ -361,61 +395,12 @@ def dark_object(cloudy, dark):
     return (cloudy - np.maximum(haze, 0)).astype("float32")
 
 
-def _clouded(
-    clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=0.0, air=0.0
-):  # fmt: skip
-    """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
-
-    With `relief`, the side of a cloud that faces the sun is brighter by up to this share. In the
-    shadow, `sky` is the share of light that comes from the sky, per band, and `air` what the air
-    adds, in the unit of `clear`.
-    """
-    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
-    draws = tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4))
-    draws = 2 * draws - 1
-    colour = tf.cast(light, tf.float32) * (1 + 0.15 * draws[0]) * (1 + 0.02 * draws[1:])
-    texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
-    texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
-    colour = colour * texture[..., None]
-    lit = shadow[..., None] + (1 - shadow[..., None]) * sky
-    darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
-    air = tf.minimum(air, 0.8 * darkest)
-    dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
-    cloudy = composite_cloud(
-        clear, optical_depth, dimmed, extinction=extinction(bands), light=colour
-    )
-    return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
-
-
-def _field(size_px, kind, key):
-    """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
-    side = 2 * size_px
-    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
-    amplitude = []
-    for exponent, streaks in zip(SPECTRUM, STREAKS, strict=True):
-        wavenumber = np.hypot(rows, columns * streaks)  # turned and skewed later, with the ground
-        wavenumber[0, 0] = np.inf
-        amplitude.append(wavenumber ** (-exponent / 2))
-    amplitude = np.stack(amplitude).astype("float32")
-    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
-    # a sum of so many waves is as good as normal, and uniform numbers take half the time
-    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
-    waves *= tf.gather(tf.constant(amplitude), kind)
-    return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
-
-
-def _between(limits, share):
-    """Interpolate between two limits."""
-    return limits[0] + (limits[1] - limits[0]) * share
-
-
 def _checked(bands, difficulty, value_range, light):
     """Return the value range; a ValueError tells of values that do not fit the bands."""
     if not 0 <= difficulty <= 2:
         raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
     value_range = value_range or [REFLECTANCE] * len(bands)
-    for values in (value_range, bands if light is None else light):
-        if len(values) != len(bands):
-            told = f"{values} is for {len(values)} bands"
-            raise ValueError(f"{told}; the scenes have {len(bands)}: {', '.join(bands)}")
+    if {len(value_range), len(bands if light is None else light)} != {len(bands)}:
+        told = f"value range {value_range} and light {light} do not fit"
+        raise ValueError(f"{told}: expected one entry for each of the bands {', '.join(bands)}")
     return value_range
