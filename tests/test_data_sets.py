@@ -92,7 +92,7 @@ def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):
 def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
     change(pairs, lambda table: table.assign(crs=table.crs.where(table.pair != "003", "")))
     before = (pairs / "manifest.csv").read_bytes()
-    with pytest.raises(ValueError, match="does not say where .*003.png lies"):
+    with pytest.raises(ValueError, match="does not say where 003 lies"):
         scenes.split_manifest(pairs)
     assert (pairs / "manifest.csv").read_bytes() == before
     change(pairs, lambda table: table[:4])
@@ -100,6 +100,6 @@ def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
         scenes.split_manifest(pairs)
 
 
-def test_an_unknown_role_is_told_which_there_are(pairs):
-    with pytest.raises(ValueError, match="no row of role image; it has (map, satellite|satellite, map)"):
+def test_a_role_that_no_row_has(pairs):
+    with pytest.raises(ValueError, match="holds no image; .*manifest.csv with the role image"):
         scenes.read_ground(pairs, **READ)

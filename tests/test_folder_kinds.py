@@ -78,7 +78,7 @@ def test_an_image_without_a_place_in_two_splits(tmp_path, header):
 
 def test_rows_with_more_cells_than_the_header(tiles):
     (tiles / "manifest.csv").write_text("path,role\nt00.tif,image,NASA, ESA\n")
-    refused(tiles, "more cells than its header")
+    refused(tiles, "is no table with commas")
 
 
 def test_a_quick_look_beside_its_image(tiles):
@@ -102,21 +102,14 @@ def test_a_link_to_nowhere(tiles):
     refused(tiles, "t97.tif is no readable image")
 
 
-@pytest.mark.parametrize("factor, largest", [(10_000, "6"), (255, "23[0-9]")])
-def test_an_image_on_another_scale(tiles, make_scene, factor, largest):
-    scene = make_scene(west=900_000, seed=99)
-    scenes.write(replace(scene, pixels=np.maximum(scene.pixels / factor, 1)), tiles / "other.tif")
-    refused(tiles, f"other has values up to {largest}.*, most images of .* up to .*Rescale it")
-
-
-@pytest.mark.parametrize("usual, odd", [((1, 200), (1, 3000)), ((0.05, 0.95), (1, 180)), ((1, 6000), (0.01, 60))])
+@pytest.mark.parametrize("usual, odd", [((0.05, 0.95), (1, 180)), ((1, 6000), (0.01, 0.9))])
 def test_an_image_of_another_kind(tmp_path, make_scene, usual, odd):
     for number in range(12):
         low, high = odd if number == 11 else usual
         scene = make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32")
         scene = replace(scene, pixels=low + (high - low) * scene.pixels)
         scenes.write(scene, tmp_path / f"t{number:02}.tif")
-    refused(tmp_path, "t11 has values up to .* beside ")
+    refused(tmp_path, "float32 reflectance, .*float32, pixels|float32, pixels .*float32 reflectance")
 
 
 def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):

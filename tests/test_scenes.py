@@ -514,7 +514,7 @@ def test_a_manifest_without_split_is_split_by_ground(tmp_path, make_scene):
 
 
 @pytest.mark.parametrize("rows, message", [
-    ([{"path": "a.png", "role": "map"}], "no row of role image; it has map"),
+    ([{"path": "a.png", "role": "map"}], "holds no image.*manifest.csv with the role image"),
     ([{"file": "a.png", "role": "image"}], "has no column path; it has file, role"),
     ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": "x", "north": 2, "crs": "EPSG:4326"}],
      "gives a.png no place"),

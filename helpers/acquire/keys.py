@@ -1,7 +1,7 @@
 """Keep keys out of everything: messages, logs, manifests, and addresses of other hosts."""
 
 import logging
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 from requests import RequestException
 
@@ -30,7 +30,7 @@ def mask(text):
 def hide(secret):
     """Keep a secret out of all messages and logs from now on."""
     if len(secret) > 5:  # a shorter one is no secret, and would be part of words
-        _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
+        _secrets.update((secret, quote(secret, safe="")))
     logging.getLogger("urllib3.connectionpool").setLevel("INFO")  # DEBUG shows queries
 
 

@@ -15,6 +15,7 @@ from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
 COLOURS = ("red", "green", "blue")
+LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
@@ -62,7 +63,7 @@ def read(path, *, nodata=None):
         )
 
 
-def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
+def read_values(dataset, indexes, nodata=None, window=None, **options):
     """Read float32 (bands, height, width) of an open image, NaN where there is no data.
 
     Args:
@@ -70,12 +71,12 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
         indexes: 1-based numbers of bands.
         nodata: further value that means "no data".
         window: rasterio Window; default: all.
-        out_shape: (height, width) to thin the image out to.
+        **options: of rasterio, such as out_shape to thin the image out.
 
     Raises:
         ValueError: the file is truncated.
     """
-    options = {"window": window, "out_shape": out_shape, "out_dtype": "float32", "masked": True}
+    options |= {"window": window, "out_dtype": "float32", "masked": True}
     try:
         # one by one, as rasterio does not read bands of several types together
         pixels = np.ma.stack([dataset.read(index, **options) for index in indexes]).filled(np.nan)
@@ -84,13 +85,10 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
             f"{dataset.name} is no readable image: it appears truncated or damaged "
             f"({error.__cause__ or error})"
         ) from error
-    missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
-    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
-    if nodata is None and dataset.nodata is None and dtype.kind == "i":
-        nodata = np.iinfo(dtype).min
-    if nodata is not None:
-        missing |= pixels == np.float32(nodata)
-    pixels[missing] = np.nan
+    pixels[np.abs(pixels) > 3e38] = np.nan  # infinite, or the lowest float32
+    if nodata is None and dataset.nodata is None:
+        nodata = LOWEST.get(dataset.dtypes[indexes[0] - 1])
+    pixels[pixels == nodata] = np.nan
     return pixels
 
 
@@ -212,7 +210,7 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
-    values = pixels.astype(dtype if dtype.kind == "f" else "float64")  # which holds 2**32 - 1
+    values, step = pixels.astype(dtype if dtype.kind == "f" else "float64"), 1
     if dtype.kind != "f":
         if nodata is None and missing.any():
             raise ValueError(
@@ -220,11 +218,10 @@ def to_file_values(pixels, dtype, nodata):
             )
         limits = np.iinfo(dtype)
         values = np.rint(values).clip(limits.min, limits.max)
+    elif nodata is not None:  # GDAL takes what differs by a few last bits for equal
+        step = abs(nodata) * 1e-6 or 1e-30
     if nodata is not None:
-        beside = nodata - 1 if nodata > 0 else nodata + 1
-        if dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
-            beside = nodata * (1 - 1e-6) or np.finfo(dtype).tiny
-        values[values == nodata] = beside
+        values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata
     return values.astype(dtype)
 

@@ -1,5 +1,6 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -14,6 +15,7 @@ from helpers.scenes.scene import Scene
 from helpers.scenes.splits import boxes_in, split_boxes, split_scenes
 from helpers.scenes.values import look_at_values
 
+REFLECTANCE = 2  # reaches no higher
 IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
 PLACE = ["crs", "west", "south", "east", "north"]
 # in place of a split: too near to ground of another, shown by another row, without its partner
@@ -46,7 +48,7 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     if not rows:
         raise ValueError(
             f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            "manifest.csv"
+            f"manifest.csv with the role {role}"
         )
     for row in rows:
         refuse_classes(folder / row["path"])
@@ -70,14 +72,16 @@ def some(names):
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    sizes = np.array([scene.pixel_size for scene in scenes])
-    usual, kinds = np.median(sizes, axis=0), {}
-    sizes = np.where(np.isclose(sizes, usual, rtol=0.01), usual, sizes)
-    for scene, (width, height) in zip(scenes, sizes, strict=True):
-        unit = scene.crs and scene.crs.units_factor[0]
+    usual, kinds = np.median([scene.pixel_size for scene in scenes], axis=0), {}
+    for scene in scenes:
+        size = scene.pixel_size
+        width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
+        is_reflectance = 0 < np.nan_to_num(scene.pixels).max() <= REFLECTANCE
+        unit = " reflectance" if is_reflectance else ""
+        place = scene.crs.units_factor[0] if scene.crs else scene.transform and "without CRS"
         kind = (
-            f"bands {' '.join(scene.bands)}, {scene.dtype}, pixels {width:.6g} x {height:.6g} "
-            f"({unit or ('without CRS' if scene.transform else 'without a place')})"
+            f"bands {' '.join(scene.bands)}, {scene.dtype}{unit}, pixels {width:.4g} x "
+            f"{height:.4g} ({place or 'without a place'})"
         )
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
@@ -96,19 +100,16 @@ def read_table(path, needed=()):
     """
     import pandas
 
-    options = {"dtype": str, "keep_default_na": False, "skipinitialspace": True}
     try:
-        rows = pandas.read_csv(path, encoding="utf-8-sig", **options)
-    except ValueError as error:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, skipinitialspace=True)
+            header, *rows = [[cell.strip() for cell in line] for line in lines if line]
+        table = pandas.DataFrame(rows, columns=map(str.lower, header)).fillna("")
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
-    if not isinstance(rows.index, pandas.RangeIndex):
-        raise ValueError(
-            f"{path} has rows with more cells than its header: quote texts with commas"
-        )
-    rows.columns = rows.columns.str.strip().str.lower()
-    if missing := set(needed) - set(rows.columns):
-        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(rows.columns)}")
-    return rows.map(str.strip)
+    if missing := set(needed) - set(table):
+        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(table)}")
+    return table
 
 
 def pair_rows(folder, roles):
@@ -125,14 +126,11 @@ def pair_rows(folder, roles):
         manifest's split leaves out is missing, too.
 
     Raises:
-        ValueError: a manifest without these roles, or two images of one role in a pair.
+        ValueError: a manifest that cannot be read, or two images of one role in a pair.
     """
     table, found = folder / "manifest.csv", {}
     if table.exists():
         rows = read_table(table, ("path", "role")).to_dict("records")
-        there = ", ".join({row["role"] for row in rows})
-        if not any(row["role"] in roles for row in rows):
-            raise ValueError(f"{table} has no row of role {' or '.join(roles)}; it has {there}")
     else:
         rows = [
             {"path": path.relative_to(folder).as_posix(), "role": role, "pair": path.stem}
@@ -196,18 +194,19 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
     table = read_table(path, ("path", "role", "pair", *PLACE))
     group = table.pair.where(table.pair != "", table.path)
     roles = table.role.groupby(group).transform("nunique")
-    rows = table[roles == roles.max()]
-    kept = rows[~rows.duplicated(["role", *PLACE])]
-    own = kept[(kept.west != kept.east) & (kept.crs != "")].groupby(group).first()
-    lacking = kept.path[~group[kept.index].isin(own.index)]
-    if len(lacking):
-        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split")
-    blank = Scene(np.zeros((1, 1, 1)), ("",))
-    scenes = [placed(blank, row) for row in own.to_dict("records")]
-    boxes = boxes_in(scenes[0].crs, scenes)
+    whole = table[roles == roles.max()]
+    kept = whole[~whole.duplicated(["role", *PLACE])]
+    blank, tiles = Scene(np.zeros((1, 1, 1)), ("",)), {}
+    for name, row in zip(group[kept.index], kept.to_dict("records"), strict=True):
+        scene = placed(blank, row)
+        if scene.transform:  # a photo, which has none, lies where its partner does
+            tiles.setdefault(name, scene)
+    if lacking := set(group[kept.index]) - set(tiles):
+        raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
+    boxes = boxes_in(next(iter(tiles.values())).crs, tiles.values())
     split = split_boxes(boxes, buffer * (boxes[:, 2] - boxes[:, 0]).max(), seed)
-    table["split"] = group.map(dict(zip(own.index, split, strict=True)))
-    table.loc[rows.index.difference(kept.index), "split"] = "copy"
-    table.loc[table.index.difference(rows.index), "split"] = "unpaired"
+    split = group[kept.index].map(dict(zip(tiles, split, strict=True)))
+    split = split.reindex(whole.index, fill_value="copy")
+    table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return table.split.value_counts().to_dict()

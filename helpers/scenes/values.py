@@ -6,11 +6,11 @@ import numpy as np
 
 COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
 NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
-ENDS, UNITS = (2, 255), ("reflectance", "8-bit pixels or percent", "digital numbers")
+ENDS = (2, 255)  # of the first two units
 MEND = {
-    (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
-    (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
-    (2, 0): ": --scale-offset 0.0001,0 if it is reflectance x 10,000",
+    "reflectance": "10000,0 multiplies by 10,000",
+    "8-bit pixels or percent": "100,0 if it is percent; a picture of 8 bits is no measurement",
+    "digital numbers": "0.0001,0 if it is reflectance x 10,000",
 }
 OFFSET = (
     "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
@@ -60,22 +60,20 @@ def from_unit(values, value_range):
 
 
 def look_at_values(folder, scenes):
-    """Look at the values of images before they train.
+    """Look for pixels in images that hold no data, before they train.
 
     Args:
-        folder: where they come from, for the message.
+        folder: where the images come from, for the message.
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is in another unit than the rest, or holds numbers such as -9999.
-            Other pixels that look like undeclared gaps are named in a warning.
+        ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
+            gaps are named in a warning.
     """
-    gaps, bright = [], []
+    gaps = []
     for scene in scenes:
         step = min(scene.height, scene.width) // 200 + 1
-        sample = scene.pixels[::step, ::step]
-        bright.append(np.percentile(np.nan_to_num(sample), 99.5))
-        if gap := find_gaps(sample):
+        if gap := find_gaps(scene.pixels[::step, ::step]):
             gaps.append((*gap, scene.name))
     if gaps:
         value, where, name = min(gaps)
@@ -87,16 +85,6 @@ def look_at_values(folder, scenes):
         if value <= NO_MEASUREMENT:
             raise ValueError(told)
         warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
-    usual = np.median(bright)
-    expected = np.searchsorted(ENDS, usual)
-    for scene, own in zip(scenes, bright, strict=True):
-        unit = np.searchsorted(ENDS, own)
-        # dark water differs from land by less
-        if unit > expected or (unit < expected and 0 < own < usual / 50):
-            raise ValueError(
-                f"{scene.name} has values up to {own:.4g}, most images of {folder} up to "
-                f"{usual:.4g}: {UNITS[unit]} beside {UNITS[expected]}? Rescale it, or take it out"
-            )
 
 
 def find_gaps(sample):
@@ -108,21 +96,20 @@ def find_gaps(sample):
     Returns:
         the value and where it lies: one under -999 far from all others; a collar, the value that
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few, and where all of the image is so.
+        missing blocks are read. None where there are few.
     """
-    values = sample[np.isfinite(sample).all(axis=-1)]
-    if not values.size or np.ptp(values) == 0:
-        return None
-    lowest = values.min()
-    low, middle = np.percentile(values[values > lowest], (0.5, 50))
-    if lowest < min(NO_MEASUREMENT, 2 * low - middle) and (values == lowest).all(axis=1).any():
-        return float(lowest), "in the image"
+    alike = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)  # in all bands
+    lowest = sample.min(initial=NO_MEASUREMENT, where=~np.isnan(sample))
+    if (alike == lowest).any():
+        low, middle = np.nanpercentile(sample[sample != lowest], (0.5, 50))
+        if lowest < 2 * low - middle:
+            return float(lowest), "in the image"
     least = 1 if sample.shape[2] > 1 else 3  # in one band, pixels are equal by chance
-    edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
-    found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
+    edges = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
+    found, counts = np.unique(edges[~np.isnan(edges)], return_counts=True)
     if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (~values.any(axis=1)).mean() >= GAP_SHARE * least
+    is_empty = (alike == 0).mean() >= GAP_SHARE * least
     return (0.0, "in the image") if is_empty else None
 
 
@@ -168,11 +155,11 @@ def _guess(dark, middle, bright, low, high, is_physical):
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
-    unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
+    unit, expected = (list(MEND)[np.searchsorted(ENDS, top)] for top in (bright.max(), high.max()))
     is_darker = ((bright > 0) & (bright < high / 4)).all()
-    if unit > expected or (unit < expected and is_darker):
-        mend = MEND.get((unit, expected), "")
-        return f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}{mend}"
+    if unit != expected and (is_darker or bright.max() > high.max()):
+        told = f"It looks like {unit} where the model expects {expected}"
+        return f"{told}: --scale-offset {MEND[unit]}"
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
         return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
@@ -181,7 +168,7 @@ def _guess(dark, middle, bright, low, high, is_physical):
     if min(shift / step) > 0.6 and max(shift / step) < 2.5 and max(*low * 4, *high) < 13_000:
         return OFFSET.format(step, -step)
     is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
-    if is_brighter or (is_darker and expected != 1):
+    if is_brighter or (is_darker and expected != "8-bit pixels or percent"):
         factor = np.median(bright / high)
         return FACTOR.format(factor, 1 / factor)
     return "No value lies within the model's range" if (bright < low).all() else None

@@ -75,9 +75,8 @@ def spectral_angle(value_range):
     low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
 
     def angle(target, estimate):
-        one, other = (image * (high - low) + low for image in (target, estimate))
-        lengths = ops.sqrt(ops.sum(one**2, -1) * ops.sum(other**2, -1)) + 1e-6
-        cosine = ops.sum(one * other, -1) / lengths
+        spectra = [image * (high - low) + low for image in (target, estimate)]
+        cosine = -keras.losses.cosine_similarity(*spectra)
         # the slope of arccos is endless at 1
         return ops.mean(ops.arccos(ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)))
 
@@ -235,24 +234,24 @@ def _lengths(some, others):
 
 def non_saturating(real, fake):
     """Return discriminator and generator loss of logits; log 2 each if it is undecided."""
-    judge_loss = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
+    judge_loss = ops.mean(ops.softplus(-real) + ops.softplus(fake)) / 2
     return judge_loss, ops.mean(ops.softplus(-fake))
 
 
 def least_squares(real, fake):
     """Return discriminator and generator loss of logits: squared distances to 1 and 0."""
-    judge_loss = ops.mean((real - 1) ** 2) / 2 + ops.mean(fake**2) / 2
+    judge_loss = ops.mean((real - 1) ** 2 + fake**2) / 2
     return judge_loss, ops.mean((fake - 1) ** 2)
 
 
 def wasserstein(real, fake):
     """Return discriminator and generator loss of logits: their means; needs a penalty."""
-    return ops.mean(fake) - ops.mean(real), -ops.mean(fake)
+    return ops.mean(fake - real), -ops.mean(fake)
 
 
 def hinge(real, fake):
     """Return discriminator and generator loss of logits: nothing is gained beyond 1 and -1."""
-    judge_loss = ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))
+    judge_loss = ops.mean(ops.relu(1 - real) + ops.relu(1 + fake))
     return judge_loss, -ops.mean(fake)
 
 
