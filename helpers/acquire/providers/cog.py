@@ -65,7 +65,7 @@ def write(path, layers, *, bounds, credit):
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()))
-            addresses = [f"/vsicurl/{one.address}" for one in layers]
+            addresses = (f"/vsicurl/{one.address}" for one in layers)
             files = [stack.enter_context(rasterio.open(address)) for address in addresses]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
             for file, layer in zip(files, layers, strict=True):

@@ -144,8 +144,8 @@ class Mosaic(Tiles):
         for x, y in itertools.product(*map(range, first, last)):
             tile = client.get_bytes(self._url((x % 2**zoom, y, zoom), self.layer), check=check)
             mosaic.paste(tile, tuple(side * (np.array([x, y]) - first)))
-        box = tuple(side * np.concatenate([low - first, high - first]))
-        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, box).save(path)
+        cut = tuple(side * np.concatenate([low - first, high - first]))
+        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, cut).save(path)
 
 
 class Xyz(Mosaic):
