@@ -62,7 +62,8 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         outputs = [maps[tap] for tap in taps]
     model = keras.Model(image, outputs, name=PACK)
     model.trainable = False  # every layer, so that it holds inside another model, too
-    model.set_weights(_weights()[: len(model.weights)])  # both are in the order of the layers
+    pairs = zip(model.weights, _weights(), strict=False)  # both are in the order of the layers
+    model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
 
 
@@ -138,21 +139,20 @@ def _weights():
             return [saved[f"arr_{number}"] for number in range(ARRAYS)]
     except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
         _, sha256 = packs.catalogue()[PACK].members[FILE]
-        arrays = _fold(list(pytorch_file.read(source, sha256).values()))
+        arrays = _fold(pytorch_file.read(source, sha256))
         with paths.atomic(cache) as temporary:
             np.savez(temporary, *arrays)
         return arrays
 
 
 def _fold(tensors):
-    """Fold each batch norm into the convolution before it."""
+    """Fold each batch norm into the convolution before it; channels are the last axis."""
     arrays = []
     for i in range(0, len(tensors) - 2, 6):  # a kernel, then four vectors and the count of its norm
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
         gain = gain / np.sqrt(variance + 1e-3)
-        order = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)  # depthwise, or not
-        arrays += [(kernel * gain[:, None, None, None]).transpose(order), bias - mean * gain]
-    return [*arrays, tensors[-2].T, tensors[-1]]
+        arrays += [kernel.reshape(-1, len(gain)) * gain, bias - mean * gain]
+    return [*arrays, *tensors[-2:]]
 
 
 def _convolution(x, dtype, channels, kernel_px, stride=1, activation=True):

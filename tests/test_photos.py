@@ -1,5 +1,6 @@
 """Ground photos: reading where they were taken, judging, and pairing with patches."""
 
+import dataclasses
 import re
 import struct
 import types
@@ -72,18 +73,19 @@ def only(folder):
     return table.iloc[0]
 
 
-def lesson(classify):
-    """The function of notebook deeper/01b that judges photos; its landscapes are the scene "valley"."""
+def lesson(classify=None):
+    """The functions of notebook deeper/01b; its landscapes are the scene "valley"."""
     cells = nbformat.read(paths.ROOT / "notebooks/deeper/01b_pairs_dates_photos.ipynb", 4).cells
-    needed = [cell.source for cell in cells if re.search(r"^def (measured|fingerprint|judge)\(", cell.source, re.M)]
+    needed = [cell.source for cell in cells if cell.cell_type == "code" and re.search(r"^def \w+\(", cell.source, re.M)]
     scenes = types.SimpleNamespace(classify=classify, LANDSCAPES={"valley"})
     names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "scene_classes": scenes}
+    names |= {"paths": paths, "download": download, "Image": Image, "replace": dataclasses.replace}
     exec("\n".join(needed), names)
-    return names["judge"]
+    return types.SimpleNamespace(**names)
 
 
 def judged(folder, classify=lambda picture: "valley"):
-    return lesson(classify)(photos.read_folder(folder), folder)
+    return lesson(classify).judge(photos.read_folder(folder), folder)
 
 
 def reasons(folder, **rules):
@@ -176,7 +178,7 @@ def test_what_cannot_be_read_is_a_row_with_the_reason(tmp_path):
     Image.new("I;16", (300, 300)).save(tmp_path / "deep.tif")
     table = photos.read_folder(tmp_path).set_index("path")
     assert table.reason["phone.HEIC"] == "cannot be read: HEIC: convert it to JPEG first"
-    assert "no picture" in table.reason["page.jpg"] and "no picture" in table.reason["empty.png"]
+    assert all("cannot identify image" in table.reason[name] for name in ("page.jpg", "empty.png"))
     assert "8 bits" in table.reason["deep.tif"] and "directory" in table.reason["folder.jpg"].lower()
     assert table.reason["cut.jpg"] == table.reason["good.jpg"] == ""
     found = reasons(tmp_path)

@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
-NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
+GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
+NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
 MEND = {
     "reflectance": "10000,0 multiplies by 10,000",
@@ -94,23 +94,20 @@ def find_gaps(sample):
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
 
     Returns:
-        the value and where it lies: one under -999 far from all others; a collar, the value that
+        the value and where it lies: the lowest if under -999; a collar, the value that
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
         missing blocks are read. None where there are few.
     """
     alike = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)  # in all bands
-    lowest = sample.min(initial=NO_MEASUREMENT, where=~np.isnan(sample))
-    if (alike == lowest).any():
-        low, middle = np.nanpercentile(sample[sample != lowest], (0.5, 50))
-        if lowest < 2 * low - middle:
-            return float(lowest), "in the image"
-    least = 1 if sample.shape[2] > 1 else 3  # in one band, pixels are equal by chance
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE  # pixels are equal by chance
+    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
+    if (alike == lowest).mean() > least - GAP_SHARE:
+        return float(lowest), "in the image"
     edges = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
     found, counts = np.unique(edges[~np.isnan(edges)], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
+    if counts.max(initial=0) >= 10 * least * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (alike == 0).mean() >= GAP_SHARE * least
-    return (0.0, "in the image") if is_empty else None
+    return (0.0, "in the image") if (alike == 0).mean() >= least else None
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
@@ -126,7 +123,6 @@ def refuse_misfit(values, bands, ranges, is_physical):
         ValueError: they are in another unit or have another offset (says both, a guess at the
             cause, and the option that mends it).
     """
-    values = values[values.any(axis=1)]  # 0 in all bands may be an undeclared gap
     if not len(values):
         return
     (dark, middle, bright), (low, high) = np.percentile(values, (0.5, 50, 99.5), axis=0), ranges.T

@@ -1,6 +1,7 @@
 """Train a generator of landscapes on views alone, and fit its latent numbers to a view."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
+
+
+_eyes = cache(features.backbone)  # to build one takes a second
 
 
 def draw_latents(count, latent_size, key):
@@ -129,7 +133,7 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    network = features.backbone(("112",))
+    network = _eyes(("112",))
     parts = [views[start : start + 32] for start in range(0, len(views), 32)]
     return np.concatenate([_squares(tf.nest.flatten(network(part))[0]) for part in parts])
 
@@ -149,7 +153,7 @@ def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
     Returns:
         float32 (batch, latent_size), -1 to 1.
     """
-    network, found = features.backbone(("24", "40", "112")), []
+    network, found = _eyes(("24", "40", "112")), []
 
     @tf.function
     def slope(numbers, targets):
@@ -180,7 +184,7 @@ def square_loss():
         Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
         views, 2 for views that have nothing in common.
     """
-    network = features.backbone(("112",))
+    network = _eyes(("112",))
 
     def loss(target, estimate):
         one, other = (_squares(network(views)) for views in (target, estimate))
