@@ -31,11 +31,19 @@ class Tiles(Provider):
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
         fields = {
-            "x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile),
-            "s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}",
-            "r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene),
-            "lon": lon, "lat": lat, "scene": quote(scene, safe=""),
-        }  # fmt: skip
+            "z": z,
+            "x": x,
+            "y": y,
+            "-y": 2**z - 1 - y,
+            "q": mercantile.quadkey(tile),
+            "s": self.subdomains[(x + y) % len(self.subdomains)],
+            "r": "@2x" * (self.tile_px == 512),
+            "key": "{key}",
+            "lon": lon,
+            "lat": lat,
+            "scene": quote(scene, safe=""),
+            "suffix": self.suffixes.get(scene),
+        }
         return (self.base + self.template).format_map(fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
@@ -111,7 +119,8 @@ class Mosaic(Tiles):
         Raises:
             ValueError: the patch reaches beyond the map.
         """
-        half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
+        x, y = mercantile.xy(lon, lat)
+        half = width_m / math.cos(math.radians(lat)) / 2
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
             raise ValueError(
                 f"a patch of {width_m:,} m around longitude {lon}, latitude {lat} reaches beyond "
