@@ -16,7 +16,7 @@ from helpers.scenes.splits import split_scenes, split_tiles
 from helpers.scenes.values import look_at_values
 
 REFLECTANCE = 2  # reaches no higher
-IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 PLACE = ["crs", "west", "south", "east", "north"]
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")

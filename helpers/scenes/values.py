@@ -124,6 +124,7 @@ def refuse_misfit(values, bands, ranges, is_physical):
         ValueError: they are in another unit or have another offset (says both, a guess at the
             cause, and the option that mends it).
     """
+    values = values[values.any(axis=1)]  # 0 in all bands may be an undeclared gap
     if not len(values):
         return
     (dark, middle, bright), (low, high) = np.percentile(values, (0.5, 50, 99.5), axis=0), ranges.T
