@@ -237,7 +237,8 @@ def write(scene, path):
         transform=scene.transform,
         predictor=3 if scene.dtype.startswith("float") else 2,
         # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        photometric="rgb" if scene.bands == COLOURS else "minisblack",
+        photometric="rgb" if tuple(scene.bands) == COLOURS else "minisblack",
+        bigtiff="if_safer",
     )
     with (
         atomic(path) as temporary,
