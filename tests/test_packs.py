@@ -329,7 +329,7 @@ def test_a_full_disk_is_noticed_before_the_first_request(root, index, monkeypatc
 
 
 def test_unknown_names_get_the_nearest(root):
-    with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'. There are tiny, notes"):
+    with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'"):
         packs.fetch(["tinny"])
     with pytest.raises(ValueError, match="no scene of tiny 'onyl'; the nearest is 'only'"):
         packs.open_scene("tiny", "onyl")

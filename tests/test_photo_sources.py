@@ -134,6 +134,13 @@ def test_commons_covers_larger_bounds_by_circles_and_full_circles_by_smaller_one
         commons.search((-60, -30, -50, -20))
 
 
+def test_photos_outside_the_box_do_not_use_up_the_limit(serve):
+    outside, inside = [(-54.44, -25.4 + 0.001 * step) for step in range(4)], [(-54.5, -25.4), (-54.52, -25.41)]
+    commons = connect("commons", serve(commons_route([], outside + inside)))
+    found = commons.search((-54.55, -25.45, -54.45, -25.35), limit=2)
+    assert sorted(one.bounds[:2] for one in found) == sorted(inside)
+
+
 def test_commons_repeating_continue_is_refused(serve):
     server = serve(commons_route([], [(-54.5, -25.4)] * 5, stuck=True))
     with pytest.raises(ValueError, match="paging of commons repeats itself"):

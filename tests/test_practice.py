@@ -177,7 +177,7 @@ def test_the_answers_say_of_the_packs_what_is_so():
 
 
 @pytest.mark.parametrize("day, key, member", [("2017-02-16", "red", "B04.jp2"), ("2010-07-30", "fmask", "")])
-def test_a_cog_holds_the_pixels_of_the_pack_and_is_read_by_parts(server, day, key, member):
+def test_a_raster_holds_the_pixels_of_the_pack_and_is_read_by_parts(server, day, key, member):
     [item] = [item for item in services.listed(server.url)["items"] if day in item["id"]]
     address = item["assets"][key]["href"]
     path = packs.member_path(*address.removeprefix(f"{server.url}/files/").removesuffix(".tif").split("/", 1))

@@ -58,15 +58,12 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        lines = [
-            f"{self.folder}: {self.fetched} fetched, {self.kept} kept, {self.requests} requests"
-        ]
         often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
-        for reason, names in often[:5]:
-            lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
-        if often[5:]:
-            lines.append(f"and {len(often) - 5} more reasons: see `skipped`")
-        return "\n".join(lines)
+        lines = [f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often]
+        if lines[5:]:
+            lines[5:] = [f"and {len(lines) - 5} more reasons: see `skipped`"]
+        counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
+        return "\n".join([f"{self.folder}: {counts}", *lines])
 
     def skip(self, name, reason):
         """Note why a file is missing."""

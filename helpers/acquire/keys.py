@@ -1,7 +1,8 @@
 """Keep keys out of everything: messages, logs, manifests, and addresses of other hosts."""
 
 import logging
-from urllib.parse import quote, urlsplit
+import re
+from urllib.parse import quote
 
 from requests import RequestException
 
@@ -14,9 +15,7 @@ class Leak(RequestException):
 
 def shown(url):
     """Return the address without user, password and query, which may be secrets."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return mask(f"{parts.scheme}://{host}{parts.path}" if host else url)
+    return mask(re.sub(r"(?<=//)[^/]*@|[?#].*", "", url))
 
 
 def mask(text):
@@ -41,7 +40,7 @@ def unsigned(request):
 
 def signer(key, name, origin):
     """Return the function that adds the key to a request; only this closure holds it."""
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not re.fullmatch("[!-~]+", key):
         raise ValueError(
             f"the key in {name} holds blanks or characters that no key has; copy it again"
         )

@@ -149,10 +149,7 @@ def _look_up(name, known, kind):
     if name in known:
         return known[name]
     [nearest] = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
-    raise ValueError(
-        f"there is no {kind} {name!r}; the nearest is {nearest!r}. There are "
-        f"{', '.join(list(known)[:8])}"
-    )
+    raise ValueError(f"there is no {kind} {name!r}; the nearest is {nearest!r}")
 
 
 def _is_whole(path, size, sha256=""):

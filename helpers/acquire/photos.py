@@ -39,7 +39,8 @@ def read_folder(folder):
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         row = listed.get(name, {"role": "photo"})
-        if path.suffix.lower() in SUFFIXES and "/." not in f"/{name}" and row["role"] == "photo":
+        picture = path.suffix.lower() in SUFFIXES and "/." not in f"/{name}"
+        if picture and row["role"] == "photo":
             rows.append(_row(folder, name, row))
     if not rows:
         raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")

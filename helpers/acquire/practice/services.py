@@ -9,9 +9,7 @@ from pathlib import Path
 import jmespath
 import mercantile
 import numpy as np
-import rasterio
 from PIL import Image, ImageFilter
-from rasterio.shutil import copy
 from rasterio.transform import from_bounds
 from rasterio.warp import Resampling, reproject
 from skimage import data
@@ -77,12 +75,9 @@ def tile(z, x, y, kind="jpg", name="eox"):
     return image(picture, kind.replace("jpg", "jpeg")) if opaque.any() else None
 
 
-@lru_cache(400)
-def cog(pack, file):
-    """Return a file of a pack as cloud-optimised GeoTIFF."""
-    with rasterio.MemoryFile() as memory:
-        copy(packs.member_path(pack, file), memory.name, driver="COG", blocksize=256)
-        return Response(bytes(memory.getbuffer()), "image/tiff")
+def raster(pack, file):
+    """Return a file of a pack; GDAL reads it by ranges."""
+    return Response(packs.member_path(pack, file).read_bytes(), "image/tiff")
 
 
 @lru_cache
@@ -154,7 +149,7 @@ ROUTES = [
     ("GET", "/tellus_legacy/api/v1/asnaro1/scene", legacy_scenes),
     ("GET", "/files/photos/28.jpg", made(face)),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
-    ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(cog)),
+    ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
     ("GET", "/earth_search/v1/?", lambda ask: as_json(listed(ask.base)["landing"])),
     ("GET", "/earth_search/v1/collections", lambda ask: as_json(listed(ask.base)["collections"])),
     ("POST", "/earth_search/v1/search", search),

@@ -53,7 +53,7 @@ def connect(name, server=None, **options):
         name, options = "xyz", xyz.named(name) | options
     if name not in known:
         raise ValueError(f"there is no provider {name!r}; known are {', '.join(known)}")
-    service = {"policy": None, **known[name]}
+    service = known[name]
     if unknown := options.keys() - service.keys():
         raise TypeError(f"{name} has no option {min(unknown)!r}; it has {', '.join(service)}")
     return KINDS[service["kind"]](name, service | options, server)

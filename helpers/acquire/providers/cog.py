@@ -65,7 +65,7 @@ def write(path, layers, *, bounds, credit):
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()))
-            addresses = [f"/vsicurl/{one.address}" for one in layers]
+            addresses = (f"/vsicurl/{one.address}" for one in layers)
             files = [stack.enter_context(rasterio.open(address)) for address in addresses]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
             for file, layer in zip(files, layers, strict=True):
@@ -118,5 +118,9 @@ def _grid(file, bounds):
             raise Refused("the scene does not reach into the bounds") from None
     if window.width * window.height > MOST_PIXELS:
         raise Refused(f"the window has more than {MOST_PIXELS:,} pixels: give narrower `bounds`")
-    place = {"crs": file.crs, "transform": file.window_transform(window)}
-    return place | {"width": int(window.width), "height": int(window.height)}
+    return {
+        "crs": file.crs,
+        "transform": file.window_transform(window),
+        "width": int(window.width),
+        "height": int(window.height),
+    }

@@ -33,13 +33,13 @@ class Photos(Provider):
                 f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
                 "needed: give smaller bounds"
             )
-        number = 0
+        number, most = 0, min(limit or self.most, self.most)
         if radius_m <= self.max_radius_m:
-            for answer in self._answers(lon, lat, math.ceil(radius_m), limit):
+            for answer in self._answers(lon, lat, math.ceil(radius_m), most):
                 listed = self._read(answer)
                 number += len(listed)
                 yield [one for one in listed if inside(one.bounds, box)]
-            if limit or number < self.most or radius_m < 20:
+            if number < most or radius_m < 20 or self.most == math.inf:
                 return
         west, south, east, north = box
         quarters = [(west, south, lon, lat), (lon, south, east, lat)]
@@ -61,8 +61,8 @@ class Photos(Provider):
         raise kind(mask(f"{self.name} answers: {error}")[:300])
 
     def _found(self, one):
-        credit = html.unescape(re.sub(MARKUP, " ", one["credit"]))
-        credit = " ".join(credit.split()).replace(" ,", ",")
+        words = html.unescape(re.sub(MARKUP, " ", one["credit"])).split()
+        credit = " ".join(words).replace(" ,", ",")
         point = tiles.position(one["lon"], one["lat"])
         return super()._found({**one, "bounds": 2 * point, "credit": credit})
 
@@ -76,10 +76,9 @@ class Commons(Photos):
     Films, scans, plans, and what is hidden or missing are passed over.
     """
 
-    def _answers(self, lon, lat, radius_m, limit):
+    def _answers(self, lon, lat, radius_m, most):
         """Yield one answer; further ones bring more properties of the same files."""
-        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m)}
-        asked["ggslimit"] = min(limit or self.most, self.most)
+        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m), "ggslimit": most}
         files, more = collections.defaultdict(dict), {}
         for _ in range(MOST_ANSWERS):
             answer = self._ask(asked | more)
@@ -96,7 +95,7 @@ class Commons(Photos):
 class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
 
-    def _answers(self, lon, lat, radius_m, limit):
+    def _answers(self, lon, lat, radius_m, most):
         asked = {"lat": lat, "long": lon, "count": self.page_size}
         asked["radius"] = min(allowed for allowed in self.radii_m if allowed >= radius_m)
         for offset in itertools.count(0, self.page_size):

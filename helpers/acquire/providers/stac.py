@@ -50,8 +50,9 @@ class Stac(Provider):
 
     def __init__(self, name, service, server=None):
         super().__init__(name, service, server)
-        fitting = (row for row in self.terms if self.collection.startswith(row[0]))
-        _, credit, self.licence = next(fitting)
+        _, credit, self.licence = next(
+            row for row in self.terms if self.collection.startswith(row[0])
+        )
         self.credit = f"{credit}, through {urlsplit(self.url).hostname}"
         if server:
             self.url = f"{self.base}/v1"
@@ -76,8 +77,8 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        listed = self.client.get_json(f"{self.url}/collections")["collections"]
-        names = [one["id"] for one in listed]
+        answer = self.client.get_json(f"{self.url}/collections")
+        names = [one["id"] for one in answer["collections"]]
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
             raise ValueError(
