@@ -86,7 +86,7 @@ def test_a_quick_look_beside_its_image(tiles):
     quick_look.save(tiles / "t00_browse.jpg")
     refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(without a place\): t00_browse")
     quick_look.save(tiles / "t00.jpg")
-    refused(tiles, r"holds two image images called t00: t00\.jpg and t00\.tif. Keep one")
+    refused(tiles, r"holds t00\.jpg and t00\.tif for pair t00: keep one")
 
 
 def test_a_copy_counts_once(tiles):

@@ -615,7 +615,7 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
 
 
 @pytest.mark.parametrize("content, message", [
-    ([], "holds no image; expected .*.png.* or a manifest.csv"),
+    ([], "holds no image; expected .*PNG.* or a manifest.csv"),
     (["notes.txt", "table.csv"], "holds no image; expected "),
     (["notes.tif"], "notes.tif is no readable image"),
 ])  # fmt: skip

@@ -185,18 +185,6 @@ def file_nodata(nodata, dtype, *, needed):
     return (float("nan") if is_float else 0) if needed else None
 
 
-def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
-    """Return what rasterio needs to create a tiled, compressed GeoTIFF."""
-    return {
-        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype,
-        "nodata": nodata, "crs": crs, "transform": transform, "tiled": True, "blockxsize": 256,
-        "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
-        "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
-        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        "photometric": "rgb" if tuple(bands) == COLOURS else "minisblack",
-    }  # fmt: skip
-
-
 def to_file_values(pixels, dtype, nodata):
     """Turn float pixels into a file's values; no measured value becomes the no-data value.
 
