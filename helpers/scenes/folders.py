@@ -16,7 +16,7 @@ from helpers.scenes.splits import split_scenes, split_tiles
 from helpers.scenes.values import look_at_values
 
 REFLECTANCE = 2  # reaches no higher
-IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 PLACE = ["crs", "west", "south", "east", "north"]
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")
@@ -47,11 +47,9 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     rows = [by_role[role] for by_role in pair_rows(folder, [role]).values()]
     if not rows:
         raise ValueError(
-            f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            f"manifest.csv with the role {role}"
+            f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
+            f"with the role {role}"
         )
-    for row in rows:
-        refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
@@ -143,15 +141,20 @@ def pair_rows(folder, roles):
             first = found.setdefault(pair, {}).setdefault(row["role"], row)
             if first is not row:
                 raise ValueError(
-                    f"{folder} holds two {row['role']} images called {pair}: {first['path']} and "
-                    f"{row['path']}. Keep one"
+                    f"{folder} holds {first['path']} and {row['path']} for pair {pair}: keep one"
                 )
     return dict(sorted(found.items()))
 
 
 def read_row(folder, row):
-    """Read the image of a row, with the place and the credit that the row gives."""
-    return placed(read(Path(folder) / row["path"]), row)
+    """Read the image of a row, with the place and the credit that the row gives.
+
+    Raises:
+        ValueError: it cannot be read, or is a map of classes.
+    """
+    path = Path(folder) / row["path"]
+    refuse_classes(path)
+    return placed(read(path), row)
 
 
 def placed(scene, row):

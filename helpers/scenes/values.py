@@ -7,11 +7,12 @@ import numpy as np
 GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
 NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
-MEND = {
-    "reflectance": "10000,0 multiplies by 10,000",
-    "8-bit pixels or percent": "100,0 if it is percent; a picture of 8 bits is no measurement",
-    "digital numbers": "0.0001,0 if it is reflectance x 10,000",
-}
+UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
+MEND = (
+    "10000,0 multiplies by 10,000",
+    "100,0 if it is percent; a picture of 8 bits is no measurement",
+    "0.0001,0 if it is reflectance x 10,000",
+)
 OFFSET = (
     "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
     "--scale-offset 1,{:g} takes it away"
@@ -70,21 +71,18 @@ def look_at_values(folder, scenes):
         ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
             gaps are named in a warning.
     """
-    gaps = []
     for scene in scenes:
         step = min(scene.height, scene.width) // 200 + 1
         if gap := find_gaps(scene.pixels[::step, ::step]):
-            gaps.append((*gap, scene.name))
-    if gaps:
-        value, where, name = min(gaps)
-        told = (
-            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
-            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
-            f"rio edit-info --nodata {value:g} FILE"
-        )
-        if value <= NO_MEASUREMENT:
-            raise ValueError(told)
-        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+            value, where = gap
+            told = (
+                f"images of {folder} have pixels {where} that are {value:g} in all bands, which "
+                "looks like no data and is not declared so. Declare it: rio edit-info --nodata "
+                f"{value:g} FILE"
+            )
+            if value <= NO_MEASUREMENT:
+                raise ValueError(f"{scene.name}: {told}")
+            warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
 
 
 def find_gaps(sample):
@@ -123,6 +121,7 @@ def refuse_misfit(values, bands, ranges, is_physical):
         ValueError: they are in another unit or have another offset (says both, a guess at the
             cause, and the option that mends it).
     """
+    values = values[values.any(axis=1)]  # 0 in all bands may be an undeclared gap
     if not len(values):
         return
     (dark, middle, bright), (low, high) = np.percentile(values, (0.5, 50, 99.5), axis=0), ranges.T
@@ -151,20 +150,20 @@ def _guess(dark, middle, bright, low, high, is_physical):
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
-    unit, expected = (list(MEND)[np.searchsorted(ENDS, top)] for top in (bright.max(), high.max()))
+    unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
     is_darker = ((bright > 0) & (bright < high / 4)).all()
-    if unit != expected and (is_darker or bright.max() > high.max()):
-        told = f"It looks like {unit} where the model expects {expected}"
+    if unit > expected or (unit < expected and is_darker):
+        told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
         return f"{told}: --scale-offset {MEND[unit]}"
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
         return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
-    shift = np.concatenate([dark - low, bright - high])
-    step = np.copysign(1000, shift[0])
-    if min(shift / step) > 0.6 and max(shift / step) < 2.5 and max(*low * 4, *high) < 13_000:
+    step = np.copysign(1000, dark[0] - low[0])
+    steps = np.concatenate([dark - low, bright - high]) / step
+    if min(steps) > 0.6 and max(steps) < 2.5 and max(*low * 4, *high) < 13_000:
         return OFFSET.format(step, -step)
     is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
-    if is_brighter or (is_darker and expected != "8-bit pixels or percent"):
+    if is_brighter or (is_darker and expected != 1):
         factor = np.median(bright / high)
         return FACTOR.format(factor, 1 / factor)
     return "No value lies within the model's range" if (bright < low).all() else None
