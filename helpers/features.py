@@ -4,7 +4,7 @@ EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946) arrives as the pack `imag
 Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 32 px a side.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from zipfile import BadZipFile
 
 import numpy as np
@@ -73,12 +73,12 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    images, model = _checked(images), _kept(("112", "320"))
-    rows = []
-    for start in range(0, len(images), BATCH):
-        pooled = [np.mean(found, axis=(1, 2)) for found in model(images[start : start + BATCH])]
-        rows.append(np.concatenate(pooled, axis=1))
-    return np.concatenate(rows)
+    model = _kept(("112", "320"))
+
+    def pooled(batch):
+        return np.concatenate([np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1)
+
+    return _in_batches(pooled, _checked(images))
 
 
 def feature_distance(images, others):
@@ -92,11 +92,12 @@ def feature_distance(images, others):
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
         raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
-    found = []
-    for start in range(0, len(images), BATCH):
-        part = slice(start, start + BATCH)
-        found.append(_distance(_kept(TAPS), images[part], others[part]))
-    return np.concatenate(found)
+    return _in_batches(partial(_distance, _kept(TAPS)), images, others)
+
+
+def _in_batches(compute, *arrays):
+    starts = range(0, len(arrays[0]), BATCH)
+    return np.concatenate([compute(*(each[at : at + BATCH] for each in arrays)) for at in starts])
 
 
 def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
@@ -114,15 +115,14 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
     if len(set(bands)) != 3 or not set(bands) <= set(names):
-        known = ", ".join(names)
-        raise ValueError(f"the features see three bands; {bands} are not three of {known}")
+        raise ValueError(f"the features see three bands; {bands} are not three of {names}")
     model, order = backbone(taps), [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
         seen = []
         for image in (target, estimate):
-            if (count := image.shape[-1]) != len(names):
-                raise ValueError(f"images have {count} bands; named are {', '.join(names)}")
+            if image.shape[-1] != len(names):
+                raise ValueError(f"images have {image.shape[-1]} bands; named are {names}")
             seen.append(ops.take(image, order, axis=-1))
         return ops.mean(_distance(model, *seen))
 

@@ -199,7 +199,7 @@ def test_a_split_without_a_pair_and_a_folder_without_any_are_refused(folder):
 
 def test_two_images_of_one_role_are_refused(folder):
     table(folder, lambda rows: rows.assign(pair=rows.pair.replace("01", "00")))
-    with pytest.raises(ValueError, match="holds two cloudy images called 00: cloudy/00.tif and cloudy/01.tif"):
+    with pytest.raises(ValueError, match="holds cloudy/00.tif and cloudy/01.tif for pair 00: keep one"):
         quietly(folder)
 
 

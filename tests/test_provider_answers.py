@@ -66,18 +66,18 @@ def test_a_key_in_the_path_is_sent_and_stands_nowhere(serve, tmp_path, monkeypat
     asked, table, source = fetched(serve, tmp_path, "/{key}/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
     assert all(path.startswith(f"/{TOKEN}/") for path in asked)
     assert TOKEN not in (tmp_path / "manifest.csv").read_text() + repr(vars(source)) and "{key}" in table.url[0]
-    with pytest.raises(ValueError, match="field {key}.*`key_name` go together"):
+    with pytest.raises(ValueError, match="{key} in the template.*`key_name` go together"):
         xyz(None, template="https://a.example/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
-    with pytest.raises(ValueError, match="field {key}.*`key_name`"):
+    with pytest.raises(ValueError, match="{key} in the template.*`key_name`"):
         xyz(None, template="https://a.example/{key}/{z}/{x}/{y}.png")
 
 
 def test_a_refusal_names_the_field():
-    with pytest.raises(ValueError, match=r"the field \{time\}; known are .*'-y'"):
+    with pytest.raises(ValueError, match=r"fields .*\{-y\}.* not \{time\}"):
         xyz(None, template="https://a.example/{time}/{z}/{x}/{y}.png")
-    with pytest.raises(ValueError, match="holds a key .apikey.*write {key}"):
+    with pytest.raises(ValueError, match="holds a key.*write {key} behind .apikey="):
         xyz(None, template="https://a.example/{z}/{x}/{y}.png?apikey=abc")
-    with pytest.raises(ValueError, match="holds a key .before @.") as caught:
+    with pytest.raises(ValueError, match="holds a key.*write {key} behind //$") as caught:
         xyz(None, template="https://ada:s3cret@a.example/{z}/{x}.png")
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ValueError, match="give `credit` and `licence`"):

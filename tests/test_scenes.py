@@ -142,7 +142,7 @@ def test_one_file_for_each_band(tmp_path, make_scene):
     stacked = scenes.stack([one, other])
     assert stacked.bands == ("band1", "band1") and np.array_equal(stacked.pixels, scene.pixels)
     assert (stacked.crs, stacked.transform) == (scene.crs, scene.transform)
-    with pytest.raises(ValueError, match="B2, B3 lie on different grids"):
+    with pytest.raises(ValueError, match="'B2', 'B3'. lie on different grids"):
         scenes.stack([one, replace(other, transform=SLANTED)])
 
 
@@ -179,7 +179,7 @@ def test_a_file_that_declares_a_huge_size_is_refused_before_decoding(tmp_path):
     ):  # fmt: skip
         pass
     assert path.stat().st_size < 100_000
-    with pytest.raises(ValueError, match=r"too large .*60000 x 60000 pixels of 3 bands.*helpers apply"):
+    with pytest.raises(ValueError, match=r"too large .*3 bands of \(60000, 60000\) pixels.*helpers apply"):
         scenes.read(path)
 
 
@@ -615,7 +615,7 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
 
 
 @pytest.mark.parametrize("content, message", [
-    ([], "holds no image; expected .*.png.* or a manifest.csv"),
+    ([], "holds no image; expected .*PNG.* or a manifest.csv"),
     (["notes.txt", "table.csv"], "holds no image; expected "),
     (["notes.tif"], "notes.tif is no readable image"),
 ])  # fmt: skip

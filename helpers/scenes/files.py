@@ -9,6 +9,7 @@ import rasterio
 from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.profiles import DefaultGTiffProfile
 
 from helpers.paths import atomic
 from helpers.scenes.scene import Scene
@@ -38,9 +39,8 @@ def read(path, *, nodata=None):
         indexes, names = image_bands(image)
         if 4 * image.width * image.height * len(names) > MAX_READ_BYTES:
             raise ValueError(
-                f"{path} is too large to be held in memory: {image.height} x {image.width} pixels "
-                f"of {len(names)} bands. Cut it first; `python -m helpers apply` works on images "
-                "of any size"
+                f"{path} is too large to be held in memory: {len(names)} bands of {image.shape} "
+                "pixels. Cut it first; `python -m helpers apply` works on images of any size"
             )
         if image.gcps[0] or image.rpcs:
             warnings.warn(
@@ -185,18 +185,6 @@ def file_nodata(nodata, dtype, *, needed):
     return (float("nan") if is_float else 0) if needed else None
 
 
-def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
-    """Return what rasterio needs to create a tiled, compressed GeoTIFF."""
-    return {
-        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype,
-        "nodata": nodata, "crs": crs, "transform": transform, "tiled": True, "blockxsize": 256,
-        "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
-        "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
-        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        "photometric": "rgb" if tuple(bands) == COLOURS else "minisblack",
-    }  # fmt: skip
-
-
 def to_file_values(pixels, dtype, nodata):
     """Turn float pixels into a file's values; no measured value becomes the no-data value.
 
@@ -210,16 +198,15 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
-    values, step = pixels.astype(dtype if dtype.kind == "f" else "float64"), 1
-    if dtype.kind != "f":
-        if nodata is None and missing.any():
-            raise ValueError(
-                f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
-            )
-        limits = np.iinfo(dtype)
-        values = np.rint(values).clip(limits.min, limits.max)
-    elif nodata is not None:  # GDAL takes what differs by a few last bits for equal
-        step = abs(nodata) * 1e-6 or 1e-30
+    if dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
+        values, step = pixels.astype(dtype), abs(nodata or 0) * 1e-6 or 1e-30
+    elif nodata is None and missing.any():
+        raise ValueError(
+            f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
+        )
+    else:
+        limits, step = np.iinfo(dtype), 1
+        values = np.rint(pixels.astype("float64")).clip(limits.min, limits.max)
     if nodata is not None:
         values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata
@@ -239,8 +226,19 @@ def write(scene, path):
     missing = bool(np.isnan(scene.pixels).any())
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     values = to_file_values(scene.pixels, scene.dtype, nodata)
-    place = {"nodata": nodata, "crs": scene.crs, "transform": scene.transform}
-    profile = geotiff_profile(scene.height, scene.width, scene.bands, scene.dtype, **place)
+    profile = DefaultGTiffProfile(
+        height=scene.height,
+        width=scene.width,
+        count=len(scene.bands),
+        dtype=scene.dtype,
+        nodata=nodata,
+        crs=scene.crs,
+        transform=scene.transform,
+        predictor=3 if scene.dtype.startswith("float") else 2,
+        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
+        photometric="rgb" if tuple(scene.bands) == COLOURS else "minisblack",
+        bigtiff="if_safer",
+    )
     with (
         atomic(path) as temporary,
         unplaced_is_fine(),

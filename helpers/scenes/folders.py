@@ -12,11 +12,11 @@ from rasterio.transform import from_bounds
 from helpers.paths import write_text
 from helpers.scenes.files import read, refuse_classes
 from helpers.scenes.scene import Scene
-from helpers.scenes.splits import boxes_in, split_boxes, split_scenes
+from helpers.scenes.splits import split_scenes, split_tiles
 from helpers.scenes.values import look_at_values
 
 REFLECTANCE = 2  # reaches no higher
-IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 PLACE = ["crs", "west", "south", "east", "north"]
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")
@@ -47,11 +47,9 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     rows = [by_role[role] for by_role in pair_rows(folder, [role]).values()]
     if not rows:
         raise ValueError(
-            f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            f"manifest.csv with the role {role}"
+            f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
+            f"with the role {role}"
         )
-    for row in rows:
-        refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
@@ -143,15 +141,20 @@ def pair_rows(folder, roles):
             first = found.setdefault(pair, {}).setdefault(row["role"], row)
             if first is not row:
                 raise ValueError(
-                    f"{folder} holds two {row['role']} images called {pair}: {first['path']} and "
-                    f"{row['path']}. Keep one"
+                    f"{folder} holds {first['path']} and {row['path']} for pair {pair}: keep one"
                 )
     return dict(sorted(found.items()))
 
 
 def read_row(folder, row):
-    """Read the image of a row, with the place and the credit that the row gives."""
-    return placed(read(Path(folder) / row["path"]), row)
+    """Read the image of a row, with the place and the credit that the row gives.
+
+    Raises:
+        ValueError: it cannot be read, or is a map of classes.
+    """
+    path = Path(folder) / row["path"]
+    refuse_classes(path)
+    return placed(read(path), row)
 
 
 def placed(scene, row):
@@ -181,7 +184,7 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
-        buffer: least distance between images of different splits, in widths of the widest.
+        buffer: least distance between images of different splits, in image widths.
         seed: of the split.
 
     Returns:
@@ -196,17 +199,16 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
     roles = table.role.groupby(group).transform("nunique")
     whole = table[roles == roles.max()]
     kept = whole[~whole.duplicated(["role", *PLACE])]
-    blank, tiles = Scene(np.zeros((1, 1, 1)), ("",)), {}
-    for name, row in zip(group[kept.index], kept.to_dict("records"), strict=True):
-        scene = placed(blank, row)
+    tiles = {}
+    for row in kept.to_dict("records"):
+        name = row["pair"] or row["path"]
+        scene = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel
         if scene.transform:  # a photo, which has none, lies where its partner does
-            tiles.setdefault(name, scene)
+            tiles[name] = scene
     if lacking := set(group[kept.index]) - set(tiles):
         raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
-    boxes = boxes_in(next(iter(tiles.values())).crs, tiles.values())
-    split = split_boxes(boxes, buffer * (boxes[:, 2] - boxes[:, 0]).max(), seed)
-    split = group[kept.index].map(dict(zip(tiles, split, strict=True)))
-    split = split.reindex(whole.index, fill_value="copy")
+    split = dict(zip(tiles, split_tiles(list(tiles.values()), buffer, seed), strict=True))
+    split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
     table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return table.split.value_counts().to_dict()

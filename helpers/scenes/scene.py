@@ -94,9 +94,16 @@ class Scene:
         index = find_bands(self.bands, bands)
         return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
 
-    def patches(self, size, stride=None):
-        """Return square windows of `size` pixels in reading order, all with data everywhere."""
-        sides = (range(0, side - size + 1, stride or size) for side in self.pixels.shape[:2])
+    def patches(self, size, stride=None, start=(0, 0)):
+        """Return square windows of `size` pixels in reading order, all with data everywhere.
+
+        Args:
+            size: side of a window.
+            stride: from one window to the next; default: the size.
+            start: row and column of the first.
+        """
+        ends = np.subtract(self.pixels.shape[:2], size - 1)
+        sides = map(range, start, ends, (stride or size,) * 2)
         cuts = (self.cut(row, column, size, size) for row, column in itertools.product(*sides))
         return [cut for cut in cuts if cut.valid.all()]
 
@@ -108,8 +115,8 @@ def stack(scenes):
         ValueError: the scenes lie on different grids.
     """
     if len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}) > 1:
-        told = ", ".join(scene.name for scene in scenes)
-        raise ValueError(f"{told} lie on different grids: resample them to one first")
+        names = [scene.name for scene in scenes]
+        raise ValueError(f"{names} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
     return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
 

@@ -1,9 +1,9 @@
 """The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
-from itertools import product
 
 import numpy as np
+from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
@@ -35,8 +35,7 @@ def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
     elif len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
         return split_ground(scenes, block_px=block_px, buffer_px=buffer_px, seed=seed)
     elif all(scene.transform for scene in scenes):
-        buffer = buffer_px * scenes[0].pixel_size[0]
-        given = split_boxes(boxes_in(scenes[0].crs, scenes), buffer, seed)
+        given = split_tiles(scenes, buffer_px, seed)
     else:
         warnings.warn(
             "the tiles do not say where they lie: they are split by name, so that neighbours may "
@@ -53,9 +52,9 @@ def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
 def split_ground(scenes, *, block_px, buffer_px, seed=0):
     """Split scenes into blocks of ground: 70 % train, 10 % validation, 20 % test.
 
-    The blocks lie on a grid fixed to the map. Where scenes overlap, a block is taken from the first
-    scene that covers it, so that no ground counts twice. Scenes without a place are split each on a
-    grid of its own, so two of them must not show the same ground.
+    The blocks lie on a grid fixed to the map. Where scenes overlap, the ground is taken from the
+    first that shows it, so that none counts twice. Scenes without a place are split each on a grid
+    of its own, so two of them must not show the same ground.
 
     Args:
         scenes: list of Scene of one ground sample distance.
@@ -68,32 +67,28 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks, or scenes that show the same ground on different
-            grids.
+        ValueError: fewer than three whole blocks.
     """
-    pitch, found = block_px + buffer_px, {}
-    for number, scene in enumerate(scenes):
-        place, grid, top, left = scene.transform, f"{number:06}", 0, 0
-        if place and not (place.b or place.d):  # upright
-            grid = f"{scene.crs} {place.a:.6g} {place.e:.6g}"
-            top, left = round(place.f / place.e), round(place.c / place.a)
-        rows = range(-top % pitch, scene.height - block_px + 1, pitch)
-        columns = range(-left % pitch, scene.width - block_px + 1, pitch)
-        for row, column in product(rows, columns):
-            block = scene.cut(row, column, block_px, block_px)
-            if block.valid.all():
-                found.setdefault((grid, top + row, left + column), block)
+    pitch, found = block_px + buffer_px, []
+    for scene in scenes:
+        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)  # of the map's origin
+        start = round(row) % pitch, round(column) % pitch
+        blocks = scene.patches(block_px, pitch, start)
+        found += _apart(blocks, found, scene.crs) if scene.transform else blocks
     if len(found) < len(SPLITS):
         raise ValueError(
             f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
             "found; at least 3 are needed, one each to train, validate and test. Use larger images "
             "or smaller blocks"
         )
+    found.sort(key=_southwards)
     order = np.random.default_rng(seed).permutation(len(found))
-    ground = _by_split([found[place] for place in sorted(found)], deal(order))
-    if len({grid for grid, *_ in found}) > 1:  # blocks of one grid cannot overlap
-        check_disjoint(ground)
-    return ground
+    return _by_split(found, deal(order))
+
+
+def _southwards(scene):
+    west, _, _, north = np.round(scene.bounds or (0, 0, 0, 0), 6)
+    return -north, west
 
 
 def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
@@ -105,9 +100,14 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
         block_px, buffer_px: side of a block, and its least distance to `held_out`.
         stride_px: from one block to the next.
     """
-    held = boxes_in(scene.crs, held_out) + buffer_px * scene.pixel_size[0] * OUTWARDS
     blocks = scene.patches(block_px, stride_px)
-    return [block for block in blocks if not _overlapping(held, block.bounds).any()]
+    return _apart(blocks, held_out, scene.crs, buffer_px * scene.pixel_size[0])
+
+
+def _apart(blocks, others, crs, buffer=0):
+    """Return the blocks, all of one CRS, that lie further than a buffer from other scenes."""
+    boxes = boxes_in(crs, others) + buffer * OUTWARDS
+    return [block for block in blocks if not _overlapping(boxes, block.bounds).any()]
 
 
 def _by_split(scenes, names):
@@ -129,6 +129,12 @@ def deal(order):
     test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
     names = np.array(SPLITS, object)
     return np.repeat(names, [len(order) - validation - test, validation, test])[order.argsort()]
+
+
+def split_tiles(scenes, buffer_px, seed=0):
+    """Split scenes by their place, as `split_boxes` does; the buffer is in pixels of the first."""
+    boxes = boxes_in(scenes[0].crs, scenes)
+    return split_boxes(boxes, buffer_px * scenes[0].pixel_size[0], seed)
 
 
 def split_boxes(boxes, buffer, seed=0):

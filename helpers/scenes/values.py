@@ -4,14 +4,15 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
-NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
+GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
+NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
-MEND = {
-    "reflectance": "10000,0 multiplies by 10,000",
-    "8-bit pixels or percent": "100,0 if it is percent; a picture of 8 bits is no measurement",
-    "digital numbers": "0.0001,0 if it is reflectance x 10,000",
-}
+UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
+MEND = (
+    "10000,0 multiplies by 10,000",
+    "100,0 if it is percent; a picture of 8 bits is no measurement",
+    "0.0001,0 if it is reflectance x 10,000",
+)
 OFFSET = (
     "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
     "--scale-offset 1,{:g} takes it away"
@@ -70,21 +71,18 @@ def look_at_values(folder, scenes):
         ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
             gaps are named in a warning.
     """
-    gaps = []
     for scene in scenes:
         step = min(scene.height, scene.width) // 200 + 1
         if gap := find_gaps(scene.pixels[::step, ::step]):
-            gaps.append((*gap, scene.name))
-    if gaps:
-        value, where, name = min(gaps)
-        told = (
-            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
-            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
-            f"rio edit-info --nodata {value:g} FILE"
-        )
-        if value <= NO_MEASUREMENT:
-            raise ValueError(told)
-        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+            value, where = gap
+            told = (
+                f"images of {folder} have pixels {where} that are {value:g} in all bands, which "
+                "looks like no data and is not declared so. Declare it: rio edit-info --nodata "
+                f"{value:g} FILE"
+            )
+            if value <= NO_MEASUREMENT:
+                raise ValueError(f"{scene.name}: {told}")
+            warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
 
 
 def find_gaps(sample):
@@ -94,23 +92,20 @@ def find_gaps(sample):
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
 
     Returns:
-        the value and where it lies: one under -999 far from all others; a collar, the value that
+        the value and where it lies: the lowest if under -999; a collar, the value that
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
         missing blocks are read. None where there are few.
     """
     alike = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)  # in all bands
-    lowest = sample.min(initial=NO_MEASUREMENT, where=~np.isnan(sample))
-    if (alike == lowest).any():
-        low, middle = np.nanpercentile(sample[sample != lowest], (0.5, 50))
-        if lowest < 2 * low - middle:
-            return float(lowest), "in the image"
-    least = 1 if sample.shape[2] > 1 else 3  # in one band, pixels are equal by chance
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE  # pixels are equal by chance
+    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
+    if (alike == lowest).mean() > least - GAP_SHARE:
+        return float(lowest), "in the image"
     edges = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
     found, counts = np.unique(edges[~np.isnan(edges)], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
+    if counts.max(initial=0) >= 10 * least * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (alike == 0).mean() >= GAP_SHARE * least
-    return (0.0, "in the image") if is_empty else None
+    return (0.0, "in the image") if (alike == 0).mean() >= least else None
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
@@ -155,20 +150,20 @@ def _guess(dark, middle, bright, low, high, is_physical):
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
-    unit, expected = (list(MEND)[np.searchsorted(ENDS, top)] for top in (bright.max(), high.max()))
+    unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
     is_darker = ((bright > 0) & (bright < high / 4)).all()
-    if unit != expected and (is_darker or bright.max() > high.max()):
-        told = f"It looks like {unit} where the model expects {expected}"
+    if unit > expected or (unit < expected and is_darker):
+        told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
         return f"{told}: --scale-offset {MEND[unit]}"
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
         return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
-    shift = np.concatenate([dark - low, bright - high])
-    step = np.copysign(1000, shift[0])
-    if min(shift / step) > 0.6 and max(shift / step) < 2.5 and max(*low * 4, *high) < 13_000:
+    step = np.copysign(1000, dark[0] - low[0])
+    steps = np.concatenate([dark - low, bright - high]) / step
+    if min(steps) > 0.6 and max(steps) < 2.5 and max(*low * 4, *high) < 13_000:
         return OFFSET.format(step, -step)
     is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
-    if is_brighter or (is_darker and expected != "8-bit pixels or percent"):
+    if is_brighter or (is_darker and expected != 1):
         factor = np.median(bright / high)
         return FACTOR.format(factor, 1 / factor)
     return "No value lies within the model's range" if (bright < low).all() else None

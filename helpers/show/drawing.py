@@ -71,16 +71,14 @@ def paint(images, bands=None, limits=None):
 
     Pictures of 8 bits keep their values.
     """
-    painted = [visible(image, bands) for image in images]
-    for count in (1, 3):
-        floats = [at for at, each in enumerate(painted) if each.dtype != "uint8"]
-        alike = [at for at in floats if painted[at].shape[-1] == count]
-        is_given = limits is not None and np.size(limits[0]) in (1, count)
-        if alike:
-            ends = limits if is_given else _ends([painted[at] for at in alike])
-            for at in alike:
-                painted[at] = _stretched(painted[at], *ends)
-    return [np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in painted]
+    shown = [visible(image, bands) for image in images]
+    kinds = [(each.dtype, each.shape[-1]) for each in shown]
+    ends = {}
+    for kind in set(kinds):
+        alike = [each for each, own in zip(shown, kinds, strict=True) if own == kind]
+        is_given = limits is not None and np.size(limits[0]) in (1, kind[1])
+        ends[kind] = (0, 255) if kind[0] == "uint8" else limits if is_given else _ends(alike)
+    return [_stretched(each, *ends[kind]) for each, kind in zip(shown, kinds, strict=True)]
 
 
 def _stretched(pixels, low, high):
@@ -123,10 +121,10 @@ def scale_bars(axes, images, pixel_size_m):
     last_m = 0
     for ax, image, columns in zip(axes, images, sizes, strict=True):
         own_m = columns * (getattr(image, "ground_sample_distance_m", None) or 0)
-        width_m = pixel_size_m * max(sizes) if pixel_size_m else own_m or last_m
-        if abs(width_m - last_m) > 0.01 * last_m:
+        width_m = pixel_size_m * max(sizes) if pixel_size_m else own_m
+        if width_m and abs(width_m - last_m) > 0.01 * last_m:
             _scale_bar(ax, width_m, columns)
-        last_m = width_m
+            last_m = width_m
 
 
 def _scale_bar(ax, width_m, columns):

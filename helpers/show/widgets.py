@@ -64,19 +64,17 @@ def before_after(before, after, *, titles=("before", "after"), **look):
         )
     if is_static():
         return figures.grid(images, titles, **look)
-    left, right = drawing.paint(images, look.get("bands"), look.get("stretch"))
-    left = np.asarray(enlarged(left))
-    height, width = left.shape[:2]
-    right = np.asarray(enlarged(right, size=(width, height)))
-    places = np.arange(width)[:, None]
-
-    def picture(border):
-        both = np.where(places < border, left, right)
-        both[:, max(border - 1, 0) : border + 1] = 255
-        return Image.fromarray(both)
-
     from ipywidgets import IntSlider
     from PIL import Image
+
+    painted = drawing.paint(images, look.get("bands"), look.get("stretch"))
+    left, right = map(enlarged, painted)
+    width, right = left.width, right.resize(left.size, Image.Resampling.NEAREST)
+
+    def picture(border):
+        both = np.where(np.arange(width)[:, None] < border, left, right)
+        both[:, max(border - 1, 0) : border + 1] = 255
+        return Image.fromarray(both)
 
     look_of_slider = {"description": " ", "readout": False, "layout": {"width": f"{width}px"}}
     slider = IntSlider(width // 2, 0, width, **look_of_slider)
@@ -92,13 +90,12 @@ def _redrawn(draw, line, **sliders):
     return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
 
 
-def enlarged(picture, size_px=SLIDER_PX, *, size=None):
-    """Return uint8 (height, width, 3) as a Pillow image, about as wide or of a size, unsmoothed."""
+def enlarged(picture, size_px=SLIDER_PX):
+    """Return uint8 (height, width, 3) as a Pillow image of about this width, without smoothing."""
     from PIL import Image
 
-    image = Image.fromarray(picture)
-    zoom = max(1, size_px // image.width)
-    return image.resize(size or (zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)
+    zoom = max(1, size_px // picture.shape[1])
+    return Image.fromarray(picture.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
 def explore(draw, count, *, reach=2.0, credit=""):

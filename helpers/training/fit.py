@@ -45,10 +45,9 @@ def fit(
         learning_rate / 10, max(1, steps - steps // 20), alpha=0.01,
         warmup_target=learning_rate, warmup_steps=max(1, steps // 20),
     )  # fmt: skip
+    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
     with device.scope():
-        optimizer = keras.optimizers.Adam(
-            schedule, use_ema=ema is not None, ema_momentum=ema or 0.99
-        )
+        optimizer = keras.optimizers.Adam(schedule, **average)
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
     name = getattr(loss, "__name__", str(loss))

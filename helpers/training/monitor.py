@@ -84,8 +84,19 @@ class Reporter(keras.callbacks.Callback):
         self.state.save(self.history)
         if self.board:
             self._draw_on_board(scores, pictures)
-        self._show(scores)
+        if self.is_seen:
+            self.display.update(self._curve())
+        else:
+            shown = [name for name in ("loss", self.score) if name in scores]
+            told = [f"{name} {scores[name]:.4f}" for name in shown]
+            where = f"{self.model.name}: step {self.at}/{self.steps}"
+            print(where, *told, sep=" · ", flush=True)
         self.model.reset_metrics()
+
+    def _curve(self):
+        steps = [row["step"] for row in self.history]
+        lines = {"step": steps, self.model.name: [row.get(self.score) for row in self.history]}
+        return show.curves(lines, baseline=self.baseline, ylabel=f"validation {self.score}")
 
     def _draw_on_board(self, scores, pictures):
         with self.board.as_default(step=self.at):
@@ -95,19 +106,6 @@ class Reporter(keras.callbacks.Callback):
                 both = np.concatenate(pictures, axis=2)
                 tf.summary.image("estimate and target", both[..., 2::-1])
         self.board.flush()
-
-    def _show(self, scores):
-        name = self.model.name
-        if self.is_seen:
-            steps = [row["step"] for row in self.history]
-            lines = {"step": steps, name: [row.get(self.score) for row in self.history]}
-            look = {"baseline": self.baseline, "ylabel": f"validation {self.score}"}
-            self.display.update(show.curves(lines, **look))
-            return
-        told = [f"{key} {scores[key]:.4f}" for key in ("loss", self.score) if key in scores]
-        if self.baseline is not None:
-            told.append(f"baseline {self.baseline:.3f}")
-        print(f"{name}: step {self.at}/{self.steps}", *told, sep=" · ", flush=True)
 
 
 def predict(model, inputs):

@@ -118,5 +118,9 @@ def _grid(file, bounds):
             raise Refused("the scene does not reach into the bounds") from None
     if window.width * window.height > MOST_PIXELS:
         raise Refused(f"the window has more than {MOST_PIXELS:,} pixels: give narrower `bounds`")
-    place = {"crs": file.crs, "transform": file.window_transform(window)}
-    return place | {"width": int(window.width), "height": int(window.height)}
+    return {
+        "crs": file.crs,
+        "transform": file.window_transform(window),
+        "width": int(window.width),
+        "height": int(window.height),
+    }

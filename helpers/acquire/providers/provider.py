@@ -149,9 +149,11 @@ class Provider:
 
     def row(self, one):
         """Return the columns of the manifest that a Found gives."""
-        known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
-        known |= {"credit": one.credit, "licence": one.licence}
-        return known | dict(zip(BOUNDS, one.bounds, strict=True))
+        return {
+            "source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326",
+            "credit": one.credit, "licence": one.licence,
+            **dict(zip(BOUNDS, one.bounds, strict=True)),
+        }  # fmt: skip
 
 
 def footprint(geometry):

@@ -17,9 +17,6 @@ from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers.provider import Found, Provider
 
 MOST_TILES = 2_000  # without a `limit`
-FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
-FIELDS = {"z", "x", "y", "-y", "q", "s", "r", "key"}
-KEY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})|//[^/]*@"
 
 
 class Tiles(Provider):
@@ -34,11 +31,19 @@ class Tiles(Provider):
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
         fields = {
-            "x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile),
-            "s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}",
-            "r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene),
-            "lon": lon, "lat": lat, "scene": quote(scene, safe=""),
-        }  # fmt: skip
+            "z": z,
+            "x": x,
+            "y": y,
+            "-y": 2**z - 1 - y,
+            "q": mercantile.quadkey(tile),
+            "s": self.subdomains[(x + y) % len(self.subdomains)],
+            "r": "@2x" * (self.tile_px == 512),
+            "key": "{key}",
+            "lon": lon,
+            "lat": lat,
+            "scene": quote(scene, safe=""),
+            "suffix": self.suffixes.get(scene),
+        }
         return (self.base + self.template).format_map(fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
@@ -114,7 +119,8 @@ class Mosaic(Tiles):
         Raises:
             ValueError: the patch reaches beyond the map.
         """
-        half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
+        x, y = mercantile.xy(lon, lat)
+        half = width_m / math.cos(math.radians(lat)) / 2
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
             raise ValueError(
                 f"a patch of {width_m:,} m around longitude {lon}, latitude {lat} reaches beyond "
@@ -161,44 +167,16 @@ class Xyz(Mosaic):
     """
 
     def __init__(self, name, service, server=None):
-        host = check(service)
-        super().__init__(
-            name, service | {"layer": service["layer"] or host}
-        )  # there is no practice for these
-
-
-def check(service):
-    """Return the host of a template; refuse one that is forbidden, shows a key, or lacks fields."""
-    template = service["template"]
-    host, fields = urlsplit(template).hostname or "", set(re.findall(r"\{(.*?)\}", template))
-    if re.fullmatch(FORBIDDEN, host):
-        raise ValueError(
-            f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
-            "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
-            "Use gsi, eox, or a server of your own"
-        )
-    if held := re.search(KEY, template):
-        raise ValueError(
-            f"the template for {host} holds a key ({held[1] or 'before @'}); manifests show it. "
-            "Put it into an environment variable, give its name as `key_name`, and write {key}"
-        )
-    if unknown := fields - FIELDS:
-        raise ValueError(
-            f"the template has the field {{{min(unknown)}}}; known are {sorted(FIELDS)}"
-        )
-    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or not re.match("https?://", template):
-        raise ValueError(
-            f"template {template!r}: expected an http address with {{z}}, {{x}} and {{y}} or "
-            "{-y}, or with {q}"
-        )
-    if not (service["credit"] and service["licence"]):
-        raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
-    if ("key" in fields) != bool(service["key_name"]):
-        raise ValueError(
-            "the field {key} of the template and its variable as `key_name` go together: give both"
-        )
-    return host
+        template, host = service["template"], urlsplit(service["template"]).hostname
+        for pattern, why in service["refused"]:
+            if found := re.search(pattern, template):
+                raise ValueError(f"the template for {host} {why} {found[0]}")
+        if ("{key}" in template) != bool(service["key_name"]):
+            raise ValueError("{key} in the template and its variable as `key_name` go together")
+        if not (service["credit"] and service["licence"]):
+            raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
+        # there is no practice for these
+        super().__init__(name, service | {"layer": service["layer"] or host})
 
 
 def named(name):
