@@ -72,18 +72,19 @@ def only(folder):
     return table.iloc[0]
 
 
-def lesson(classify):
-    """The function of notebook deeper/01b that judges photos; its landscapes are the scene "valley"."""
+def lesson(*wanted, **names):
+    """What some cells of notebook deeper/01b define, given the names that they use."""
     cells = nbformat.read(paths.ROOT / "notebooks/deeper/01b_pairs_dates_photos.ipynb", 4).cells
-    needed = [cell.source for cell in cells if re.search(r"^def (measured|fingerprint|judge)\(", cell.source, re.M)]
-    scenes = types.SimpleNamespace(classify=classify, LANDSCAPES={"valley"})
-    names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "scene_classes": scenes}
+    needed = [cell.source for cell in cells if re.search(rf"^({'|'.join(wanted)})", cell.source, re.M)]
+    names |= {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "Image": Image}
     exec("\n".join(needed), names)
-    return names["judge"]
+    return types.SimpleNamespace(**names)
 
 
 def judged(folder, classify=lambda picture: "valley"):
-    return lesson(classify)(photos.read_folder(folder), folder)
+    """The table of photos with the lesson's reasons."""
+    judging = lesson("CLASSES = ", r"def (measured|fingerprint|judge)\(", classify=classify)
+    return judging.judge(photos.read_folder(folder), folder)
 
 
 def reasons(folder, **rules):
