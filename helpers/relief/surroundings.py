@@ -46,12 +46,13 @@ class Surroundings:
             square: (planes, rows, columns), such as `noise`.
             shares: dict from the size of its pixels, metres, to how much it counts at each place.
         """
-        total = np.zeros((len(square), *place.shape[1:]), "f")
+        places = place.reshape(2, -1)
+        total = np.zeros((len(square), places.shape[1]), "f")
         for size, share in shares.items():
-            near, start = share > 0, (self.spot / size + self.start) % square.shape[1]
-            found = bilinear(square, place[:, near] / size + start[:, 0], "wrap")
-            total[:, near] += found * share[near]
-        return total
+            near, start = np.flatnonzero(share), (self.spot / size + self.start) % square.shape[1]
+            found = bilinear(square, places.take(near, 1) / size + start[:, 0], "wrap")
+            total[:, near] += found * share.take(near)
+        return total.reshape(-1, *place.shape[1:])
 
     def layers(self, square, place, blur, power):
         """Add up a square in sizes that are not blurred; each counts as its size to a power."""
