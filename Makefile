@@ -41,6 +41,7 @@ bench: packs  ## measure speed as ratios, and whether adversarial training stays
 	.venv/bin/python -m tests.benchmarks.weights
 	.venv/bin/python -m tests.benchmarks.kills
 	.venv/bin/python -m tests.benchmarks.stability
+	.venv/bin/python -m pytest tests/benchmarks/own_folders.py
 
 setup: .venv/.installed  ## only make .venv and install into it
 

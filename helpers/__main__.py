@@ -211,7 +211,7 @@ def _student(out):
 
 
 def _compare(run_ids):
-    from helpers import runs
+    from helpers import metrics, runs
 
     table = runs.ledger(run_ids or None)
     if table.empty:
@@ -221,7 +221,7 @@ def _compare(run_ids):
     width = max(100, shutil.get_terminal_size().columns)
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
         scores = [row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()]
-        told = runs.score_table(scores).to_string(index=False, line_width=width)
+        told = metrics.score_table(scores).to_string(index=False, line_width=width)
         print(f"\n{run} · {notebook}\n{told}")
 
 

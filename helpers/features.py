@@ -4,7 +4,7 @@ EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946) arrives as the pack `imag
 Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 32 px a side.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from zipfile import BadZipFile
 
 import numpy as np
@@ -62,7 +62,8 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         outputs = [maps[tap] for tap in taps]
     model = keras.Model(image, outputs, name=PACK)
     model.trainable = False  # every layer, so that it holds inside another model, too
-    model.set_weights(_weights()[: len(model.weights)])  # both are in the order of the layers
+    pairs = zip(model.weights, _weights(), strict=False)  # both are in the order of the layers
+    model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
 
 
@@ -72,12 +73,12 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    images, model = _checked(images), _kept(("112", "320"))
-    rows = []
-    for start in range(0, len(images), BATCH):
-        pooled = [np.mean(found, axis=(1, 2)) for found in model(images[start : start + BATCH])]
-        rows.append(np.concatenate(pooled, axis=1))
-    return np.concatenate(rows)
+    model = _kept(("112", "320"))
+
+    def pooled(batch):
+        return np.concatenate([np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1)
+
+    return _in_batches(pooled, _checked(images))
 
 
 def feature_distance(images, others):
@@ -91,11 +92,12 @@ def feature_distance(images, others):
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
         raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
-    found = []
-    for start in range(0, len(images), BATCH):
-        part = slice(start, start + BATCH)
-        found.append(_distance(_kept(TAPS), images[part], others[part]))
-    return np.concatenate(found)
+    return _in_batches(partial(_distance, _kept(TAPS)), images, others)
+
+
+def _in_batches(compute, *arrays):
+    starts = range(0, len(arrays[0]), BATCH)
+    return np.concatenate([compute(*(each[at : at + BATCH] for each in arrays)) for at in starts])
 
 
 def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
@@ -113,15 +115,14 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
     if len(set(bands)) != 3 or not set(bands) <= set(names):
-        known = ", ".join(names)
-        raise ValueError(f"the features see three bands; {bands} are not three of {known}")
+        raise ValueError(f"the features see three bands; {bands} are not three of {names}")
     model, order = backbone(taps), [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
         seen = []
         for image in (target, estimate):
-            if (count := image.shape[-1]) != len(names):
-                raise ValueError(f"images have {count} bands; named are {', '.join(names)}")
+            if image.shape[-1] != len(names):
+                raise ValueError(f"images have {image.shape[-1]} bands; named are {names}")
             seen.append(ops.take(image, order, axis=-1))
         return ops.mean(_distance(model, *seen))
 
@@ -138,21 +139,20 @@ def _weights():
             return [saved[f"arr_{number}"] for number in range(ARRAYS)]
     except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
         _, sha256 = packs.catalogue()[PACK].members[FILE]
-        arrays = _fold(list(pytorch_file.read(source, sha256).values()))
+        arrays = _fold(pytorch_file.read(source, sha256))
         with paths.atomic(cache) as temporary:
             np.savez(temporary, *arrays)
         return arrays
 
 
 def _fold(tensors):
-    """Fold each batch norm into the convolution before it."""
+    """Fold each batch norm into the convolution before it; channels are the last axis."""
     arrays = []
     for i in range(0, len(tensors) - 2, 6):  # a kernel, then four vectors and the count of its norm
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
         gain = gain / np.sqrt(variance + 1e-3)
-        order = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)  # depthwise, or not
-        arrays += [(kernel * gain[:, None, None, None]).transpose(order), bias - mean * gain]
-    return [*arrays, tensors[-2].T, tensors[-1]]
+        arrays += [kernel.reshape(-1, len(gain)) * gain, bias - mean * gain]
+    return [*arrays, *tensors[-2:]]
 
 
 def _convolution(x, dtype, channels, kernel_px, stride=1, activation=True):

@@ -222,9 +222,8 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     centred = layers.Rescaling(2.0, -1.0)(enlarged) if residual else enlarged
     features = _conv(filters[0], 9)(centred)
     features = _conv(filters[1], 1)(features)
-    start = "zeros" if residual else "he_normal"
-    options = {"padding": "same", "kernel_initializer": start, "dtype": "float32"}
-    estimate = layers.Conv2D(bands, 5, **options)(features)
+    last = {"kernel_initializer": "zeros" if residual else "he_normal", "dtype": "float32"}
+    estimate = _conv(bands, 5, activation=None, **last)(features)
     if residual:
         estimate = layers.Add(dtype="float32")([enlarged, estimate])
     return keras.Model(enlarged, estimate, name="srcnn_residual" if residual else "srcnn")
@@ -274,22 +273,21 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
     several sizes: Karnewar and Wang 2020 (MSG-GAN), arXiv:1903.06048.
     """
     low_res = keras.Input((None, None, bands), name="low_res")
-    linear = {"activation": None}
-    features = first = _conv(filters, 3, **linear)(layers.Rescaling(2.0, -1.0)(low_res))
+    features = first = _conv(filters, 3, activation=None)(layers.Rescaling(2.0, -1.0)(low_res))
     for _ in range(blocks):
-        inside = _conv(filters, 3, start="zeros", **linear)(_conv(filters, 3)(features))
-        features = layers.Add()([features, inside])
-    features = layers.Add()([first, _conv(filters, 3, **linear)(features)])
-    estimates, factor = [], 2 if scale == 4 else scale
+        last = _conv(filters, 3, activation=None, kernel_initializer="zeros")
+        features = layers.Add()([features, last(_conv(filters, 3)(features))])
+    features = layers.Add()([first, _conv(filters, 3, activation=None)(features)])
+    base, estimates, factor = low_res, [], 2 if scale == 4 else scale
     for size in (1, 2, 4) if scale == 4 else (1, scale):
         if size > 1:
-            unfolded = _conv(filters * factor**2, 3, start=Icnr(factor), **linear)(features)
+            start = {"activation": None, "kernel_initializer": Icnr(factor)}
+            unfolded = _conv(filters * factor**2, 3, **start)(features)
             features = layers.ReLU()(ops.depth_to_space(unfolded, factor))
+            base = BicubicUpsampling(size, name=f"bicubic_{size}")(low_res)
         if multi_scale or size == scale:
-            bicubic = BicubicUpsampling(size, name=f"bicubic_{size}")
-            base = low_res if size == 1 else bicubic(low_res)
-            added = [base, _image(features, bands)]
-            estimates.insert(0, layers.Add(dtype="float32", name=f"estimate_{size}")(added))
+            add = layers.Add(dtype="float32", name=f"estimate_{size}")
+            estimates.insert(0, add([base, _image(features, bands)]))
     outputs = estimates if multi_scale else estimates[0]
     return keras.Model(low_res, outputs, name="residual_upsampler")
 
@@ -314,8 +312,7 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
     if variant == "pix2pix":
         answer = ops.tanh(_full_size(features, bands, start="glorot_uniform")) / 2
     else:  # channels unfolded into pixels would leave a pattern of squares
-        last = layers.Conv2D(bands, 3, padding="same", dtype="float32")
-        answer = last(layers.UpSampling2D(2)(features))
+        answer = _image(layers.UpSampling2D(2)(features), bands, "glorot_uniform")
     answer = layers.Rescaling(1.0, 0.5, dtype="float32")(answer)
     return keras.Model(image, answer, name="unet")
 
@@ -351,8 +348,7 @@ def cloud_remover(bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(
     features = unet_features(seen, filters, depth)
     # features have half the size, at which the rims of clouds would blur
     fine = [_enlarged(features, 8, start="he_normal"), layers.Rescaling(2.0, -1.0)(seen)]
-    convolve = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")
-    near = layers.LeakyReLU(0.2)(convolve(layers.Concatenate()(fine)))
+    near = _leaky(_conv(16, 3, activation=None)(layers.Concatenate()(fine)))
     coarse = _enlarged(features, 2, -2.0)
     found = ops.sigmoid(layers.Add(dtype="float32")([_image(near, 2), coarse]))
     # below `unsure` next to nothing is done, but enough to go on learning
@@ -382,15 +378,15 @@ def unet_features(image, filters, depth, variant="plain"):
     Returns:
         Features, (batch, height / 2, width / 2, channels).
     """
-    published = variant == "pix2pix"
+    is_pix2pix = variant == "pix2pix"
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features, passed = _leaky(_halved(layers.Rescaling(2.0, -1.0)(image), filters)), []
     for width in widths[1:]:
         passed.append(features)
         features = _halved(features, width)
-        features = _leaky(_normalised(features) if published else features)
+        features = _leaky(_normalised(features) if is_pix2pix else features)
     for width in reversed(widths[:-1]):
-        if published:
+        if is_pix2pix:
             enlarge = layers.Conv2DTranspose(width, 4, strides=2, padding="same")
             features = _normalised(enlarge(features))
             deep = width == 8 * filters
@@ -398,7 +394,7 @@ def unet_features(image, filters, depth, variant="plain"):
         else:
             features = _conv(width, 3)(layers.UpSampling2D(2)(features))
         features = layers.Concatenate()([features, passed.pop()])
-    return features if published else _conv(filters, 3)(features)
+    return features if is_pix2pix else _conv(filters, 3)(features)
 
 
 def patch_discriminator(
@@ -422,19 +418,20 @@ def patch_discriminator(
 
     Source: Isola et al. 2017 (pix2pix), arXiv:1611.07004.
     """
-    fields = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+    fields = {1: [1, 1]} | {px: [2] * at + [1] for at, px in enumerate((16, 34, 70, 142, 286), 1)}
     if receptive_field_px not in fields:
         known = ", ".join(map(str, fields))
         raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {known}")
     images = _images([condition, bands] if condition else [bands])
     joined = layers.Concatenate()(images) if condition else images[0]
     features = layers.Rescaling(2.0, -1.0)(joined)
-    halvings, kernel = fields[receptive_field_px], 4 if receptive_field_px > 1 else 1
-    for level in range(halvings + 1 if halvings else 2):
-        width, strides = filters * min(2**level, 8), 2 if level < halvings else 1
+    kernel = 4 if receptive_field_px > 1 else 1
+    for level, strides in enumerate(fields[receptive_field_px]):
+        width = filters * min(2**level, 8)
         features = layers.Conv2D(width, kernel, strides=strides, padding="same")(features)
-        normalised = variant == "pix2pix" and level > 0
-        features = _leaky(_normalised(features) if normalised else features)
+        if variant == "pix2pix" and level > 0:
+            features = _normalised(features)
+        features = _leaky(features)
     logits = layers.Conv2D(1, kernel, padding="same", dtype="float32")(features)
     return keras.Model(images, logits, name="patch_discriminator")
 
@@ -690,21 +687,20 @@ def _full_size(features, bands, bias=0.0, start="zeros"):
 
 def _enlarged(features, channels, bias=0.0, start="zeros"):
     """Return smooth channels of twice the size; from zeros, `bias` until something is learned."""
-    convolve = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")
-    large = layers.UpSampling2D(2, dtype="float32")(convolve(features))
+    large = layers.UpSampling2D(2, dtype="float32")(_image(features, channels, start))
     smooth = layers.AveragePooling2D(3, 1, "same", dtype="float32")(large)
     return layers.Rescaling(1.0, bias, dtype="float32")(smooth)
 
 
 def _image(features, bands, start="zeros"):
     """Turn features into an image in float32: zeros at first."""
-    options = {"padding": "same", "dtype": "float32"}
-    return layers.Conv2D(bands, 3, kernel_initializer=start, **options)(features)
+    options = {"kernel_initializer": start, "dtype": "float32"}
+    return _conv(bands, 3, activation=None, **options)(features)
 
 
-def _conv(filters, kernel_size, *, activation="relu", start="he_normal"):
-    options = {"padding": "same", "activation": activation}
-    return layers.Conv2D(filters, kernel_size, kernel_initializer=start, **options)
+def _conv(filters, kernel_size, **options):
+    usual = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+    return layers.Conv2D(filters, kernel_size, **usual | options)
 
 
 def receptive_field_px(model, multiple=1):
@@ -724,13 +720,13 @@ def receptive_field_px(model, multiple=1):
     copy = keras.models.clone_model(model)
     weights = model.get_weights()
     copy.set_weights([np.full_like(w, w.shape[-1] / w.size) if w.ndim > 1 else w for w in weights])
-    count = max(3, 33 // multiple | 1)
-    while count * multiple < 2 * GLOBAL_PX:
-        first = count // 2 * multiple
-        image = tf.Variable(tf.ones((1, count * multiple, count * multiple, model.input_shape[-1])))
+    side = max(3, 33 // multiple | 1) * multiple
+    while side < 2 * GLOBAL_PX:
+        first = (side - multiple) // 2
+        image = tf.Variable(tf.ones((1, side, side, model.input_shape[-1])))
         with tf.GradientTape() as tape:
             answer = copy(image)
-            scale = answer.shape[1] // (count * multiple)
+            scale = answer.shape[1] // side
             middle = slice(first * scale, (first + multiple) * scale)
             centre = tf.reduce_sum(answer[:, middle, middle])
         slopes = np.abs(tape.gradient(centre, image)[0])
@@ -738,16 +734,5 @@ def receptive_field_px(model, multiple=1):
         if reached[0] > 0:
             beyond = max(first - reached[0], reached[-1] - first - multiple + 1)
             return 2 * int(beyond) + 1
-        count = 2 * count - 1
+        side = 2 * side - multiple
     return None
-
-
-def multiply_adds_per_pixel(model, scale=1):
-    """Count the multiply-adds that one output pixel, all its bands, costs.
-
-    Args:
-        model: keras.Model of stride-1 convolutions at the size of the input.
-        scale: enlargement of each side by the model.
-    """
-    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
-    return sum(layer.kernel.shape.num_elements() for layer in convolutions) / scale**2

@@ -46,8 +46,11 @@ def atomic(path, durable=True):
         free = shutil.disk_usage(path.parent).free
         # GDAL does not pass the number of the error on
         if error.errno == errno.ENOSPC or (error.errno is None and free < 1e6):
-            told = f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}"
-            raise OSError(errno.ENOSPC, f"{told}. Make room, run again") from error
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}. Make "
+                "room, run again",
+            ) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -74,8 +77,9 @@ def claimed(path, what):
                 raise sqlite3.OperationalError
         except sqlite3.OperationalError:
             (process,) = lock.execute("pragma user_version").fetchone()
-            told = f"{what} {process}: wait until it ends, or choose another name"
-            raise ValueError(told) from None
+            raise ValueError(
+                f"{what} {process}: wait until it ends, or choose another name"
+            ) from None
         try:
             yield
         finally:
@@ -104,8 +108,11 @@ def require_space(folder, size):
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < size:
-        told = f"{size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB free"
-        raise OSError(errno.ENOSPC, f"{told}. Make room, run again")
+        raise OSError(
+            errno.ENOSPC,
+            f"{size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB free. Make room, run "
+            "again",
+        )
 
 
 def sha256(path):
@@ -135,9 +142,9 @@ def read_record(path, needed=()):
     """Read a JSON file that holds names and values; a ValueError says what it lacks."""
     record = read_json(path)
     if not isinstance(record, dict) or set(needed) - record.keys():
-        wanted = ", ".join(needed) or "names and values"
-        told = f"is no record of this project: it should hold {wanted}"
-        raise ValueError(f"{path} {told}. Delete it and run again")
+        raise ValueError(
+            f"{path} is no record of this project with {[*needed]}. Delete it and run again"
+        )
     return record
 
 

@@ -171,13 +171,10 @@ class Lab:
 
     @contextmanager
     def notebook(self, path):
-        """A copy of a notebook with the parameters of profile smoke, open in the browser; yields a Page.
-
-        A study is left out: it takes as long as all the rest, and shows nothing of another kind.
-        """
+        """A copy of a notebook with the parameters of profile smoke, from nothing, in the browser; yields a Page."""
         book = nbformat.read(path, 4)
         profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
-        values = profiles["smoke"].get(path.stem, {}) | {"study": False}
+        values = profiles["smoke"].get(path.stem, {}) | {"start_from": ""}
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None  # so that all that is seen comes from this run

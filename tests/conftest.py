@@ -20,8 +20,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a script starts what
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start must hear Ctrl-C
 
 LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
-    "test_deeper", "test_notebooks", "test_weights", "test_jupyterlab", "test_landscape_notebook", "test_exercises",
-    "test_notebook_folders", "test_sweep", "test_apply_many", "test_map_notebook", "test_latent", "test_adversarial",
+    "test_deeper", "test_notebooks", "test_weights", "test_jupyterlab", "test_exercises",
+    "test_notebook_folders", "test_sweep", "test_apply_many", "test_latent", "test_adversarial",
     "test_apply", "test_apply_windows", "test_apply_values", "test_apply_resume", "test_command_line",
 )  # fmt: skip
 

@@ -18,11 +18,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 SHARED = (  # what notebooks import; of `helpers` only what does not read the environment
     "helpers.backend", "ipywidgets", "matplotlib.pyplot", "pandas", "rasterio", "scipy.ndimage", "skimage.metrics",
 )  # fmt: skip
+EAGERLY = "TESTS_RUN_EAGERLY"  # if set: no graphs, of which each takes more time than a few steps
 
 
 @functools.cache
@@ -72,6 +74,9 @@ def take_over(caller):
         os.dup2(file, number)
         os.close(file)
     sys.modules["numpy"].random.seed()  # else all kernels draw the same
+    if EAGERLY in asked["environment"]:
+        warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
+        sys.modules["tensorflow"].config.run_functions_eagerly(True)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])

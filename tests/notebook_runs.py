@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from helpers import paths, runs
+from helpers import paths
 from tests import kernels
 
 PLANTED = "planted-Secret+4711/key"
@@ -29,10 +29,8 @@ def environment(folder):
 
 
 def run_apart(notebook, folder, *values):
-    """Run one notebook with these parameters, without its study, in profile smoke; its part of the run."""
+    """Run one notebook with these parameters in profile smoke; its part of the run."""
     command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
-    if "study" in runs.declared(*runs.notebooks([notebook])):
-        values = *values, "study=false"
     command += [word for value in values for word in ("-p", value)]
     done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -277,7 +277,7 @@ def test_bands_without_names_are_taken_in_order(tmp_path, make_scene, sharpen):
 
 @pytest.mark.parametrize("bands", [["red", "green"], ["red", "green", "nir"], ["red", "green", "nir", "swir"]])
 def test_wrong_bands_are_named(tmp_path, make_scene, sharpen, bands):
-    with pytest.raises(ValueError, match="bands red, green, blue: no band is called .*1 red, 2 green.*--bands"):
+    with pytest.raises(ValueError, match="bands red, green, blue: no bands match .*1 red, 2 green.*--bands"):
         sharpened(sharpen, make_scene(20, 20, bands), tmp_path)
     assert os.listdir(tmp_path) == ["in.tif"]
 
@@ -410,16 +410,16 @@ def test_stopped_half_way(tmp_path, make_scene, sharpen, monkeypatch, failure):
 
     def fails_later(self, pixels):
         calls.append(pixels)
-        if len(calls) == 10:
+        if len(calls) >= 10:
             raise failure
         return once(self, pixels)
 
-    monkeypatch.setattr(Predictor, "__call__", fails_later)
     scenes.write(make_scene(60, 60, dtype="float32"), tmp_path / "in.tif")
     (tmp_path / "out.tif").write_text("old")
-    with pytest.raises(failure):
+    with monkeypatch.context() as patch, pytest.raises(failure):
+        patch.setattr(Predictor, "__call__", fails_later)
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False)
-    assert len(calls) == 10 and (tmp_path / "out.tif").read_text() == "old"
+    assert len(calls) >= 10 and (tmp_path / "out.tif").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == [".out.tif.work", "in.tif", "out.tif"]
     apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=10, progress=False, resume=True)
     assert sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"] and scenes.read(tmp_path / "out.tif").valid.all()

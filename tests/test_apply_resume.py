@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from helpers import models, paths, scenes
 from helpers.apply import apply
@@ -30,7 +31,7 @@ def interrupt(monkeypatch, after):
 
     def call(*arguments):
         calls.append(arguments)
-        if len(calls) == after:
+        if after and len(calls) >= after:
             raise KeyboardInterrupt
         return once(*arguments)
 
@@ -61,10 +62,12 @@ def test_interrupted_and_gone_on_with(files, monkeypatch, save, kind, after):  #
 def test_interrupted_while_the_file_is_put_together(files, monkeypatch):
     model, source, target = files
     apply(*files, **OPTIONS)
-    expected = target.read_bytes()
+    expected, copy = target.read_bytes(), rasterio.shutil.copy
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
-        def half(source, made, **_):
+        def half(source, made, driver, **_):
+            if driver == "VRT":  # of the input
+                return copy(source, made, driver=driver)
             made.write_bytes(expected[: len(expected) // 2])
             source.with_suffix(".tif.ovr").write_bytes(b"half")
             raise KeyboardInterrupt
@@ -77,7 +80,7 @@ def test_interrupted_while_the_file_is_put_together(files, monkeypatch):
     assert target.read_bytes() == expected and sorted(os.listdir(target.parent)) == ["in.tif", "out.tif", "run"]
 
 
-def test_another_job_is_not_gone_on_with(files, monkeypatch, capsys):
+def test_another_job_is_not_gone_on_with(files, monkeypatch):
     model, source, target = files
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 12)
@@ -97,7 +100,7 @@ def test_another_job_is_not_gone_on_with(files, monkeypatch, capsys):
     refused("input, model")
     assert (target.parent / ".out.tif.work").exists() and not target.exists()
     apply(*files, **OPTIONS)
-    assert "note: what an interrupted run left in" in capsys.readouterr().out and scenes.read(target).valid.all()
+    assert scenes.read(target).valid.all()
 
 
 def test_nothing_to_go_on_with(files):

@@ -41,12 +41,13 @@ def test_real_pairs_as_examples_know_no_depth():
     clear = scene(rng.uniform(100, 200, (16, 24, 2)))
     cloudy = replace(clear, pixels=clear.pixels + 50)
     holed = replace(clear, pixels=np.where(np.arange(24)[:, None] < 3, np.nan, clear.pixels))  # the first 8 x 8 patches
-    found = cloudy_pairs.examples([(cloudy, clear), (cloudy, holed)], value_range=((100, 200),) * 2, patch_px=8)
+    pairs = [scenes.stack([cloudy, clear]), scenes.stack([cloudy, holed])]
+    found = cloudy_pairs.examples(pairs, value_range=((100, 200),) * 2, patch_px=8)
     assert found.cloudy.shape == found.clear.shape == (6 + 4, 8, 8, 2)
     np.testing.assert_allclose(found.cloudy - found.clear, 0.5, atol=1e-6)
     assert np.isnan(found.cover).all() and not any(mask.any() for mask in found.subsets().values())
     with pytest.raises(ValueError, match="no patch of 32 x 32 pixels"):
-        cloudy_pairs.examples([(cloudy, clear)], value_range=((100, 200),) * 2, patch_px=32)
+        cloudy_pairs.examples(pairs[:1], value_range=((100, 200),) * 2, patch_px=32)
 
 
 def test_a_folder_has_pairs_where_both_roles_are_there(tmp_path):

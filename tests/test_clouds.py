@@ -35,33 +35,34 @@ def cloud(kind, number, size_px=48, difficulty=1.0):
 
 
 def test_a_pixel_worked_out_by_hand():
-    one = {"optical_depth": np.full((1, 1), np.log(2), "float32"), "shadow": np.full((1, 1), 0.5, "float32")}
+    one = {"optical_depth": np.full((1, 1), np.log(2), "float32"), "shadow": np.full((1, 1, 1), 0.5, "float32")}
     clear = np.array([[[0.2, 0.3]]], "float32")
-    cloudy = clouds.composite_cloud(clear, **one, extinction=[1, 2], light=[0.8, 0.6]).numpy()
+    cloudy = clouds.composite_cloud(clear, **one, extinction=np.float32([1, 2]), light=[0.8, 0.6]).numpy()
     by_hand = 0.2 * 0.5 * 0.5 + 0.8 * 0.5, 0.3 * 0.5 * 0.25 + 0.6 * 0.75
     assert np.allclose(cloudy[0, 0], by_hand, atol=1e-6)
 
 
 def test_no_cloud_changes_nothing_and_an_endless_one_leaves_its_light_alone():
     clear = ground(1)[0].pixels + np.float32(0.37)
-    none, endless, shadow = np.zeros((40, 40)), np.full((40, 40), 1e4), np.full((40, 40), 0.4)
+    none, endless = np.zeros((40, 40), "float32"), np.full((40, 40), 1e4, "float32")
+    shadow = np.full((40, 40, 1), 0.4, "float32")
     options = {"extinction": clouds.extinction(BANDS), "light": LIGHT}
-    assert np.array_equal(clouds.composite_cloud(clear, none, none + 1, **options), clear)
+    assert np.array_equal(clouds.composite_cloud(clear, none, 1.0, **options), clear)
     covered = clouds.composite_cloud(clear, endless, shadow, **options)
     assert np.array_equal(covered, np.broadcast_to(LIGHT, clear.shape))
 
 
 def test_extinction_falls_with_the_wavelength_and_unknown_bands_are_grey():
-    assert clouds.extinction(["blue", "band7"]) == [1.0, 1.0]
+    assert clouds.extinction(["blue", "band7"]).tolist() == [1.0, 1.0]
     order = ["coastal", "blue", "green", "red", "nir", "swir16", "swir22"]
-    found = clouds.extinction(order)
+    found = clouds.extinction(order).tolist()
     assert found == sorted(found, reverse=True)
     assert clouds.extinction(["swir16"])[0] == pytest.approx((0.49 / 1.61) ** 0.3)  # law of Angstrom
 
 
 @pytest.mark.parametrize("kind", range(3))
 def test_fields_have_the_spectrum_that_is_said_in_all_directions(kind):
-    power = np.mean([np.abs(np.fft.fft2(clouds._field(64, kind, [5, n]))) ** 2 for n in range(60)], axis=0)
+    power = np.mean([np.abs(np.fft.fft2(clouds.turbulence(64, kind, [5, n]))) ** 2 for n in range(60)], axis=0)
     frequency = np.fft.fftfreq(128) * 128
     length = np.hypot(*np.meshgrid(frequency, frequency))
     used = (length >= 2) & (length < 60)
@@ -136,17 +137,6 @@ def test_ground_below_zero_is_dimmed_like_any_other():
     np.testing.assert_allclose(cloudy[shaded], clear[shaded] * (1 - shadow[shaded])[:, None], atol=1e-6)
 
 
-def test_clouds_of_any_place_may_lie_outside_the_image_and_cast_their_shadow_on_it():
-    opaque = clouds.KINDS.index("opaque")
-
-    def only_shadow(anywhere):
-        pairs = (clouds.draw(24, opaque, 1.0, [5, number], anywhere=anywhere) for number in range(200))
-        return np.mean([depth.numpy().max() == 0 and shadow.numpy().min() < 0.99 for depth, shadow in pairs])
-
-    assert 0.08 < only_shadow(True) < 0.23  # half of the patches times 0.3: 0.15, and three deviations of 0.025
-    assert only_shadow(False) == 0
-
-
 def test_examples_follow_from_the_truth_they_carry(examples):
     cloudy, clear = (scenes.from_unit(part, RANGE) for part in (examples.cloudy, examples.clear))
     free = examples.optical_depth == 0
@@ -212,27 +202,6 @@ def test_the_truth_says_what_the_cloud_takes():
         assert not cloudy[opacity == 0].any()
 
 
-def test_without_a_light_ground_and_clouds_are_of_all_kinds():
-    """Dark and bright, green and bare; a quarter stays clear; what is clear stays as it is."""
-    (cloudy, truth), *_ = drawn(light=None, value_range=None, batch_size=120, steps=1)
-    clear, opacity = truth[..., :3], truth[..., 3]
-    assert clear.min() >= 0 and clear.max() <= 1 + 1e-6 and cloudy.max() < 1.5
-    means = clear.mean(axis=(1, 2, 3))
-    assert means.min() < 0.08 and means.max() > 0.4
-    untouched = (truth[..., 3:] == 0).all(axis=(1, 2, 3))
-    assert untouched.mean() == pytest.approx(0.25, abs=0.12)
-    assert np.array_equal(cloudy[untouched], clear[untouched])
-    bright = [
-        np.median(image[depth > 0.98]) for image, depth in zip(cloudy, opacity, strict=True) if (depth > 0.98).any()
-    ]
-    assert min(bright) < 0.4 and max(bright) > 0.7  # of 1.2
-
-
-def test_cirrus_comes_in_streaks():
-    power = np.mean([np.abs(np.fft.fft2(clouds._field(64, 3, [5, n]))) ** 2 for n in range(40)], axis=0)
-    assert power[2:20, 0].sum() > 20 * power[0, 2:20].sum()
-
-
 def test_kinds_and_wholly_clear_patches_come_in_their_shares():
     """Over black ground, a cloud's colour tells its depth, whatever its brightness: 0.8 or less where it is thin."""
     black = [Scene(np.zeros((16, 16, 2), "float32"), ("blue", "swir22"))]
@@ -279,12 +248,15 @@ def test_the_baseline_takes_off_the_haze_and_adds_nothing():
     assert np.allclose(both[0], clear[0], atol=1e-6) and np.array_equal(both[1], clear[1] - 0.5)
 
 
+def test_the_pictures_of_a_seed_stay_as_shipped_weights_know_them():
+    ((cloudy, truth),) = drawn(steps=1)
+    assert np.allclose(cloudy.mean(axis=(1, 2, 3)), [1.6098548, 1.564623, 1.9221766, 1.3888152], atol=1e-4)
+    taken = [[0.1894395, 0.0571148], [0.2152187, 0.1346133], [0.2381589, 0.0924549], [0.1941064, 0.2260982]]
+    assert np.allclose(truth[..., 3:].mean(axis=(1, 2)), taken, atol=1e-4)
+    assert np.allclose(cloudy[3, 5, 7], [2.106147, 1.923319, 1.947166], atol=1e-4)
+
+
 @pytest.mark.parametrize("changed, message", [
-    ({"light": (1, 2)}, "is for 2 bands; the scenes have 3: blue, green, red"),
-    ({"value_range": ((0, 1),)}, "is for 1 bands; the scenes have 3"),
-    ({"difficulty": 2.1}, "difficulty is 2.1; expected 0"),
-    ({"light": None, "difficulty": 3}, "difficulty is 3; expected 0"),
-    ({"difficulty": float("nan")}, "difficulty is nan"),
     ({"copies": -1}, "copies is -1"),
     ({"patch_px": 64}, "g0 has 40 x 40 pixels"),
 ])  # fmt: skip
@@ -293,8 +265,6 @@ def test_what_cannot_be_is_refused(changed, message):
         drawn(**changed)
 
 
-def test_ground_without_patches_and_other_bands_are_refused():
+def test_ground_without_patches_is_refused():
     with pytest.raises(ValueError, match="no patch of 64 x 64"):
         clouds.examples(ground(), patch_px=64, **SETTINGS)
-    with pytest.raises(ValueError, match="is for 1 bands"):
-        clouds.examples(ground(), patch_px=16, value_range=RANGE, light=(1,))

@@ -11,6 +11,7 @@ import pytest
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
+from tests import kernels
 from tests.notebook_runs import environment
 from tests.test_notebooks import check_figures_are_seen, check_manifest, code_cells
 
@@ -30,10 +31,11 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
-    """All of them, run once from the command line; the folder of the run."""
+    """All of them, run once from the command line, without graphs, which the lessons have; the folder of the run."""
     folder = tmp_path_factory.mktemp("runs")
+    eagerly = environment(folder) | {kernels.EAGERLY: "1"}
     command = [sys.executable, "-m", "helpers", "run", "deeper/", "--profile", "smoke", "--run-id", "deeper"]
-    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "deeper"
 

@@ -48,14 +48,16 @@ FAULTS.update(
 KEY = re.compile(r"\b(?:apikey|access_token|key)=([^&]*)")
 
 
-def serve(routes, **how):
-    """A practice server that notes the keys it is sent."""
+def serve(routes, *, lasting=False, **how):
+    """A practice server that notes the keys it is sent; lasting: not only the first request suffers."""
     server = serve_quietly(routes, **how)
     server.keys_seen, fault = set(), server.fault
 
     def noted(request):
         server.keys_seen |= {unquote(key) for key in KEY.findall(request.url)}
         server.keys_seen |= set(request.headers.get("Authorization", "").split()[-1:])
+        if lasting:
+            server.suffered.clear()
         return fault(request)
 
     server.fault = noted
@@ -106,7 +108,7 @@ def test_one_fault_at_each_address_is_got_over(folders, fault):
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"expired", "429_retry_after"}))
 def test_a_fault_that_stays_skips_the_file_with_its_reason(folders, fault):
     policy = Policy(connections=4, requests_per_s=None, tries=2, timeout_s=0.3, longest_wait_s=0.1)
-    with serve(ROUTES, faults={fault: (0.5, None)}, seed=2) as server:
+    with serve(ROUTES, faults={fault: 0.5}, seed=2, lasting=True) as server:
         summary = download.fetch(tiles(server, 8), folders / "set", Client(policy))
     (reason, names), count = *summary.skipped.items(), len(contents(folders / "set")) - 1
     expected = {
@@ -120,9 +122,9 @@ def test_a_fault_that_stays_skips_the_file_with_its_reason(folders, fault):
 
 
 def test_only_a_first_request_out_of_some_addresses_suffers(folders):
-    with serve(ROUTES, faults={"503": 0.3, "truncated": (0.3, 2)}, seed=3) as server:
+    with serve(ROUTES, faults={"503": 0.3, "truncated": 0.3}, seed=3) as server:
         summary = download.fetch(tiles(server, 40), folders / "set", Client(FAST))
-        assert 60 < summary.requests < 100 and summary.fetched == 40
+        assert 50 < summary.requests < 80 and summary.fetched == 40
     with pytest.raises(ValueError, match="no faults .'hail'.*truncated"):
         serve(ROUTES, faults={"hail": 1.0})
 
@@ -130,7 +132,7 @@ def test_only_a_first_request_out_of_some_addresses_suffers(folders):
 @pytest.mark.parametrize("check", [checks.image, checks.file])
 def test_an_html_page_is_never_taken_for_the_file(folders, check):
     policy = Policy(requests_per_s=None, tries=1)
-    with serve(ROUTES, faults={"html": (1.0, None)}) as server:
+    with serve(ROUTES, faults={"html": 1.0}, lasting=True) as server:
         summary = download.fetch(
             [Item("it", f"{server.url}/notes/1.json", check=check)], folders / "set", Client(policy)
         )
@@ -281,8 +283,8 @@ def test_a_planted_token_shows_nowhere(folders, query, caplog, capsys):
     client = Client(policy, key=f" {TOKEN}\n", key_name="PLANTED_KEY")
     echo = ("GET", "/echo/(?P<status>.*)", lambda request: as_json({"you sent": TOKEN}, int(request.groups["status"])))
     texts = [repr(client), str(vars(client))]
-    share = {fault: (0.12, None) for fault in FAULTS if fault != "expired"}
-    with serve([echo, *ROUTES], faults=share) as server:
+    share = {fault: 0.12 for fault in FAULTS if fault != "expired"}
+    with serve([echo, *ROUTES], faults=share, lasting=True) as server:
         items = [replace(item, url=item.url + query) for item in tiles(server, 40)]
         summary = download.fetch(items, folders / "set", client)
         assert len(summary.skipped) > 5 and summary.fetched > 2

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from helpers.acquire import download
 from helpers.acquire.download import Client, Policy
+from tests.interrupts import press_ctrl_c
 from tests.test_download_faults import CLIENT, FAST, ROUTES, assert_whole, contents, png, serve, tiles
 
 # --- sudden death
@@ -29,15 +29,15 @@ items = (
     Item(f"image/{number}.png", f"{sys.argv[3]}/tile/{number}.png", rows) for number in range(200)
 )
 print("ready", flush=True)
-print(fetch(items, sys.argv[2], Client(Policy(connections=4, requests_per_s=None, timeout_s=5))))
+print(fetch(items, sys.argv[2], Client(Policy(connections=4, requests_per_s=None, timeout_s=float(sys.argv[4])))))
 """
 
 
-def run_job(data, folder, server):
+def run_job(data, folder, server, timeout_s=5):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
-        [sys.executable, "-c", JOB, str(data), str(folder), server.url], env=environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parent.parent,
+        [sys.executable, "-c", JOB, str(data), str(folder), server.url, str(timeout_s)], env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
 
 
@@ -83,18 +83,13 @@ def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the signal of Ctrl-C ends the whole test run there")
 def test_ctrl_c_is_prompt_and_keeps_what_is_done(folders):
-    with serve(ROUTES, faults={"stall": (0.1, None)}) as server:
-        job = run_job(folders / "data", folders / "set", server)
+    with serve(ROUTES, faults={"stall": 0.1}, lasting=True) as server:
+        job = run_job(folders / "data", folders / "set", server, timeout_s=2)
         manifest, deadline = folders / "set/manifest.csv", time.monotonic() + 100
         while not manifest.exists() or manifest.read_bytes().count(b"\n") < 6:  # a header, and five that are done
             assert time.monotonic() < deadline and job.poll() is None
             time.sleep(0.02)
-        job.send_signal(signal.SIGINT)
-        try:
-            said = job.communicate(timeout=60)[0]  # stalled answers take 5 s
-        except subprocess.TimeoutExpired:  # it may have arrived where Python cannot raise: people press again
-            job.send_signal(signal.SIGINT)
-            said = job.communicate(timeout=60)[0]
+        said, _ = press_ctrl_c(job)
         assert "KeyboardInterrupt" in said
     found = contents(folders / "set")
     table = download.read_manifest(folders / "set")
@@ -111,7 +106,7 @@ def test_no_request_is_made_once_a_job_has_ended(folders):
         raise RuntimeError("the search broke off")
 
     patient = Policy(connections=4, requests_per_s=None, tries=1000, longest_wait_s=0.1)
-    with serve(ROUTES, faults={"503": (1.0, None)}) as server:
+    with serve(ROUTES, faults={"503": 1.0}, lasting=True) as server:
         with pytest.raises(RuntimeError, match="broke off"):
             download.fetch(draw(server), folders / "set", Client(patient))
         time.sleep(0.2)

@@ -96,10 +96,10 @@ def test_the_perceptual_loss_sees_three_named_bands():
     three = image[..., [3, 2, 1]]
     picked = features.perceptual_loss(("24",))(three, 1 - three)
     assert float(picked) == pytest.approx(float(features.perceptual_loss(("24",), **bands)(image, 1 - image)))
-    with pytest.raises(ValueError, match="images have 4 bands; named are red, green, blue"):
+    with pytest.raises(ValueError, match="images have 4 bands; named are .'red', 'green', 'blue'"):
         features.perceptual_loss()(image, image)
     for names, bands in ((["red"], None), (["red", "green", "blue"], ["red", "green", "nir"])):
-        with pytest.raises(ValueError, match="the features see three bands; .* are not three of red"):
+        with pytest.raises(ValueError, match="the features see three bands; .* are not three of .'red'"):
             features.perceptual_loss(names=names, bands=bands)
 
 
@@ -132,7 +132,7 @@ class Runs:
 
 def test_a_file_that_calls_anything_is_refused_before_it_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(pickle.UnpicklingError, match=r"it names (builtins|__builtin__).exec, which no tensor needs"):
+    with pytest.raises(KeyError, match="exec"):
         pytorch_file._Unpickler(io.BytesIO(pickle.dumps(Runs()))).load()
     assert not list(tmp_path.iterdir())
 

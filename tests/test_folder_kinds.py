@@ -31,10 +31,10 @@ def refused(folder, told):
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"dtype": "uint8"}, r"12 of bands red green blue, uint16, pixels 30 x 30 \(metre\): t00, t01, .* and 7 "
-     r"more; 1 of bands red green blue, uint8, .*: other\. Keep those of one kind"),
-    ({"pixel": 60}, "pixels 30 x 30 .*; 1 of .*pixels 60 x 60"),
-    ({"pixel": 30.4}, r"pixels 30 x 30 .*; 1 of .*pixels 30\.4"),
+    ({"dtype": "uint8"}, r"1 of bands red green blue, uint8, .*: other; 12 of bands red green blue, uint16, "
+     r"pixels 30 x 30 \(metre\): t00, t01, .*\. Keep those of one kind"),
+    ({"pixel": 60}, "1 of .*pixels 60 x 60 .*; 12 of .*pixels 30 x 30"),
+    ({"pixel": 30.4}, r"1 of .*pixels 30\.4 .*; 12 of .*pixels 30 x 30"),
     ({"crs": None}, "1 of .*pixels .*without CRS"),
     ({"crs": "EPSG:2277"}, "1 of .*pixels 30 x 30 .US survey foot"),
     ({"transform": rasterio.Affine(30, 0, 900_000, 0, -60, 7_000_000)}, "1 of .*pixels 30 x 60"),
@@ -73,12 +73,12 @@ def test_an_image_without_a_place_in_two_splits(tmp_path, header):
     ground = scenes.read_ground(tmp_path, **SMALL)
     assert [[one.name for one in ground[split]] for split in scenes.SPLITS] == [["0"], ["1"], ["2"]]
     (tmp_path / "2.png").write_bytes((tmp_path / "0.png").read_bytes())
-    refused(tmp_path, r"0 \(train\) and 2 \(test\) hold the same pixels")
+    refused(tmp_path, r"0 \(train\) and 2 \(test\) show the same ground")
 
 
 def test_rows_with_more_cells_than_the_header(tiles):
     (tiles / "manifest.csv").write_text("path,role\nt00.tif,image,NASA, ESA\n")
-    refused(tiles, "more cells than its header")
+    refused(tiles, "is no table with commas")
 
 
 def test_a_quick_look_beside_its_image(tiles):
@@ -86,7 +86,7 @@ def test_a_quick_look_beside_its_image(tiles):
     quick_look.save(tiles / "t00_browse.jpg")
     refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(without a place\): t00_browse")
     quick_look.save(tiles / "t00.jpg")
-    refused(tiles, "holds 2 images called t00: keep one")
+    refused(tiles, r"holds t00\.jpg and t00\.tif for pair t00: keep one")
 
 
 def test_a_copy_counts_once(tiles):
@@ -102,21 +102,14 @@ def test_a_link_to_nowhere(tiles):
     refused(tiles, "t97.tif is no readable image")
 
 
-@pytest.mark.parametrize("factor, largest", [(10_000, "6"), (255, "23[0-9]")])
-def test_an_image_on_another_scale(tiles, make_scene, factor, largest):
-    scene = make_scene(west=900_000, seed=99)
-    scenes.write(replace(scene, pixels=np.maximum(scene.pixels / factor, 1)), tiles / "other.tif")
-    refused(tiles, f"other has values up to {largest}.*, most images of .* up to .*Rescale it")
-
-
-@pytest.mark.parametrize("usual, odd", [((1, 200), (1, 3000)), ((0.05, 0.95), (1, 180)), ((1, 6000), (0.01, 60))])
+@pytest.mark.parametrize("usual, odd", [((0.05, 0.95), (1, 180)), ((1, 6000), (0.01, 0.9))])
 def test_an_image_of_another_kind(tmp_path, make_scene, usual, odd):
     for number in range(12):
         low, high = odd if number == 11 else usual
         scene = make_scene(seed=number, west=500_000 + 1500 * number, dtype="float32")
         scene = replace(scene, pixels=low + (high - low) * scene.pixels)
         scenes.write(scene, tmp_path / f"t{number:02}.tif")
-    refused(tmp_path, "t11 has values up to .* beside ")
+    refused(tmp_path, "float32 reflectance, .*float32, pixels|float32, pixels .*float32 reflectance")
 
 
 def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):
@@ -211,9 +204,9 @@ def test_names_of_bands():
     assert find_bands(["B04", "B8A", "B11", "swir2"], ["red", "nir08", "swir16", "swir22"]) == [0, 1, 2, 3]
     assert find_bands(["B4, central wavelength 665 nm", "B8_10m"], ["nir", "red"]) == [1, 0]
     assert find_bands(["pan", "blue", "B2"], ["blue"]) == [1]  # the very name goes first
-    with pytest.raises(ValueError, match="no band is called nir"):  # Landsat 8: nobody can say what its B5 is here
+    with pytest.raises(ValueError, match="no bands match nir"):  # Landsat 8: nobody can say what its B5 is here
         find_bands(["B2", "B3", "B4", "B5", "B6", "B7"], ["red", "nir"])
-    with pytest.raises(ValueError, match="2 bands mean red; the image has 3: 1 R, 2 B4, 3 blue"):
+    with pytest.raises(ValueError, match="2 bands match red; the image has 3: 1 R, 2 B4, 3 blue"):
         find_bands(["R", "B4", "blue"], ["red"])
 
 

@@ -9,6 +9,7 @@ from scipy.ndimage import uniform_filter
 from helpers import features, models, paths
 from helpers.acquire import packs
 from helpers.backend import keras
+from helpers.training import losses
 
 needs_pack = pytest.mark.skipif(
     bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch imagenet_features"
@@ -80,3 +81,29 @@ def test_loading_without_the_pack_names_the_command(tmp_path, monkeypatch):
         keras.models.load_model(tmp_path / "map.keras")
     for cache in caches:
         cache.cache_clear()
+
+
+def test_balanced_cross_entropy_by_hand():
+    """Shares of 0.8 and 0.2, power 1/2: weights in the ratio 1 to 2, 5/6 and 5/3, so that their mean is 1."""
+    classes = np.array([[[0, 1]], [[0, 0]]])
+    chances = np.array([[[[0.9, 0.1], [0.5, 0.5]]], [[[0.9, 0.1], [0.25, 0.75]]]], "float32")
+    found = losses.balanced_cross_entropy(np.array([0.8, 0.2]), 0.5)(classes, chances)
+    expected = [
+        (5 / 6 * -np.log(0.9) + 5 / 3 * -np.log(0.5)) / 2,
+        5 / 6 * -(np.log(0.9) + np.log(0.25)) / 2,
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_classes_count_as_their_share_asks():
+    """At power 0 as Keras has it; at power 1 each class counts alike, however rare it is."""
+    random = np.random.default_rng(3)
+    classes = random.permutation(np.repeat([0, 1, 2], [70, 25, 5])).reshape(1, 10, 10)
+    chances = random.dirichlet([1, 1, 1], (1, 10, 10)).astype("float32")
+    share = np.bincount(classes.ravel()) / classes.size
+    of_pixels = np.asarray(keras.losses.sparse_categorical_crossentropy(classes, chances))
+    of_classes = [of_pixels[classes == number].mean() for number in range(3)]
+    for power, expected in ((0, of_pixels.mean()), (1, np.mean(of_classes))):
+        assert losses.balanced_cross_entropy(share, power)(classes, chances).numpy()[0] == pytest.approx(
+            expected, rel=1e-3
+        )

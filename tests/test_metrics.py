@@ -217,7 +217,7 @@ def test_wrong_input(metric, pair):
         metric(reference, estimate)
     reference[[1, 3]] = np.nan
     reference[0] = 0.5
-    with pytest.raises(ValueError, match="no valid pixel in image 1, 3"):
+    with pytest.raises(ValueError, match="no valid pixel in images .1 3."):
         metric(reference, estimate)
 
 

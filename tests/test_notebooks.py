@@ -152,6 +152,16 @@ def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path
         assert digests[0] == digests[1], model
 
 
+def test_a_notebook_that_starts_from_shipped_weights_is_good_at_once(smoke_run):
+    """Few steps from nothing gain nothing; a few from the weights keep what they gain, here on smaller tiles."""
+    entry = paths.read_json(smoke_run / "02_srcnn_super_resolution" / "metrics.json")
+    start = entry["parameters"]["start_from"]
+    known = paths.read_json(paths.ROOT / "data" / "weights" / f"{start}.json")["provenance"]["scores"]
+    headline, plain = (row for row in entry["scores"] if row["role"] == "model")
+    assert headline["headline"] and headline["gain_psnr_db"] == pytest.approx(known["gain_psnr_db"], abs=0.2)
+    assert plain["gain_psnr_db"] < 0
+
+
 @pytest.fixture(scope="session")
 def acquired(smoke_run):
     """Folder of the data sets that notebook 01 acquired in the smoke run."""
@@ -171,7 +181,8 @@ def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
 
 
 def test_super_resolution_trains_on_the_tiles_that_were_acquired(acquired, tmp_path):
-    scores = paths.read_json(run_apart("02", tmp_path, f"source={acquired / 'tiles'}") / "metrics.json")["scores"]
+    folder = run_apart("02", tmp_path, f"source={acquired / 'tiles'}", "start_from=")
+    scores = paths.read_json(folder / "metrics.json")["scores"]
     assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
 
 

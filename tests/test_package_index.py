@@ -50,7 +50,7 @@ def test_the_default_index_is_asked_beside_an_extra_one():
 
 
 def test_a_broken_pip_configuration_is_not_passed_over(tmp_path, monkeypatch):
-    with pytest.raises(RuntimeError, match="pip config list"):
+    with pytest.raises(subprocess.CalledProcessError, match="'pip', 'config', 'list'"):
         settings_of(tmp_path, monkeypatch, "index-url without a section")
 
 

@@ -65,7 +65,7 @@ def write_catalogue(root, content=WHEEL, file=WHEEL_FILE, members=MEMBERS, **cha
         lines += [f"[packs.{pack}.members]", *(f"{json.dumps(name)} = {json.dumps(listed[name])}" for name in names)]
     (root / "data").mkdir(parents=True, exist_ok=True)
     (root / "data" / "packs.toml").write_text("\n".join(lines))
-    packs._read_catalogue.cache_clear()
+    packs.catalogue.cache_clear()
 
 
 def sha256(content):
@@ -85,7 +85,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
     write_catalogue(tmp_path)
     yield tmp_path
-    packs._read_catalogue.cache_clear()
+    packs.catalogue.cache_clear()
 
 
 Request = namedtuple("Request", "path status")
@@ -329,14 +329,12 @@ def test_a_full_disk_is_noticed_before_the_first_request(root, index, monkeypatc
 
 
 def test_unknown_names_get_the_nearest(root):
-    with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'. There are tiny, notes"):
+    with pytest.raises(ValueError, match="no pack 'tinny'; the nearest is 'tiny'"):
         packs.fetch(["tinny"])
     with pytest.raises(ValueError, match="no scene of tiny 'onyl'; the nearest is 'only'"):
         packs.open_scene("tiny", "onyl")
-    with pytest.raises(ValueError, match="0 files of tiny end with 'green.bin'"):
+    with pytest.raises(ValueError, match="no file of tiny 'green.bin'; the nearest is 'red.bin'"):
         packs.member_path("tiny", "green.bin")
-    with pytest.raises(ValueError, match="2 files of tiny end with '.bin'"):
-        packs.member_path("tiny", ".bin")
 
 
 def test_a_pack_that_is_not_fetched_says_the_command(root):
@@ -347,9 +345,9 @@ def test_a_pack_that_is_not_fetched_says_the_command(root):
 def test_a_pack_of_other_things_than_imagery_has_a_folder(root, index):
     text = (root / "data" / "packs.toml").read_text().replace("[packs.notes.scenes.only]", "[extra]")
     (root / "data" / "packs.toml").write_text(text)
-    packs._read_catalogue.cache_clear()
+    packs.catalogue.cache_clear()
     packs.fetch(["notes"])
-    assert packs.member_path("notes", "notes.txt").read_bytes() == b"clear sky"
+    assert packs.member_path("notes", "deep/notes.txt").read_bytes() == b"clear sky"
     assert packs.open_scenes("notes") == []
     with pytest.raises(ValueError, match="notes holds no imagery: notes"):
         packs.open_scene("notes")

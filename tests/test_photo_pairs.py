@@ -6,7 +6,12 @@ import pytest
 from PIL import Image
 
 from helpers.acquire import download, photos
-from tests.test_photos import ESTES_PARK, NOWHERE, judged, landscape, save
+from tests.test_photos import ESTES_PARK, NOWHERE, judged, landscape, lesson, save
+
+
+def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
+    """As notebook deeper/01b does."""
+    return lesson().pair_with_patches(table, provider, folder, width_m=width_m, size_px=size_px)
 
 
 class Imagery:
@@ -54,7 +59,7 @@ def test_each_photo_that_is_kept_is_paired_with_the_patch_around_it(tmp_path, im
     save(tmp_path / "e.webp", landscape(4), {"lon": 10, "lat": 47})
     table = judged(tmp_path)
     table.loc[table.path == "c.jpg", "reason"] = ""
-    summary = photos.pair_with_patches(table, imagery, tmp_path, width_m=3000, size_px=64)
+    summary = pair_with_patches(table, imagery, tmp_path, width_m=3000, size_px=64)
     rows = joined(tmp_path)
     photo, satellite = rows[2:]
     assert photo["pair"] == satellite["pair"] == "trip/a.jpg" == photo["path"]
@@ -73,24 +78,22 @@ def test_pairing_again_asks_for_nothing_and_follows_what_was_overruled(tmp_path,
     for number, name in enumerate(("a.jpg", "b.jpg")):
         save(tmp_path / name, landscape(number), {"lon": 7 + number, "lat": 46})
     table = judged(tmp_path)
-    photos.pair_with_patches(table, imagery, tmp_path)
+    pair_with_patches(table, imagery, tmp_path)
     first = manifest(tmp_path)
     assert imagery.made == 2 and [row["pair"] for row in first] == ["a.jpg", "a.jpg", "b.jpg", "b.jpg"]
-    photos.pair_with_patches(table, imagery, tmp_path)
+    pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and manifest(tmp_path) == first
-    photos.pair_with_patches(table.assign(reason=["by hand", ""]), imagery, tmp_path)
+    pair_with_patches(table.assign(reason=["by hand", ""]), imagery, tmp_path)
     assert [row["pair"] for row in manifest(tmp_path)] == ["", "", "b.jpg", "b.jpg"]
     assert list(photos.read_folder(tmp_path).path) == ["a.jpg", "b.jpg"]
-    photos.pair_with_patches(table, imagery, tmp_path)
+    pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and manifest(tmp_path) == first
-    with pytest.raises(ValueError, match="none of the 2 photos is kept"):
-        photos.pair_with_patches(table.assign(reason="by hand"), imagery, tmp_path)
-    photos.pair_with_patches(table, imagery, tmp_path, width_m=9000)
+    with pytest.raises(ValueError, match="none of the 2 photographs is kept"):
+        pair_with_patches(table.assign(reason="by hand"), imagery, tmp_path)
+    pair_with_patches(table, imagery, tmp_path, width_m=9000)
     assert imagery.made == 4 and manifest(tmp_path)[1]["east"] == 4500
-    photos.pair_with_patches(table, imagery, tmp_path, width_m=90_000)
+    pair_with_patches(table, imagery, tmp_path, width_m=90_000)
     assert joined(tmp_path) == []  # not with the patches of another width
-    with pytest.raises(ValueError, match="no imagery to cut patches from"):
-        photos.pair_with_patches(table, object(), tmp_path)
 
 
 def test_a_job_that_is_stopped_leaves_no_patch_without_its_photo(tmp_path, imagery, monkeypatch):
@@ -104,9 +107,9 @@ def test_a_job_that_is_stopped_leaves_no_patch_without_its_photo(tmp_path, image
 
     monkeypatch.setattr(download, "fetch", stopped)
     with pytest.raises(KeyboardInterrupt):
-        photos.pair_with_patches(table, imagery, tmp_path)
+        pair_with_patches(table, imagery, tmp_path)
     paired = [(row["pair"], row["role"]) for row in joined(tmp_path)]
     assert paired == [("a.jpg", "photo"), ("a.jpg", "satellite")]
     monkeypatch.setattr(download, "fetch", fetch)
-    photos.pair_with_patches(table, imagery, tmp_path)
+    pair_with_patches(table, imagery, tmp_path)
     assert imagery.made == 2 and len(manifest(tmp_path)) == 4

@@ -134,6 +134,13 @@ def test_commons_covers_larger_bounds_by_circles_and_full_circles_by_smaller_one
         commons.search((-60, -30, -50, -20))
 
 
+def test_photos_outside_the_box_do_not_use_up_the_limit(serve):
+    outside, inside = [(-54.44, -25.4 + 0.001 * step) for step in range(4)], [(-54.5, -25.4), (-54.52, -25.41)]
+    commons = connect("commons", serve(commons_route([], outside + inside)))
+    found = commons.search((-54.55, -25.45, -54.45, -25.35), limit=2)
+    assert sorted(one.bounds[:2] for one in found) == sorted(inside)
+
+
 def test_commons_repeating_continue_is_refused(serve):
     server = serve(commons_route([], [(-54.5, -25.4)] * 5, stuck=True))
     with pytest.raises(ValueError, match="paging of commons repeats itself"):
@@ -141,13 +148,12 @@ def test_commons_repeating_continue_is_refused(serve):
 
 
 def test_circles_cover_their_box():
-    for box in ((-54.7, -25.6, -54.3, -25.2), (179.8, 70, 180, 70.2), (-180, -85, 180, 85)):
-        for part in (box, *photos.quarters(box)):
-            lon, lat, radius = photos.circle(part)
-            for corner in ((part[0], part[1]), (part[0], part[3]), (part[2], part[1]), (part[2], part[3])):
-                a, b = np.radians(corner), np.radians((lon, lat))
-                cosine = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(a[0] - b[0])
-                assert 6_371_000 * math.acos(min(1, cosine)) <= radius * 1.0001
+    for box in ((-54.7, -25.6, -54.3, -25.2), (9, -0.1, 9.2, 0.3), (179.8, 70, 180, 70.2), (-180, -85, 180, 85)):
+        lon, lat, radius = photos.circle(box)
+        for corner in ((box[0], box[1]), (box[0], box[3]), (box[2], box[1]), (box[2], box[3])):
+            a, b = np.radians(corner), np.radians((lon, lat))
+            cosine = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(a[0] - b[0])
+            assert 6_371_000 * math.acos(min(1, cosine)) <= radius * 1.0001
     assert photos.circle((-180, -10, 180, 10))[2] > 20e6
 
 

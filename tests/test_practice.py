@@ -49,8 +49,9 @@ def pixels(answer):
 
 def assert_same_place(seen, name, tile, most_different):
     """A tile shows what rasterio makes of the source there: alike, and shifted by less than a fifth of a pixel."""
-    scene = packs.open_scene(*services.LAYERS[name][:2], ["red", "green", "blue"])
-    low, high = services.STRETCH if name[0] == "2" else (1, 255)
+    about = services.listed()["layers"][name]
+    scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
+    low, high = np.array(about["low"]), np.array(about["high"])
     colours = np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255)
     expected, where = np.full((3, 256, 256), np.nan, "float32"), mercantile.xy_bounds(*tile)
     reproject(
@@ -93,14 +94,14 @@ def test_scenes_of_the_first_tellus_overlap_and_are_listed_where_they_touch_the_
 
 
 def test_a_tile_of_a_scene_lies_where_rasterio_puts_it_and_ends_with_the_scene(server):
-    one = services.listed("")["scenes"][8]
+    one = services.listed()["scenes"][8]
     name, source, box = one["entityId"], one["entityId"].split("-")[1], [one[edge] for edge in EDGES]
     tile = mercantile.tile((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 11)
     seen = pixels(get(server, f"/tellus_legacy/ASNARO-1/{name}/11/{tile.x}/{tile.y}.png"))
     assert_same_place(seen, source, tile, 3)
     edge = mercantile.tile(box[0], (box[1] + box[3]) / 2, 12)
     seen = pixels(get(server, f"/tellus_legacy/ASNARO-1/{name}/12/{edge.x}/{edge.y}.png"))
-    scene, (row, column) = services.layer(name=source), map(int, name.split("-")[2:])
+    scene, (row, column) = services.layer(source), map(int, name.split("-")[2:])
     corners = [scene.transform @ (column, row + down) for down in (0, 1000)]  # of the part's western edge
     (left, right), _ = warp.transform(scene.crs, "EPSG:4326", *zip(*corners, strict=True))
     columns = [(lon - mercantile.bounds(edge).west) / (360 / 2**12) * 256 for lon in sorted((left, right))]
@@ -138,7 +139,7 @@ def test_pystac_client_finds_items_by_place_time_and_cloud(server):
 
 
 def test_cloud_cover_is_the_share_that_fmask_calls_cloud():
-    for item in services.listed("")["items"]:
+    for item in services.listed()["items"]:
         if item["collection"] == "landsat-c2-l2":
             day, cover = item["properties"]["datetime"][:10], item["properties"]["eo:cloud_cover"]
             [mask] = packs.open_scene("landsat_timeseries", day, ["fmask"]).pixels.transpose(2, 0, 1)
@@ -146,7 +147,7 @@ def test_cloud_cover_is_the_share_that_fmask_calls_cloud():
 
 
 def test_the_answers_say_of_the_packs_what_is_so():
-    answers = services.listed("")
+    answers = services.listed()
     for item in answers["items"]:
         pack, file = re.fullmatch(r"/files/(\w+)/(.+)\.tif", item["assets"]["red"]["href"]).groups()
         with rasterio.open(packs.member_path(pack, file)) as image:
@@ -158,7 +159,7 @@ def test_the_answers_say_of_the_packs_what_is_so():
         ]
     for one in answers["scenes"]:
         _, name, row, column = one["entityId"].split("-")
-        part = services.layer(name=name).cut(int(row), int(column), 1000, 1000)
+        part = services.layer(name).cut(int(row), int(column), 1000, 1000)
         box = warp.transform_bounds(part.crs, "EPSG:4326", *part.bounds)
         assert np.allclose([one[edge] for edge in EDGES], box, atol=1e-5)
     dem, colours = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
@@ -176,7 +177,7 @@ def test_the_answers_say_of_the_packs_what_is_so():
 
 
 @pytest.mark.parametrize("day, key, member", [("2017-02-16", "red", "B04.jp2"), ("2010-07-30", "fmask", "")])
-def test_a_cog_holds_the_pixels_of_the_pack_and_is_read_by_parts(server, day, key, member):
+def test_a_raster_holds_the_pixels_of_the_pack_and_is_read_by_parts(server, day, key, member):
     [item] = [item for item in services.listed(server.url)["items"] if day in item["id"]]
     address = item["assets"][key]["href"]
     path = packs.member_path(*address.removeprefix(f"{server.url}/files/").removesuffix(".tif").split("/", 1))

@@ -305,8 +305,8 @@ def test_resuming_without_arguments_repeats_those_of_the_run(project, nothing_ru
 
 
 @pytest.mark.parametrize("now, told", [
-    ({"values": {"scale": 2, "seed": 5}}, "seed of 02_srcnn was None, now 5"),
-    ({"values": {"seed": 5}}, "scale of 02_srcnn was 2, now None; seed of 02_srcnn was None, now 5"),
+    ({"values": {"scale": 2, "seed": 5}}, "seed of notebooks/02_srcnn.ipynb was None, now 5"),
+    ({"values": {"seed": 5}}, "scale of notebooks/02_srcnn.ipynb was 2, now None; seed of .* was None, now 5"),
     ({"values": {"scale": 2}, "profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
     ({"values": {"scale": 2}, "names": ["00"]}, "notebooks was .*02_srcnn.ipynb.*, now .*00_start.ipynb"),
 ])  # fmt: skip

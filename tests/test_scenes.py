@@ -179,7 +179,7 @@ def test_a_file_that_declares_a_huge_size_is_refused_before_decoding(tmp_path):
     ):  # fmt: skip
         pass
     assert path.stat().st_size < 100_000
-    with pytest.raises(ValueError, match=r"too large .*\(60000, 60000, 3\).*helpers apply"):
+    with pytest.raises(ValueError, match=r"too large .*3 bands of \(60000, 60000\) pixels.*helpers apply"):
         scenes.read(path)
 
 
@@ -252,7 +252,7 @@ def test_a_cut_knows_its_place(tmp_path, make_scene, transform):
         assert np.array_equal(np.moveaxis(oracle.read(window=window), 0, -1), cut.pixels)
     assert np.shares_memory(cut.pixels, scene.pixels)
     for beyond in [(-1, 0, 5, 5), (0, -1, 5, 5), (36, 0, 5, 5), (0, 46, 5, 5)]:
-        with pytest.raises(ValueError, match="reach beyond 40 x 50 pixels"):
+        with pytest.raises(ValueError, match="reaches beyond 40 x 50 pixels"):
             scene.cut(*beyond)
 
 
@@ -274,7 +274,7 @@ def test_selecting_bands(make_scene):
     scene = make_scene()
     chosen = scene.select(["blue", "red"])
     assert chosen.bands == ("blue", "red") and np.array_equal(chosen.pixels, scene.pixels[..., [2, 0]])
-    with pytest.raises(ValueError, match="no band is called nir, no band is called swir; .* 1 red, 2 green, 3 blue"):
+    with pytest.raises(ValueError, match="no bands match nir; .* 1 red, 2 green, 3 blue"):
         scene.select(["red", "nir", "swir"])
 
 
@@ -351,7 +351,7 @@ def test_no_data_in_the_first_scene_is_filled_by_the_second(make_scene):
 
 def test_too_little_ground(make_scene):
     images = [make_scene(*size, transform=None) for size in [(33, 40), (70, 40), (30, 70)]]
-    with pytest.raises(ValueError, match="only 2 whole blocks of 32.*largest image is 40 pixels: .*smaller blocks"):
+    with pytest.raises(ValueError, match="only 2 whole blocks of 32.*smaller blocks"):
         scenes.split_ground(images, block_px=32, buffer_px=60)
     ground = scenes.split_ground([make_scene(100, 32, transform=None)], block_px=32, buffer_px=2)
     assert [len(ground[split]) for split in scenes.SPLITS] == [1, 1, 1]
@@ -514,7 +514,7 @@ def test_a_manifest_without_split_is_split_by_ground(tmp_path, make_scene):
 
 
 @pytest.mark.parametrize("rows, message", [
-    ([{"path": "a.png", "role": "map"}], "no row of role 'image'"),
+    ([{"path": "a.png", "role": "map"}], "holds no image.*manifest.csv with the role image"),
     ([{"file": "a.png", "role": "image"}], "has no column path; it has file, role"),
     ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": "x", "north": 2, "crs": "EPSG:4326"}],
      "gives a.png no place"),
@@ -615,7 +615,7 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
 
 
 @pytest.mark.parametrize("content, message", [
-    ([], "holds no image; expected .*.png.* or a manifest.csv"),
+    ([], "holds no image; expected .*PNG.* or a manifest.csv"),
     (["notes.txt", "table.csv"], "holds no image; expected "),
     (["notes.tif"], "notes.tif is no readable image"),
 ])  # fmt: skip
@@ -646,5 +646,5 @@ def test_images_with_different_bands(tmp_path, make_scene):
 def test_images_that_are_too_small_or_too_few(tmp_path, make_scene):
     scenes.write(make_scene(15, 90), tmp_path / "a.tif")
     scenes.write(make_scene(90, 15, west=600_000), tmp_path / "b.tif")
-    with pytest.raises(ValueError, match="only 0 whole blocks of 16.*largest image is 15 pixels"):
+    with pytest.raises(ValueError, match="only 0 whole blocks of 16.*smaller blocks"):
         scenes.read_ground(tmp_path, **SMALL)

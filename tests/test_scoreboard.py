@@ -92,12 +92,12 @@ def test_the_best_baseline_in_an_error_is_the_smallest():
 def test_the_table_for_people(board):
     table = board.table()
     assert table.columns.tolist() == [
-        "role", "psnr_db", "spectral_angle_deg", "shift_px", "gain_psnr_db", "gain_spectral_angle_deg",
+        "role", "psnr_db", "gain_psnr_db", "spectral_angle_deg", "shift_px", "gain_spectral_angle_deg",
     ]  # fmt: skip
     assert table.columns.name == "gains over bicubic"
-    assert table.loc["srcnn", "gain_psnr_db"] == "1.333 [0.000, 3.000]"
-    assert table.loc["bicubic", ["psnr_db", "shift_px", "gain_psnr_db"]].tolist() == [25.0, "", ""]
-    assert "1.333 [0.000, 3.000]" in board._repr_html_()
+    assert table.loc["srcnn", "gain_psnr_db"] == "+1.333 [+0, +3]"
+    assert table.loc["bicubic", ["psnr_db", "shift_px", "gain_psnr_db"]].tolist() == ["25", "", ""]
+    assert "+1.333 [+0, +3]" in board._repr_html_()
 
 
 @pytest.mark.parametrize("role, scores, message", [

@@ -10,6 +10,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
+from helpers.acquire import download
 from helpers.acquire import practice as loopback
 from helpers.acquire.providers import stac
 from tests.test_providers import ANY, BOX, FAST, connect, no_keys, serve  # noqa: F401
@@ -89,7 +90,8 @@ def test_items_that_cannot_be_had_are_skipped_by_reason_and_never_the_others(ser
 def test_assets_are_found_by_key_alias_and_common_name(assets, band):
     text = json.dumps({"other": {"href": "y"}, "none": None, **assets}).replace("BASE", "http://here")
     assert stac.choose(json.loads(text), band)["links"] == ["http://here/files/red.tif"]
-    assert stac.choose(assets, "swir22") is None
+    with pytest.raises(download.Refused, match="no band 'swir22'"):
+        stac.choose(assets, "swir22")
 
 
 @pytest.mark.parametrize("band, sizes, chosen", [("red", "60 20 10", "B04_10m"), ("scl", "60 20", "SCL_20m")])

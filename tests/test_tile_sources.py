@@ -23,7 +23,7 @@ HOSTS = ["tile.openstreetmap.org", "a.tile.openstreetmap.org", "B.Tile.osm.org",
 def test_openstreetmaps_tile_servers_are_refused_by_name(host):
     with pytest.raises(ValueError, match="OpenStreetMap's Tile Usage Policy forbids bulk download"):
         xyz(None, template=f"https://{host}/{{z}}/{{x}}/{{y}}.png")
-    assert "openstreetmap" not in xyz(None, template="https://tiles.example.org/{z}/{x}/{y}.png").base
+    assert "openstreetmap" not in xyz(None, template="https://tiles.example.org/{z}/{x}/{y}.png").template
 
 
 @pytest.mark.parametrize("template", ["https://a.example/{z}/{x}.png", "ftp://a.example/{z}/{x}/{y}", "/{z}/{x}/{y}"])

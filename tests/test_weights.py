@@ -18,7 +18,6 @@ from helpers.pairs import clouds, maps, resolution, views
 from helpers.runs import weights
 from helpers.runs.execute import plan
 from helpers.training import predict
-from tests.notebook_runs import run_apart
 
 WEIGHTS = sorted((paths.ROOT / "data" / "weights").glob("*.keras"))
 # of scripts, not of runs
@@ -215,17 +214,6 @@ def test_apply_takes_the_name(path, tmp_path):
         resolution.upsample(given.pixels[None], about["scale"]).numpy()[0] if about["scale"] > 1 else given.pixels
     )
     assert np.isfinite(answer.pixels).all() and np.abs(answer.pixels - enlarged).mean() > 1
-
-
-@needs_packs
-def test_a_notebook_that_starts_from_them_is_good_at_once(tmp_path):
-    """Two steps from nothing gain nothing; two steps from the weights keep what they gain, here on smaller tiles."""
-    folder = run_apart("02", tmp_path, f"start_from={START['02']}", "steps=2", "plain_steps=1")
-    entry = paths.read_json(folder / "metrics.json")
-    (headline,) = [row for row in entry["scores"] if row.get("headline")]
-    known = described(paths.ROOT / "data" / "weights" / f"{START['02']}.keras")["provenance"]["scores"]
-    assert entry["parameters"]["start_from"] == START["02"]
-    assert headline["gain_psnr_db"] == pytest.approx(known["gain_psnr_db"], abs=0.2)
 
 
 # --- how they are made

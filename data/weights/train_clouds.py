@@ -1,6 +1,6 @@
 """Train the shipped cloud removers: the network, simulation and loss of notebook 04, for longer.
 
-Ground and clouds are of all kinds here (`helpers.pairs.surfaces`). Interrupted, the same command
+Ground and clouds are of all kinds here (`travelling_clouds`). Interrupted, the same command
 goes on. At every report it writes the averaged weights as MODEL.keras, and scores them on the
 validation part of the test bed of foreign ground.
 
@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from data.weights import travelling_clouds
 from helpers import metrics, models, scenes, training
 from helpers.acquire import packs
 from helpers.apply.network import read_network
@@ -169,7 +170,7 @@ def main():
     def batches(first):
         """Make batches: six samples of ground of all kinds, and two as it is, under clouds like its own."""
         stream = {"patch_px": patch_px, "steps": options.steps, "first_step": first}
-        varied = clouds.dataset(ground["train"], batch_size=6, seed=0, **stream)
+        varied = travelling_clouds.dataset(ground["train"], batch_size=6, seed=0, **stream)
         own = clouds.dataset(ground["train"], light=light, batch_size=2, seed=1, **stream)
         joined = tf.data.Dataset.zip(varied, own)
         return joined.map(lambda some, one: tuple(tf.concat(each, 0) for each in zip(some, one, strict=True)))

@@ -79,9 +79,9 @@ def to_unit(pixels, value_range):
 
 
 def load_helpers():
-    """Import models, pairs.clouds and training.losses with JAX in the place of TensorFlow."""
+    """Import models, losses and the simulation of clouds with JAX in the place of TensorFlow."""
     same = ["sin", "cos", "round", "exp", "sqrt", "stack", "sort", "reshape", "abs", "where"]
-    same += ["maximum", "minimum", "float32", "int32"]
+    same += ["maximum", "minimum", "float32", "int32", "broadcast_to"]
     tf = types.SimpleNamespace(**{name: getattr(jnp, name) for name in same})
     tf.int64, tf.cast, tf.concat, tf.clip_by_value = jnp.int32, cast, jnp.concatenate, jnp.clip
     tf.constant, tf.size, tf.transpose = jnp.asarray, jnp.size, jnp.transpose
@@ -97,10 +97,10 @@ def load_helpers():
     stub("helpers.scenes", to_unit=to_unit)
     for room in ("pairs", "training"):
         stub(f"helpers.{room}")
-    names = ("models", "pairs.clouds", "training.losses")
-    models, clouds, losses = (importlib.import_module(f"helpers.{name}") for name in names)
+    names = ("helpers.models", "helpers.pairs.clouds", "helpers.training.losses", "travelling_clouds")
+    models, clouds, losses, travelling_clouds = map(importlib.import_module, names)
     clouds.skewed = skewed
-    return models, clouds, losses
+    return models, clouds, losses, travelling_clouds
 
 
 def draw_patch(ground, side, key):
@@ -117,7 +117,7 @@ def draw_patch(ground, side, key):
 
 def train(options):
     """Train until the time is over, and write the averaged weights."""
-    models, clouds, losses = load_helpers()
+    models, clouds, losses, travelling_clouds = load_helpers()
     with np.load(options.ground) as given:
         ground, light = jnp.asarray(given["ground"], jnp.float32), given["light"].tolist()
         bands, settings = given["bands"].tolist(), json.loads(str(given["network"]))
@@ -125,15 +125,16 @@ def train(options):
     keras.utils.set_random_seed(options.seed)
     network = models.cloud_remover(len(bands), **settings)
     loss_of = losses.cleared(options.clear_weight, options.cloud_weight)
-    looks = {"bands": bands, "value_range": [clouds.REFLECTANCE] * len(bands), "difficulty": 1.0, "skew": 0.15}
+    looks = {"bands": bands, "value_range": clouds.UNIT, "skew": 0.15}
 
     def sample(key):
         """One pair: mostly ground and clouds of all kinds, else both as they are at home."""
         keys = jax.random.split(key, 3)
         patch = draw_patch(ground, options.patch_px, keys[0])
-        pairs = [clouds.simulate(patch, keys[1], light=each, **looks) for each in (light, None)]
+        own = clouds.simulate(patch, keys[1], light=light, difficulty=1.0, **looks)
+        varied = travelling_clouds.simulate(patch, keys[1], **looks)
         at_home = jax.random.uniform(keys[2]) < options.home
-        return tuple(jnp.where(at_home, *images) for images in zip(*pairs, strict=True))
+        return tuple(jnp.where(at_home, *images) for images in zip(own, varied, strict=True))
 
     def objective(weights, cloudy, truth):
         return loss_of(truth, network.stateless_call(weights, [], cloudy, training=True)[0])

@@ -1,6 +1,7 @@
 """Check that an answer is of the expected kind: servers send pages of HTML, or half an image."""
 
 import io
+import math
 
 from PIL import Image
 
@@ -30,13 +31,12 @@ def image(data, size_px=None):
 def picture(data, size_px=None):
     """Return the picture in the bytes of an image; raises what `image` raises."""
     try:
-        with Image.open(io.BytesIO(file(data)), formats=FORMATS) as found:
-            width, height = found.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"an image that declares more than {MAX_PIXELS} pixels")
-            if size_px and found.size != tuple(size_px):
-                raise ValueError(f"an image of {found.size} px, expected {tuple(size_px)}")
-            found.verify()  # the checksum of a PNG; `load` has all rows before it meets that
+        found = Image.open(io.BytesIO(file(data)), formats=FORMATS)
+        if math.prod(found.size) > MAX_PIXELS:
+            raise ValueError(f"an image that declares more than {MAX_PIXELS} pixels")
+        if size_px and found.size != tuple(size_px):
+            raise ValueError(f"an image of {found.size} px, expected {tuple(size_px)}")
+        found.verify()  # the checksum of a PNG; `load` has all rows before it meets that
         found = Image.open(io.BytesIO(data), formats=FORMATS)
         found.load()
     except (Image.DecompressionBombError, OSError, SyntaxError) as error:

@@ -58,15 +58,12 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        lines = [
-            f"{self.folder}: {self.fetched} fetched, {self.kept} kept, {self.requests} requests"
-        ]
         often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
-        for reason, names in often[:5]:
-            lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
-        if often[5:]:
-            lines.append(f"and {len(often) - 5} more reasons: see `skipped`")
-        return "\n".join(lines)
+        lines = [f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often]
+        if lines[5:]:
+            lines[5:] = [f"and {len(lines) - 5} more reasons: see `skipped`"]
+        counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
+        return "\n".join([f"{self.folder}: {counts}", *lines])
 
     def skip(self, name, reason):
         """Note why a file is missing."""
@@ -113,7 +110,7 @@ def fetch(items, folder, client, *, total=None):
     finally:
         job.ended.set()
         pool.shutdown(wait=False)
-        with job.noting:
+        with job.lock:
             job.table.tidy()
     job.summary.requests = client.requests - before
     return job.summary
@@ -129,14 +126,13 @@ class _Job:
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
         self.summary, self.names = Summary(folder), set()
-        self.drawing, self.noting = threading.Lock(), threading.Lock()
-        self.ended = threading.Event()
+        self.lock, self.ended = threading.Lock(), threading.Event()
 
     def work(self, bar):
         """Obtain items until there are no more."""
         JOB.ended = self.ended
         while not self.ended.is_set():
-            with self.drawing:
+            with self.lock:
                 item = next(self.items, None)
                 problem = item and self.problem(item)
             if not item:
@@ -187,7 +183,7 @@ class _Job:
 
     def note(self, row, kept):
         """Write down at once that a file is there, so that Ctrl-C loses none."""
-        with self.noting:
+        with self.lock:
             self.table.add(row)
             self.summary.kept += kept
             self.summary.fetched += not kept
@@ -195,7 +191,7 @@ class _Job:
     def skip(self, item, error):
         """Write down that an item is not there, and a Refused for the next job, too."""
         reason = mask(getattr(error, "reason", error))
-        with self.noting:
+        with self.lock:
             self.summary.skip(item.name, reason)
             if isinstance(error, Refused):
                 self.missing.add({"path": item.name, "url": item.url, "reason": reason})

@@ -147,8 +147,8 @@ class Client(requests.Session):
 
     def _body(self, method, url, options):
         """Return the body of one good answer; a ValueError if a retry can help."""
-        options = options | {"stream": True, "timeout": self.policy.timeout_s}
-        with self.request(method, url, **options) as answer:
+        options["timeout"] = self.policy.timeout_s
+        with self.request(method, url, stream=True, **options) as answer:
             body = self._read(answer.raw, url)
         status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
         if status < 300:

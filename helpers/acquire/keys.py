@@ -1,7 +1,8 @@
 """Keep keys out of everything: messages, logs, manifests, and addresses of other hosts."""
 
 import logging
-from urllib.parse import quote, quote_plus, urlsplit
+import re
+from urllib.parse import quote
 
 from requests import RequestException
 
@@ -14,9 +15,7 @@ class Leak(RequestException):
 
 def shown(url):
     """Return the address without user, password and query, which may be secrets."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return mask(f"{parts.scheme}://{host}{parts.path}" if host else url)
+    return mask(re.sub(r"(?<=//)[^/]*@|[?#].*", "", url))
 
 
 def mask(text):
@@ -30,7 +29,7 @@ def mask(text):
 def hide(secret):
     """Keep a secret out of all messages and logs from now on."""
     if len(secret) > 5:  # a shorter one is no secret, and would be part of words
-        _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
+        _secrets.update((secret, quote(secret, safe="")))
     logging.getLogger("urllib3.connectionpool").setLevel("INFO")  # DEBUG shows queries
 
 
@@ -41,7 +40,7 @@ def unsigned(request):
 
 def signer(key, name, origin):
     """Return the function that adds the key to a request; only this closure holds it."""
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not re.fullmatch("[!-~]+", key):
         raise ValueError(
             f"the key in {name} holds blanks or characters that no key has; copy it again"
         )

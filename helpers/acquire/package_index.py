@@ -21,13 +21,22 @@ from helpers.acquire.keys import hide, mask, shown
 def download(archive, url, output_file, pooch):
     """Find the file of a package as pip would, and write it; as pooch calls it.
 
+    Log-ins, certificates and proxy are those of pip.
+
     Raises:
         requests.ConnectionError: no source of pip has the file, or the connection broke; pooch
             tries again.
     """
-    pip = _pip_settings()
-    sources, tried = _sources(pip), []
-    with _session(pip, sources) as session:
+    pip, tried = _pip_settings(), []
+    sources = _sources(pip)
+    with PyPIClient(
+        auth=MultiDomainBasicAuth(prompting=False, index_urls=[url for _, url in sources]),
+        trusted_hosts=pip.get("trusted-host", "").split(),
+        verify=ssl.create_default_context(cafile=pip["cert"]) if "cert" in pip else True,
+        proxy=pip.get("proxy"),
+        timeout=60,
+        follow_redirects=True,
+    ) as session:
         for kind, source in sources:
             hide(urlsplit(source).password or "")
             finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [source]})
@@ -46,39 +55,24 @@ def download(archive, url, output_file, pooch):
 
 
 def _pip_settings():
-    """Return pip's options: the environment over a command's own over [global]."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(command, capture_output=True, text=True)
-    if listing.returncode:
-        raise RuntimeError("pip's configuration cannot be read: see `python -m pip config list`")
+    """Return pip's options: the environment over [global] over those of single commands."""
+    listing = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
     values = {}
-    lines = [line.partition("=") for line in listing.stdout.splitlines() if line[-3:] != "=''"]
-    lines.sort(key=lambda line: (line[0].startswith(":env:"), not line[0].startswith("global.")))
-    for name, _, value in lines:
-        values[name.rpartition(".")[2]] = ast.literal_eval(value)
+    for line in reversed(listing.splitlines()):  # sorted; ":env:" is before "global"
+        name, _, value = line.partition("=")
+        if value != "''":
+            values[name.rpartition(".")[2]] = ast.literal_eval(value)
     return values
 
 
 def _sources(pip):
     """List ("find_links" or "index_urls", URL) where pip would look, local folders first."""
-    sources = [("find_links", url) for url in pip.get("find-links", "").split()]
-    if pip.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
-        index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
-        extra = pip.get("extra-index-url", "").split()
-        sources += [("index_urls", url) for url in (index, *extra)]
-    return sources
-
-
-def _session(pip, sources):
-    """Open unearth's connections, with the log-ins, certificates and proxy of pip."""
-    return PyPIClient(
-        auth=MultiDomainBasicAuth(prompting=False, index_urls=[url for _, url in sources]),
-        trusted_hosts=pip.get("trusted-host", "").split(),
-        verify=ssl.create_default_context(cafile=pip["cert"]) if "cert" in pip else True,
-        proxy=pip.get("proxy"),
-        timeout=60,
-        follow_redirects=True,
-    )
+    index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
+    indexes = [index, *pip.get("extra-index-url", "").split()]
+    if pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        indexes = []
+    links = pip.get("find-links", "").split()
+    return [("find_links", url) for url in links] + [("index_urls", url) for url in indexes]
 
 
 def _write(archive, link, session, output_file):

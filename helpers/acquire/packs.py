@@ -5,13 +5,14 @@
 """
 
 import difflib
-import os
-import tempfile
+import hashlib
+import tarfile
 import tomllib
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
@@ -21,6 +22,7 @@ from helpers import paths, scenes
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
 
+@lru_cache
 def catalogue():
     """Return the packs of data/packs.toml: dict from name to what is listed there.
 
@@ -30,7 +32,17 @@ def catalogue():
     name to its files, bands and what the files do not say themselves, empty where they are no
     imagery; and `main`, the names of the scenes that `open_scenes` opens.
     """
-    return _read_catalogue(paths.ROOT / "data" / "packs.toml")
+    listed = tomllib.loads((paths.ROOT / "data" / "packs.toml").read_text(encoding="utf-8"))
+    packs = {}
+    for name, values in listed["packs"].items():
+        values |= {
+            "name": name,
+            "archive": SimpleNamespace(**listed["archives"][values["archive"]]),
+        }
+        values.setdefault("scenes", {})
+        values.setdefault("main", [*values["scenes"]])
+        packs[name] = SimpleNamespace(**values)
+    return packs
 
 
 def folder(name):
@@ -40,11 +52,12 @@ def folder(name):
 
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
-    absent = []
-    for member, (size, sha256) in _pack(name).members.items():
-        if not _is_whole(folder(name) / member, size, verify and sha256):
-            absent.append(member)
-    return absent
+    members = _pack(name).members.items()
+    return [
+        member
+        for member, (size, sha256) in members
+        if not _is_whole(folder(name) / member, size, verify and sha256)
+    ]
 
 
 def fetch(names=None, from_folder=None):
@@ -66,7 +79,7 @@ def fetch(names=None, from_folder=None):
         absent = missing(pack.name, verify=True)
         if absent:
             room = sum(pack.members[member][0] for member in absent)
-            paths.require_space(folder(pack.name), pack.archive.bytes + 2 * room)
+            paths.require_space(folder(pack.name), pack.archive.bytes + room)
             _unpack(pack, absent, _archive(pack.archive, from_folder))
         done = f"unpacked {len(absent)} of" if absent else "complete,"
         print(f"{pack.name}: {done} {len(pack.members)} files. {pack.credit}")
@@ -92,13 +105,13 @@ def open_scene(pack, name=None, bands=None):
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
-    nodata = listed.get("nodata")
-    read = [scenes.read(member_path(pack, file), nodata=nodata) for file in listed["files"]]
+    files = [member_path(pack, file) for file in listed["files"]]
+    scene = scenes.stack([scenes.read(path, nodata=listed.get("nodata")) for path in files])
     about = {"bands": tuple(listed["bands"]), "credit": entry.credit, "name": f"{pack} {name}"}
-    scene = replace(scenes.stack(read), **about)
     if "bounds" in listed:
-        transform = from_bounds(*listed["bounds"], scene.width, scene.height)
-        scene = replace(scene, transform=transform, crs=CRS.from_string(listed["crs"]))
+        about["transform"] = from_bounds(*listed["bounds"], scene.width, scene.height)
+        about["crs"] = CRS.from_string(listed["crs"])
+    scene = replace(scene, **about)
     return scene.select(bands) if bands else scene
 
 
@@ -108,18 +121,15 @@ def open_scenes(pack, bands=None):
 
 
 def member_path(pack, file):
-    """Return the Path of a fetched file by its name in packs.toml, or the end of that name.
+    """Return the Path of a fetched file by its name in packs.toml.
 
     Raises:
-        ValueError: no file of the pack, or more than one, has that name.
+        ValueError: no file of the pack has that name (names the nearest).
         FileNotFoundError: it is not fetched, or not whole (says the command).
     """
-    entry = _pack(pack)
-    found = [member for member in entry.members if member.endswith(file)]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} files of {pack} end with {file!r}, expected one")
-    path = folder(pack) / found[0]
-    if not _is_whole(path, entry.members[found[0]][0]):
+    size, _ = _look_up(file, _pack(pack).members, f"file of {pack}")
+    path = folder(pack) / file
+    if not _is_whole(path, size):
         raise FileNotFoundError(
             f"{path} is missing or damaged. Get it with: python -m helpers fetch {pack}"
         )
@@ -131,18 +141,6 @@ def credits(names):
     return list(dict.fromkeys(catalogue()[name].credit for name in names))
 
 
-@lru_cache
-def _read_catalogue(path):
-    listed = tomllib.loads(path.read_text(encoding="utf-8"))
-    packs = {}
-    for name, values in listed["packs"].items():
-        archive = SimpleNamespace(**listed["archives"][values["archive"]])
-        listed_scenes = values.setdefault("scenes", {})
-        values = {"name": name, "main": [*listed_scenes]} | values | {"archive": archive}
-        packs[name] = SimpleNamespace(**values)
-    return packs
-
-
 def _pack(name):
     return _look_up(name, catalogue(), "pack")
 
@@ -151,10 +149,7 @@ def _look_up(name, known, kind):
     if name in known:
         return known[name]
     [nearest] = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
-    raise ValueError(
-        f"there is no {kind} {name!r}; the nearest is {nearest!r}. There are "
-        f"{', '.join(list(known)[:8])}"
-    )
+    raise ValueError(f"there is no {kind} {name!r}; the nearest is {nearest!r}")
 
 
 def _is_whole(path, size, sha256=""):
@@ -177,25 +172,25 @@ def _archive(archive, from_folder):
             "it there, or fetch without a folder on a computer with internet"
         )
     pooch.get_logger().setLevel("WARNING")
-    cache, registry = pooch.os_cache("satellite-notebooks"), {archive.file: archive.sha256}
-    store = pooch.create(cache, "", registry=registry, env=CACHE, retry_if_failed=3)
+    registry = {archive.file: archive.sha256}
+    store = pooch.create(
+        pooch.os_cache("satellite-notebooks"), "", registry=registry, env=CACHE, retry_if_failed=3
+    )
     downloader = partial(package_index.download, archive)
     return Path(store.fetch(archive.file, downloader=downloader))
 
 
 def _unpack(pack, absent, archive):
-    """Unpack absent members beside their folder, verify them, and move each into its place."""
-    import pooch
-
-    unpack = pooch.Untar if archive.suffix == ".gz" else pooch.Unzip
-    place = folder(pack.name)
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".part-") as temporary:
-        members = [pack.prefix + member for member in absent]
-        unpack(members=members, extract_dir=temporary)(str(archive), "download", None)
+    """Verify absent members, and put each into its place."""
+    tar = archive.suffix == ".gz"
+    with tarfile.open(archive) if tar else ZipFile(archive) as opened:
+        read = opened.extractfile if tar else opened.open
         for member in absent:
-            unpacked, target = Path(temporary, pack.prefix, member), place / member
-            if not _is_whole(unpacked, *pack.members[member]):
+            try:
+                data = read(pack.prefix + member).read()
+            except KeyError:
+                data = b""
+            if [len(data), hashlib.sha256(data).hexdigest()] != pack.members[member]:
                 raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(unpacked, target)
+            with paths.atomic(folder(pack.name) / member) as part:
+                part.write_bytes(data)

@@ -1,4 +1,4 @@
-"""One photo: its EXIF tags, and a small copy of it."""
+"""One photo: open it, and read its EXIF tags."""
 
 import math
 from contextlib import contextmanager, suppress
@@ -6,13 +6,11 @@ from datetime import datetime
 
 from helpers.acquire import tiles
 
-LOOK_PX = 640  # longer side of the copy that is looked at
-
 
 @contextmanager
 def opened(path):
     """Open the picture in a file, not decoded yet; an OSError says whatever is wrong with it."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if path.suffix.lower() in (".heic", ".heif"):
         raise OSError("HEIC: convert it to JPEG first")
@@ -21,8 +19,6 @@ def opened(path):
             if picture.mode[0] in "IF":
                 raise OSError("more than 8 bits: save it with 8 bits first")
             yield picture
-    except UnidentifiedImageError as error:
-        raise OSError("it is no picture") from error
     except OSError:
         raise
     except Exception as error:  # of Pillow, which raises whatever a damaged file leads to
@@ -38,33 +34,22 @@ def tags(picture):
     """Read the EXIF data of an opened picture, as `photos.read_folder` describes it."""
     from PIL.ExifTags import GPS, IFD, Base
 
-    exif, heading, time = picture.getexif(), math.nan, ""
+    exif, time = picture.getexif(), ""
     gps, taken = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal)
     lon, lat = tiles.position(_degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude))
-    with suppress(TypeError, ZeroDivisionError):
-        heading = float(gps.get(GPS.GPSImgDirection))
+    heading = float(gps.get(GPS.GPSImgDirection, math.nan))
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
         time = datetime.strptime(str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
-    turned = exif.get(Base.Orientation) in (5, 6, 7, 8)
-    width, height = reversed(picture.size) if turned else picture.size
-    heading = heading % 360 if 0 <= heading <= 360 else math.nan
-    place = {"lon": lon, "lat": lat, "heading_deg": heading, "time": time}
-    return place | {"width": width, "height": height}
+    width, height = picture.size[:: -1 if exif.get(Base.Orientation, 1) > 4 else 1]
+    return {
+        "lon": lon, "lat": lat, "heading_deg": heading % 360 if 0 <= heading <= 360 else math.nan,
+        "time": time, "width": width, "height": height,
+    }  # fmt: skip
 
 
 def _degrees(gps, tag):
-    """Return degrees of a position; None where a part is missing or is no number, as 0/0."""
-    with suppress(KeyError, TypeError, ValueError, ZeroDivisionError):
+    """Return degrees of a position; None where a part is missing, NaN where it is 0/0."""
+    with suppress(KeyError, TypeError, ValueError):
         degrees, minutes, seconds = map(float, gps[tag])
-        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[str(gps[tag - 1])[:1].upper()]
+        sign = {"E": 1, "N": 1, "W": -1, "S": -1}[gps[tag - 1]]
         return sign * (degrees + minutes / 60 + seconds / 3600)
-    return None
-
-
-def small_copy(path):
-    """Return a small, upright copy in colour."""
-    from PIL import ImageOps
-
-    with opened(path) as picture:
-        picture.thumbnail((LOOK_PX, LOOK_PX))  # of a JPEG, only that many pixels are decoded
-        return ImageOps.exif_transpose(picture).convert("RGB")

@@ -8,12 +8,11 @@ import pickle
 from collections import OrderedDict
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from helpers import paths
 
 KNOWN = {
-    "_rebuild_tensor_v2": lambda storage, offset, shape, strides, *_: (*storage, shape, strides),
+    "_rebuild_tensor_v2": lambda storage, *shape_and_strides: storage,
     "OrderedDict": OrderedDict,
     "FloatStorage": np.dtype("<f4"),
     "LongStorage": np.dtype("<i8"),
@@ -21,11 +20,13 @@ KNOWN = {
 
 
 def read(path, sha256):
-    """Read the tensors of a PyTorch file of before version 1.6: dict from name to array.
+    """Read the numbers of each tensor: list of flat arrays, in the order in which they are stored.
 
-    The file holds three pickles that say what it is, then one that says in which storage each
-    tensor lies, then the storages' keys, and for each key a count and its little-endian numbers.
-    Each tensor must begin where its storage begins.
+    The weights of our pack came from TensorFlow. They are stored in its order of axes, which is
+    that of Keras: a kernel's height, width, inputs, outputs.
+
+    The file holds three pickles that say what it is, then one that names the storage of each
+    tensor, then the storages' keys, and for each key a count and its little-endian numbers.
 
     Raises:
         ValueError: the file has another SHA-256.
@@ -35,23 +36,19 @@ def read(path, sha256):
             f"{path} is damaged, or not the file that data/packs.toml lists. Delete it, then fetch "
             "it again: python -m helpers fetch"
         )
-    numbers, arrays = {}, {}
+    numbers = {}
     with open(path, "rb") as file:
         *_, tensors, keys = (_Unpickler(file).load() for _ in range(5))
-        kinds = {key: kind for kind, key, *_ in tensors.values()}
+        kinds = {key: kind for kind, key in tensors.values()}
         for key in keys:
             count = int.from_bytes(file.read(8), "little")
             numbers[key] = np.fromfile(file, kinds[key], count)
-    for name, (kind, key, shape, strides) in tensors.items():
-        arrays[name] = as_strided(numbers[key], shape, np.multiply(strides, kind.itemsize))
-    return arrays
+    return [numbers[key] for _, key in tensors.values()]
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        """Resolve one of four names in the file; never return a function of another package."""
-        if name not in KNOWN:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no tensor needs")
+        """Resolve one of four names in the file; any other, as of a function, is a KeyError."""
         return KNOWN[name]
 
     def persistent_load(self, pid):

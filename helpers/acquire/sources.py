@@ -6,16 +6,14 @@ from helpers import paths, scenes
 from helpers.acquire import packs
 
 
-def open_ground(source, *, block_px, buffer_px=16, bands=None, seed=0):
+def open_ground(source, *, bands=None, **split):
     """Open imagery, split by ground.
 
     Args:
         source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads
             it, from the working folder, the data folder or the project's root.
-        block_px, buffer_px: side of a block of ground, and width of the band left out between
-            blocks, pixels.
         bands: which bands, in which order; default: all.
-        seed: of the split.
+        split: `block_px`, `seed`, and `buffer_px` (16), as `scenes.split_ground` takes them.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -23,7 +21,7 @@ def open_ground(source, *, block_px, buffer_px=16, bands=None, seed=0):
     Raises:
         ValueError: neither a pack nor a path, or too little ground.
     """
-    split = {"block_px": block_px, "buffer_px": buffer_px, "seed": seed}
+    split = {"buffer_px": 16} | split
     if source in packs.catalogue():
         return scenes.split_ground(packs.open_scenes(source, bands), **split)
     path = locate(source)

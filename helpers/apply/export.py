@@ -2,11 +2,9 @@
 
 import json
 import logging
-from pathlib import Path
 
 from helpers import paths
 from helpers.apply.network import Predictor, load_model
-from helpers.apply.plan import output_ranges
 
 OPSET = 17  # QGIS users have old versions of onnxruntime
 
@@ -41,44 +39,37 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
     from helpers.backend import tf
 
     network, about = load_model(model)
-    ranges = about["value_range"]
-    predictor = Predictor(network, about, ranges, output_ranges(about, ranges))
+    predictor = Predictor(network, about, about["value_range"])
     if tile_px < 1 or tile_px % predictor.multiple_px:
         raise ValueError(
             f"the tile is {tile_px} pixels wide; {model} takes multiples of "
             f"{predictor.multiple_px}: give another --tile"
         )
-
-    count = len(about.get("classes") or about["bands_out"])
+    names = [each["name"] for each in about["classes"]] or about["bands_out"]
 
     @tf.function(autograph=False)
     def graph(pixels):
-        values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))[..., :count]
-        return tf.transpose(values, (0, 3, 1, 2))
+        values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))
+        return tf.transpose(values[..., : len(names)], (0, 3, 1, 2))
 
-    shape = tf.TensorSpec((1, len(ranges), tile_px, tile_px), tf.float32, name="input")
+    shape = tf.TensorSpec((1, len(about["bands"]), tile_px, tile_px), tf.float32, name="input")
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     patch_tf2onnx()  # as Keras does: tf2onnx does not know NumPy 2
     made, _ = tf2onnx.convert.from_function(graph, input_signature=[shape], opset=OPSET)
     onnx.checker.check_model(made)
-    told = _metadata(about, predictor.margin_px, tile_px, resolution_cm)
+    kind = "Superresolution" if about["scale"] > 1 else "Regressor"
+    told = {
+        "model_type": "Segmentor" if about["classes"] else kind,
+        "class_names": dict(enumerate(names)),
+        "tiles_size": tile_px,  # in its documentation
+        "tile_size": tile_px,  # in its code
+        "tiles_overlap": min(90, 200 * predictor.margin_px // tile_px + 1),
+        "bands": about["bands"],
+        "credit": about["credit"],
+    }
+    if resolution_cm:
+        told["resolution"] = resolution_cm
     onnx.helper.set_model_props(made, {name: json.dumps(value) for name, value in told.items()})
-    with paths.atomic(Path(out)) as temporary:
+    with paths.atomic(out) as temporary:
         onnx.save(made, temporary)
     return told
-
-
-def _metadata(about, margin_px, tile_px, resolution_cm):
-    """Return what Deepness reads; its code says tile_size, its documentation tiles_size."""
-    classes, bands = about.get("classes"), len(about["bands"])
-    names = [each["name"] for each in classes] if classes else about["bands_out"]
-    overlap = min(90, -(-200 * margin_px // tile_px))
-    kind = "Segmentor" if classes else "Superresolution" if about["scale"] > 1 else "Regressor"
-    told = {
-        "model_type": kind,
-        "class_names": {str(at): name for at, name in enumerate(names)},
-        "tiles_size": tile_px, "tile_size": tile_px, "tiles_overlap": overlap,
-        "bands": about["bands"], "scale": about["scale"], "credit": about["credit"],
-        "standardization_mean": [0.0] * bands, "standardization_std": [1.0] * bands,
-    }  # fmt: skip
-    return told | ({"resolution": resolution_cm} if resolution_cm else {})

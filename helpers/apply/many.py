@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from helpers import paths
@@ -13,10 +14,8 @@ from helpers.apply.network import model_path
 from helpers.apply.whole import apply
 from helpers.scenes.folders import IMAGE_SUFFIXES, images
 
-ALONE = "import json, sys; from helpers.apply.many import _alone; _alone(json.loads(sys.argv[1]))"
-SUFFIXES = IMAGE_SUFFIXES | {".vrt"}
+ALONE = "import sys; from helpers.apply.many import _alone; _alone(sys.argv[1])"
 WAIT = "10s"  # for a scheduler
-FINISHED = 3  # status of a process that found its output there already
 LOST = "its process was ended, most often for lack of memory: try again with fewer workers"
 
 
@@ -40,19 +39,20 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
-    options["model"] = str(model_path(model).absolute())  # a worker may have another root
-    tasks = [options | task for task in _tasks(sources, Path(folder).absolute())]
+    options["model"] = str(model_path(model).absolute())  # a worker stands in another folder
+    targets = _targets(sources, Path(folder).absolute())
     rows = []
     with ThreadPoolExecutor(workers) if dask is None else _cluster(dask) as pool:
         if dask is not None:
             pool = pool.get_executor(pure=False)
-        futures = {pool.submit(_apply_one, task): task["source"] for task in tasks}
-        for future in as_completed(futures):
-            source, error = futures[future], future.exception()
+        tasks = [options | {"source": str(path), "target": to} for to, path in targets.items()]
+        futures = [pool.submit(_apply_one, task) for task in tasks]
+        for task, future in zip(tasks, futures, strict=True):
+            error = future.exception()
             state, told = ("failed", str(error)) if error else future.result()
-            rows.append({"source": source, "state": state, "told": told})
-            print(f"[{len(rows)}/{len(tasks)}] {source}: {state}")
-    return sorted(rows, key=lambda row: row["source"])
+            rows.append({"source": task["source"], "state": state, "told": told})
+            print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
+    return rows
 
 
 def _cluster(address):
@@ -67,46 +67,42 @@ def _cluster(address):
         ) from error
 
 
-def _tasks(sources, folder):
-    """Return source and target of each image."""
+def _targets(sources, folder):
+    """Return a dict from the file to write, as text, to the image."""
     if folder.is_file():
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
     targets = {}
     for source in map(Path, sources):
-        files = [source]
-        if source.is_dir():
-            files = images(source, SUFFIXES)
+        files = images(source) if source.is_dir() else [source]
         if not files:
-            raise ValueError(f"{source} holds no image; expected {', '.join(sorted(SUFFIXES))}")
+            raise ValueError(f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
         for path in files:
-            other = targets.setdefault(folder / f"{path.stem}.tif", path)
-            if other is not path:
-                raise ValueError(
-                    f"{other} and {path} would both become {path.stem}.tif: rename one"
-                )
-    # a worker of a cluster stands in another folder
-    return [{"source": str(path.absolute()), "target": str(to)} for to, path in targets.items()]
+            target = str(folder / f"{path.stem}.tif")
+            if target in targets:
+                raise ValueError(f"two images would both become {path.stem}.tif: rename one")
+            targets[target] = path.absolute()
+    return targets
 
 
 def _apply_one(task):
     """Run one `apply` in a process of its own; returns (state, what it said)."""
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-c", ALONE, json.dumps(task)]
     with subprocess.Popen(command, **pipes, text=True) as process:
-        said = process.stderr.read().splitlines()
-        status = process.wait()
-    notes = [line for line in said if line.startswith(("note: ", "error: "))]
-    if status in (0, FINISHED):
-        return "already finished" if status else "done", " ".join(notes)
-    return "failed", notes[-1] if notes and status == 1 else LOST
+        said = process.stdout.readlines()
+    with suppress(IndexError, ValueError):
+        return json.loads(said[-1])
+    return "failed", LOST
 
 
 def _alone(task):
-    """Run one file in this process."""
+    """Run one file in this process; prints its state and what it said as JSON."""
     threading.Thread(target=paths.end_with_parent, daemon=True).start()
-    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    notes = []
+    warnings.showwarning = lambda message, *_: notes.append(f"note: {message}")
     try:
-        made = apply(**task, resume=True, progress=False)
+        made = apply(**json.loads(task), resume=True, progress=False)
+        state = "done" if made else "already finished"
     except Exception as error:  # also those of libraries: each file stands for itself
-        sys.exit(f"error: {error or type(error).__name__}".replace("\n", " "))
-    sys.exit(0 if made else FINISHED)
+        state, notes = "failed", [f"error: {error or type(error).__name__}"]
+    print(json.dumps([state, " ".join(notes)]))

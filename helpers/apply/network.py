@@ -1,6 +1,7 @@
 """Find the network of `apply`, read its description, and compute its answers to windows."""
 
 from itertools import product
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from helpers import paths
 from helpers.scenes import from_unit, to_unit
 
-# what model.json must say; a field of null means that every pixel sees the whole image
+# what model.json must say; a receptive field of null means that every pixel sees the whole image
 DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "credit")
 FIELD = "receptive_field_px"
 GLOBAL_MARGIN_PX = 64  # shown around a window where the field is the whole image
@@ -23,19 +24,16 @@ def model_path(model):
         ValueError: there is none, or no description beside it.
     """
     weights = paths.ROOT / "data" / "weights"
-    places = (weights / f"{model}.keras", Path(model), paths.ROOT / model)
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        known = ", ".join(sorted(path.stem for path in weights.glob("*.keras"))) or "none yet"
-        raise ValueError(
-            f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
-            f"({known})"
-        )
-    if not path.with_suffix(".json").exists():
-        raise ValueError(
-            f"{path.stem}.json is missing beside {path}: it says which bands it expects"
-        )
-    return path
+    for path in (weights / f"{model}.keras", Path(model), paths.ROOT / model):
+        if path.is_file():
+            if not path.with_suffix(".json").exists():
+                raise ValueError(f"{path.stem}.json is missing beside {path}: it names the bands")
+            return path
+    known = ", ".join(sorted(path.stem for path in weights.glob("*.keras")))
+    raise ValueError(
+        f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
+        f"({known})"
+    )
 
 
 def read_network(path):
@@ -48,8 +46,7 @@ def read_network(path):
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
-        told = " ".join(str(error).split())[-200:] or type(error).__name__
-        raise ValueError(f"{path} cannot be loaded ({told})") from error
+        raise ValueError(f"{path} cannot be loaded ({str(error)[-200:]})") from error
 
 
 def load_model(model):
@@ -66,22 +63,17 @@ def load_model(model):
         ValueError: there is no such model, or no description beside it that says enough.
     """
     path = model_path(model)
-    about = paths.read_record(path.with_suffix(".json"))
+    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"), [FIELD])
     unsaid = [name for name in DESCRIPTION if about.get(name) is None]
-    unsaid += [FIELD] * (FIELD not in about)
     if unsaid:
-        raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}, which windows cannot "
-            "do without"
-        )
+        raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
     network = read_network(path)
-    made = [*(about.get("classes") or about["bands_out"]), *about.get("masks", ())]
+    made = [*(about["classes"] or about["bands_out"]), *about["masks"]]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
     if [network.input_shape, network.output_shape] != wanted:
         raise ValueError(
             f"{path.name} takes {network.input_shape} and gives {network.output_shape}; a model "
-            "that is applied window by window takes images of any size: "
-            f"{wanted[0]} to {wanted[1]}"
+            f"that is applied window by window takes images of any size: {wanted}"
         )
     return network, about
 
@@ -92,7 +84,6 @@ class Predictor:
     Args:
         network, about: of `load_model`.
         ranges: (low, high) of each band of the file that the network sees as 0 to 1.
-        ranges_out: the same of each band of the output; masks, which follow, have 0 to 1.
         tta: average the answers to all eight flips and turns.
 
     Attributes:
@@ -100,24 +91,26 @@ class Predictor:
         margin_px: pixels of the file beside a window that have a part in the answer, rounded up
             to such a multiple.
         enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
+
+    Raises:
+        ValueError: the description does not say the values of what is made.
     """
 
-    def __init__(self, network, about, ranges, ranges_out, *, tta=False):
+    def __init__(self, network, about, ranges, *, tta=False):
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
         scale, field = about["scale"], about[FIELD]
-        self.multiple_px = about.get("size_multiple") or 1
-        side = 8 * scale * self.multiple_px
+        self.multiple_px = multiple = about.get("size_multiple", 1)
+        side = 8 * scale * multiple
         made = network.compute_output_shape((1, side, side, len(ranges)))
         self.enlarge_first = enlarge = scale > 1 and made[1] == side
         margin = field // 2 + 1 if field else GLOBAL_MARGIN_PX
         if enlarge:  # bicubic interpolation looks two pixels further
-            margin = -(-margin // scale) + 2
-        self.margin_px = rounded_up(margin, self.multiple_px)
-        self.crop_px = self.margin_px * scale
+            margin = ceil(margin / scale) + 2
+        self.margin_px = ceil(margin / multiple) * multiple
         self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
-        ranges_out = [*ranges_out, *[(0, 1)] * len(about.get("masks", ()))]
+        ranges_out = _ranges_out(about, ranges)
 
         @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
         def answer(pixels):
@@ -128,22 +121,31 @@ class Predictor:
         self.answer = answer
 
     def __call__(self, pixels):
-        """Answer to one window, without its margin.
+        """Answer to one window.
 
         Args:
-            pixels: float32 (height, width, bands) in the file's unit, without NaN.
+            pixels: float32 (side, side, bands) in the file's unit, without NaN.
 
         Returns:
-            float32 (height, width, bands) in the output's unit, times `scale` and less the margin.
+            float32 (side x scale, side x scale, bands) in the output's unit.
         """
-        inside, made = slice(self.crop_px, -self.crop_px), []
+        made = []
         for step, turns in self.views:
-            shown = np.ascontiguousarray(np.rot90(pixels[:, ::step], turns))
-            answer = self.answer(shown[None])[0, inside, inside].numpy()
+            shown = np.rot90(pixels[:, ::step], turns)
+            answer = self.answer(shown[None])[0].numpy()
             made.append(np.rot90(answer, -turns)[:, ::step])
         return made[0] if len(made) == 1 else np.mean(made, axis=0)
 
 
-def rounded_up(size, multiple):
-    """Return the next multiple."""
-    return -(-size // multiple) * multiple
+def _ranges_out(about, ranges):
+    """Return the value range of all that is made: given, else that of the input; 0 to 1 of rest."""
+    if about["classes"]:
+        return [(0, 1)] * len(about["classes"])
+    taken = dict(zip(about["bands"], ranges, strict=True))
+    try:
+        made = about.get("value_range_out") or [taken[band] for band in about["bands_out"]]
+    except KeyError as band:
+        raise ValueError(
+            f"the model's description does not say the values of {band}: value_range_out is missing"
+        ) from None
+    return [*made, *[(0, 1)] * len(about["masks"])]

@@ -5,27 +5,20 @@ import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from functools import partial
 from itertools import product
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from helpers import paths
+from helpers.apply import working
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
-from helpers.apply.working import Working, work_folder, write_class_names
-from helpers.scenes import fill_nodata
-from helpers.scenes.files import (
-    files_behind,
-    opened,
-    refuse_classes,
-    remove_sidecars,
-    unplaced_is_fine,
-)
+from helpers.scenes import fill_nodata, refuse_classes
+from helpers.scenes.files import files_behind, opened, remove_sidecars, unplaced_is_fine
 
 OPAQUE = 0.7  # opacity from which the ground is invented
 CHANGED = (0.06, 0.06)  # opacity and shadow from which a pixel is changed, unless the model says
@@ -65,33 +58,39 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         OSError: not enough room on the disk.
     """
     source = Path(source)
-    targets = [_target(source, Path(path)) for path in (target, cloud_mask) if path is not None]
+    targets = [_target(source, Path(path)) for path in (target, cloud_mask) if path]
     if targets[0] in targets[1:]:
         raise ValueError(f"{targets[0]} cannot be the output and its mask at once: rename one")
-    with opened(source) as image, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    target = targets[0]
+    folder = target.with_name(f".{target.name}.work")
+    lock = target.with_name(f".{target.name}.lock")
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        opened(source) as image,
+        paths.claimed(lock, f"{target} is being written already, in process"),
+    ):
         refuse_classes(source)
         job = _job(model_path(model), source, options | {"cloud_mask": cloud_mask})
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        begun = (work_folder(targets[0]) / "journal.json").exists()
-        if resume and not begun and all(_made_by(path, digest) for path in targets):
-            print(f"{targets[0]}: already finished")
+        journal = working.interrupted(folder, job) if resume else None
+        if resume and not journal and all(_made_by(path, digest) for path in targets):
+            print(f"{target}: already finished")
             return False
-        plan = planned(image, *load_model(model), cloud_mask=bool(cloud_mask), **options)
-        lock = targets[0].with_name(f".{targets[0].name}.lock")
-        with paths.claimed(lock, f"{targets[0]} is being written already, in process"):
-            working = Working(plan, targets, job, digest, resume=resume)
-            with ExitStack() as finals:
-                temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-                _compute(plan, working, desc=targets[0].name, disable=not progress)
-                for number, temporary in enumerate(temporaries):
-                    working.deliver(number, temporary)
-            working.remove()
-            for path in targets:
-                remove_sidecars(path)
-            if classes := plan.about.get("classes"):
-                write_class_names(targets[0], classes)
-    if plan.about.get("masks"):
-        _tell(*working.clear.tolist())
+        plan = planned(image, *load_model(model), cloud_mask=cloud_mask, **options)
+        classes = plan.about["classes"]
+        journal = journal or working.begin(folder, plan, job, digest)
+        with ExitStack() as finals:
+            temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
+            _compute(plan, folder, journal, desc=target.name, disable=not progress)
+            for number, temporary in enumerate(temporaries):
+                working.deliver(folder, number, temporary, classes)
+        working.remove(folder)
+        for path in targets:
+            remove_sidecars(path)
+        if classes:
+            working.write_class_names(target, classes)
+    if plan.about["masks"]:
+        _tell(journal["clear"], journal["seen"])
     return True
 
 
@@ -129,100 +128,92 @@ def _made_by(path, digest):
     return False
 
 
-def _tell(clear, count):
+def _tell(clear, seen):
     """Say how much of the pixels with data is clear."""
-    share = clear / max(count, 1)
-    print(f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {count:,})")
-    if clear < (1 - MOST_CHANGED) * count:
+    share = clear / max(seen, 1)
+    print(f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {seen:,})")
+    if share < 1 - MOST_CHANGED:
         print(
             f"note: the model takes {1 - share:.0%} of the pixels for cloud or shadow. Snow, salt "
             "and values of another unit look like cloud: compare result and image"
         )
 
 
-def _compute(plan, working, **progress):
-    """Read ahead in one thread, compute in this one, write behind in another."""
+def _compute(plan, folder, journal, **progress):
+    """Read a window, compute another and write a third at the same time."""
     from tqdm.auto import tqdm
 
-    row, column, height, width = plan.region
+    column, row, width, height = plan.window
     rows = range(row // plan.cell_px * plan.cell_px, row + height, plan.cell_px)
     columns = range(column // plan.cell_px * plan.cell_px, column + width, plan.cell_px)
-    corners = list(product(rows, columns))
-    begin = working.finished
-    with (
-        ThreadPoolExecutor(1) as reader,
-        ThreadPoolExecutor(1) as writer,
-        tqdm(total=len(corners), initial=begin, unit="window", **progress) as bar,
-    ):
-        read = _ahead(reader, partial(_read, plan), corners[begin:], 2)
-        answered = map(partial(_answer, plan), read)
-        for _ in _ahead(writer, partial(_write, plan, working), answered, 1):
-            bar.update()
+    corners, begin = list(product(rows, columns)), journal["finished"]
+    reading, computing = Lock(), Lock()
+
+    def answer(corner):
+        with reading:
+            pixels = _read(plan, corner)
+            shown = fill_nodata(pixels)
+        with computing:
+            made = None if np.isnan(pixels).all() else plan.predictor(shown)
+        return corner, pixels, made
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = _ahead(pool, answer, corners[begin:])
+        for answered in tqdm(answers, total=len(corners), initial=begin, unit="window", **progress):
+            _write(plan, folder, journal, *answered)
 
 
-def _read(plan, corner):
-    """Read a window with its margin, mirrored beyond the image.
-
-    Returns:
-        its corner, its pixels, float32 (side, side, bands), and these without gaps.
-    """
-    margin = plan.predictor.margin_px
-    begin = np.subtract(corner, margin)
-    end = begin + plan.cell_px + 2 * margin
-    first, last = np.maximum(begin, 0), np.minimum(end, plan.image.shape)
-    pixels = plan.read(Window(*first[::-1], *(last - first)[::-1]))
-    around = zip(first - begin, end - last, strict=True)
-    pixels = np.moveaxis(np.pad(pixels, [(0, 0), *around], mode="symmetric"), 0, -1)
-    return corner, pixels, fill_nodata(pixels)
-
-
-def _answer(plan, read):
-    """Compute the answer to a window; None where it holds no data."""
-    corner, pixels, shown = read
-    if np.isnan(pixels).all():
-        return corner, pixels, None
-    return corner, pixels, plan.predictor(shown)
-
-
-def _write(plan, working, answered):
-    """Write the part of an answer that is wanted, and note it; what is not written has no data."""
-    corner, pixels, answer = answered
-    start, length = np.reshape(plan.region, (2, 2))
-    first = np.maximum(corner, start)
-    last = np.minimum(np.add(corner, plan.cell_px), start + length)
-    ends = np.array([first, last]) - corner
-    if answer is not None:
-        own = pixels[tuple(map(slice, *(ends + plan.predictor.margin_px)))]
-        made = _finished(plan, working, answer[tuple(map(slice, *(ends * plan.scale)))], own)
-        working.write(*((first - start) * plan.scale), made)
-    working.note(working.finished + 1)
-
-
-def _finished(plan, working, made, own):
-    """Return the pixels to write: classes, gaps as in the file, cloud as asked for."""
-    gaps = np.isnan(own).any(axis=-1)
-    if plan.about.get("classes"):
-        made = made.argmax(axis=-1).astype("float32")[..., None]
-    elif plan.about.get("masks"):
-        image, found = np.split(made, [len(plan.about["bands_out"])], axis=-1)
-        opacity = found[..., :1]
-        clear = (found < plan.about.get("changed_above", CHANGED)).all(axis=-1) & ~gaps
-        working.clear += clear.sum(), (~gaps).sum()
-        if plan.only_clouded:
-            image = np.where(clear[..., None], own, image)
-        if plan.opaque:
-            image = np.where(opacity < OPAQUE, image, np.nan)
-        made = np.concatenate([image, opacity.clip(0, 1)], axis=-1)
-    made[gaps.repeat(plan.scale, axis=0).repeat(plan.scale, axis=1)] = np.nan
-    return made
-
-
-def _ahead(pool, function, items, most):
-    """Yield results in order, computed in a thread while this one goes on; `most` may wait."""
+def _ahead(pool, function, items):
+    """Yield results in order, while threads are at work on the next two."""
     waiting = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
-        if len(waiting) > most:
+        if len(waiting) > 2:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    for last in waiting:
+        yield last.result()
+
+
+def _read(plan, corner):
+    """Read a window with its margin, float32 (side, side, bands), mirrored beyond the image."""
+    begin = np.subtract(corner, plan.predictor.margin_px)
+    end = np.add(corner, plan.cell_px + plan.predictor.margin_px)
+    first, last = begin.clip(0), np.minimum(end, plan.image.shape)
+    pixels = np.moveaxis(plan.read(tuple(zip(first, last, strict=True))), 0, -1)
+    around = [*zip(first - begin, end - last, strict=True), (0, 0)]
+    return np.pad(pixels, around, mode="symmetric")
+
+
+def _write(plan, folder, journal, corner, pixels, made):
+    """Write the part of an answer that is wanted, and note it; what is not written has no data."""
+    start, size = np.reshape(plan.window, (2, 2))[:, ::-1]
+    first, last = np.maximum(corner, start), np.minimum(np.add(corner, plan.cell_px), start + size)
+    if made is not None:
+        scale, ends = plan.about["scale"], np.array([first, last]) - corner
+        ends += plan.predictor.margin_px
+        own = pixels[tuple(map(slice, *ends))]
+        made = made[tuple(map(slice, *(ends * scale)))]
+        made = _finished(plan, journal, made, own)
+        working.write(folder, plan.outputs, *((first - start) * scale), made)
+    journal["finished"] += 1
+    paths.write_json(folder / working.JOURNAL, journal)
+
+
+def _finished(plan, journal, made, own):
+    """Return the pixels to write: classes, gaps as in the file, cloud as asked for."""
+    about, gaps = plan.about, np.isnan(own).any(axis=-1)
+    if about["classes"]:
+        made = made.argmax(axis=-1, keepdims=True).astype("float32")
+    if about["masks"]:
+        count = len(about["bands_out"])
+        image, masks = made[..., :count], made[..., count:]
+        clear = (masks < about.get("changed_above", CHANGED)).all(axis=-1) & ~gaps
+        journal["clear"] += int(clear.sum())
+        journal["seen"] += int((~gaps).sum())
+        if plan.only_clouded:
+            image[clear] = own[clear]
+        if plan.opaque:
+            image[masks[..., 0] >= OPAQUE] = np.nan
+        masks.clip(0, 1, out=masks)
+    made[np.kron(gaps, np.ones([about["scale"]] * 2)) > 0] = np.nan
+    return made

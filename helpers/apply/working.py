@@ -1,4 +1,9 @@
-"""Grow the outputs in a folder beside the target, where they survive a crash."""
+"""Grow the outputs in a folder beside the target, where they survive a crash.
+
+The working files are uncompressed, so that tiles are overwritten in place. A process that is killed
+while writing harms only windows that the journal does not count yet. The folder stays until the
+outputs are whole; files in it that are not ours are left alone.
+"""
 
 import shutil
 from contextlib import suppress
@@ -8,118 +13,130 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.enums import Resampling
-from rasterio.transform import Affine
-from rasterio.windows import Window
+from rasterio.io import MemoryFile
 
 from helpers import paths
-from helpers.apply.plan import NO_CLASS, Output
 from helpers.scenes import to_file_values
-from helpers.scenes.files import geotiff_profile
 
+JOURNAL = "journal.json"
 BLOCK_PX = 512
-OPACITY = Output([-1], [], ["opacity"], "float32", np.nan)  # of cloud, which comes last
+PROFILE = {
+    "driver": "GTiff", "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
+    "interleave": "band", "bigtiff": "if_safer", "photometric": "minisblack",
+}  # fmt: skip
+# the COG driver's own overviews take half as long again as the whole copy
+OVERVIEWS = {
+    "GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX, "TIFF_USE_OVR": True,
+    "COMPRESS_OVERVIEW": "NONE",
+}  # fmt: skip
+# zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
+COG = {
+    "driver": "COG", "compress": "zstd", "level": 1, "predictor": "YES", "blocksize": BLOCK_PX,
+    "num_threads": "ALL_CPUS", "bigtiff": "IF_SAFER",
+}  # fmt: skip
 SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
 
 
-def work_folder(target):
-    """Return the folder beside a target in which it grows."""
-    return target.with_name(f".{target.name}.work")
-
-
-class Working:
-    """Hold the working file of each target, uncompressed, and a journal of the finished windows.
-
-    Uncompressed tiles are overwritten in place. A process that is killed while writing harms only
-    windows that the journal does not count yet. The folder stays until the outputs are whole.
+def interrupted(folder, job):
+    """Read the journal of a job that was interrupted; None where there is none.
 
     Args:
-        plan: Plan.
-        targets: Path of the image, and of the opacity of cloud where that is asked for.
+        folder: Path of the folder.
         job: dict that says in words what is computed; only the same job can go on.
-        digest: of the job; a tag of the outputs.
-        resume: go on with a job that was interrupted; otherwise it is overwritten.
-
-    Attributes:
-        finished: number of windows that are done.
-        clear: number of pixels without cloud and shadow, and of pixels with data.
 
     Raises:
         ValueError: the folder holds another job (says what differs).
+    """
+    if not (folder / JOURNAL).exists():
+        return None
+    journal = paths.read_record(folder / JOURNAL, ("job", "finished", "clear", "seen"))
+    before = journal["job"]
+    differing = [name for name in before | job if before.get(name) != job.get(name)]
+    if differing:
+        raise ValueError(
+            f"what was begun in {folder} differs in: {', '.join(differing)}. Give the same again, "
+            "or begin anew without --resume"
+        )
+    return journal
+
+
+def begin(folder, plan, job, digest):
+    """Create an empty file for each output; what was begun before is overwritten.
+
+    Args:
+        folder: Path of the folder.
+        plan: of `planned`.
+        job: dict that says in words what is computed.
+        digest: of the job; a tag of the outputs.
+
+    Returns:
+        journal: dict of the job, the number of finished windows, and the numbers of pixels without
+        cloud and shadow and of pixels with data.
+
+    Raises:
         OSError: not enough room on the disk.
     """
+    remove(folder)
+    profile, about = _place(plan) | PROFILE, plan.about
+    pixels = profile["height"] * profile["width"]
+    itemsize = sum(len(out.order) * np.dtype(out.dtype).itemsize for out in plan.outputs)
+    paths.require_space(folder.parent, SPACE_FACTOR * pixels * itemsize)
+    folder.mkdir(parents=True, exist_ok=True)
+    credits = dict.fromkeys(filter(None, [plan.image.tags().get("credit"), about["credit"]]))
+    for number, (order, labels, dtype, nodata) in enumerate(plan.outputs):
+        profile |= {"count": len(order), "dtype": dtype, "nodata": nodata}
+        with rasterio.open(folder / f"{number}.tif", "w", **profile) as made:
+            made.update_tags(credit="; ".join(credits), apply_job=digest)
+            for name, values in labels.items():
+                setattr(made, name, values)
+            if about["classes"]:
+                colours = [tuple(each["colour"]) for each in about["classes"]]
+                made.write_colormap(1, dict(enumerate(colours)))
+    journal = {"job": job, "finished": 0, "clear": 0, "seen": 0}
+    paths.write_json(folder / JOURNAL, journal)
+    return journal
 
-    def __init__(self, plan, targets, job, digest, *, resume):
-        self.plan, self.job, self.folder = plan, job, work_folder(targets[0])
-        self.outputs = [plan.output, OPACITY][: len(targets)]
-        self.files = [self.folder / f"{number}.tif" for number in range(len(targets))]
-        self.journal, self.finished, self.clear = self.folder / "journal.json", 0, np.zeros(2, int)
-        if resume and self.journal.exists():
-            record = paths.read_record(self.journal, ("job", "finished", "clear"))
-            before = record["job"]
-            differing = [name for name in before | job if before.get(name) != job.get(name)]
-            if differing:
-                raise ValueError(
-                    f"what was begun for {targets[0]} differs in: {', '.join(differing)}. Give the "
-                    "same again, or begin anew without --resume"
-                )
-            self.finished, self.clear = record["finished"], np.array(record["clear"])
-            return
-        if self.journal.exists():
-            print(f"note: what an interrupted run left in {self.folder} is overwritten")
-            self.remove()
-        *_, height, width = plan.region
-        itemsize = sum(len(out.names) * np.dtype(out.dtype).itemsize for out in self.outputs)
-        size = SPACE_FACTOR * height * width * plan.scale**2 * itemsize
-        paths.require_space(self.folder.parent, size)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for file, output in zip(self.files, self.outputs, strict=True):
-            _create(file, plan, output, digest)
-        self.note(0)
 
-    def write(self, row, column, pixels):
-        """Write pixels, float32 (height, width, bands, and opacity), NaN = no data."""
-        window = Window(column, row, *pixels.shape[1::-1])
-        for file, output in zip(self.files, self.outputs, strict=True):
-            with rasterio.open(file, "r+") as made:
-                # some rows at a time stay in the processor's cache: twice faster
-                cuts = np.array_split(pixels[..., output.order], 12)
-                cuts = [to_file_values(cut, made.dtypes[0], made.nodata) for cut in cuts]
-                made.write(np.moveaxis(np.concatenate(cuts), -1, 0), window=window)
+def _place(plan):
+    """Return size and place of the output for rasterio; control points and RPCs are scaled, too."""
+    percent = 100 * plan.about["scale"]
+    part = "srcwin={},{},{},{}&outsize={}%,{}%".format(*plan.window, percent, percent)
+    with MemoryFile(ext=".vrt") as memory:  # in the name of the image, a ? would be misread
+        rasterio.shutil.copy(plan.image, memory.name, driver="VRT")
+        with rasterio.open(f"vrt://{memory.name}?{part}") as frame:
+            points, crs = frame.gcps
+            return frame.profile | {"gcps": points, "rpcs": frame.rpcs, "crs": crs or frame.crs}
 
-    def note(self, finished):
-        """Note in the journal how many windows are finished, once they are safely on the disk."""
-        for file in self.files:
-            paths.to_disk(file)
-        self.finished = finished
-        record = {"job": self.job, "finished": finished, "clear": self.clear.tolist()}
-        paths.write_json(self.journal, record)
 
-    def deliver(self, number, path):
-        """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
-        file, whole = self.files[number], self.folder / f"{number}.cog.tif"
-        file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
-        how = Resampling.mode if self.plan.about.get("classes") else Resampling.average
-        # the driver's own overviews take half as long again as the whole copy
-        env = {"GDAL_NUM_THREADS": "ALL_CPUS", "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK_PX}
-        env |= {"TIFF_USE_OVR": True, "COMPRESS_OVERVIEW": "NONE"}
-        with rasterio.Env(**env), rasterio.open(file, "r+") as made:
-            factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
-            if factors:
-                made.build_overviews(factors, how)
-        # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
-        rasterio.shutil.copy(
-            file, whole, driver="COG", compress="zstd", level=1, predictor="YES",
-            blocksize=BLOCK_PX, num_threads="ALL_CPUS", bigtiff="IF_SAFER",
-        )  # fmt: skip
-        paths.to_disk(whole)
-        shutil.move(whole, path)  # the mask may lie on another disk
+def write(folder, outputs, row, column, pixels):
+    """Write pixels, float32 (height, width, bands), NaN = no data, through to the disk."""
+    window = (row, row + len(pixels)), (column, column + pixels.shape[1])
+    for number, (order, _, dtype, nodata) in enumerate(outputs):
+        file = folder / f"{number}.tif"
+        with rasterio.open(file, "r+") as made:
+            for band, place in enumerate(order, 1):
+                made.write(to_file_values(pixels[..., place], dtype, nodata), band, window=window)
+        paths.to_disk(file)
 
-    def remove(self):
-        """Remove the files of a job; a folder with other files stays."""
-        for file in [*self.folder.glob("*journal*json"), *self.folder.glob("[01].*")]:
-            file.unlink()
-        with suppress(OSError):
-            self.folder.rmdir()
+
+def deliver(folder, number, path, classes):
+    """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
+    file, whole = folder / f"{number}.tif", folder / f"{number}.cog.tif"
+    file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
+    with rasterio.Env(**OVERVIEWS), rasterio.open(file, "r+") as made:
+        factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
+        if factors:
+            made.build_overviews(factors, Resampling.mode if classes else Resampling.average)
+    rasterio.shutil.copy(file, whole, **COG)
+    shutil.move(whole, path)  # the mask may lie on another disk
+
+
+def remove(folder):
+    """Remove the files of a job; a folder with other files stays."""
+    for file in [*folder.glob("*journal*json"), *folder.glob("[01].*")]:
+        file.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_class_names(path, classes):
@@ -127,44 +144,3 @@ def write_class_names(path, classes):
     names = "".join(f"<Category>{escape(each['name'])}</Category>" for each in classes)
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
     paths.write_text(path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>")
-
-
-def _create(path, plan, output, digest):
-    """Create an empty working file with its place and all labels."""
-    image, about = plan.image, plan.about
-    _, numbers, names, dtype, nodata = output
-    height, width = np.multiply(plan.region[2:], plan.scale)
-    place = {"nodata": nodata, "crs": image.crs, "transform": None}
-    profile = geotiff_profile(height, width, names, dtype, **place)
-    profile |= {"blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "interleave": "band"}
-    with rasterio.open(path, "w", **profile | {"compress": None, "predictor": 1}) as made:
-        _place(made, plan)
-        for label in ("scales", "offsets", "units", "colorinterp") if numbers else ():
-            setattr(made, label, [getattr(image, label)[number - 1] for number in numbers])
-        if about.get("classes"):
-            colours = {at: tuple(each["colour"]) for at, each in enumerate(about["classes"])}
-            made.write_colormap(1, colours | {NO_CLASS: (0, 0, 0, 0)})
-            classes = {f"class_{at}": each["name"] for at, each in enumerate(about["classes"])}
-            made.update_tags(1, **classes)
-        made.descriptions = names
-        credits = filter(None, [image.tags().get("credit"), about["credit"]])
-        made.update_tags(credit="; ".join(dict.fromkeys(credits)), apply_job=digest)
-
-
-def _place(made, plan):
-    """Write where the output lies: by control points, RPCs or an affine map, scaled."""
-    image, scale, (row, column, *_) = plan.image, plan.scale, plan.region
-    (points, crs), rpcs = image.gcps, image.rpcs
-    if points:
-        for point in points:
-            point.row, point.col = (point.row - row) * scale, (point.col - column) * scale
-        made.gcps = points, crs
-        return
-    if rpcs:  # they count from the centre of the first pixel
-        rpcs.line_off = (rpcs.line_off + 0.5 - row) * scale - 0.5
-        rpcs.samp_off = (rpcs.samp_off + 0.5 - column) * scale - 0.5
-        rpcs.line_scale *= scale
-        rpcs.samp_scale *= scale
-        made.rpcs = rpcs
-    if image.transform != Affine.identity():
-        made.transform = image.transform @ Affine.translation(column, row) @ Affine.scale(1 / scale)

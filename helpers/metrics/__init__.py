@@ -22,5 +22,5 @@ from helpers.metrics.maps import (
     mean_iou,
     pixel_accuracy,
 )
-from helpers.metrics.scoreboard import Scoreboard
+from helpers.metrics.scoreboard import Scoreboard, score_table
 from helpers.metrics.views import retrieval

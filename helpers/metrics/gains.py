@@ -5,7 +5,7 @@ import numpy as np
 from helpers.metrics.maps import mean_iou
 
 RESAMPLES = 10_000  # how often patches or images are drawn anew for an interval
-AT_ONCE = 100  # of them in memory at a time: 16 MB of indices for 20,000 patches
+AT_ONCE = 50  # of them in memory at a time: 8 MB of indices for 20,000 patches
 
 
 def gain(model_scores, baseline_scores, *, seed=0):
@@ -27,6 +27,8 @@ def gain(model_scores, baseline_scores, *, seed=0):
 
     Source: Efron 1979, percentile interval; cross-checked against scipy.stats.bootstrap.
     """
+    from scipy.stats import bootstrap  # takes half a second to load
+
     model = np.asarray(model_scores, np.float64)
     baseline = np.asarray(baseline_scores, np.float64)
     if model.shape != baseline.shape or model.ndim != 1 or model.size < 2:
@@ -41,17 +43,11 @@ def gain(model_scores, baseline_scores, *, seed=0):
             "the images are identical): leave those patches out of both, and say so"
         )
     ahead = model - baseline
-    return _with_interval(ahead.mean(), _resampled_means(ahead, seed))
-
-
-def _resampled_means(values, seed):
-    """Resample the values with replacement, RESAMPLES times; return the mean of each draw."""
-    draw = np.random.default_rng(seed).integers
-    means = []
-    for _ in range(RESAMPLES // AT_ONCE):
-        drawn = draw(values.size, size=(AT_ONCE, values.size))
-        means.append(values[drawn].mean(axis=1))
-    return np.concatenate(means)
+    draws = bootstrap(
+        [ahead], np.mean, n_resamples=RESAMPLES, batch=AT_ONCE, method="percentile",
+        random_state=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(ahead.mean()), *map(float, draws.confidence_interval)
 
 
 def gain_pooled(model_counts, baseline_counts, *, seed=0):
@@ -78,17 +74,14 @@ def gain_pooled(model_counts, baseline_counts, *, seed=0):
     baseline = np.asarray(baseline_counts, np.float64)
     images = len(model)
     if model.shape != baseline.shape or images < 2:
-        told = f"counts have shapes {model.shape} and {baseline.shape}"
-        raise ValueError(f"{told}; expected those of the same images, at least two")
+        raise ValueError(
+            f"counts have shapes {model.shape} and {baseline.shape}; expected those of the same "
+            "images, at least two"
+        )
     draw = np.random.default_rng(seed).multinomial
     draws = draw(images, np.full(images, 1 / images), size=RESAMPLES)
     drawn_model = np.tensordot(draws, model, 1)
     drawn_baseline = np.tensordot(draws, baseline, 1)
     gains = mean_iou(drawn_model) - mean_iou(drawn_baseline)
     gain = mean_iou(model.sum(axis=0)) - mean_iou(baseline.sum(axis=0))
-    return _with_interval(gain, gains)
-
-
-def _with_interval(gain, draws):
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(gain), float(low), float(high)
+    return float(gain), *map(float, np.percentile(gains, [2.5, 97.5]))

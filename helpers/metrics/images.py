@@ -54,22 +54,19 @@ def ssim(reference, estimate, *, data_range):
     from skimage.metrics import structural_similarity
 
     _check_positive("data_range", data_range)
-    options = {
-        "win_size": SSIM_WINDOW_PX,
-        "data_range": data_range,
-        "channel_axis": -1,
-        "full": True,
-    }
+    options = {"win_size": SSIM_WINDOW_PX, "data_range": data_range}
     inner = slice(SSIM_WINDOW_PX // 2, -(SSIM_WINDOW_PX // 2))
     scores = []
     for index, (truth, guess, valid) in enumerate(_images(reference, estimate)):
         windows = minimum_filter(valid, SSIM_WINDOW_PX)[inner, inner]  # centres of valid windows
         if not windows.any():
             height, width = valid.shape
-            told = f"image {index} ({height} x {width} pixels) has no window of 7 x 7 valid pixels"
-            raise ValueError(f"{told}, and SSIM needs one: leave it out, or use larger images")
+            raise ValueError(
+                f"image {index} ({height} x {width} pixels) has no window of 7 x 7 valid pixels, "
+                "and SSIM needs one: leave it out, or use larger images"
+            )
         truth[~valid] = guess[~valid] = 0  # NaN would spread in the filter
-        _, similarity = structural_similarity(truth, guess, **options)
+        _, similarity = structural_similarity(truth, guess, channel_axis=-1, full=True, **options)
         scores.append(similarity[inner, inner][windows].mean())
     return np.array(scores)
 
@@ -128,11 +125,11 @@ def ergas(reference, estimate, *, scale):
     for index, (truth, guess) in enumerate(_valid_pixels(reference, estimate)):
         mean = truth.mean(axis=0)
         if not mean.all():
-            told = f"the mean of band {np.argmin(mean != 0)} of image {index} is 0"
-            advice = "give reflectance or digital numbers, and leave out empty images"
-            raise ValueError(f"{told}, and ERGAS divides by it: {advice}")
-        error = np.mean((truth - guess) ** 2, axis=0)
-        relative = error / mean**2
+            raise ValueError(
+                f"the mean of band {np.argmin(mean != 0)} of image {index} is 0, and ERGAS divides "
+                "by it: give reflectance or digital numbers, and leave out empty images"
+            )
+        relative = np.mean((truth - guess) ** 2, axis=0) / mean**2
         scores.append(100 / scale * np.sqrt(relative.mean()))
     return np.array(scores)
 
@@ -166,8 +163,9 @@ def shift_px(reference, estimate):
     found = []
     for index, (truth, guess, valid) in enumerate(_images(reference, estimate)):
         if missing := np.count_nonzero(~valid):
-            told = f"image {index} has {missing} no-data pixels"
-            raise ValueError(f"{told}: cut them off to measure a shift")
+            raise ValueError(
+                f"image {index} has {missing} no-data pixels: cut them off to measure a shift"
+            )
         height, width = valid.shape
         fade = np.outer(np.hanning(height), np.hanning(width))  # unmoved edges would pull to zero
         truth = truth.mean(axis=-1) - truth.mean()
@@ -204,8 +202,9 @@ def error_decomposition(reference, estimate, baseline):
         absent = np.abs(missing)
         whole = np.nanmean(absent)
         if not whole:
-            told = f"image {index}: the baseline equals the reference"
-            raise ValueError(f"{told}, nothing is missing")
+            raise ValueError(
+                f"image {index}: the baseline equals the reference, nothing is missing"
+            )
         found = np.clip(added * np.sign(missing), 0, absent)
         parts = np.stack([found, absent - found, np.abs(added) - found])
         maps.append(parts.mean(axis=-1) / whole)
@@ -233,23 +232,15 @@ def _mean_angle_deg(truth, guess):
     return np.rad2deg(2 * np.arctan2(across, along)).mean()
 
 
-def _unit_length(spectra):
-    lengths = np.linalg.norm(spectra, axis=1, keepdims=True)
-    return spectra / _nonzero(lengths)
+def _unit_length(rows):
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths == 0, 1, lengths)
 
 
 def _correlation(truth, guess):
-    spread = np.ptp(truth, axis=0) * np.ptp(guess, axis=0)
-    truth = truth - truth.mean(axis=0)
-    guess = guess - guess.mean(axis=0)
-    lengths = np.linalg.norm(truth, axis=0) * np.linalg.norm(guess, axis=0)
-    products = (truth * guess).sum(axis=0)
-    correlation = np.clip(products / _nonzero(lengths), -1, 1)
-    return np.where(spread == 0, 0, correlation)
-
-
-def _nonzero(lengths):
-    return np.where(lengths == 0, 1, lengths)
+    varies = np.ptp(truth, axis=0) * np.ptp(guess, axis=0) > 0
+    u, v = (_unit_length((bands - bands.mean(axis=0)).T) for bands in (truth, guess))
+    return np.where(varies, np.clip((u * v).sum(axis=1), -1, 1), 0)
 
 
 def _check_positive(name, value):
@@ -274,8 +265,7 @@ def _images(reference, estimate):
     _check_finite("estimate", estimate, valid)
     empty = np.flatnonzero(~valid.any(axis=(1, 2)))
     if empty.size:
-        named = ", ".join(map(str, empty))
-        raise ValueError(f"no valid pixel in image {named}: leave out images without data")
+        raise ValueError(f"no valid pixel in images {empty}: leave out images without data")
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
         yield truth.astype(np.float64), guess.astype(np.float64), where
 
@@ -286,8 +276,10 @@ def _check_finite(name, images, valid):
     faulty = np.count_nonzero(wrong, axis=(0, 1, 2))
     if faulty.any():
         bands = [f"{count} in band {band}" for band, count in enumerate(faulty) if count]
-        told = f"the {name} has values that are NaN or infinite where there is data"
-        raise ValueError(f"{told}: {', '.join(bands)}")
+        raise ValueError(
+            f"the {name} has values that are NaN or infinite where there is data: "
+            f"{', '.join(bands)}"
+        )
 
 
 def _valid_pixels(reference, estimate):

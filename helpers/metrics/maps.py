@@ -22,8 +22,10 @@ def decode(picture, legend):
     """
     picture = np.asarray(picture)
     if picture.shape[-1:] != (3,):
-        told = f"the picture has shape {picture.shape}"
-        raise ValueError(f"{told}; expected (..., height, width, 3): red, green and blue")
+        raise ValueError(
+            f"the picture has shape {picture.shape}; expected (..., height, width, 3): red, green "
+            "and blue"
+        )
     if faulty := np.count_nonzero(~np.isfinite(picture)):
         raise ValueError(f"{faulty} values of the picture are NaN or infinite")
     colours = picture.astype(np.float32)
@@ -60,8 +62,10 @@ def confusion(classes, estimate, count):
     for name, found in (("truth", classes), ("estimate", estimate)):
         is_whole = np.issubdtype(found.dtype, np.integer)
         if not is_whole or found.min() < 0 or found.max() >= count:
-            told = f"the {name} holds classes {found.min()} to {found.max()}, {found.dtype}"
-            raise ValueError(f"{told}; expected whole numbers from 0 to {count - 1}")
+            raise ValueError(
+                f"the {name} holds classes {found.min()} to {found.max()}, {found.dtype}; expected "
+                f"whole numbers from 0 to {count - 1}"
+            )
     pairs = classes.astype(np.int64) * count + estimate
     counts = [np.bincount(image.ravel(), minlength=count**2) for image in pairs]
     return np.reshape(counts, (-1, count, count))
@@ -140,8 +144,10 @@ def kid(real, fake):
     fake = np.asarray(fake, np.float64)
     counts = len(real), len(fake)
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(counts) < 2:
-        told = f"features have shapes {real.shape} and {fake.shape}"
-        raise ValueError(f"{told}; expected (images, features), at least two")
+        raise ValueError(
+            f"features have shapes {real.shape} and {fake.shape}; expected (images, features), at "
+            "least two"
+        )
     between = _kernel(real, fake).mean()
     distance = _mean_within(real) + _mean_within(fake) - 2 * between
     if not np.isfinite(distance):

@@ -109,20 +109,49 @@ class Scoreboard:
 
     def table(self):
         """Return a pandas.DataFrame for people: a line for each method, intervals in cells."""
-        import pandas as pd
-
-        rows = self.rows()
-        for row in rows:
-            for name in [name for name in row if f"{name}_low" in row]:
-                low, high = row.pop(f"{name}_low"), row.pop(f"{name}_high")
-                row[name] = f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
-        table = pd.DataFrame(rows).set_index("method")
-        table = table.drop(columns=["split", "headline", "gain_over"], errors="ignore")
+        table = score_table(self.rows()).set_index("method").drop(columns="split")
         table.columns.name = f"gains over {self.baseline}"
-        return table.round(3).astype(object).fillna("")
+        return table.drop(columns="gain_over", errors="ignore")
 
     def _repr_html_(self):
         return self.table()._repr_html_()
+
+
+def score_table(rows):
+    """Show scores as text: the main score and its gain first.
+
+    The main score is the first that the headline has a gain in.
+
+    Args:
+        rows: list of dict, as `metrics.json` has them.
+
+    Returns:
+        pandas.DataFrame of texts: method, role, split, then a column for each score.
+    """
+    import pandas as pd
+
+    ordered = sorted(rows, key=lambda row: not row.get("headline"))
+    names = [name for row in ordered for name, value in row.items() if _is_score(name, value)]
+    gains = [name for name in names if name.startswith("gain_")]
+    first = [gains[0].removeprefix("gain_"), gains[0]] if gains else []
+    others = [name for name in names if name not in gains]
+    last = ["gain_over"] if gains else []
+    columns = dict.fromkeys(["method", "role", "split", *first, *others, *gains, *last])
+    cells = [{name: _cell(row, name) for name in columns} for row in rows]
+    return pd.DataFrame(cells, columns=list(columns))
+
+
+def _is_score(name, value):
+    return not isinstance(value, (str, bool)) and not name.endswith(("_low", "_high"))
+
+
+def _cell(row, name):
+    if name not in row or isinstance(row[name], str):
+        return row.get(name, "")
+    style = "+.4g" if name.startswith("gain_") else ".4g" if abs(row[name]) < 10_000 else ",.0f"
+    keys = [key for key in (name, f"{name}_low", f"{name}_high") if key in row]
+    value, *ends = (f"{row[key]:{style}}" for key in keys)
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def _ends(name, found):

@@ -43,9 +43,10 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     chosen = _far_apart(near, spots, orders, among - 1)
     found = 1 + chosen.sum(axis=1)
     if found.min() < among:
-        told = f"only {found.min()} spots are {apart_m} m from spot {spots[found.argmin()]}"
-        advice = "choose among fewer, or predict more spots"
-        raise ValueError(f"{told} and from each other, expected {among}: {advice}")
+        raise ValueError(
+            f"only {found.min()} spots are {apart_m} m from spot {spots[found.argmin()]} and from "
+            f"each other, expected {among}: choose among fewer, or predict more spots"
+        )
     distance = _squared_distances(predicted, true)
     nearer = distance[spots] <= np.diag(distance)[spots, None]
     ranks = 1 + np.count_nonzero(chosen & nearer, axis=1)

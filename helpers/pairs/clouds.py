@@ -7,11 +7,10 @@ from scipy import ndimage
 
 from helpers.backend import tf
 from helpers.pairs.patches import patches, whole_patches
-from helpers.pairs.surfaces import LIMIT, WAVELENGTH_UM, varied
 from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque", "cirrus")
-SCORED = KINDS[:3]  # of examples; cirrus is another thin cloud
+SCORED = KINDS[:3]  # in pairs and examples; cirrus, another thin cloud, is for `travelling_clouds`
 # A row for each kind, at difficulty 1: limits of the share of a patch under cloud, and of the
 # largest optical depth; the part of the field's range over which depth rises from the rim to the
 # largest; and how fast it rises at the rim itself.
@@ -26,26 +25,20 @@ SHAPES = np.array(
 )
 # Exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice,
 # 11/3 summed up through a deep layer; cumulus, a shallow one, is ragged.
-SPECTRUM = (11 / 3, 3.0, 11 / 3, 11 / 3)
-STREAKS = (1.0, 1.0, 1.0, 4.0)  # how much longer than wide
-SHADOW_SHIFT = (0.06, 0.24)  # in sides of a patch
-SHADOW_DEPTH = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue sky gives the rest
-# Clouds of any place, for networks that travel: shadows may lie further off and be darker, most of
-# all at long waves, which the sky does not light; rims may be five times as sharp; one cloud in ten
-# has no gap.
-ANY_SHIFT, ANY_SHADOW = (0.06, 0.45), (0.3, 0.95)
-ANY_RIM, NO_GAP = (0.2, 1.0), 0.1
-ANY_SLOPE = 1.0  # largest exponent of the wavelength for the light of clouds
-# Clouds outside the image cast shadows, too: how often, over which share of the patch, how deep the
-# cloud is, and how often there is no other cloud.
-FAR, FAR_COVER, FAR_DEPTH, FAR_ALONE = 0.5, (0.3, 1.4), (0.7, 6.0), 0.3
-# The sky lights a shadow: its share of all light at 0.56 um, and how fast that falls with
-# wavelength. No shadow dims the air before it: its largest reflectance at 0.56 um.
-SKY, SKY_SLOPE, AIR = (0.0, 0.45), (0.5, 2.0), 0.03
-LIGHT = (0.25, 1.0)  # reflectance of opaque clouds: low winter sun, top of a thunderstorm
+SPECTRUM = np.reshape((11 / 3, 3.0, 11 / 3, 11 / 3), (-1, 1, 1))
+STREAKS = np.reshape((1.0, 1.0, 1.0, 4.0), (-1, 1, 1))  # how much longer than wide
+DISTANCE = (0.06, 0.24)  # from a cloud to its shadow, in sides of a patch
+DARKEST = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue sky gives the rest
+WAVELENGTH_UM = {
+    "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705,
+    "rededge2": 0.74, "rededge3": 0.783,
+    "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
+}  # fmt: skip
 ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
+LIMIT = 1.2  # largest reflectance of anything
 REFLECTANCE = (0, 10_000 * LIMIT)  # networks see this as 0 to 1: reflectance x 10,000
+UNIT = (REFLECTANCE,)  # of all bands
 CLEAR, THIN = 0.98, 0.3  # smallest transmittance of a clear pixel, and of thin cloud
 UNSHADED = 0.99  # smallest share of direct light that counts as no shadow
 
@@ -79,17 +72,18 @@ class Examples:
             dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); each
             pixel is in one of them.
         """
-        is_clear, unshaded = self.transmittance >= CLEAR, self.shadow >= UNSHADED
-        thin = ~is_clear & (self.transmittance >= THIN)  # where it is unknown, no pixel is
-        return {
-            "clear": is_clear & unshaded,
-            "shadow": is_clear & ~unshaded,
-            "thin": thin,
-            "opaque": self.transmittance < THIN,
+        through, shaded = self.transmittance, self.shadow < UNSHADED
+        return {  # where the transmittance is unknown, no pixel is in any
+            "clear": (through >= CLEAR) & ~shaded,
+            "shadow": (through >= CLEAR) & shaded,
+            "thin": (through >= THIN) & (through < CLEAR),
+            "opaque": through < THIN,
         }
 
 
-def draw(size_px, kind, difficulty, key, *, anywhere=False):
+def draw(
+    size_px, kind, difficulty, key, *, distance=DISTANCE, darkest=DARKEST, no_gap=False, rim_width=1
+):
     """Draw one cloud, and its shadow on the ground.
 
     A random field has the power-law spectrum of turbulent air, and twice the size of the patch so
@@ -102,61 +96,64 @@ def draw(size_px, kind, difficulty, key, *, anywhere=False):
         difficulty: 0 no cloud, 1 as in SHAPES, 2 twice as deep; cover grows so that the clear share
             is squared.
         key: int64 (2,); the same key gives the same cloud.
-        anywhere: draw rims, cover and shadows from the wider limits of ANY_SHIFT and the following.
+        distance, darkest: limits of the way to the shadow, and of the light that it takes.
+        no_gap: True for a cloud over all of the patch.
+        rim_width: factor of the width of rims.
 
     Returns:
         optical_depth, shadow: float32 tensors (size_px, size_px); shadow is the share of light
         left, 1 = none.
     """
-    key = tf.cast(key, tf.int64)
-    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 1))
+    draws = uniform(key, 1, 7)
     *limits, rise, rim = tf.unstack(tf.gather(SHAPES, kind))
-    cover = 1 - (1 - _between(limits[:2], draws[0])) ** difficulty
-    depth = _between(limits[2:], draws[1]) * difficulty
-    shift, darkest = SHADOW_SHIFT, SHADOW_DEPTH
-    if anywhere:
-        shift, darkest = ANY_SHIFT, ANY_SHADOW
-        more = tf.random.stateless_uniform([2], tf.random.fold_in(key, 5))
-        cover = tf.where(more[0] < NO_GAP, 1.0, cover)
-        rise *= _between(ANY_RIM, more[1])
-    field = _field(size_px, kind, tf.random.fold_in(key, 2))
+    cover = 1 - (1 - between(limits[:2], draws[0])) ** difficulty
+    cover = tf.where(no_gap, 1.0, cover)
+    depth = between(limits[2:], draws[1]) * difficulty
+    field = turbulence(size_px, kind, tf.random.fold_in(key, 2))
     # the cloud's place, and its shadow's: cloud height times tangent of the sun's zenith angle
-    reach = int(np.ceil(shift[1] * size_px))
+    reach = int(np.ceil(distance[1] * size_px))
     start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
-    distance, angle = _between(shift, draws[4]) * size_px, 2 * np.pi * draws[5]
-    away = tf.round(distance * tf.stack([tf.sin(angle), tf.cos(angle)]))
-    here = tf.slice(field, start, [size_px, size_px])
-    there = tf.slice(field, start + tf.cast(away, tf.int32), [size_px, size_px])
-    values = tf.sort(tf.reshape(here[::2, ::2], [-1]))
-    last = tf.cast(tf.size(values) - 1, tf.float32)
-    edge = tf.gather(values, tf.cast((1 - cover) * last, tf.int32))
-    top = tf.gather(values, tf.cast((1 - 0.02 * cover) * last, tf.int32))
-    rise *= tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
-
-    def optical_depth(part):
-        inside = tf.clip_by_value((part - edge) / rise, 0, 1)
-        return depth * inside * (rim + (1 - rim) * inside)
-
-    taken = _between(darkest, draws[6]) * (1 - tf.exp(-optical_depth(there)))
-    here = optical_depth(here)
-    if anywhere:
-        far, is_far, alone = _far_shadow(size_px, darkest, key)
-        taken = tf.where(is_far, tf.maximum(taken, far), taken)
-        here = tf.where(is_far & alone, 0.0, here)
-    return here, 1 - taken
+    length, angle = between(distance, draws[4]) * size_px, 2 * np.pi * draws[5]
+    away = tf.round(length * tf.stack([tf.sin(angle), tf.cos(angle)]))
+    starts = start, start + tf.cast(away, tf.int32)
+    here, there = (tf.slice(field, at, [size_px, size_px]) for at in starts)
+    edge, top = levels(here, 1 - cover, 1 - 0.02 * cover)
+    rise = rise * rim_width * tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
+    inside = [tf.clip_by_value((part - edge) / rise, 0, 1) for part in (here, there)]
+    optical_depth, towards_sun = (depth * part * (rim + (1 - rim) * part) for part in inside)
+    taken = between(darkest, draws[6]) * (1 - tf.exp(-towards_sun))
+    return optical_depth, 1 - taken
 
 
-def _far_shadow(size_px, darkest, key):
-    """Draw the light that a cloud outside the image takes, whether there is one, and no other."""
-    draws = tf.random.stateless_uniform([5], tf.random.fold_in(key, 8))
-    field = _field(size_px, KINDS.index("opaque"), tf.random.fold_in(key, 7))[:size_px, :size_px]
+def uniform(key, number, count):
+    """Draw numbers from 0 to 1; each purpose has a number of its own."""
+    return tf.random.stateless_uniform([count], tf.random.fold_in(key, number))
+
+
+def between(limits, share):
+    """Interpolate between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * share
+
+
+def levels(field, *shares):
+    """Return the values below which these shares of a field lie."""
     values = tf.sort(tf.reshape(field[::2, ::2], [-1]))
-    clear = tf.maximum(1 - _between(FAR_COVER, draws[0]), 0)
-    edge = tf.gather(values, tf.cast(clear * tf.cast(tf.size(values) - 1, tf.float32), tf.int32))
-    inside = (field - edge) / (0.4 * tf.maximum(values[-1] - edge, 1e-9))
-    inside = tf.clip_by_value(inside, tf.where(clear > 0, 0.0, 0.4), 1)  # no rim without a gap
-    taken = _between(darkest, draws[2]) * (1 - tf.exp(-_between(FAR_DEPTH, draws[1]) * inside))
-    return taken, draws[3] < FAR, draws[4] < FAR_ALONE
+    last = tf.cast(tf.size(values) - 1, tf.float32)
+    return [tf.gather(values, tf.cast(share * last, tf.int32)) for share in shares]
+
+
+def turbulence(size_px, kind, key):
+    """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
+    side = 2 * size_px
+    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
+    wavenumber = np.hypot(rows, columns * STREAKS)  # turned and skewed later, with the ground
+    wavenumber[:, 0, 0] = np.inf
+    amplitude = (wavenumber ** (-SPECTRUM / 2)).astype("float32")
+    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
+    # a sum of so many waves is as good as normal, and uniform numbers take half the time
+    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
+    waves *= tf.gather(amplitude, kind)
+    return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
 
 
 def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
@@ -166,18 +163,15 @@ def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
         clear: float32 (..., height, width, bands), in any unit that is linear in reflectance and 0
             where nothing is reflected.
         optical_depth: float32 (..., height, width), at a wavelength where `extinction` is 1.
-        shadow: float32, same shape, or one for each band: share of light that reaches the ground.
-        extinction: per band, relative to `optical_depth`.
+        shadow: float32 (..., height, width, bands or 1): share of light that reaches the ground.
+        extinction: float32 (bands,), relative to `optical_depth`.
         light: what an opaque cloud measures, per band, or for every pixel; unit of `clear`.
 
     Returns:
         float32 tensor of the shape and unit of `clear`.
     """
-    given = (clear, optical_depth, shadow, extinction, light)
-    clear, optical_depth, shadow, extinction, light = (tf.cast(each, tf.float32) for each in given)
     transmitted = tf.exp(-optical_depth[..., None] * extinction)
-    lit = shadow if len(shadow.shape) == len(clear.shape) else shadow[..., None]
-    return clear * lit * transmitted + light * (1 - transmitted)
+    return clear * shadow * transmitted + light * (1 - transmitted)
 
 
 def skewed(image, shear):
@@ -191,42 +185,31 @@ def skewed(image, shear):
         float32 tensor of the same shape.
     """
     middle = (image.shape[0] - 1) / 2
-    shear = tf.cast(shear, tf.float32)
     transform = tf.stack([1.0, shear, -shear * middle, 0.0, 1.0, 0.0, 0.0, 0.0])
-    skewed_images = tf.raw_ops.ImageProjectiveTransformV3(
+    return tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None],
         transforms=transform[None],
         output_shape=image.shape[:2],
         interpolation="BILINEAR",
         fill_mode="REFLECT",
         fill_value=0.0,
-    )
-    return skewed_images[0]
+    )[0]
 
 
-def dataset(
-    scenes, *, light=None, value_range=None, difficulty=1.0, copies=0, skew=0.15, first_step=0,
-    **stream,
-):  # fmt: skip
+def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **stream):
     """Stream training pairs: patches of clear ground, turned, skewed, and put under a random cloud.
 
-    The n-th sample depends on the seed and n alone. Without `light`, for networks that travel, the
-    ground becomes ground of all kinds (`surfaces.varied`) under clouds of all brightness, with a
-    difficulty between a tenth and twice of what is given; a quarter of the patches stay clear. With
-    `light`, one in sixteen does.
+    The n-th sample depends on the seed and n alone. One patch in sixteen stays clear.
 
     Args:
         scenes: list of Scene of clear training ground.
         light: what an opaque cloud measures, per band, unit of the pixels; each cloud's own differs
-            by up to 15 %. Default: all that clouds measure; pixels are reflectance x 10,000 then.
-        value_range: (low, high) per band that networks see as 0 to 1; default: REFLECTANCE.
+            by up to 15 %.
+        value_range: (low, high) per band that networks see as 0 to 1, or one for all.
         difficulty: of `draw`.
-        copies: 0: every sample is new. n: each scene comes in n samples only - place, turn, skew
-            and cloud are drawn once for each - as where pairs are multiplied on disk; networks
-            memorise such copies.
         skew: largest shear; see `skewed`.
-        first_step: batches to leave out, to continue an interrupted training.
-        **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
+        **stream: as of `patches.patches`. Where `copies` are few, as where pairs are multiplied on
+            disk, networks memorise them.
 
     Returns:
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
@@ -234,21 +217,15 @@ def dataset(
         of the cloud and the shadow, shares of light that they take.
 
     Raises:
-        ValueError: numbers of bands that differ, a difficulty outside 0 to 2, negative copies, or a
-            scene smaller than a patch.
+        ValueError: as of `patches.patches`.
     """
     bands = scenes[0].bands
-    value_range = _checked(bands, difficulty, value_range, light)
-    if copies < 0:
-        raise ValueError(
-            f"copies is {copies}; expected 0 for new samples, or how many of each patch"
-        )
+    looks = {"light": light, "value_range": value_range, "difficulty": difficulty, "skew": skew}
 
     def pair(patch, key):
-        options = {"light": light, "value_range": value_range, "difficulty": difficulty}
-        return simulate(patch, key, bands=bands, skew=skew, **options)
+        return simulate(patch, key, bands=bands, **looks)
 
-    return patches(scenes, first_step=first_step, copies=copies, augment=pair, **stream).prefetch(2)
+    return patches(scenes, augment=pair, **stream)
 
 
 def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
@@ -258,32 +235,50 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
         patch: float32 (height, width, bands), unit of the pixels.
         key: int64 (2,); the same key gives the same pair.
     """
-    draws = tf.random.stateless_uniform([7], tf.random.fold_in(key, 3))
+    draws = uniform(key, 3, 7)
     clear = skewed(patch, skew * (2 * draws[0] - 1))
-    kinds, clear_share, looks = len(SCORED), 1 / 16, {}
-    if light is None:
-        kinds, clear_share = len(KINDS), 1 / 4
-        clear = 1e4 * varied(clear / 1e4, bands, key)
-        relative_um = np.array([WAVELENGTH_UM[band] / 0.56 for band in bands], "float32")
-        tint = relative_um ** (ANY_SLOPE * (2 * draws[5] - 1))
-        light = 1e4 * _between(LIGHT, draws[3]) * tint
-        difficulty = difficulty * _between((0.1, 2.0), draws[4])
-        sky = tf.random.stateless_uniform([3], tf.random.fold_in(key, 9))
-        looks = {"anywhere": True, "relief": 0.3 * draws[3]}
-        looks["air"] = 1e4 * AIR * sky[2] * relative_um**-2
-        looks["sky"] = _between(SKY, sky[0]) * relative_um ** -_between(SKY_SLOPE, sky[1])
-    kind = tf.cast(draws[1] * kinds, tf.int32)
-    looks |= {"light": light, "difficulty": difficulty}
-    cloudy, optical_depth, lit = _clouded(clear, bands, kind, key, **looks)
-    taken = 1 - tf.stack([tf.exp(-optical_depth), lit], axis=-1)
-    stays_clear = draws[2] < clear_share
+    kind = tf.cast(draws[1] * len(SCORED), tf.int32)
+    cloudy, optical_depth, shadow = _clouded(clear, bands, kind, key, light, difficulty)
+    stays_clear = draws[2] < 1 / 16
+    return training_pair(clear, cloudy, optical_depth, shadow, stays_clear, value_range)
+
+
+def training_pair(clear, cloudy, optical_depth, shadow, stays_clear, value_range):
+    """Return the cloudy patch and the truth, as of `dataset`, or twice the clear one."""
+    taken = 1 - tf.stack([tf.exp(-optical_depth), shadow], axis=-1)
+    truth = [to_unit(clear, value_range), tf.where(stays_clear, 0.0, taken)]
     cloudy = tf.where(stays_clear, clear, cloudy)
-    taken = tf.where(stays_clear, 0.0, taken)
-    truth = tf.concat([to_unit(clear, value_range), taken], axis=-1)
-    return to_unit(cloudy, value_range), truth
+    return to_unit(cloudy, value_range), tf.concat(truth, axis=-1)
 
 
-def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=0):
+def _clouded(clear, bands, kind, key, light, difficulty):
+    """Return the cloudy patch, its optical depth and its shadow."""
+    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
+    light = cloud_light(light, optical_depth, key)
+    looks = {"extinction": extinction(bands), "light": light}
+    lit = tf.broadcast_to(shadow[..., None], clear.shape)
+    return composite_cloud(clear, optical_depth, lit, **looks), optical_depth, shadow
+
+
+def cloud_light(light, optical_depth, key, relief=0.0):
+    """Draw what a cloud measures: brightness, tint, and texture.
+
+    Args:
+        light: of an opaque cloud, per band.
+        optical_depth: float32 (height, width).
+        key: int64 (2,).
+        relief: added to the brightness, which is about 1.
+
+    Returns:
+        float32 (height, width, bands), unit of `light`.
+    """
+    draws = 2 * uniform(key, 4, len(light) + 1) - 1
+    colour = light * (1 + 0.15 * draws[0]) * (1 + 0.02 * draws[1:])
+    texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
+    return colour * (texture + relief)[..., None]
+
+
+def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=0):
     """Cut ground into patches, and put a third each under thin, broken and opaque cloud.
 
     Args:
@@ -295,21 +290,20 @@ def examples(scenes, *, light, value_range=None, difficulty=1.0, patch_px, seed=
         Examples.
 
     Raises:
-        ValueError: as of `dataset`, or there is not one whole patch without no-data pixels.
+        ValueError: there is not one whole patch without no-data pixels.
     """
     bands = scenes[0].bands
-    value_range = _checked(bands, difficulty, value_range, light)
     clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
     kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
+    numbers = -1 - np.arange(len(clear))  # training counts upwards: no cloud comes in both
 
     def cloud(clear, kind, number):
-        # training counts upwards: no cloud comes in both
-        key = tf.stack([tf.constant(seed, tf.int64), -1 - number])
-        return _clouded(clear, bands, kind, key, light=light, difficulty=difficulty)
+        key = tf.stack([seed, number])
+        return _clouded(clear, bands, kind, key, light, difficulty)
 
-    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, np.arange(len(clear)))).map(cloud)
+    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, numbers)).map(cloud)
     cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
-    transmittance = np.exp(-optical_depth * max(extinction(bands)))
+    transmittance = np.exp(-optical_depth * extinction(bands).max())
     return Examples(
         cloudy=to_unit(cloudy, value_range),
         clear=to_unit(clear, value_range),
@@ -340,8 +334,8 @@ def without_cloud(scene, coastal, level=2000):
 
 
 def extinction(bands):
-    """Return EXTINCTION of each band; 1 for names that it does not know."""
-    return [EXTINCTION.get(band, 1.0) for band in bands]
+    """Return EXTINCTION of each band, float32 (bands,); 1 for names that it does not know."""
+    return np.array([EXTINCTION.get(band, 1.0) for band in bands], "float32")
 
 
 def dark_object(cloudy, dark):
@@ -359,63 +353,3 @@ def dark_object(cloudy, dark):
     """
     haze = np.percentile(cloudy, 1, axis=(-3, -2), keepdims=True) - np.asarray(dark)
     return (cloudy - np.maximum(haze, 0)).astype("float32")
-
-
-def _clouded(
-    clear, bands, kind, key, *, light, difficulty, anywhere=False, relief=0.0, sky=0.0, air=0.0
-):  # fmt: skip
-    """Return the cloudy patch, its optical depth and its shadow; draw brightness and tint, too.
-
-    With `relief`, the side of a cloud that faces the sun is brighter by up to this share. In the
-    shadow, `sky` is the share of light that comes from the sky, per band, and `air` what the air
-    adds, in the unit of `clear`.
-    """
-    optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key, anywhere=anywhere)
-    draws = tf.random.stateless_uniform([len(bands) + 1], tf.random.fold_in(key, 4))
-    draws = 2 * draws - 1
-    colour = tf.cast(light, tf.float32) * (1 + 0.15 * draws[0]) * (1 + 0.02 * draws[1:])
-    texture = 0.95 + 0.1 * optical_depth / (tf.reduce_max(optical_depth) + 1e-6)
-    texture += relief * (shadow - tf.exp(-optical_depth))  # thin where its shadow comes from
-    colour = colour * texture[..., None]
-    lit = shadow[..., None] + (1 - shadow[..., None]) * sky
-    darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
-    air = tf.minimum(air, 0.8 * darkest)
-    dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
-    cloudy = composite_cloud(
-        clear, optical_depth, dimmed, extinction=extinction(bands), light=colour
-    )
-    return cloudy, optical_depth, tf.reduce_mean(lit, axis=-1)
-
-
-def _field(size_px, kind, key):
-    """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
-    side = 2 * size_px
-    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
-    amplitude = []
-    for exponent, streaks in zip(SPECTRUM, STREAKS, strict=True):
-        wavenumber = np.hypot(rows, columns * streaks)  # turned and skewed later, with the ground
-        wavenumber[0, 0] = np.inf
-        amplitude.append(wavenumber ** (-exponent / 2))
-    amplitude = np.stack(amplitude).astype("float32")
-    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
-    # a sum of so many waves is as good as normal, and uniform numbers take half the time
-    waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
-    waves *= tf.gather(tf.constant(amplitude), kind)
-    return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
-
-
-def _between(limits, share):
-    """Interpolate between two limits."""
-    return limits[0] + (limits[1] - limits[0]) * share
-
-
-def _checked(bands, difficulty, value_range, light):
-    """Return the value range; a ValueError tells of values that do not fit the bands."""
-    if not 0 <= difficulty <= 2:
-        raise ValueError(f"difficulty is {difficulty}; expected 0 (no cloud) to 2")
-    value_range = value_range or [REFLECTANCE] * len(bands)
-    for values in (value_range, bands if light is None else light):
-        if len(values) != len(bands):
-            told = f"{values} is for {len(values)} bands"
-            raise ValueError(f"{told}; the scenes have {len(bands)}: {', '.join(bands)}")
-    return value_range

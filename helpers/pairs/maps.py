@@ -7,12 +7,12 @@ pixel's class in a legend, or `map_red`, `map_green`, `map_blue` where the map h
 from dataclasses import replace
 
 import numpy as np
-import pandas
 
 from helpers import scenes
 from helpers.acquire import packs, sources
 from helpers.backend import tf
-from helpers.pairs.map_folders import SATELLITE, read_map_pairs
+from helpers.pairs.folders import COLOURS, MAPS, read_pairs
+from helpers.pairs.legends import classified
 from helpers.pairs.patches import patches, whole_patches
 
 # The classes of IGBP that each class of the map holds. Open and closed shrubs, the two savannas and
@@ -36,7 +36,7 @@ def open_pairs(source, *, tile_px, seed=0, **reading):
     Args:
         source: "blue_marble", or a folder.
         tile_px, seed: side of the tiles; of the split.
-        **reading: of a folder, as of `map_folders.read_map_pairs`.
+        **reading: of a folder, as of `read_folder`.
 
     Returns:
         tuple: dict from split to list of Scene; legend, or None; credits, sorted; and the whole
@@ -46,11 +46,25 @@ def open_pairs(source, *, tile_px, seed=0, **reading):
         whole = earth()
         return land_cover(whole, block_px=tile_px, seed=seed), LEGEND, [whole.credit], whole
     folder = sources.locate(source)
-    ground, legend = read_map_pairs(folder, tile_px=tile_px, seed=seed, **reading)
+    ground, legend = read_folder(folder, tile_px=tile_px, seed=seed, **reading)
     ground = {split: whole_patches(pairs, tile_px) for split, pairs in ground.items()}
-    table = folder / "manifest.csv"
-    credits = pandas.read_csv(table).credit.unique() if table.exists() else [folder.name]
+    credits = {pair.credit or folder.name for pairs in ground.values() for pair in pairs}
     return ground, legend, sorted(credits), None
+
+
+def read_folder(folder, *, tile_px, tolerance=0, **reading):
+    """Read a folder of satellite images and maps.
+
+    Args:
+        folder: Path, as of `folders.read_pairs`, perhaps with a `legend.csv`.
+        tile_px: side of the tiles that large pictures are cut into, where no split is given.
+        tolerance: as of `legends.classified`.
+        **reading: `buffer_px`, `left`, `seed` as of `folders.read_pairs`.
+
+    Returns:
+        dict from split to a list of Scene; and the legend, or None.
+    """
+    return classified(read_pairs(folder, MAPS, block_px=tile_px, **reading), folder, tolerance)
 
 
 def earth():
@@ -71,7 +85,7 @@ def earth():
         class_of[list(members)] = number
     pixels = np.dstack([image.pixels, class_of[igbp]])
     credit = f"{image.credit} · {cover.credit}"
-    both = replace(image, pixels=pixels, bands=(*SATELLITE, "class"), credit=credit, name="earth")
+    both = replace(image, pixels=pixels, bands=(*COLOURS, "class"), credit=credit, name="earth")
     top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
     return both.cut(top, 0, bottom - top, image.width)
 
@@ -130,7 +144,7 @@ def dataset(pairs, *, legend=None, target="class", **stream):
         classes = tf.cast(drawn[..., 0], tf.int32)
         return satellite, classes if target == "class" else tf.gather(_colours(legend), classes)
 
-    return patches(pairs, **stream).map(pair, num_parallel_calls=1).prefetch(2)
+    return patches(pairs, finish=pair, **stream)
 
 
 def arrays(pairs, legend=None):

@@ -6,7 +6,8 @@ from helpers.backend import tf
 
 
 def patches(
-    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, augment=None
+    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, augment=None,
+    finish=None,
 ):  # fmt: skip
     """Stream batches of patches, each at a random place, turned and flipped.
 
@@ -26,34 +27,70 @@ def patches(
         copies: 0 draws a new sample each time; else each scene comes in only so many samples.
         augment: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
             patch_px, bands); `key`, int64 (2,), is another for every sample.
+        finish: function that makes the elements of the stream from a batch.
 
     Returns:
         tf.data.Dataset of float32 (batch_size, patch_px, patch_px, bands), in the unit of the
-        scenes, or of what `augment` returns.
+        scenes, or of what `augment` or `finish` returns.
 
     Raises:
-        ValueError: a scene is smaller than a patch (says which).
+        ValueError: a scene is smaller than a patch (says which), or negative copies.
     """
-    scenes = equally_large(scenes, patch_px)
-    count, (height, width, bands) = len(scenes), scenes[0].pixels.shape
-    pixels = tf.constant(stacked(scenes))
+    if copies < 0:
+        raise ValueError(
+            f"copies is {copies}; expected 0 for new samples, or how many of each patch"
+        )
+    pixels = tf.constant(_stacked(scenes, patch_px))
+    count, height, width, bands = pixels.shape
 
     def sample(index):
         this_pass, place = index // count, index % count
-        order = _key(seed, this_pass)
+        order = tf.stack([seed, this_pass])
         which = tf.random.experimental.index_shuffle(place, order, max_index=count - 1)
-        key = _key(seed, which * copies + this_pass % copies if copies else index)
+        key = tf.stack([seed, which * copies + this_pass % copies if copies else index])
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row = draw[0] % ((height - patch_px) // align + 1) * align
         column = draw[1] % ((width - patch_px) // align + 1) * align
-        start = tf.stack([which, row, column, 0])
-        patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
+        patch = tf.slice(pixels, [which, row, column, 0], [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
         return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
     samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size, drop_remainder=True)
+    batches = samples.batch(batch_size, drop_remainder=True)
+    # one call at a time leaves the cores to the training step
+    return (batches.map(finish, num_parallel_calls=1) if finish else batches).prefetch(2)
+
+
+def _stacked(scenes, patch_px):
+    """Stack pixels, cut to patches where sizes differ; of 8 or 16 bits where nothing is lost."""
+    for scene in scenes:
+        if min(scene.height, scene.width) < patch_px:
+            raise ValueError(
+                f"{scene.name} has {scene.height} x {scene.width} pixels, fewer than a patch of "
+                f"{patch_px}: use smaller patches or larger images"
+            )
+    if len({scene.pixels.shape for scene in scenes}) > 1:
+        scenes = whole_patches(scenes, patch_px)
+    kinds = {scene.dtype for scene in scenes}
+    dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
+    return np.stack([scene.pixels for scene in scenes]).astype(dtype)
+
+
+def whole_patches(scenes, patch_px):
+    """Return the non-overlapping patches with data everywhere; a ValueError if there is none."""
+    cuts = [patch for scene in scenes for patch in scene.patches(patch_px)]
+    if not cuts:
+        told = f"no patch of {patch_px} x {patch_px} pixels without no-data pixels"
+        raise ValueError(f"{told}: use smaller patches")
+    return cuts
+
+
+def turned(patch, turn):
+    """Turn or flip a square patch, one of eight ways; pass the same number, 0 … 7, for a pair."""
+    patch = tf.where(turn % 2 == 1, tf.transpose(patch, [1, 0, 2]), patch)
+    patch = tf.where(turn // 2 % 2 == 1, patch[::-1], patch)
+    return tf.where(turn // 4 == 1, patch[:, ::-1], patch)
 
 
 def random_rows(inputs, target, *, batch_size, steps, seed=0):
@@ -72,10 +109,9 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     """
     count, wanted = len(target), steps * batch_size
     if not count:
-        told = "there are no pairs to train on"
-        raise ValueError(f"{told}: render some, or read a folder that has some")
-    random, passes = np.random.default_rng(seed), -(-wanted // count)
-    order = np.concatenate([random.permutation(count) for _ in range(passes)])
+        raise ValueError("no pairs to train on: render some, or read a folder that has some")
+    random = np.random.default_rng(seed)
+    order = np.concatenate([random.permutation(count) for _ in range(0, wanted, count)])
     order = order[:wanted].reshape(steps, batch_size)
     arrays = tf.nest.map_structure(tf.constant, (inputs, target))
 
@@ -83,48 +119,3 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
         return tf.nest.map_structure(lambda array: tf.gather(array, which), arrays)
 
     return lambda first: tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
-
-
-def equally_large(scenes, patch_px):
-    """Return scenes of one size: themselves, or the patches that they can be cut to.
-
-    Raises:
-        ValueError: a scene is smaller than a patch.
-    """
-    for scene in scenes:
-        if min(scene.height, scene.width) < patch_px:
-            raise ValueError(
-                f"{scene.name} has {scene.height} x {scene.width} pixels, fewer than a patch of "
-                f"{patch_px}: use smaller patches or larger images"
-            )
-    if len({scene.pixels.shape for scene in scenes}) > 1:
-        scenes = [patch for scene in scenes for patch in scene.patches(patch_px)]
-    return scenes
-
-
-def whole_patches(scenes, patch_px):
-    """Return the non-overlapping patches with data everywhere; a ValueError if there is none."""
-    cuts = [patch for scene in scenes for patch in scene.patches(patch_px)]
-    if not cuts:
-        told = f"no patch of {patch_px} x {patch_px} pixels without no-data pixels"
-        raise ValueError(f"{told}: use smaller patches")
-    return cuts
-
-
-def stacked(scenes):
-    """Stack the pixels of equally large scenes, in their data type where that loses nothing."""
-    kinds = {scene.dtype for scene in scenes}
-    dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
-    return np.stack([scene.pixels for scene in scenes]).astype(dtype)
-
-
-def turned(patch, turn):
-    """Turn or flip a square patch, one of eight ways; pass the same number, 0 … 7, for a pair."""
-    patch = tf.cond(turn % 2 == 1, lambda: tf.transpose(patch, [1, 0, 2]), lambda: patch)
-    patch = tf.cond(turn // 2 % 2 == 1, lambda: tf.reverse(patch, [0]), lambda: patch)
-    return tf.cond(turn // 4 == 1, lambda: tf.reverse(patch, [1]), lambda: patch)
-
-
-def _key(seed, number):
-    """Make a seed for TensorFlow's stateless generators: the user's seed and a running number."""
-    return tf.stack([tf.cast(seed, tf.int64), tf.cast(number, tf.int64)])

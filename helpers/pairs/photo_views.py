@@ -228,19 +228,17 @@ def _set_splits(rows, width_m, seed):
         raise ValueError(f"the photos have the splits {sorted(given)}; expected {wanted}")
     table = pandas.DataFrame(rows)
     places, reach = positions_m(table), width_m / math.sqrt(2)  # however a patch is turned
-    parts = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
+    names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
     told = "show the same ground in part: the photos lie too close"
     with suppress(ValueError):  # no ground is left for a split
         boxes = np.concatenate([places - reach, places + reach], axis=1)
-        apart = splits.split_boxes(boxes, np.full(len(boxes), PATCH_M), seed)
-        if sum(map(len, apart)) >= len(boxes) / 2:
-            parts, told = apart, ""
+        apart = splits.split_boxes(boxes, PATCH_M, seed)
+        if (apart == "guard").mean() <= 0.5:
+            names, told = apart, ""
     if table.lon.isna().any():
         told = "may show the same ground: not all photos have a position"
     if told:
         warnings.warn(f"patches of different splits {told}; the scores may flatter", stacklevel=3)
-    for row in rows:
-        row["split"], row["reason"] = "guard", "too near to another split"
-    for split, part in zip(scenes.SPLITS, parts, strict=True):
-        for number in part:
-            rows[number] |= {"split": split, "reason": ""}
+    for row, split in zip(rows, names, strict=True):
+        row["split"] = split
+        row["reason"] = "too near to another split" if split == "guard" else ""

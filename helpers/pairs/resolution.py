@@ -49,14 +49,13 @@ def upsample(low_res, scale):
     return tf.image.resize(low_res, [height * scale, width * scale], "bicubic")
 
 
-def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
+def dataset(scenes, *, value_range, scale, enlarged, **stream):
     """Stream training pairs, degraded here, or of two sensors where `beside` made the scenes.
 
     Args:
         scenes: list of Scene of training ground.
         enlarged: True for networks that want their input at the size of the output (SRCNN).
-        first_step: batches to leave out, to continue an interrupted training.
-        **stream: `patch_px`, `batch_size`, `steps`, `seed` as in `pairs.patches.patches`.
+        **stream: `patch_px`, `batch_size`, `steps`, `first_step`, `seed` as of `patches.patches`.
 
     Returns:
         tf.data.Dataset of (input, target), float32, 0 to 1 within the value range; target (batch,
@@ -68,9 +67,7 @@ def dataset(scenes, *, value_range, scale, enlarged, first_step=0, **stream):
         return (upsample(low_res, scale) if enlarged else low_res), high_res
 
     align = 1 if len(scenes[0].bands) == len(value_range) else scale
-    # one batch ahead suffices, and one call at a time leaves the cores to the training step
-    batches = patches(scenes, first_step=first_step, align=align, **stream)
-    return batches.map(pair, num_parallel_calls=1).prefetch(2)
+    return patches(scenes, align=align, finish=pair, **stream)
 
 
 def _low_and_high(pixels, value_range, scale):
@@ -120,12 +117,13 @@ def matched(low_res, high_res, scale):
 
     Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2.
     """
-    count = len(low_res[0].bands)
-    fine = [np.reshape(degrade(scene.pixels[None], scale), (-1, count)) for scene in high_res]
-    coarse = [scene.pixels.reshape(-1, count) for scene in low_res]
-    both = np.concatenate([np.concatenate(coarse), np.concatenate(fine)], axis=1)
-    both = both[np.isfinite(both).all(axis=1)]
-    fits = [np.polyfit(both[:, band], both[:, count + band], 1) for band in range(count)]
+    shrunken = [shrink_scene(scene, scale) for scene in high_res]
+    fine, coarse = (
+        np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes])
+        for scenes in (shrunken, low_res)
+    )
+    seen = np.isfinite(fine + coarse).all(axis=1)
+    fits = [np.polyfit(*bands, 1) for bands in zip(coarse[seen].T, fine[seen].T, strict=True)]
     return tuple(np.transpose(fits))
 
 

@@ -2,13 +2,13 @@
 
 from helpers.runs.execute import execute
 from helpers.runs.parameters import check, declared, notebooks
-from helpers.runs.report import score_table, write_report
+from helpers.runs.report import write_report
 from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student
 from helpers.runs.sweep import sweep, sweep_table
 from helpers.runs.weights import publish, start_from
 
 __all__ = [
-    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "score_table", "start",
+    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "start",
     "start_from", "student", "sweep", "sweep_table", "write_report",
 ]  # fmt: skip

@@ -49,9 +49,9 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         job = begun
     else:
         chosen, profile = notebooks(names), profile or DEFAULT_PROFILE
+        planned = plan(chosen, profile, values or {}).values()
         files = [path.relative_to(paths.ROOT).as_posix() for path in chosen]
-        planned = plan(chosen, profile, values or {})
-        job = {"profile": profile, "notebooks": files, "values": planned}
+        job = {"profile": profile, "notebooks": dict(zip(files, planned, strict=True))}
     if begun:
         refuse_other_job(run_id, _settings(begun), _settings(job))
     run_id = run_id or claim()
@@ -62,9 +62,9 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         mock.patch.dict(os.environ, variables),  # the notebooks' processes take them over
     ):
         paths.write_json(folder / "run.json", job)
-        for name in job["notebooks"]:
+        for name, given in job["notebooks"].items():
             path = paths.ROOT / name
-            _execute_one(path, folder / path.stem / path.name, job["values"][path.stem])
+            _execute_one(path, folder / path.stem / path.name, given)
     return write_report(run_id)
 
 
@@ -76,15 +76,13 @@ def _begun(run_id, resume):
             f"run {run_id} exists: give --resume to go on with it, or choose another --run-id"
         )
     record = folder / "run.json"
-    if not record.exists():
-        return None
-    return paths.read_record(record, ("profile", "notebooks", "values"))
+    return paths.read_record(record, ("profile", "notebooks")) if record.exists() else None
 
 
 def _settings(job):
     """Return a flat dict of all that was set for a run, to compare it with another."""
-    flat = {"profile": job["profile"], "notebooks": job["notebooks"]}
-    for notebook, values in job["values"].items():
+    flat = job | {"notebooks": list(job["notebooks"])}
+    for notebook, values in job["notebooks"].items():
         flat |= {f"{name} of {notebook}": value for name, value in values.items()}
     return flat
 

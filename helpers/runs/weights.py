@@ -147,9 +147,9 @@ def start_from(model, name, run, bands):
         )
     before, now = origin["parameters"], run.parameters
     told = [
-        f"{key} {before[key]}, here {now[key]}"
-        for key in SPLIT
-        if key in before and key in now and before[key] != now[key]
+        f"{key} {before[key]}, here {value}"
+        for key, value in now.items()
+        if key in SPLIT and before.get(key, value) != value
     ]
     if before["source"] == now["source"] and told:
         raise ValueError(

@@ -27,45 +27,38 @@ def find_bands(names, wanted):
     Raises:
         ValueError: a band is missing, or there are several of that name.
     """
-    plain = [name.strip().lower() for name in names]
-    numbered = _numbered(set(map(_number, plain)))
-    meant = [_meaning(name, numbered) for name in plain]
-    found, wrong = [], []
+    numbered = _numbered(set(map(_number, names)))
+    found = []
     for band in wanted:
-        name = band.strip().lower()
-        places = _places(plain, name) or _places(meant, _meaning(name, numbered))
+        places = [at for at, name in enumerate(names) if _plain(name) == _plain(band)]
+        if not places:
+            meant = common_name(band, numbered)
+            places = [at for at, name in enumerate(names) if common_name(name, numbered) == meant]
         if len(places) != 1:
-            count = len(places)
-            wrong.append(f"{count} bands mean {band}" if count else f"no band is called {band}")
+            there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+            count = len(places) or "no"
+            raise ValueError(f"{count} bands match {band}; the image has {len(names)}: {there}")
         found += places
-    if wrong:
-        there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
-        raise ValueError(f"{', '.join(wrong)}; the image has {len(names)}: {there}")
     return found
 
 
-def common_name(band):
+def common_name(band, numbered=NUMBERED):
     """Return "red" for "red", "R", "B4" and "B04_10m"; an unknown name in small letters."""
-    return _meaning(band.strip().lower(), NUMBERED)
+    return numbered.get(_number(band)) or SAME.get(_plain(band), _plain(band))
 
 
-def _places(names, wanted):
-    return [at for at, name in enumerate(names) if name == wanted]
+def _plain(name):
+    return name.strip().lower()
+
+
+def _number(name):
+    found = re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", _plain(name))
+    return found and found[1].upper()
 
 
 def _numbered(numbers):
     """Return the names of the numbers; not of all where these are those of another sensor."""
-    if {"5", "7"} <= numbers and not numbers & {"6", "8", "8A"}:  # Landsat 4 to 7: 1 is blue
-        return {}
-    if {"5", "6", "7"} <= numbers and not numbers & {"8A", "12"}:  # Landsat 8: 5 is near infrared
-        return {number: NUMBERED[number] for number in "1234"}
-    return NUMBERED
-
-
-def _number(name):
-    found = re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", name)
-    return found and found[1].upper()
-
-
-def _meaning(name, numbered):
-    return numbered.get(_number(name)) or SAME.get(name, name)
+    if numbers & {"8A", "12"} or not numbers >= {"5", "7"}:
+        return NUMBERED
+    # Landsat 8 has a 6, and its 5 is near infrared; of Landsat 4 to 7, 1 is blue
+    return {number: NUMBERED[number] for number in "1234"} if "6" in numbers else {}

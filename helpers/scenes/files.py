@@ -1,7 +1,7 @@
 """Read and write images with what makes them measurements: place, bands, no-data, data type."""
 
 import warnings
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +9,14 @@ import rasterio
 from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.transform import Affine
-from rasterio.windows import Window
+from rasterio.profiles import DefaultGTiffProfile
 
 from helpers.paths import atomic
 from helpers.scenes.scene import Scene
 
 MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
-ROWS = 1024  # to read at a time
+COLOURS = ("red", "green", "blue")
+LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
@@ -37,11 +37,10 @@ def read(path, *, nodata=None):
     """
     with opened(path) as image:
         indexes, names = image_bands(image)
-        shape = *image.shape, len(names)
-        if 4 * np.prod(shape, dtype=float) > MAX_READ_BYTES:
+        if 4 * image.width * image.height * len(names) > MAX_READ_BYTES:
             raise ValueError(
-                f"{path} is too large to be held in memory: {shape} numbers of 4 bytes. Cut it "
-                "first; `python -m helpers apply` works on images of any size"
+                f"{path} is too large to be held in memory: {len(names)} bands of {image.shape} "
+                "pixels. Cut it first; `python -m helpers apply` works on images of any size"
             )
         if image.gcps[0] or image.rpcs:
             warnings.warn(
@@ -49,15 +48,13 @@ def read(path, *, nodata=None):
                 "is unknown. Warp it to a map grid first",
                 stacklevel=2,
             )
-        pixels = np.empty(shape, "float32")
-        for row in range(0, image.height, ROWS):
-            window = Window(0, row, image.width, min(ROWS, image.height - row))
-            part = read_values(image, indexes, nodata, window)
-            pixels[row : row + ROWS] = np.moveaxis(part, 0, -1)
+        pixels = np.empty((*image.shape, len(names)), "float32")
+        for place, index in enumerate(indexes):
+            pixels[..., place] = read_values(image, [index], nodata)
         return Scene(
             pixels,
             tuple(names),
-            None if image.transform == Affine.identity() else image.transform,
+            None if image.transform.is_identity else image.transform,
             image.crs,
             image.tags().get("credit", ""),
             Path(path).stem,
@@ -66,7 +63,7 @@ def read(path, *, nodata=None):
         )
 
 
-def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
+def read_values(dataset, indexes, nodata=None, window=None, **options):
     """Read float32 (bands, height, width) of an open image, NaN where there is no data.
 
     Args:
@@ -74,27 +71,24 @@ def read_values(dataset, indexes, nodata=None, window=None, out_shape=None):
         indexes: 1-based numbers of bands.
         nodata: further value that means "no data".
         window: rasterio Window; default: all.
-        out_shape: (height, width) to thin the image out to.
+        **options: of rasterio, such as out_shape to thin the image out.
 
     Raises:
         ValueError: the file is truncated.
     """
-    options = {"window": window, "out_shape": out_shape, "out_dtype": "float32", "masked": True}
+    options |= {"window": window, "out_dtype": "float32", "masked": True}
     try:
         # one by one, as rasterio does not read bands of several types together
         pixels = np.ma.stack([dataset.read(index, **options) for index in indexes]).filled(np.nan)
     except RasterioError as error:
         raise ValueError(
-            f"{(dataset.files or [dataset.name])[0]} is no readable image: it appears truncated or "
-            f"damaged ({error.__cause__ or error})"
+            f"{dataset.name} is no readable image: it appears truncated or damaged "
+            f"({error.__cause__ or error})"
         ) from error
-    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
-    missing = np.abs(pixels) > 3e38  # infinite, or the lowest float32
-    if dataset.nodata is None and dtype.kind == "i":
-        missing |= pixels == np.float32(np.iinfo(dtype).min)
-    if nodata is not None:
-        missing |= pixels == np.float32(nodata)
-    pixels[missing] = np.nan
+    pixels[np.abs(pixels) > 3e38] = np.nan  # infinite, or the lowest float32
+    if nodata is None and dataset.nodata is None:
+        nodata = LOWEST.get(dataset.dtypes[indexes[0] - 1])
+    pixels[pixels == nodata] = np.nan
     return pixels
 
 
@@ -105,23 +99,22 @@ def opened(path):
     Raises:
         ValueError: it is no image, or its numbers are complex.
     """
-    with unplaced_is_fine(), ExitStack() as stack:
+    with unplaced_is_fine():
         try:
-            dataset = stack.enter_context(rasterio.open(path))
+            dataset = rasterio.open(path)
             if has_palette(dataset) and dataset.driver != "GTiff":
-                opaque = all(colour[3] == 255 for colour in dataset.colormap(1).values())
-                expanded = f"vrt://{path}?expand={'rgb' if opaque else 'rgba'}"
-                dataset = stack.enter_context(rasterio.open(expanded))
+                dataset = rasterio.open(f"vrt://{path}?expand=rgba")
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
                 "PNG or JPEG, and no ? in the name of a picture with a palette"
             ) from error
-        if not dataset.count:
-            raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
-        if any("complex" in dtype for dtype in dataset.dtypes):
-            raise ValueError(f"{path} holds complex numbers: save their magnitude first")
-        yield dataset
+        with dataset:
+            if not dataset.count:
+                raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
+            if "complex" in " ".join(dataset.dtypes):
+                raise ValueError(f"{path} holds complex numbers: save their magnitude first")
+            yield dataset
 
 
 def has_palette(dataset):
@@ -149,12 +142,14 @@ def image_bands(dataset):
 
     An alpha channel is left out: it only says where there is data.
     """
-    colours = [colour.name for colour in dataset.colorinterp]
-    bands = zip(dataset.indexes, dataset.descriptions, colours, strict=True)
-    bands = [band for band in bands if band[1] or band[2] != "alpha"]
-    is_picture = {colour for *_, colour in bands} == {"red", "green", "blue"}
-    names = [own or (colour if is_picture else f"band{at}") for at, own, colour in bands]
-    return [at for at, *_ in bands], names
+    found = {
+        number: own or (colour.name if colour.name in COLOURS else f"band{number}")
+        for number, own, colour in zip(
+            dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
+        )
+        if own or colour != ColorInterp.alpha
+    }
+    return list(found), list(found.values())
 
 
 def files_behind(path):
@@ -163,17 +158,14 @@ def files_behind(path):
     Returns:
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
-    path, found = Path(path).resolve(), {}
-    todo = [path, *path.rglob("*")]
-    while todo:
-        file = Path(todo.pop()).resolve()
-        if not file.is_file() or str(file) in found:
-            continue
-        found[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
-        if file == path or file.suffix.lower() == ".vrt":
-            with suppress(RasterioError), unplaced_is_fine(), rasterio.open(file) as dataset:
-                todo += dataset.files
-    return [[file, *found[file]] for file in sorted(found)]
+    path, behind = Path(path).resolve(), []
+    if path.is_dir():
+        behind = path.iterdir()
+    elif path.suffix.lower() == ".vrt":
+        with suppress(RasterioError), unplaced_is_fine(), rasterio.open(path) as dataset:
+            behind = dataset.files[1:]
+    own = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]] if path.is_file() else []
+    return sorted(own + [each for file in behind for each in files_behind(file)])
 
 
 def remove_sidecars(path):
@@ -193,18 +185,6 @@ def file_nodata(nodata, dtype, *, needed):
     return (float("nan") if is_float else 0) if needed else None
 
 
-def geotiff_profile(height, width, bands, dtype, *, nodata, crs, transform):
-    """Return what rasterio needs to create a tiled, compressed GeoTIFF."""
-    return {
-        "driver": "GTiff", "height": height, "width": width, "count": len(bands), "dtype": dtype,
-        "nodata": nodata, "crs": crs, "transform": transform, "tiled": True, "blockxsize": 256,
-        "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
-        "predictor": 3 if np.dtype(dtype).kind == "f" else 2,
-        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        "photometric": "rgb" if tuple(bands) == ("red", "green", "blue") else "minisblack",
-    }  # fmt: skip
-
-
 def to_file_values(pixels, dtype, nodata):
     """Turn float pixels into a file's values; no measured value becomes the no-data value.
 
@@ -218,26 +198,20 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
+    values, step = pixels.astype(dtype if dtype.kind == "f" else "float64"), 1
     if dtype.kind != "f":
         if nodata is None and missing.any():
             raise ValueError(
                 f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
             )
         limits = np.iinfo(dtype)
-        pixels = np.rint(np.where(missing, 0, pixels))  # float32 cannot hold 2**32 - 1
-        pixels = np.clip(pixels, limits.min, limits.max, dtype="float64")
-    values = pixels.astype(dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
+    elif nodata is not None:  # GDAL takes what differs by a few last bits for equal
+        step = abs(nodata) * 1e-6 or 1e-30
     if nodata is not None:
-        nodata = dtype.type(nodata)
-        values[~missing & (values == nodata)] = _neighbour(nodata)
+        values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata
-    return values
-
-
-def _neighbour(value):
-    if value.dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
-        return value * (1 - 1e-6) or np.finfo(value.dtype).tiny
-    return value - 1 if value == np.iinfo(value.dtype).max else value + 1
+    return values.astype(dtype)
 
 
 def write(scene, path):
@@ -253,8 +227,18 @@ def write(scene, path):
     missing = bool(np.isnan(scene.pixels).any())
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     values = to_file_values(scene.pixels, scene.dtype, nodata)
-    place = {"nodata": nodata, "crs": scene.crs, "transform": scene.transform}
-    profile = geotiff_profile(scene.height, scene.width, scene.bands, scene.dtype, **place)
+    profile = DefaultGTiffProfile(
+        height=scene.height,
+        width=scene.width,
+        count=len(scene.bands),
+        dtype=scene.dtype,
+        nodata=nodata,
+        crs=scene.crs,
+        transform=scene.transform,
+        predictor=3 if scene.dtype.startswith("float") else 2,
+        # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
+        photometric="rgb" if scene.bands == COLOURS else "minisblack",
+    )
     with (
         atomic(path) as temporary,
         unplaced_is_fine(),

@@ -1,9 +1,9 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
-from collections import Counter
+import csv
 from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 from rasterio.crs import CRS
@@ -11,11 +11,13 @@ from rasterio.transform import from_bounds
 
 from helpers.paths import write_text
 from helpers.scenes.files import read, refuse_classes
-from helpers.scenes.splits import SPLITS, boxes_in, split_boxes, split_scenes
+from helpers.scenes.scene import Scene
+from helpers.scenes.splits import split_scenes, split_tiles
 from helpers.scenes.values import look_at_values
 
-IMAGE_SUFFIXES = {".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg"}
-EDGES = ["west", "south", "east", "north"]
+REFLECTANCE = 2  # reaches no higher
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
+PLACE = ["crs", "west", "south", "east", "north"]
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")
 
@@ -42,17 +44,12 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is neither the name of a pack nor a folder")
-    listed = (folder / "manifest.csv").exists()
-    rows = manifest_rows(folder, [role]) if listed else [{"path": p.name} for p in images(folder)]
+    rows = [by_role[role] for by_role in pair_rows(folder, [role]).values()]
     if not rows:
         raise ValueError(
-            f"{folder} holds no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}, or a "
-            "manifest.csv"
+            f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
+            f"with the role {role}"
         )
-    names = Counter(Path(row["path"]).stem.lower() for row in rows)
-    name, count = names.most_common(1)[0]
-    if count > 1 and not listed:
-        raise ValueError(f"{folder} holds {count} images called {name}: keep one")
     for row in rows:
         refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
@@ -62,35 +59,33 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     return split_scenes(scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
 
 
-def images(folder, suffixes=IMAGE_SUFFIXES):
+def images(folder):
     """Return the image files of a folder, sorted."""
     found = sorted(Path(folder).glob("[!.]*"))
-    return [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
+    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
 
 
 def some(names):
-    """Return the first five of many names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(str, names[:5])) + more
+    """Return the first of many names."""
+    return shorten(", ".join(names), 100, placeholder=" …")
 
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    sizes = np.array([scene.pixel_size for scene in scenes])
-    usual = np.median(sizes, axis=0)
-    sizes = np.where(np.isclose(sizes, usual, rtol=0.01), usual, sizes)
-    kinds = {}
-    for scene, (width, height) in zip(scenes, sizes, strict=True):
-        place = "without CRS" if scene.transform else "without a place"
-        unit = scene.crs.units_factor[0] if scene.crs else place
+    usual, kinds = np.median([scene.pixel_size for scene in scenes], axis=0), {}
+    for scene in scenes:
+        size = scene.pixel_size
+        width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
+        is_reflectance = 0 < np.nan_to_num(scene.pixels).max() <= REFLECTANCE
+        unit = " reflectance" if is_reflectance else ""
+        place = scene.crs.units_factor[0] if scene.crs else scene.transform and "without CRS"
         kind = (
-            f"bands {' '.join(scene.bands)}, {scene.dtype}, pixels {width:.6g} x {height:.6g} "
-            f"({unit})"
+            f"bands {' '.join(scene.bands)}, {scene.dtype}{unit}, pixels {width:.4g} x "
+            f"{height:.4g} ({place or 'without a place'})"
         )
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
-        found = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
-        told = "; ".join(f"{len(names)} of {kind}: {some(names)}" for kind, names in found)
+        told = "; ".join(f"{len(names)} of {kind}: {some(names)}" for kind, names in kinds.items())
         raise ValueError(
             f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each "
             "kind in a folder of its own"
@@ -105,71 +100,52 @@ def read_table(path, needed=()):
     """
     import pandas
 
-    options = {"dtype": str, "keep_default_na": False, "skipinitialspace": True}
     try:
-        rows = pandas.read_csv(path, encoding="utf-8-sig", **options)
-    except ValueError as error:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, skipinitialspace=True)
+            header, *rows = [[cell.strip() for cell in line] for line in lines if line]
+        table = pandas.DataFrame(rows, columns=map(str.lower, header)).fillna("")
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
-    if not isinstance(rows.index, pandas.RangeIndex):
-        raise ValueError(
-            f"{path} has rows with more cells than its header: quote texts with commas"
-        )
-    rows.columns = rows.columns.str.strip().str.lower()
-    missing = ", ".join(name for name in needed if name not in rows)
-    if missing:
-        raise ValueError(f"{path} has no column {missing}; it has {', '.join(rows.columns)}")
-    return rows.apply(lambda column: column.str.strip())
-
-
-def manifest_rows(folder, roles, needed=("path", "role")):
-    """Return the rows of some roles in a folder's manifest, sorted by pair and path.
-
-    Rows that a split leaves out are not among them.
-
-    Raises:
-        ValueError: no row of these roles, or a column is missing.
-    """
-    path = Path(folder) / "manifest.csv"
-    table = read_table(path, needed)
-    rows = table[table.role.isin(roles)]
-    if rows.empty:
-        there = ", ".join(map(repr, sorted(set(table.role)))) or "no row"
-        raise ValueError(f"{path} has no row of role {', '.join(map(repr, roles))}; it has {there}")
-    rows = rows.reindex(columns=table.columns.union(["pair", "split"]), fill_value="")
-    return rows[~rows.split.isin(LEFT_OUT)].sort_values(["pair", "path"]).to_dict("records")
+    if missing := set(needed) - set(table):
+        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(table)}")
+    return table
 
 
 def pair_rows(folder, roles):
-    """List a folder of pairs: by the column `pair` of its manifest, else by equal names.
+    """List the images of a folder: by the column `pair` of its manifest, else by equal names.
 
     Args:
-        folder: Path, with a `manifest.csv`, or with a folder for each role.
+        folder: Path, with a `manifest.csv`; or with a folder for each role; or, for a single role,
+            with images.
         roles: those that make up a pair.
 
     Returns:
-        dict from the name of a pair, sorted, to a dict from role to the row of the manifest, or
-        what stands for it; a role may be missing.
+        dict from the name of a pair (the path of an image that has none), sorted, to a dict from
+        role to the row of the manifest, or what stands for it; a role may be missing. What the
+        manifest's split leaves out is missing, too.
 
     Raises:
-        ValueError: a manifest without what is needed, or two images of one role in a pair.
+        ValueError: a manifest that cannot be read, or two images of one role in a pair.
     """
-    if (folder / "manifest.csv").exists():
-        rows = manifest_rows(folder, roles, ("path", "role", "pair"))
+    table, found = folder / "manifest.csv", {}
+    if table.exists():
+        rows = read_table(table, ("path", "role")).to_dict("records")
     else:
         rows = [
-            {"path": f"{role}/{path.name}", "role": role, "pair": path.stem}
+            {"path": path.relative_to(folder).as_posix(), "role": role, "pair": path.stem}
             for role in roles
-            for path in images(folder / role)
+            for path in images(folder / role if len(roles) > 1 else folder)
         ]
-    found = {}
-    for row in sorted(rows, key=itemgetter("pair")):
-        first = found.setdefault(row["pair"], {}).setdefault(row["role"], row)
-        if first is not row:
-            raise ValueError(
-                f"pair {row['pair']!r} has two {row['role']} images: {first['path']} and "
-                f"{row['path']}"
-            )
-    return found
+    for row in rows:
+        if row["role"] in roles and row.get("split") not in LEFT_OUT:
+            pair = row.get("pair") or row["path"]
+            first = found.setdefault(pair, {}).setdefault(row["role"], row)
+            if first is not row:
+                raise ValueError(
+                    f"{folder} holds {first['path']} and {row['path']} for pair {pair}: keep one"
+                )
+    return dict(sorted(found.items()))
 
 
 def read_row(folder, row):
@@ -180,8 +156,8 @@ def read_row(folder, row):
 def placed(scene, row):
     """Return a scene with the credit of a row; and with its place, if it has none itself."""
     scene = replace(scene, credit=row.get("credit") or scene.credit)
-    crs, *edges = place = [row.get(name) for name in ("crs", *EDGES)]
-    if scene.transform is not None or not all(place) or row["west"] == row["east"]:  # a photo
+    crs, *edges = place = [row.get(name) for name in PLACE]
+    if scene.transform or not all(place) or row["west"] == row["east"]:  # a photo is a point
         return scene
     try:
         transform = from_bounds(*map(float, edges), scene.width, scene.height)
@@ -197,7 +173,7 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
     Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `buffer` gets the split "guard"; what has role and bounds of an
+    the ground of a later split than `buffer` gets the split "guard"; what has role and place of an
     earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
     where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
     three.
@@ -208,38 +184,27 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
         seed: of the split.
 
     Returns:
-        dict from "train", "validation", "test", "guard" to the number of pairs or images, and from
-        "copy" and "unpaired" to that of images.
+        dict from "train", "validation", "test", "guard", "copy", "unpaired" to the number of rows.
 
     Raises:
-        ValueError: a row without a place, or too little ground for three splits.
+        ValueError: an image without a place, or too little ground for three splits.
     """
-    import pandas
-
     path = Path(folder) / "manifest.csv"
-    table = read_table(path, ("path", "role", "pair", *EDGES, "crs"))
-    paired = table.pair != ""
-    groups = table.pair.where(paired, table.path)
-    roles = table.role.groupby(groups).transform("nunique")
-    rows = table[roles >= table.role[paired].nunique()]
-    lacking = rows.path[(rows[[*EDGES, "crs"]] == "").any(axis=1)]
-    if len(lacking):
-        raise ValueError(f"{path} does not say where {lacking.iloc[0]} lies: it cannot be split")
-    target = min(rows.crs.unique(), key=lambda crs: CRS.from_user_input(crs).is_geographic)
-    places = rows[["crs", *EDGES]].to_numpy()
-    boxes = pandas.DataFrame(boxes_in(target, places), rows.index, EDGES)
-    widest = (boxes.east - boxes.west).max() or 1
-    is_copy = (boxes / widest).round(6).assign(role=rows.role).duplicated()
-    own = groups[rows.index][~is_copy]
-    ends = {"west": "min", "south": "min", "east": "max", "north": "max"}
-    boxes = boxes[~is_copy].groupby(own, sort=False).agg(ends)
-    buffers = buffer * (boxes.east - boxes.west)
-    split = pandas.Series("guard", boxes.index)
-    parts = split_boxes(boxes.to_numpy(), buffers.to_numpy(), seed)
-    for name, members in zip(SPLITS, parts, strict=True):
-        split.iloc[members] = name
-    table["split"] = groups.map(split).fillna("unpaired")
-    table.loc[rows.index[is_copy], "split"] = "copy"
+    table = read_table(path, ("path", "role", "pair", *PLACE))
+    group = table.pair.where(table.pair != "", table.path)
+    roles = table.role.groupby(group).transform("nunique")
+    whole = table[roles == roles.max()]
+    kept = whole[~whole.duplicated(["role", *PLACE])]
+    tiles = {}
+    for row in kept.to_dict("records"):
+        name = row["pair"] or row["path"]
+        scene = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel
+        if scene.transform:  # a photo, which has none, lies where its partner does
+            tiles[name] = scene
+    if lacking := set(group[kept.index]) - set(tiles):
+        raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
+    split = dict(zip(tiles, split_tiles(list(tiles.values()), buffer, seed), strict=True))
+    split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
+    table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    counted = dict.fromkeys([*SPLITS, "guard"], split) | dict.fromkeys(LEFT_OUT[1:], table.split)
-    return {name: int((found == name).sum()) for name, found in counted.items()}
+    return table.split.value_counts().to_dict()

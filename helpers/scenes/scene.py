@@ -48,13 +48,13 @@ class Scene:
     @property
     def pixel_size(self):
         """Width and height of a pixel in the unit of `crs`; 1 where the place is unknown."""
-        across, down, _, along, up, *_ = self.transform or Affine.identity()
-        return np.hypot(across, along), np.hypot(down, up)
+        matrix = np.reshape(self.transform or Affine.identity(), (3, 3))
+        return np.hypot(*matrix[:2, :2])
 
     @property
     def ground_sample_distance_m(self):
         """Width of a pixel in metres, or None where the coordinates are not in metres."""
-        if self.transform is None or self.crs is None or not self.crs.is_projected:
+        if not (self.transform and self.crs and self.crs.is_projected):
             return None
         width_m = self.pixel_size[0] * self.crs.linear_units_factor[1]
         if self.crs.to_epsg() == 3857:  # Mercator's metres are metres at the equator only
@@ -83,8 +83,8 @@ class Scene:
         pixels = self.pixels[max(row, 0) : row + height, max(column, 0) : column + width]
         if pixels.shape[:2] != (height, width):
             raise ValueError(
-                f"{self.name}: {height} x {width} pixels from row {row}, column {column} reach "
-                f"beyond {self.height} x {self.width} pixels"
+                f"the window (row, column, height, width) {row, column, height, width} reaches "
+                f"beyond {self.height} x {self.width} pixels of {self.name}"
             )
         transform = self.transform and self.transform @ Affine.translation(column, row)
         return replace(self, pixels=pixels, transform=transform)
@@ -94,9 +94,16 @@ class Scene:
         index = find_bands(self.bands, bands)
         return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
 
-    def patches(self, size, stride=None):
-        """Return square windows of `size` pixels in reading order, all with data everywhere."""
-        sides = (range(0, side - size + 1, stride or size) for side in self.pixels.shape[:2])
+    def patches(self, size, stride=None, start=(0, 0)):
+        """Return square windows of `size` pixels in reading order, all with data everywhere.
+
+        Args:
+            size: side of a window.
+            stride: from one window to the next; default: the size.
+            start: row and column of the first.
+        """
+        ends = np.subtract(self.pixels.shape[:2], size - 1)
+        sides = map(range, start, ends, (stride or size,) * 2)
         cuts = (self.cut(row, column, size, size) for row, column in itertools.product(*sides))
         return [cut for cut in cuts if cut.valid.all()]
 
@@ -107,7 +114,7 @@ def stack(scenes):
     Raises:
         ValueError: the scenes lie on different grids.
     """
-    if len({(scene.height, scene.width, scene.transform, scene.crs) for scene in scenes}) > 1:
+    if len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}) > 1:
         told = ", ".join(scene.name for scene in scenes)
         raise ValueError(f"{told} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
@@ -121,13 +128,11 @@ def fill_nodata(pixels):
         pixels: float (height, width, bands); NaN = no data, in all bands where one has none.
 
     Returns:
-        Array of the same shape; `pixels` itself where nothing is missing, zeros where all is.
+        Array of the same shape; `pixels` itself where nothing is missing, or all is.
     """
     missing = np.isnan(pixels).any(axis=-1)
-    if not missing.any():
+    if not missing.any() or missing.all():
         return pixels
-    if missing.all():
-        return np.zeros_like(pixels)
     from scipy.ndimage import distance_transform_edt
 
     nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)

@@ -1,13 +1,13 @@
 """The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
-from itertools import product
 
 import numpy as np
+from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
-DECIMALS = 6  # of metres or degrees
+OUTWARDS = np.array([-1, -1, 1, 1])
 
 
 def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
@@ -25,35 +25,36 @@ def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
     Raises:
         ValueError: a given split that lacks a part or shows ground twice, or too little ground.
     """
+    longest = max(min(scene.height, scene.width) for scene in scenes)
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(
                 f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} "
                 "in all rows, or in none"
             )
-        return _by_split(scenes, [np.flatnonzero(np.array(given) == split) for split in SPLITS])
-    longest = max(min(scene.height, scene.width) for scene in scenes)
-    if len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
+    elif len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
         return split_ground(scenes, block_px=block_px, buffer_px=buffer_px, seed=seed)
-    if all(scene.transform for scene in scenes) and len({not scene.crs for scene in scenes}) == 1:
-        boxes = _boxes(scenes)
-        buffers = buffer_px * (boxes[:, 2] - boxes[:, 0]) / [scene.width for scene in scenes]
-        return _by_split(scenes, split_boxes(boxes, buffers, seed))
-    warnings.warn(
-        "the tiles do not say where they lie: they are split by name, so that neighbours may stand "
-        "on both sides of the split and the scores may flatter. A manifest.csv with bounds mends "
-        "that",
-        stacklevel=3,
-    )
-    return _by_split(scenes, deal(np.arange(len(scenes))))
+    elif all(scene.transform for scene in scenes):
+        given = split_tiles(scenes, buffer_px, seed)
+    else:
+        warnings.warn(
+            "the tiles do not say where they lie: they are split by name, so that neighbours may "
+            "stand on both sides of the split and the scores may flatter. A manifest.csv with "
+            "bounds mends that",
+            stacklevel=3,
+        )
+        given = deal(np.arange(len(scenes)))
+    ground = _by_split(scenes, given)
+    check_disjoint(ground)
+    return ground
 
 
 def split_ground(scenes, *, block_px, buffer_px, seed=0):
     """Split scenes into blocks of ground: 70 % train, 10 % validation, 20 % test.
 
-    The blocks lie on a grid fixed to the map. Where scenes overlap, a block is taken from the first
-    scene that covers it, so that no ground counts twice. Scenes without a place are split each on a
-    grid of its own, so two of them must not show the same ground.
+    The blocks lie on a grid fixed to the map. Where scenes overlap, the ground is taken from the
+    first that shows it, so that none counts twice. Scenes without a place are split each on a grid
+    of its own, so two of them must not show the same ground.
 
     Args:
         scenes: list of Scene of one ground sample distance.
@@ -66,28 +67,28 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks (says what would help), or scenes that show the
-            same ground on different grids.
+        ValueError: fewer than three whole blocks.
     """
-    pitch, found = block_px + buffer_px, {}
-    for number, scene in enumerate(scenes):
-        grid, row, column = _grid(scene) or (f"{number:06}", 0, 0)
-        downwards = range(-row % pitch, scene.height - block_px + 1, pitch)
-        across = range(-column % pitch, scene.width - block_px + 1, pitch)
-        for down, right in product(downwards, across):
-            block = scene.cut(down, right, block_px, block_px)
-            if block.valid.all():
-                found.setdefault((grid, row + down, column + right), block)
+    pitch, found = block_px + buffer_px, []
+    for scene in scenes:
+        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)  # of the map's origin
+        start = round(row) % pitch, round(column) % pitch
+        blocks = scene.patches(block_px, pitch, start)
+        found += _apart(blocks, found, scene.crs) if scene.transform else blocks
     if len(found) < len(SPLITS):
-        largest = max((min(scene.height, scene.width) for scene in scenes), default=0)
         raise ValueError(
             f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
-            "found; at least 3 are needed, one each to train, validate and test. The shorter side "
-            f"of the largest image is {largest} pixels: use larger images or smaller blocks"
+            "found; at least 3 are needed, one each to train, validate and test. Use larger images "
+            "or smaller blocks"
         )
+    found.sort(key=_southwards)
     order = np.random.default_rng(seed).permutation(len(found))
-    blocks = [found[place] for place in sorted(found)]
-    return _by_split(blocks, deal(order), check=len({grid for grid, *_ in found}) > 1)
+    return _by_split(found, deal(order))
+
+
+def _southwards(scene):
+    west, _, _, north = np.round(scene.bounds or (0, 0, 0, 0), 6)
+    return -north, west
 
 
 def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
@@ -95,31 +96,25 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
 
     Args:
         held_out: list of Scene on the scene's grid, such as those that validate and test.
-        scene: Scene that the blocks are cut from.
+        scene: Scene that the blocks are cut from, with square pixels.
         block_px, buffer_px: side of a block, and its least distance to `held_out`.
         stride_px: from one block to the next.
     """
-    width, height = scene.transform.a, scene.transform.e
-    held = _boxes(held_out) + buffer_px * np.array([-width, height, width, -height])
     blocks = scene.patches(block_px, stride_px)
-    return [block for block in blocks if not _overlapping(held, block.bounds).any()]
+    return _apart(blocks, held_out, scene.crs, buffer_px * scene.pixel_size[0])
 
 
-def _grid(scene):
-    """Return the grid of the map, row and column on it; None without a place, or where rotated."""
-    width, turn, left, skew, height, top = (scene.transform or (0, 1) * 3)[:6]
-    if turn or skew:
-        return None
-    return f"{scene.crs} {width:.6g} {height:.6g}", round(top / height), round(left / width)
+def _apart(blocks, others, crs, buffer=0):
+    """Return the blocks, all of one CRS, that lie further than a buffer from other scenes."""
+    boxes = boxes_in(crs, others) + buffer * OUTWARDS
+    return [block for block in blocks if not _overlapping(boxes, block.bounds).any()]
 
 
-def _by_split(members, parts, check=True):
-    """Return a dict from split to scenes, given the numbers of those in each part."""
-    chosen = [[members[at] for at in sorted(part)] for part in parts]
-    ground = dict(zip(SPLITS, chosen, strict=True))
-    if check:
-        check_disjoint(ground)
-    return ground
+def _by_split(scenes, names):
+    return {
+        split: [scene for scene, own in zip(scenes, names, strict=True) if own == split]
+        for split in SPLITS
+    }
 
 
 def deal(order):
@@ -129,46 +124,52 @@ def deal(order):
         order: int (members,), their numbers in some order.
 
     Returns:
-        three arrays with the numbers of the members; validation and test have at least one.
+        array of the split of each member; validation and test have at least one.
     """
     test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
-    return np.split(order, [len(order) - test - validation, len(order) - test])
+    names = np.array(SPLITS, object)
+    return np.repeat(names, [len(order) - validation - test, validation, test])[order.argsort()]
 
 
-def split_boxes(boxes, buffers, seed=0):
+def split_tiles(scenes, buffer_px, seed=0):
+    """Split scenes by their place, as `split_boxes` does; the buffer is in pixels of the first."""
+    boxes = boxes_in(scenes[0].crs, scenes)
+    return split_boxes(boxes, buffer_px * scenes[0].pixel_size[0], seed)
+
+
+def split_boxes(boxes, buffer, seed=0):
     """Split boxes by ground, along the longer side of the area.
 
     Validation and test lie at opposite ends, training between them.
 
     Args:
         boxes: float (boxes, 4), west, south, east, north in one coordinate system.
-        buffers: float (boxes,), least distance of each to boxes of another split; what lies nearer
-            to a box of a later split is left out.
+        buffer: least distance between boxes of different splits, in the unit of that system.
         seed: of the split; an odd one exchanges the ends.
 
     Returns:
-        three arrays with the numbers of the boxes that train, validate and test.
+        array of the split of each box; "guard" for what lies nearer than the buffer to a box of a
+        later split, and is left out.
 
     Raises:
         ValueError: too little ground.
     """
-    west, south, east, north = boxes.T
-    x, y = west + east, south + north
-    along = x if np.ptp(x) > np.ptp(y) else y
-    order = (along * (-1) ** seed).argsort(kind="stable")
-    order = np.roll(order, -len(deal(order)[-1]))  # one end goes last, to the test
-    grown = boxes + buffers[:, None] / 2 * [-1, -1, 1, 1]
-    kept, taken = [], np.zeros(len(boxes), bool)
-    for part in reversed(deal(order)):
-        is_apart = [not _overlapping(grown[taken], box).any() for box in grown[part]]
-        if not any(is_apart):
-            raise ValueError(
-                f"the {len(boxes)} tiles lie so close together that a split has none beside the "
-                "buffer around the others; acquire a larger area"
-            )
-        kept.insert(0, part[is_apart])
-        taken[kept[0]] = True
-    return kept
+    middles = boxes[:, :2] + boxes[:, 2:]
+    along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
+    order = along.argsort(kind="stable")
+    split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
+    grown = boxes + buffer / 2 * OUTWARDS
+    for later in (2, 1):  # validation gives way to the test, training to both
+        held = grown[np.isin(split, SPLITS[later:])]
+        for at in np.flatnonzero(split == SPLITS[later - 1]):
+            if _overlapping(held, grown[at]).any():
+                split[at] = "guard"
+    if not set(SPLITS) <= set(split):
+        raise ValueError(
+            f"the {len(boxes)} tiles lie so close together that a split has none beside the buffer "
+            "around the others; acquire a larger area"
+        )
+    return split
 
 
 def check_disjoint(ground):
@@ -178,50 +179,38 @@ def check_disjoint(ground):
         ground: dict from split to list of Scene; scenes without a place are compared by their
             pixels. Rotated ones, and ones in other coordinates, count as the box around them.
     """
-    seen, placed = {}, []
-    for split, found in ground.items():
-        for scene in found:
-            if scene.transform and scene.crs:
-                placed.append((split, scene))
-            elif np.ptp(scene.pixels) > 0:
-                twin = seen.setdefault(hash(scene.pixels.tobytes()), (split, scene))
-                if twin[0] != split:
-                    told = f"{twin[1].name} ({twin[0]}) and {scene.name} ({split})"
-                    raise ValueError(f"{told} hold the same pixels: keep one of them")
-    boxes = _boxes([scene for _, scene in placed])
-    for at, (split, scene) in enumerate(placed):
-        for number in np.flatnonzero(_overlapping(boxes[:at], boxes[at])):
-            other, near = placed[number]
-            first, second = _boxes([near, scene])  # exact where both are upright
-            if other != split and _overlapping(first[None], second).any():
-                raise ValueError(
-                    f"{near.name} ({other}) and {scene.name} ({split}) show the same ground: "
-                    "scores on it would not be honest. Split by ground, as scenes.split_ground does"
-                )
+    members = [(split, scene) for split, found in ground.items() for scene in found]
+    placed, twins = [], []
+    pictures = {}
+    for member in members:
+        if member[1].transform and member[1].crs:
+            placed.append(member)
+        elif np.ptp(member[1].pixels) > 0:
+            twins.append((pictures.setdefault(member[1].pixels.tobytes(), member), member))
+    for crs in {scene.crs for _, scene in placed}:
+        boxes = boxes_in(crs, [scene for _, scene in placed])
+        for member, box in zip(placed, boxes, strict=True):
+            if member[1].crs == crs:
+                near = np.flatnonzero(_overlapping(boxes, box))
+                twins += [(placed[at], member) for at in near]
+    for (split, scene), (other_split, other) in twins:
+        if split != other_split:
+            raise ValueError(
+                f"{scene.name} ({split}) and {other.name} ({other_split}) show the same ground: "
+                "scores on it would not be honest. Split by ground, as scenes.split_ground does"
+            )
 
 
 def _overlapping(boxes, box):
     """Return bool (boxes,): which of them overlap one box; what touches does not."""
-    west, south, east, north = np.round(boxes, DECIMALS).T
-    left, bottom, right, top = np.round(box, DECIMALS)
-    return (west < right) & (left < east) & (south < top) & (bottom < north)
+    common = np.minimum(boxes, box)[:, 2:] - np.maximum(boxes, box)[:, :2]
+    return (common > 1e-6).all(axis=1)
 
 
-def _boxes(scenes):
-    """Return the bounds of scenes in the CRS of the first."""
-    places = [(scene.crs, *scene.bounds) for scene in scenes]
-    return boxes_in(places[0][0] if places else None, places)
-
-
-def boxes_in(target, places):
-    """Return float64 (places, 4), west, south, east, north in one CRS.
-
-    Args:
-        target: that CRS.
-        places: list of (crs, west, south, east, north).
-    """
-    boxes = np.array([box for _, *box in places], "float64").reshape(-1, 4)
-    for at, (crs, *_) in enumerate(places):
-        if crs != target:
-            boxes[at] = transform_bounds(crs, target, *boxes[at])
-    return boxes
+def boxes_in(crs, scenes):
+    """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north."""
+    boxes = [
+        scene.bounds if scene.crs == crs else transform_bounds(scene.crs, crs, *scene.bounds)
+        for scene in scenes
+    ]
+    return np.array(boxes, "float64").reshape(-1, 4)

@@ -4,17 +4,15 @@ import warnings
 
 import numpy as np
 
-COLLAR_SHARE, GAP_SHARE = 0.1, 0.01  # of the pixels along the edges, and of all pixels
-NO_MEASUREMENT = -999  # values from here on down stand for no data where they lie far from others
-GROSS, CLOUD = 4, 6  # darker, or brighter (as cloud is), by this factor in every band
-OTHER_UNIT, OTHER_KIND = 200, 50  # dark water and snow of one folder differ by less
-MIN_PIXELS = 64  # fewer show their unit, and nothing else
-ENDS, UNITS = (2, 255), ("reflectance", "8-bit pixels or percent", "digital numbers")
-MEND = {
-    (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
-    (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
-    (2, 0): ": --scale-offset 0.0001,0 if it is reflectance x 10,000",
-}
+GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
+NO_MEASUREMENT = -999  # values from here on down stand for no data
+ENDS = (2, 255)  # of the first two units
+UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
+MEND = (
+    "10000,0 multiplies by 10,000",
+    "100,0 if it is percent; a picture of 8 bits is no measurement",
+    "0.0001,0 if it is reflectance x 10,000",
+)
 OFFSET = (
     "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
     "--scale-offset 1,{:g} takes it away"
@@ -23,7 +21,6 @@ LANDSAT = (
     "It looks like Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for "
     "level 2 of collection 2"
 )
-OTHER_RANGE = "--value-range LO,HI or --value-range auto sets another range, "
 FACTOR = "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
 
 
@@ -64,20 +61,21 @@ def from_unit(values, value_range):
 
 
 def look_at_values(folder, scenes):
-    """Look at the values of images before they train.
+    """Look for pixels in images that hold no data, before they train.
 
     Args:
-        folder: where they come from, for the message.
+        folder: where the images come from, for the message.
         scenes: list of Scene.
 
     Raises:
-        ValueError: an image is in another unit than the rest, or holds numbers such as -9999.
-            Other pixels that look like undeclared gaps are named in a warning.
+        ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
+            gaps are named in a warning.
     """
-    steps = [min(scene.height, scene.width) // 200 + 1 for scene in scenes]
-    samples = [scene.pixels[::s, ::s] for scene, s in zip(scenes, steps, strict=True)]
-    found = [(find_gaps(sample), scene.name) for scene, sample in zip(scenes, samples, strict=True)]
-    gaps = [(*gap, name) for gap, name in found if gap]
+    gaps = []
+    for scene in scenes:
+        step = min(scene.height, scene.width) // 200 + 1
+        if gap := find_gaps(scene.pixels[::step, ::step]):
+            gaps.append((*gap, scene.name))
     if gaps:
         value, where, name = min(gaps)
         told = (
@@ -88,18 +86,6 @@ def look_at_values(folder, scenes):
         if value <= NO_MEASUREMENT:
             raise ValueError(told)
         warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
-    bright = np.array([np.percentile(np.nan_to_num(sample), 99.5) for sample in samples])
-    usual = max(np.median(bright), 1e-9)
-    units, expected = np.searchsorted(ENDS, bright), np.searchsorted(ENDS, usual)
-    factor = np.maximum(bright / usual, usual / bright.clip(1e-9))
-    limit = np.where(units == expected, OTHER_UNIT, OTHER_KIND)  # percent, 100 times less, differ
-    odd = (bright > 0) & ((units > expected) | (factor > limit))
-    if odd.any():
-        at = odd.argmax()
-        raise ValueError(
-            f"{scenes[at].name} has values up to {bright[at]:.4g}, most images of {folder} up to "
-            f"{usual:.4g}: {UNITS[units[at]]} beside {UNITS[expected]}? Rescale it, or take it out"
-        )
 
 
 def find_gaps(sample):
@@ -109,24 +95,20 @@ def find_gaps(sample):
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
 
     Returns:
-        the value and where it lies: one under -999 far from all others; a collar, the value that
+        the value and where it lies: the lowest if under -999; a collar, the value that
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few, and where all of the image is so.
+        missing blocks are read. None where there are few.
     """
-    values = sample[np.isfinite(sample).all(axis=-1)]
-    if not values.size or np.ptp(values) == 0:
-        return None
-    lowest = values.min()
-    low, high = np.percentile(values[values > lowest], (0.5, 99.5))
-    if lowest < min(NO_MEASUREMENT, low - 0.4 * (high - low)) and (values == lowest).all(1).any():
+    alike = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)  # in all bands
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE  # pixels are equal by chance
+    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
+    if (alike == lowest).mean() > least - GAP_SHARE:
         return float(lowest), "in the image"
-    least = 1 if sample.shape[2] > 1 else 3  # in one band, pixels are equal by chance
-    edges = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
-    found, counts = np.unique(edges[(edges == edges[:, :1]).all(axis=1), 0], return_counts=True)
-    if counts.max(initial=0) >= COLLAR_SHARE * least * len(edges):
+    edges = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
+    found, counts = np.unique(edges[~np.isnan(edges)], return_counts=True)
+    if counts.max(initial=0) >= 10 * least * len(edges):
         return float(found[counts.argmax()]), "along the edges"
-    is_empty = (~values.any(axis=1)).mean() >= GAP_SHARE * least
-    return (0.0, "in the image") if is_empty else None
+    return (0.0, "in the image") if (alike == 0).mean() >= least else None
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
@@ -146,19 +128,16 @@ def refuse_misfit(values, bands, ranges, is_physical):
     if not len(values):
         return
     (dark, middle, bright), (low, high) = np.percentile(values, (0.5, 50, 99.5), axis=0), ranges.T
-    rows = _guesses(dark, middle, bright, low, high, is_physical)
-    if len(values) < MIN_PIXELS:
-        rows = rows[:1]
-    guess = next((told for holds, told in rows if holds), None)
-    if guess:
+    if guess := _guess(dark, middle, bright, low, high, is_physical):
         told = "; ".join(
             "{} {:.4g} to {:.4g}, model {:.4g} to {:.4g}".format(*band)
             for band in zip(bands, dark, bright, low, high, strict=True)
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
-            f"percentile). {guess}. {'' if is_physical else OTHER_RANGE}--value-range model trusts "
-            "the values as they are, such as closed cloud or snow"
+            f"percentile). {guess}. --value-range LO,HI or --value-range auto sets another range "
+            "for models of no fixed unit, --value-range model trusts the values as they are, such "
+            "as closed cloud or snow"
         )
     if (dark > high).all():
         warnings.warn(
@@ -169,27 +148,25 @@ def refuse_misfit(values, bands, ranges, is_physical):
         )
 
 
-def _guesses(dark, middle, bright, low, high, is_physical):
-    """List (whether it holds, what it looks like); the first that holds counts.
+def _guess(dark, middle, bright, low, high, is_physical):
+    """Say what values look like that do not fit, and what mends it; None where they fit.
 
     All are float (bands,): percentiles 0.5, 50 and 99.5 of the image, and the model's ranges.
     """
     unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
-    told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
-    positive = min(bright.min(), high.min()) > 0
-    darker = positive and (bright < high / GROSS).all()
-    brighter = positive and (middle > high * CLOUD).all()
-    factor = np.median(bright / high) if positive else 1
-    sign = np.sign(dark[0] - low[0])
-    shift = sign * np.concatenate([dark - low, bright - high])
-    is_offset = (shift > 600).all() and (shift < 2500).all() and max(*low * 4, *high) < 13_000
+    is_darker = ((bright > 0) & (bright < high / 4)).all()
+    if unit > expected or (unit < expected and is_darker):
+        told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
+        return f"{told}: --scale-offset {MEND[unit]}"
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
-    return [
-        (unit > expected or (unit < expected and darker), told + MEND.get((unit, expected), "")),
-        (is_physical and dark.min() >= 5000, LANDSAT),
-        (is_offset, OFFSET.format(1000 * sign, -1000 * sign)),
-        (is_physical, None),
-        (brighter or (darker and expected != 1), FACTOR.format(factor, 1 / factor)),
-        ((bright < low).all(), "No value lies within the model's range"),
-    ]
+        return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
+    step = np.copysign(1000, dark[0] - low[0])
+    steps = np.concatenate([dark - low, bright - high]) / step
+    if min(steps) > 0.6 and max(steps) < 2.5 and max(*low * 4, *high) < 13_000:
+        return OFFSET.format(step, -step)
+    is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
+    if is_brighter or (is_darker and expected != 1):
+        factor = np.median(bright / high)
+        return FACTOR.format(factor, 1 / factor)
+    return "No value lies within the model's range" if (bright < low).all() else None

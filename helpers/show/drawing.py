@@ -1,7 +1,6 @@
 """Paint images with one stretch and neutral no-data; add scale bars and credits."""
 
 import textwrap
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,8 +17,10 @@ def array(image):
     """Return the pixels of a Scene, or an array, (height, width, bands)."""
     pixels = image.pixels if isinstance(image, Scene) else np.asarray(image)
     if pixels.ndim != 3:
-        wanted = "expected (height, width, bands), in a list of images"
-        raise ValueError(f"an image has shape {pixels.shape}; {wanted}")
+        raise ValueError(
+            f"an image has shape {pixels.shape}; expected (height, width, bands), in a list of "
+            "images"
+        )
     return pixels
 
 
@@ -32,16 +33,15 @@ def thin(pixels):
 def visible(image, bands):
     """Return the pixels to look at, (height, width, 1 or 3): uint8 for a picture, else float32."""
     pixels = thin(array(image))
-    count = 3 if pixels.shape[-1] > 2 else 1
-    if isinstance(image, Scene):
-        named = [colours for colours in COLOURS if set(colours) <= set(image.bands)]
-        bands = bands or [*named, image.bands[:count]][0]
-        pixels = replace(image, pixels=pixels).select(bands).pixels
-    else:
-        pixels = pixels[..., list(bands or range(count))]
-    if pixels.shape[-1] not in (1, 3):
-        wanted = "expected one, or three for red, green and blue"
-        raise ValueError(f"{pixels.shape[-1]} bands to show ({bands}); {wanted}")
+    names = image.bands if isinstance(image, Scene) else tuple(range(pixels.shape[-1]))
+    first = names[: 3 if len(names) > 2 else 1]
+    chosen = bands or next((each for each in COLOURS if set(each) <= set(names)), first)
+    if len(chosen) not in (1, 3) or not set(chosen) <= set(names):
+        raise ValueError(
+            f"the bands to show are {list(chosen)}; expected one, or three for red, green and "
+            f"blue, of {list(names)}"
+        )
+    pixels = pixels[..., [names.index(band) for band in chosen]]
     is_picture = image.dtype == "uint8" and np.isfinite(pixels).all()
     return pixels.astype("uint8" if is_picture else "float32", copy=False)
 
@@ -57,13 +57,13 @@ def stretch(images, percentiles=(2, 98), *, bands=None):
     Returns:
         (low, high), each float (bands shown,), in the unit of the images.
     """
-    shown = [visible(image, bands) for image in images]
+    return _ends([visible(image, bands) for image in images], percentiles)
+
+
+def _ends(shown, percentiles=(2, 98)):
     values = np.concatenate([pixels.reshape(-1, pixels.shape[-1]) for pixels in shown])
     known = values[np.isfinite(values).all(axis=-1)]
-    if not len(known):
-        known = np.ones((1, values.shape[-1]))
-    low, high = np.percentile(known, percentiles, axis=0)
-    return low, high
+    return np.percentile(known if len(known) else np.ones_like(values), percentiles, axis=0)
 
 
 def paint(images, bands=None, limits=None):
@@ -72,34 +72,31 @@ def paint(images, bands=None, limits=None):
     Pictures of 8 bits keep their values.
     """
     shown = [visible(image, bands) for image in images]
-    painted, ends = [], {}
-    for pixels in shown:
-        kind = (pixels.dtype, pixels.shape[-1])
-        if kind not in ends:
-            is_given = limits is not None and np.size(limits[0]) in (1, pixels.shape[-1])
-            alike = [each for each in shown if (each.dtype, each.shape[-1]) == kind]
-            ends[kind] = limits if is_given else stretch(alike)
-        painted.append(pixels if pixels.dtype == "uint8" else _stretched(pixels, *ends[kind]))
-    return [np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in painted]
+    kinds = [(each.dtype, each.shape[-1]) for each in shown]
+    ends = {}
+    for kind in set(kinds):
+        alike = [each for each, own in zip(shown, kinds, strict=True) if own == kind]
+        is_given = limits is not None and np.size(limits[0]) in (1, kind[1])
+        ends[kind] = (0, 255) if kind[0] == "uint8" else limits if is_given else _ends(alike)
+    return [_stretched(each, *ends[kind]) for each, kind in zip(shown, kinds, strict=True)]
 
 
 def _stretched(pixels, low, high):
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    bright = np.clip((pixels - low) / np.where(high > low, high - low, 1), 0, 1)
+    bright = (pixels - low) / np.maximum(np.subtract(high, low), 1e-12)
     missing = np.isnan(bright).any(axis=-1, keepdims=True)
-    return np.rint(255 * np.where(missing, NO_DATA, bright)).astype(np.uint8)
-
-
-def credit_of(images):
-    """Return the credit lines of the Scenes among the images, each once."""
-    credits = [image.credit for image in images if isinstance(image, Scene) and image.credit]
-    return " · ".join(dict.fromkeys(credits))
+    return np.rint(255 * np.where(missing, NO_DATA, np.clip(bright, 0, 1))).astype("uint8")
 
 
 def wrap(text, width_in, size_pt):
     """Break a text into lines of this width; a letter is about 0.55 of its size wide."""
     characters = int(width_in * 72 / (0.55 * size_pt))
     return "\n".join(textwrap.fill(line, characters) for line in (text or "").splitlines())
+
+
+def credit_of(images):
+    """Return the credit lines of the Scenes among the images, each once."""
+    credits = [getattr(image, "credit", "") for image in images]
+    return " · ".join(dict.fromkeys(filter(None, credits)))
 
 
 def figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
@@ -111,7 +108,7 @@ def figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
     size = {"figsize": (width, height), "layout": "constrained"}
     fig, axes = plt.subplots(rows, columns, squeeze=False, **size)
     plt.close(fig)
-    if caption:
+    if caption:  # an empty text would take room, too
         fig.suptitle(caption, x=0.01, ha="left", fontsize=11)
     if credit:
         fig.supxlabel(credit, x=0.99, ha="right", fontsize=8, color="#555555")
@@ -120,15 +117,14 @@ def figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
 
 def scale_bars(axes, images, pixel_size_m):
     """Draw a scale bar on the first image, and where the width on the ground changes."""
-    most = max(array(image).shape[1] for image in images)
+    sizes = [array(image).shape[1] for image in images]
     last_m = 0
-    for ax, image in zip(axes, images, strict=True):
-        columns = array(image).shape[1]
+    for ax, image, columns in zip(axes, images, sizes, strict=True):
         own_m = columns * (getattr(image, "ground_sample_distance_m", None) or 0)
-        width_m = pixel_size_m * most if pixel_size_m else own_m or last_m
-        if abs(width_m - last_m) > 0.01 * last_m:
+        width_m = pixel_size_m * max(sizes) if pixel_size_m else own_m
+        if width_m and abs(width_m - last_m) > 0.01 * last_m:
             _scale_bar(ax, width_m, columns)
-        last_m = width_m
+            last_m = width_m
 
 
 def _scale_bar(ax, width_m, columns):
@@ -136,11 +132,12 @@ def _scale_bar(ax, width_m, columns):
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     power = 10 ** np.floor(np.log10(width_m / 3))
-    length_m = max(step * power for step in (1, 2, 5) if step * power <= width_m / 3)
+    length_m = power * max(step for step in (1, 2, 5) if step * power <= width_m / 3)
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    style = {"pad": 0.4, "borderpad": 0.5, "sep": 3, "color": "white", "label_top": True}
-    length_px = length_m * columns / width_m
-    bar = AnchoredSizeBar(ax.transData, length_px, label, "lower left", **style)
+    bar = AnchoredSizeBar(
+        ax.transData, length_m * columns / width_m, label, "lower left", color="white",
+        label_top=True, pad=0.4, borderpad=0.5, sep=3,
+    )  # fmt: skip
     bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
     bar.size_bar.get_children()[0].set_linewidth(2)
     ax.add_artist(bar)

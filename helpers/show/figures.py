@@ -1,9 +1,11 @@
 """Draw figures: images side by side, curves, blocks on the ground."""
 
+from itertools import islice
+
 import numpy as np
+from rasterio.warp import transform_bounds
 
 from helpers.scenes import Scene
-from helpers.scenes.splits import boxes_in
 from helpers.show import drawing
 
 
@@ -38,8 +40,10 @@ def grid(
     """
     titles = [""] * len(images) if titles is None else titles
     if not len(images) or len(images) != len(titles):
-        wanted = "expected at least one, and a title for each"
-        raise ValueError(f"{len(images)} images and {len(titles)} titles; {wanted}")
+        raise ValueError(
+            f"{len(images)} images and {len(titles)} titles; expected at least one, and a title "
+            "for each"
+        )
     shapes = [drawing.array(image).shape for image in images]
     painted = drawing.paint(images, bands, stretch)
     columns = columns or min(len(images), 4)
@@ -48,15 +52,17 @@ def grid(
     titles = [drawing.wrap(title, size, 10) for title in titles]
     height = size * max(tall / wide for tall, wide, _ in shapes)
     height += 0.19 * max(len(title.splitlines()) for title in titles)
-    texts = {"caption": caption, "credit": drawing.credit_of(images) if credit is None else credit}
-    fig, axes = drawing.figure(size * columns, height * rows, rows=rows, columns=columns, **texts)
+    fig, axes = drawing.figure(
+        size * columns, height * rows, rows=rows, columns=columns, caption=caption,
+        credit=credit or drawing.credit_of(images),
+    )  # fmt: skip
     for ax in axes:
         ax.axis("off")
         ax.set_anchor("N")  # images of other proportions line up under their titles
     axes = axes[: len(images)]
     for ax, picture, title, (tall, wide, _) in zip(axes, painted, titles, shapes, strict=True):
-        smooth = max(tall, wide) > 512  # the page has fewer pixels: average them
-        kernel = "auto" if smooth else "nearest"
+        # the page has fewer pixels than a large image: average them
+        kernel = "auto" if max(tall, wide) > 512 else "nearest"
         ax.imshow(picture, extent=(0, wide, tall, 0), interpolation=kernel)
         ax.set_title(title, fontsize=10)
     drawing.scale_bars(axes, images, pixel_size_m)
@@ -77,19 +83,19 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     Returns:
         matplotlib Figure.
     """
-    history = {name: np.asarray(values, float) for name, values in dict(history).items()}
-    steps = history.pop("step", None)
-    if baseline is not None and not isinstance(baseline, dict):
-        baseline = {"baseline": baseline}
+    import pandas as pd
+
+    table = pd.DataFrame(history)
+    table = table.set_index("step") if "step" in table else table.set_index(table.index + 1)
+    levels = baseline if isinstance(baseline, dict) else {"baseline": baseline}
     fig, (ax,) = drawing.figure(7, 3.5, caption=caption)
     ax.set_prop_cycle(color=drawing.PALETTE)
-    for name, values in history.items():
-        at = np.arange(1, len(values) + 1) if steps is None else steps
-        known = np.isfinite(values)
-        ax.plot(at[known], values[known], linewidth=1.8, label=name)
-    for (name, value), dashes in zip((baseline or {}).items(), ("--", ":", "-."), strict=False):
-        style = {"color": "black", "linewidth": 1.2, "linestyle": dashes}
-        ax.axhline(value, label=f"{name} {value:.4g}", **style)
+    for name, values in table.items():
+        ax.plot(values.astype(float).dropna(), linewidth=1.8, label=name)
+    for dashes, (name, value) in zip(("--", ":", "-."), levels.items(), strict=False):
+        if value is not None:
+            label = f"{name} {value:.4g}"
+            ax.axhline(value, label=label, color="black", linewidth=1.2, linestyle=dashes)
     ax.set(xlabel="step", ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
@@ -113,37 +119,34 @@ def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
     Raises:
         ValueError: no scene, one without a place, or a backdrop in several CRSs.
     """
-    from matplotlib.patches import Patch, Rectangle
-
     backdrop = [backdrop] if isinstance(backdrop, Scene) else list(backdrop)
-    crs, boxes = _boxes([*backdrop, *sum(splits.values(), [])], len(backdrop))
-    (west, south), (east, north) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    credit = drawing.credit_of(backdrop) if credit is None else credit
-    height = 1 + 6.2 * (north - south) / (east - west)
-    fig, (ax,) = drawing.figure(7, height, caption=caption, credit=credit)
-    painted, boxes = drawing.paint(backdrop), iter(boxes)
-    for scene, picture, (left, bottom, right, top) in zip(backdrop, painted, boxes, strict=False):
-        pale = 0.55 * drawing.thin(scene.valid)  # so that the blocks stand out
-        ax.imshow(picture, alpha=pale, extent=(left, right, bottom, top))
-    legend = []
-    for colour, (split, members) in zip(drawing.PALETTE, splits.items(), strict=False):
-        style = {"facecolor": (colour, opacity), "edgecolor": colour, "linewidth": 1.5}
-        legend.append(Patch(label=f"{split}: {len(members)}", **style))
-        for _, (left, bottom, right, top) in zip(members, boxes, strict=False):
-            ax.add_patch(Rectangle((left, bottom), right - left, top - bottom, **style))
-    names = ("east (km)", "north (km)")
-    x, y = names if crs.is_projected else ("longitude (degrees)", "latitude (degrees)")
-    ax.set(xlim=(west, east), ylim=(south, north), xlabel=x, ylabel=y, aspect="equal")
-    ax.legend(handles=legend, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
-    return fig
-
-
-def _boxes(scenes, backdrops):
-    """Return the CRS of the map, and the bounds of all scenes in it, km or degrees."""
-    if not scenes or any(scene.bounds is None or scene.crs is None for scene in scenes):
+    everything = [*backdrop, *sum(splits.values(), [])]
+    if not everything or any(scene.bounds is None or scene.crs is None for scene in everything):
         raise ValueError("a map needs scenes with a place on the ground: give georeferenced ones")
-    crs = scenes[0].crs
-    if any(scene.crs != crs for scene in scenes[:backdrops]):
+    crs = everything[0].crs
+    if any(scene.crs != crs for scene in backdrop):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
-    unit = crs.linear_units_factor[1] / 1000 if crs.is_projected else 1
-    return crs, unit * boxes_in(crs, [(scene.crs, *scene.bounds) for scene in scenes])
+    unit, scale = ("km", crs.linear_units_factor[1] / 1000) if crs.is_projected else ("degrees", 1)
+    boxes = [transform_bounds(scene.crs, crs, *scene.bounds) for scene in everything]
+    boxes = scale * np.array(boxes)
+    (west, south), (east, north) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    fig, (ax,) = drawing.figure(
+        7, 1 + 6.2 * (north - south) / (east - west), caption=caption,
+        credit=credit or drawing.credit_of(backdrop),
+    )  # fmt: skip
+    boxes = iter(boxes)
+    for picture in drawing.paint(backdrop):
+        left, bottom, right, top = next(boxes)
+        ax.imshow(picture, alpha=0.55, extent=(left, right, bottom, top))  # pale behind the blocks
+    for colour, (split, members) in zip(drawing.PALETTE, splits.items(), strict=False):
+        label = f"{split}: {len(members)}"
+        for left, bottom, right, top in islice(boxes, len(members)):
+            ax.bar(
+                left, top - bottom, right - left, bottom, align="edge", label=label,
+                facecolor=(colour, opacity), edgecolor=colour, linewidth=1.5,
+            )  # fmt: skip
+            label = None  # once in the legend
+    ax.set(xlim=(west, east), ylim=(south, north), aspect="equal")
+    ax.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    return fig

@@ -13,14 +13,20 @@ from helpers.show import drawing, figures
 MAP_PX = 480  # width of the map to click on
 ROWS, COLUMNS = 16, 20  # places to click on
 SLIDER_PX = 640  # width of images with a slider, about
+SMALL = {"width": "auto", "height": "auto", "margin": "0"}
+MAP = {
+    "grid_template_columns": f"repeat({COLUMNS}, 1fr)",
+    "grid_template_rows": f"repeat({ROWS}, 1fr)",
+    "grid_gap": "0",
+    "width": f"{MAP_PX}px",
+    "flex": "0 0 auto",  # never shrunk
+}
 
 
 def is_static():
     """Tell whether sliders cannot work: no kernel, or SATELLITE_NOTEBOOKS_STATIC=1."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return True
+    from IPython import get_ipython
+
     is_asked_for = os.environ.get("SATELLITE_NOTEBOOKS_STATIC") == "1"
     return is_asked_for or getattr(get_ipython(), "kernel", None) is None
 
@@ -32,10 +38,7 @@ def source(thing):
     display(Code(dedent(inspect.getsource(thing)), language="python"))
 
 
-def before_after(
-    before, after, *, titles=("before", "after"), bands=None, stretch=None, pixel_size_m=None,
-    credit=None,
-):  # fmt: skip
+def before_after(before, after, *, titles=("before", "after"), **look):
     """Show two images of the same ground in one frame, with a border that a slider moves.
 
     Where `is_static()`, a figure of the two side by side.
@@ -44,7 +47,7 @@ def before_after(
         before: Scene or (height, width, bands), shown left of the border.
         after: the same, of any number of pixels; the coarser image is enlarged without smoothing.
         titles: of the two.
-        bands, stretch, pixel_size_m, credit: as for `grid`.
+        **look: bands, stretch, pixel_size_m and credit, as for `grid`.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
@@ -53,40 +56,37 @@ def before_after(
         ValueError: the images have other proportions, so they do not show the same ground.
     """
     images = [before, after]
-    (rows, columns), (rows_after, columns_after) = (
-        drawing.array(each).shape[:2] for each in images
-    )
+    (rows, columns), (rows_after, columns_after) = (drawing.array(one).shape[:2] for one in images)
     if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
-        sizes = f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}"
-        raise ValueError(f"{sizes}: their proportions differ, so they do not show the same ground")
+        raise ValueError(
+            f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}: their "
+            "proportions differ, so they do not show the same ground"
+        )
     if is_static():
-        look = {"bands": bands, "stretch": stretch, "pixel_size_m": pixel_size_m, "credit": credit}
         return figures.grid(images, titles, **look)
-    from ipywidgets import IntSlider, Layout
+    from ipywidgets import IntSlider
+    from PIL import Image
 
-    left, right = (enlarged(picture) for picture in drawing.paint(images, bands, stretch))
-    right = right.resize(left.size, 0)
+    painted = drawing.paint(images, look.get("bands"), look.get("stretch"))
+    left, right = map(enlarged, painted)
+    width, right = left.width, right.resize(left.size, Image.Resampling.NEAREST)
 
-    def halves(border):
-        picture = right.copy()
-        picture.paste(left.crop((0, 0, border, left.height)))
-        picture.paste("white", (max(border - 1, 0), 0, border + 1, left.height))
-        return picture
+    def picture(border):
+        both = np.where(np.arange(width)[:, None] < border, left, right)
+        both[:, max(border - 1, 0) : border + 1] = 255
+        return Image.fromarray(both)
 
-    layout = Layout(width=f"{left.width}px")
-    slider = IntSlider(left.width // 2, 0, left.width, readout=False, layout=layout)
-    credit = drawing.credit_of(images) if credit is None else credit
-    return _redrawn(halves, {" ": slider}, f"{' | '.join(titles)} · {credit}")
+    look_of_slider = {"description": " ", "readout": False, "layout": {"width": f"{width}px"}}
+    slider = IntSlider(width // 2, 0, width, **look_of_slider)
+    credit = look.get("credit") or drawing.credit_of(images)
+    return _redrawn(picture, f"{' | '.join(titles)} · {credit}", border=slider)
 
 
-def _redrawn(draw, sliders, line):
+def _redrawn(draw, line, **sliders):
     """Redraw a picture whenever a slider moves; a line of text stands below."""
     from ipywidgets import HTML, VBox, interactive
 
-    def redraw(**values):
-        return draw(*values.values())
-
-    picture = interactive(redraw, {"auto_display": True}, **sliders)
+    picture = interactive(draw, {"auto_display": True}, **sliders)
     return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
 
 
@@ -95,8 +95,7 @@ def enlarged(picture, size_px=SLIDER_PX):
     from PIL import Image
 
     zoom = max(1, size_px // picture.shape[1])
-    size = (picture.shape[1] * zoom, picture.shape[0] * zoom)
-    return Image.fromarray(picture).resize(size, Image.Resampling.NEAREST)
+    return Image.fromarray(picture.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
 def explore(draw, count, *, reach=2.0, credit=""):
@@ -118,17 +117,17 @@ def explore(draw, count, *, reach=2.0, credit=""):
         stops = np.linspace(-reach, reach, 7)
         latents = np.concatenate([np.outer(stops, axis) for axis in np.eye(count)])
         labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
-        drawn = list(_bytes(draw(latents.astype("float32"))))
-        return figures.grid(drawn, labels, columns=len(stops), credit=credit)
-    from ipywidgets import FloatSlider, Layout
+        drawn = _bytes(draw(latents.astype("float32")))
+        return figures.grid(list(drawn), labels, columns=7, credit=credit)
+    from ipywidgets import FloatSlider
 
-    options = {"min": -reach, "max": reach, "step": 0.05, "layout": Layout(width="384px")}
-    sliders = {title: FloatSlider(0.0, **options) for title in titles}
+    scale = {"min": -reach, "max": reach, "step": 0.05, "layout": {"width": "384px"}}
+    sliders = {title: FloatSlider(0.0, **scale) for title in titles}
 
-    def picture(*numbers):
-        return enlarged(_bytes(draw(np.array([numbers], "float32")))[0], 384)
+    def picture(**numbers):
+        return enlarged(_bytes(draw(np.array([[*numbers.values()]], "float32")))[0], 384)
 
-    return _redrawn(picture, sliders, credit)
+    return _redrawn(picture, credit, **sliders)
 
 
 def click_map(picture, look, *, credit=""):
@@ -151,11 +150,10 @@ def click_map(picture, look, *, credit=""):
         labels = [f"{x:.0%} from the west, {y:.0%} from the north" for x, y in places]
         seen = [_bytes(look(*place)) for place in places]
         return figures.grid(seen, labels, columns=3, credit=credit)
-    from ipywidgets import HTML, Button, GridBox, HBox, Image, Layout, VBox
+    from ipywidgets import HTML, Button, GridBox, HBox, Image, VBox
 
-    image = Image(layout=Layout(width="420px", height="auto", flex="0 0 auto"))
-    button_layout = Layout(width="auto", height="auto", margin="0")
-    buttons = [Button(layout=button_layout) for _ in range(ROWS * COLUMNS)]
+    image = Image(layout={"width": "420px", "flex": "0 0 auto"})
+    buttons = [Button(layout=SMALL) for _ in range(ROWS * COLUMNS)]
 
     def redraw(button):
         for each in buttons:
@@ -167,21 +165,14 @@ def click_map(picture, look, *, credit=""):
     for button in buttons:
         button.on_click(redraw)
     redraw(buttons[ROWS // 2 * COLUMNS + COLUMNS // 2])
-    layout = Layout(
-        grid_template_columns=f"repeat({COLUMNS}, 1fr)",
-        grid_template_rows=f"repeat({ROWS}, 1fr)",
-        grid_gap="0",
-        width=f"{MAP_PX}px",
-        height=f"{MAP_PX * picture.shape[0] // picture.shape[1]}px",
-        flex="0 0 auto",  # never shrunk
-    )
-    chart = GridBox(buttons, layout=layout)
+    height = MAP_PX * picture.shape[0] // picture.shape[1]
+    chart = GridBox(buttons, layout=MAP | {"height": f"{height}px"})
     chart.add_class("click-map")
     background = b64encode(enlarged(picture, 1)._repr_png_()).decode()
     style = f".click-map {{background: url(data:image/png;base64,{background}) 0 / 100% 100%}}"
-    both = HBox([chart, image], layout=Layout(flex_flow="row wrap", align_items="center"))
+    both = HBox([chart, image], layout={"flex_flow": "row wrap", "align_items": "center"})
     return VBox([HTML(f"<style>{style}</style>"), both, HTML(f"<small>{escape(credit)}</small>")])
 
 
 def _bytes(image):
-    return np.rint(255 * np.clip(np.asarray(image, "float32"), 0, 1)).astype("uint8")
+    return np.rint(255 * np.clip(image, 0, 1)).astype("uint8")

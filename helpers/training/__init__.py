@@ -5,7 +5,7 @@ from helpers.training import losses
 from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 from helpers.training.device import cpu_computes_bfloat16, prepare_device
-from helpers.training.fit import fit, predict
+from helpers.training.fit import fit
 from helpers.training.latent import (
     diversity,
     draw_latents,
@@ -15,3 +15,4 @@ from helpers.training.latent import (
     square_loss,
     view_features,
 )
+from helpers.training.monitor import predict

@@ -4,6 +4,7 @@ import os
 import platform
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from helpers.backend import keras, tf
 
@@ -43,10 +44,8 @@ class Device:
 
     def __str__(self):
         what = f"{self.count} GPU" if self.kind == "gpu" else f"CPU, {self.count} cores"
-        return (
-            f"device: {what} · {self.precision} · XLA {'on' if self.xla else 'off'} · "
-            f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-        )
+        xla, versions = "on" if self.xla else "off", f"{tf.__version__}, Keras {keras.__version__}"
+        return f"device: {what} · {self.precision} · XLA {xla} · TensorFlow {versions}"
 
 
 def prepare_device(*, precision="auto", seed=0):
@@ -88,9 +87,6 @@ def prepare_device(*, precision="auto", seed=0):
 
 def cpu_computes_bfloat16(cpuinfo="/proc/cpuinfo"):
     """Tell whether the processor has the bfloat16 instructions that TensorFlow uses."""
-    try:
-        with open(cpuinfo, encoding="utf-8") as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    file = Path(cpuinfo)
+    words = file.read_text(encoding="utf-8").split() if file.exists() else []
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(words)

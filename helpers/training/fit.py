@@ -1,16 +1,14 @@
 """Training a network on pairs, so that an interruption loses nothing."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers import metrics
-from helpers.backend import keras, tf
+from helpers.backend import keras
 from helpers.paths import atomic
-from helpers.training.monitor import Monitor
+from helpers.training.monitor import Reporter
 
 
 def fit(
@@ -47,10 +45,9 @@ def fit(
         learning_rate / 10, max(1, steps - steps // 20), alpha=0.01,
         warmup_target=learning_rate, warmup_steps=max(1, steps // 20),
     )  # fmt: skip
+    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
     with device.scope():
-        optimizer = keras.optimizers.Adam(
-            schedule, use_ema=ema is not None, ema_momentum=ema or 0.99
-        )
+        optimizer = keras.optimizers.Adam(schedule, **average)
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
     name = getattr(loss, "__name__", str(loss))
@@ -94,10 +91,8 @@ class State:
 
     def save(self, history):
         """Write the state atomically."""
-        values = {
-            f"{number:05d}": each for number, each in enumerate(map(np.asarray, self.variables))
-        }
-        _write(self.path, history=json.dumps(history), settings=self.settings, **values)
+        told = {"history": json.dumps(history), "settings": self.settings}
+        _write(self.path, *map(np.asarray, self.variables), **told)
 
     def restore(self):
         """Read the state back; returns the history, [] where nothing was saved yet."""
@@ -105,11 +100,12 @@ class State:
             return []
         with np.load(self.path) as saved:
             if str(saved["settings"]) != self.settings:
-                told = f"{self.path} was begun with other settings: {saved['settings']}"
-                advice = "go on with those, or start a new run"
-                raise ValueError(f"{told}; now they are {self.settings}. {advice}")
+                raise ValueError(
+                    f"{self.path} was begun with other settings: {saved['settings']}; now they "
+                    f"are {self.settings}. go on with those, or start a new run"
+                )
             for number, variable in enumerate(self.variables):
-                variable.assign(saved[f"{number:05d}"])
+                variable.assign(saved[f"arr_{number}"])
             return json.loads(str(saved["history"]))
 
     def save_best(self):
@@ -126,95 +122,3 @@ def _write(path, *arrays, **named):
     """Write arrays to an .npz file, atomically."""
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, *arrays, **named)
-
-
-class Reporter(keras.callbacks.Callback):
-    """Score validation patches, add a history row and save the state at regular steps.
-
-    Args:
-        state: State of the model.
-        history: list of dict, a row for each report so far; it grows.
-        steps: optimiser steps in all.
-        validation: (inputs, targets) arrays to score in PSNR; None leaves the scores to `watch`.
-        baseline: PSNR in dB of the method to beat on the same patches, drawn beside.
-        reports: how many there are in all.
-        keep_best: keep the best weights: True for the highest PSNR, or the name of a score of
-            `watch`, lowest best.
-        board: folder for TensorBoard's scalars and preview images, or None.
-        watch: function of the model that gives a dict of further scores for every report, or None.
-    """
-
-    def __init__(
-        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=False,
-        board=None, watch=None,
-    ):  # fmt: skip
-        super().__init__()
-        self.score = keep_best if isinstance(keep_best, str) else "psnr_db"
-        self.lowest_is_best = isinstance(keep_best, str)
-        self.board = board and tf.summary.create_file_writer(str(board))
-        self.state, self.history, self.validation, self.watch = state, history, validation, watch
-        self.every, self.steps = max(1, steps // reports), steps
-        last = history[-1] if history else {"step": 0, "seconds": 0.0}
-        self.at, self.seconds = last["step"], last["seconds"]
-        shown = {"first": self.at, "steps": steps, "score": self.score, "baseline": baseline}
-        self.monitor = Monitor(state.model.name, **shown)
-
-    def on_train_begin(self, logs=None):
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Count, and report when it is time; the clock stands still meanwhile."""
-        self.at += 1
-        self.monitor.step(self.at)
-        if self.at % self.every == 0 or self.at == self.steps:
-            self.seconds += time.perf_counter() - self.started
-            self._report(logs)
-            self.started = time.perf_counter()
-
-    def _report(self, logs):
-        """Score, keep the best weights, save the state, and show all that."""
-        scores, pictures = dict(logs), ()
-        if self.validation:
-            inputs, targets = self.validation
-            estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
-            scores["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
-            pictures = estimates[:3], targets[:3]
-        if self.watch:
-            scores |= self.watch(self.model)
-        scores = {name: float(value) for name, value in scores.items()}
-        if self.lowest_is_best and self.score not in scores:
-            raise ValueError(f"keep_best is {self.score!r}; the scores are {', '.join(scores)}")
-        self.history.append({"step": self.at, "seconds": self.seconds} | scores)
-        if self._is_best():
-            self.state.save_best()
-        self.state.save(self.history)
-        if self.board:
-            self._draw_on_board(scores, pictures)
-        self.monitor.report(self.history)
-        self.model.reset_metrics()
-
-    def _is_best(self):
-        """Tell whether no earlier report has a better score than the last one."""
-        scores = [row[self.score] for row in self.history if self.score in row]
-        best = min if self.lowest_is_best else max
-        return bool(scores) and scores[-1] == best(scores)
-
-    def _draw_on_board(self, scores, pictures):
-        with self.board.as_default(step=self.at):
-            for name, value in scores.items():
-                tf.summary.scalar(name, value)
-            if pictures:
-                bands = slice(0, 3) if pictures[0].shape[-1] > 2 else slice(0, 1)
-                both = np.concatenate(pictures, axis=2)[..., bands]
-                tf.summary.image("estimate and target", both[..., ::-1])
-        self.board.flush()
-
-    def on_train_end(self, logs=None):
-        """Keep the last figure."""
-        self.monitor.end(self.history)
-
-
-def predict(model, inputs):
-    """Return the network's answer to images, float32 array, clipped to 0..1."""
-    return np.clip(model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1)

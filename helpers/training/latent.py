@@ -1,6 +1,7 @@
 """Train a generator of landscapes on views alone, and fit its latent numbers to a view."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -14,6 +15,9 @@ ops = keras.ops
 ENERGY_WEIGHT = 5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
 PAIRED_WEIGHT = 5.0  # of the features' distance between a view and the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
+
+
+_eyes = cache(features.backbone)  # to build one takes a second
 
 
 def draw_latents(count, latent_size, key):
@@ -127,7 +131,7 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    network = features.backbone(("112",))
+    network = _eyes(("112",))
     parts = [views[start : start + 32] for start in range(0, len(views), 32)]
     return np.concatenate([_squares(tf.nest.flatten(network(part))[0]) for part in parts])
 
@@ -147,7 +151,7 @@ def fit_latents(generator, views, latents, *, steps):
     Returns:
         float32 (batch, latent_size), -1 to 1.
     """
-    network, found = features.backbone(("24", "40", "112")), []
+    network, found = _eyes(("24", "40", "112")), []
 
     @tf.function
     def slope(numbers, targets):
@@ -178,7 +182,7 @@ def square_loss():
         Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
         views, 2 for views that have nothing in common.
     """
-    network = features.backbone(("112",))
+    network = _eyes(("112",))
 
     def loss(target, estimate):
         one, other = (_squares(network(views)) for views in (target, estimate))

@@ -75,9 +75,8 @@ def spectral_angle(value_range):
     low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
 
     def angle(target, estimate):
-        one, other = (image * (high - low) + low for image in (target, estimate))
-        lengths = ops.sqrt(ops.sum(one**2, -1) * ops.sum(other**2, -1)) + 1e-6
-        cosine = ops.sum(one * other, -1) / lengths
+        spectra = [image * (high - low) + low for image in (target, estimate)]
+        cosine = -keras.losses.cosine_similarity(*spectra)
         # the slope of arccos is endless at 1
         return ops.mean(ops.arccos(ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)))
 
@@ -134,12 +133,14 @@ def _difference(one, other, shift):
     for name, scale in LANDSCAPE_PARTS.items():
         width = one[name].shape[-2]
         by = shift * width * 2 // LANDSCAPE_PX
-        some = one[name][..., max(by, 0) : width + min(by, 0), :]
-        others = other[name][..., max(-by, 0) : width + min(-by, 0), :]
-        is_slope = name in ("skyline", "edges")
-        difference = ops.square(some - others) if is_slope else ops.abs(some - others)
-        total += ops.mean(difference, axis=(-3, -2, -1)) / scale
+        difference = _cut(one[name], by, width) - _cut(other[name], -by, width)
+        compare = ops.square if name in ("skyline", "edges") else ops.abs
+        total += ops.mean(compare(difference), axis=(-3, -2, -1)) / scale
     return total
+
+
+def _cut(image, by, width):
+    return image[..., max(by, 0) : width + min(by, 0), :]
 
 
 def _landmarks(image):
@@ -147,7 +148,8 @@ def _landmarks(image):
 
     The latter three are of the ground only.
     """
-    image = _sized(image, LANDSCAPE_PX)
+    if image.shape[2] > LANDSCAPE_PX:
+        image = ops.average_pool(image, image.shape[2] // LANDSCAPE_PX)
     half, ground = ops.average_pool(image, 2), _ground(image)
     half_ground = ops.average_pool(ground, 2)
     brightness = half_ground * half
@@ -168,14 +170,10 @@ def _ground(image):
     return 1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1))
 
 
-def _sized(image, side_px):
-    return ops.average_pool(image, image.shape[2] // side_px) if image.shape[2] > side_px else image
-
-
 def _slopes(plane):
     """Return how much a pixel rises to the right and down (Sobel)."""
     edge = ops.pad(plane, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")
-    return ops.conv(edge, ops.reshape(ops.array(SOBEL, "float32"), (3, 3, 1, 2)) / 8)
+    return ops.conv(edge, ops.array(SOBEL, "float32")[:, :, None] / 8)
 
 
 def distances(loss, images, others):
@@ -235,24 +233,24 @@ def _lengths(some, others):
 
 def non_saturating(real, fake):
     """Return discriminator and generator loss of logits; log 2 each if it is undecided."""
-    judge_loss = ops.mean(ops.softplus(-real)) / 2 + ops.mean(ops.softplus(fake)) / 2
+    judge_loss = ops.mean(ops.softplus(-real) + ops.softplus(fake)) / 2
     return judge_loss, ops.mean(ops.softplus(-fake))
 
 
 def least_squares(real, fake):
     """Return discriminator and generator loss of logits: squared distances to 1 and 0."""
-    judge_loss = ops.mean((real - 1) ** 2) / 2 + ops.mean(fake**2) / 2
+    judge_loss = ops.mean((real - 1) ** 2 + fake**2) / 2
     return judge_loss, ops.mean((fake - 1) ** 2)
 
 
 def wasserstein(real, fake):
     """Return discriminator and generator loss of logits: their means; needs a penalty."""
-    return ops.mean(fake) - ops.mean(real), -ops.mean(fake)
+    return ops.mean(fake - real), -ops.mean(fake)
 
 
 def hinge(real, fake):
     """Return discriminator and generator loss of logits: nothing is gained beyond 1 and -1."""
-    judge_loss = ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))
+    judge_loss = ops.mean(ops.relu(1 - real) + ops.relu(1 + fake))
     return judge_loss, -ops.mean(fake)
 
 

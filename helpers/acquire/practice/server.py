@@ -2,13 +2,11 @@
 
 import json
 import logging
-import math
 import random
 import re
 import socket
 import struct
 import threading
-from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import werkzeug
@@ -43,14 +41,13 @@ def as_json(value, status=200):
 
 
 class Server:
-    """A server on 127.0.0.1, also for `with`; counts `requests`, and what is `suffered`.
+    """A server on 127.0.0.1, also for `with`; counts `requests`, and notes what is `suffered`.
 
     Args:
         routes: list of (method, pattern of the path, function to a Response or None); it gets
             werkzeug's Request with query, body, base (the server's URL) and groups of the pattern.
         latency_s: wait before each answer.
-        faults: dict from kind (FAULTS) to the share of paths that suffer it at their first
-            request, or to (share, number of requests that suffer, None for all).
+        faults: dict from kind (FAULTS) to the share of paths that suffer it, once each.
         seed, port: of the choice of paths; to listen on, 0 for any that is free.
 
     Raises:
@@ -59,15 +56,14 @@ class Server:
 
     def __init__(self, routes, *, latency_s=0.0, faults=None, seed=0, port=0):
         self.routes, self.latency_s, self.faults, self.seed = routes, latency_s, faults or {}, seed
-        if unknown := set(self.faults) - set(FAULTS):
+        if unknown := self.faults.keys() - FAULTS:
             raise ValueError(f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
-        self.requests, self.suffered = 0, Counter()
+        self.requests, self.suffered = 0, set()
         self.lock, self.stopping = threading.Lock(), threading.Event()
         logging.getLogger("werkzeug").setLevel("CRITICAL")  # it would print every request
         with socket.create_server(("127.0.0.1", port), backlog=128) as bound:
-            self.listening = make_server(
-                "127.0.0.1", port, self.answer, threaded=True, fd=bound.fileno()
-            )
+            how = {"threaded": True, "fd": bound.fileno()}
+            self.listening = make_server("127.0.0.1", port, self.answer, **how)
         self.url = f"http://127.0.0.1:{self.listening.port}"
         threading.Thread(target=self.listening.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -84,13 +80,11 @@ class Server:
 
     def fault(self, request):
         """Return the fault that a request suffers, or None."""
-        with self.lock:
-            for kind, how in self.faults.items():
-                share, times = how if isinstance(how, tuple) else (how, 1)
-                drawn = random.Random(f"{self.seed} {kind} {request.path}").random()
-                if drawn < share and self.suffered[kind, request.path] < (times or math.inf):
-                    self.suffered[kind, request.path] += 1
-                    return kind
+        for kind, share in self.faults.items():
+            drawn = random.Random(f"{self.seed} {kind} {request.path}").random()
+            if drawn < share and (kind, request.path) not in self.suffered:
+                self.suffered.add((kind, request.path))
+                return kind
         return None
 
     @werkzeug.Request.application
@@ -98,14 +92,13 @@ class Server:
         """Answer, or misbehave."""
         with self.lock:
             self.requests += 1
-        request.query, request.body, request.base = request.args.to_dict(), request.data, self.url
-        fault = self.fault(request)
+            fault = self.fault(request)
         self.stopping.wait(self.latency_s)
         made = replace(self.routed(request), **FAULTS.get(fault, {}))
         answer = werkzeug.Response(made.body, made.status, content_type=made.type)
-        answer.headers.update(made.headers)
+        answer.headers.update(made.headers)  # after the length was set
         if fault in HALF:
-            answer.headers["Content-Length"] = len(made.body)
+            answer.content_length = len(made.body)
             answer.response = self.half(made.body, fault, request.environ["werkzeug.socket"])
             return answer
         length = len(made.body) if made.status == 200 else None
@@ -113,6 +106,7 @@ class Server:
 
     def routed(self, request):
         """Return the Response of the first route that fits."""
+        request.query, request.body, request.base = request.args.to_dict(), request.data, self.url
         for method, pattern, function in self.routes:
             match = re.fullmatch(pattern, request.path)
             if match and method == request.method.replace("HEAD", "GET"):

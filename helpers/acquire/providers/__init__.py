@@ -4,7 +4,6 @@
 What is known of each service stands in `services.toml`.
 """
 
-import difflib
 import functools
 import tomllib
 from pathlib import Path
@@ -49,15 +48,12 @@ def connect(name, server=None, **options):
         TypeError: no such option.
         PermissionError: the provider needs a key and there is none (says where to get one).
     """
-    known, entry = services(), name
+    known = services()
     if "." in name:
-        entry, options = "xyz", xyz.named(name) | options
-    if entry not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise ValueError(
-            f"there is no provider {name!r}; known are {', '.join(known)}. Did you mean {near!r}?"
-        )
-    service = {"policy": None, **known[entry]}
+        name, options = "xyz", xyz.named(name) | options
+    if name not in known:
+        raise ValueError(f"there is no provider {name!r}; known are {', '.join(known)}")
+    service = known[name]
     if unknown := options.keys() - service.keys():
         raise TypeError(f"{name} has no option {min(unknown)!r}; it has {', '.join(service)}")
     return KINDS[service["kind"]](name, service | options, server)

@@ -4,14 +4,15 @@ import collections
 import html
 import itertools
 import math
-import random
 import re
+
+import numpy as np
 
 from helpers.acquire import tiles
 from helpers.acquire.download import Item
 from helpers.acquire.http import read_json
 from helpers.acquire.keys import mask
-from helpers.acquire.providers.provider import Found, Provider, iso
+from helpers.acquire.providers.provider import Provider
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 MOST_ANSWERS = 100  # to one question of Commons
@@ -32,15 +33,18 @@ class Photos(Provider):
                 f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
                 "needed: give smaller bounds"
             )
-        number = 0
+        number, most = 0, min(limit or self.most, self.most)
         if radius_m <= self.max_radius_m:
-            for answer in self._answers(lon, lat, math.ceil(radius_m), limit):
+            for answer in self._answers(lon, lat, math.ceil(radius_m), most):
                 listed = self._read(answer)
                 number += len(listed)
                 yield [one for one in listed if inside(one.bounds, box)]
-            if limit or number < self.most or radius_m < 20:
+            if number < most or radius_m < 20 or self.most == math.inf:
                 return
-        for quarter in quarters(box):
+        west, south, east, north = box
+        quarters = [(west, south, lon, lat), (lon, south, east, lat)]
+        quarters += [(west, lat, lon, north), (lon, lat, east, north)]
+        for quarter in quarters:
             yield from self._pages(quarter, limit)
 
     def _ask(self, parameters):
@@ -57,10 +61,10 @@ class Photos(Provider):
         raise kind(mask(f"{self.name} answers: {error}")[:300])
 
     def _found(self, one):
-        credit = html.unescape(re.sub(MARKUP, " ", one["credit"]))
-        credit = " ".join(credit.split()).replace(" ,", ",")
-        point, licence = tiles.position(one["lon"], one["lat"]), one["licence"].strip()
-        return Found(one["id"], 2 * point, iso(one["time"]), credit, licence, one)
+        words = html.unescape(re.sub(MARKUP, " ", one["credit"])).split()
+        credit = " ".join(words).replace(" ,", ",")
+        point = tiles.position(one["lon"], one["lat"])
+        return super()._found({**one, "bounds": 2 * point, "credit": credit})
 
     def _items(self, one, row, folder):
         yield Item(f"{row['role']}/{self.name}_{one.id}.jpg", one.about["url"], row)
@@ -72,9 +76,8 @@ class Commons(Photos):
     Films, scans, plans, and what is hidden or missing are passed over.
     """
 
-    def _answers(self, lon, lat, radius_m, limit):
+    def _answers(self, lon, lat, radius_m, most):
         """Yield one answer; further ones bring more properties of the same files."""
-        most = min(limit or self.most, self.most)
         asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m), "ggslimit": most}
         files, more = collections.defaultdict(dict), {}
         for _ in range(MOST_ANSWERS):
@@ -92,9 +95,9 @@ class Commons(Photos):
 class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
 
-    def _answers(self, lon, lat, radius_m, limit):
-        radius_m = min(allowed for allowed in self.radii_m if allowed >= radius_m)
-        asked = {"lat": lat, "long": lon, "radius": radius_m, "count": self.page_size}
+    def _answers(self, lon, lat, radius_m, most):
+        asked = {"lat": lat, "long": lon, "count": self.page_size}
+        asked["radius"] = min(allowed for allowed in self.radii_m if allowed >= radius_m)
         for offset in itertools.count(0, self.page_size):
             answer = self._ask(asked | {"offset": offset})
             yield answer
@@ -104,8 +107,8 @@ class Vk(Photos):
 
 def inside(bounds, box):
     """Return whether a photo lies in a box; one of unknown position may."""
-    (lon, lat, *_), (west, south, east, north) = bounds, box
-    return math.isnan(lon) or west <= lon <= east and south <= lat <= north
+    point = bounds[:2]
+    return np.array_equal(np.clip(point, box[:2], box[2:]), point, equal_nan=True)
 
 
 def circle(box):
@@ -115,12 +118,3 @@ def circle(box):
     side = (east - west) * math.cos(math.radians(nearest))
     radius_m = math.hypot(side, north - south) / 2 * METRES_PER_DEGREE
     return (west + east) / 2, (south + north) / 2, radius_m
-
-
-def quarters(box):
-    """Return the four quarters of a box, shuffled, so that a limit takes from all of them."""
-    west, south, east, north = box
-    lon, lat, _ = circle(box)
-    spans = itertools.product([(west, lon), (lon, east)], [(south, lat), (lat, north)])
-    parts = [(left, low, right, high) for (left, right), (low, high) in spans]
-    return random.Random(0).sample(parts, 4)

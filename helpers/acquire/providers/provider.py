@@ -5,9 +5,10 @@ import getpass
 import math
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jmespath
+import numpy as np
 from jmespath.exceptions import JMESPathError
 
 from helpers.acquire import download, tiles
@@ -34,22 +35,22 @@ class Found:
     time: str
     credit: str
     licence: str
-    about: dict = field(default_factory=dict, compare=False)
+    about: dict
 
 
 class Provider:
     """Base of all providers; what `services.toml` says of a service becomes attributes.
 
-    Each adds `_pages` (yields lists of Found in a box, of JSON answers by `_read`, which has
-    `_found` turn the dicts that `fields` lists into Found) and `_items` (yields the download.Item
+    Each adds `_pages` (yields lists of Found in a box, of JSON answers by `_read`, which turns
+    the dicts that `fields` lists into Found) and `_items` (yields the download.Item
     of a Found; a Refused skips it).
     """
 
     def __init__(self, name, service, server=None):
         vars(self).update(service, name=name, source=name, base=service["address"])
         if server:
-            vars(self).update(self.practice, source=f"practice {name}")
-            self.base = f"{server.url}/{name}"
+            place = {"source": f"practice {name}", "base": f"{server.url}/{name}"}
+            vars(self).update(self.practice | place)
         self.policy = self.policy or (AT_HOME if server else Policy(**self.limits))
         self.client = Client(
             self.policy,
@@ -65,7 +66,7 @@ class Provider:
         Args:
             bounds: (west, south, east, north), degrees; west > east crosses the antimeridian.
             limit: stop after so many; default: all of them.
-            filters: the provider's own: `since` and `until` (tellus), `date` and
+            filters: the provider's own: `datasets` and `since` (tellus), `date` and
                 `cloud_cover_below` (STAC catalogues).
 
         Returns:
@@ -108,6 +109,12 @@ class Provider:
             raise LookupError(f"{str(answer)[:60]} without {self.fields.split()[0]}")
         return [self._found(one) for one in listed]
 
+    def _found(self, one):
+        """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
+        place = footprint(one["geometry"]) if "geometry" in one else tuple(one["bounds"])
+        credit, licence = one["credit"] or self.credit, one.get("licence") or self.licence
+        return Found(one["id"], place, iso(one["time"]), credit, licence, one)
+
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.
 
@@ -142,9 +149,11 @@ class Provider:
 
     def row(self, one):
         """Return the columns of the manifest that a Found gives."""
-        known = {"source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326"}
-        place = dict(zip(BOUNDS, one.bounds, strict=True))
-        return known | {"credit": one.credit, "licence": one.licence} | place
+        return {
+            "source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326",
+            "credit": one.credit, "licence": one.licence,
+            **dict(zip(BOUNDS, one.bounds, strict=True)),
+        }  # fmt: skip
 
 
 def footprint(geometry):
@@ -155,14 +164,12 @@ def footprint(geometry):
     points = _points((geometry or {}).get("coordinates") or [])
     if not points:
         return (math.nan,) * 4
-    lons, lats = zip(*points, strict=True)
-    turned = [lon % 360 for lon in lons]
-    if max(lons) - min(lons) > 180 > max(turned) - min(turned) and {*lons} != {-180, 180}:
+    lons, lats = np.transpose(points)
+    turned = lons % 360
+    if np.ptp(lons) > 180 > np.ptp(turned) > 0 or lons.min() < -180:
         lons = turned
-    west, east = (
-        lon if abs(lon) <= 180 else (lon + 180) % 360 - 180 for lon in (min(lons), max(lons))
-    )
-    return west, min(lats), east, max(lats)
+    edges = np.array([lons.min(), lats.min(), lons.max(), lats.max()])
+    return tuple(np.where(edges > 180, edges - 360, edges).tolist())
 
 
 def _points(nested):
@@ -184,8 +191,7 @@ def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name, place = provider.key_name, provider.key_place
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
-    notebook = "ipykernel" in type(sys.stdout).__module__
-    if not value and (notebook or sys.stdin.isatty()):
+    if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
         with contextlib.suppress(NotImplementedError, EOFError):  # papermill: nobody is there
             value = getpass.getpass(f"{name} (from {place}; it is not shown): ").strip()
     if not value:

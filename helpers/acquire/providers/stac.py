@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import jmespath
 
@@ -16,11 +16,11 @@ from helpers.acquire.http import Refused
 from helpers.acquire.keys import hide
 from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers import cog
-from helpers.acquire.providers.provider import Found, Provider, footprint
+from helpers.acquire.providers.provider import Provider
 from helpers.scenes.bands import NUMBERED, common_name
 
 MASKS = "mask|class|cloud|quality|snow"  # in roles of assets
-CLASSES = ("scl", "fmask", "qa", "qa_pixel", "qa_radsat", "qa_aerosol")
+CLASSES = "scl|fmask|qa|qa_pixel|qa_radsat|qa_aerosol"
 # what STAC 1.0 and 1.1 say of an asset, at one of several places
 ASSET = jmespath.compile("""
     {asset: @, band: not_null("raster:bands"[0], bands[0], `{}`),
@@ -50,8 +50,9 @@ class Stac(Provider):
 
     def __init__(self, name, service, server=None):
         super().__init__(name, service, server)
-        fitting = [row for row in self.terms if self.collection.startswith(row[0])]
-        _, credit, self.licence = fitting[0]
+        _, credit, self.licence = next(
+            row for row in self.terms if self.collection.startswith(row[0])
+        )
         self.credit = f"{credit}, through {urlsplit(self.url).hostname}"
         if server:
             self.url = f"{self.base}/v1"
@@ -76,17 +77,13 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        listed = self.client.get_json(f"{self.url}/collections")["collections"]
-        names = [one["id"] for one in listed]
+        answer = self.client.get_json(f"{self.url}/collections")
+        names = [one["id"] for one in answer["collections"]]
         if self.collection not in names:
             near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
             raise ValueError(
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
-
-    def _found(self, one):
-        place, credit = footprint(one["geometry"]), one["credit"] or self.credit
-        return Found(one["id"], place, one["time"], credit, self.licence, one)
 
     def _items(self, one, row, folder, *, bands=("red", "green", "blue"), bounds=None, offset=None):
         """Yield the Item of a scene, `<role>/<scene>.tif`.
@@ -99,36 +96,28 @@ class Stac(Provider):
         """
         if math.isnan(one.bounds[0]):
             raise Refused("its footprint is empty")
-        bounds = bounds and tiles.check_bounds(bounds)
-        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{bands}{bounds}{offset}"
+        how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
+        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
         name = f"{row['role']}/{safe_name(one.id)}.tif"
         row = {column: row[column] for column in row if column not in BOUNDS}  # `make` adds it
-        make = functools.partial(self._write, one=one, bands=bands, bounds=bounds, offset=offset)
-        yield Item(name, url.replace(" ", ""), row, checks.file, make)
+        yield Item(name, url, row, checks.file, functools.partial(self._write, one=one, **how))
 
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
-        layers = []
-        for band in bands:
-            asset = choose(one.about["assets"], band)
-            if asset is None:
-                raise Refused(f"it has no band {band!r}")
-            numbers = calibration(asset, band, one.about["properties"], offset)
-            fixed, classes = offset is not None, is_classes(asset, band)
-            layers.append(cog.Layer(band, self._address(asset), *numbers, fixed, classes))
+        layers = [self._layer(one.about, band, offset) for band in bands]
         place = cog.write(path, layers, bounds=bounds, credit=one.credit)
         return dict(zip(BOUNDS, place, strict=True))
 
-    def _address(self, asset):
-        """Return the address of an asset, signed if the catalogue requires it."""
+    def _layer(self, about, band, offset):
+        """Return the cog.Layer of a band; its address is signed if the catalogue requires it."""
+        asset = choose(about["assets"], band)
         if self.account or not asset["links"]:
-            raise Refused(
-                self.account or "its files lie on S3: requester pays, or an account is needed"
-            )
+            raise Refused(self.account or self.no_link)
         address = asset["links"][0]
         if self.signing and ".blob.core." in address:
-            return f"{address}?{self._token(time.time() // 1800)}"
-        return address
+            address += f"?{self._token(time.time() // 1800)}"
+        scale, add = calibration(asset, band, about["properties"], offset)
+        return cog.Layer(band, address, scale, add, offset is not None, is_classes(asset, band))
 
     @functools.lru_cache(1)  # noqa: B019
     def _token(self, half_hour):
@@ -139,18 +128,20 @@ class Stac(Provider):
 
 
 def choose(assets, band):
-    """Return what ASSET reads of a band's asset; None: there is none.
+    """Return what ASSET reads of a band's asset.
 
     It is found by key without case, by alias, or by common name; of several sizes, the finest.
+    Refused: there is none.
     """
-    ranked = []
+    common, ranked = plain(band), []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
-        common = plain(band)
         fits = key.lower() == band.lower(), plain(key) == common, asset["common"] == [common]
         if any(fits):
             ranked.append((fits.index(True), len(ranked), asset))
-    return min(ranked)[2] if ranked else None
+    if not ranked:
+        raise Refused(f"it has no band {band!r}")
+    return min(ranked)[2]
 
 
 def plain(key):
@@ -186,7 +177,7 @@ def baseline(facts):
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
     masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
-    return bool(plain(band) in CLASSES or asset["classes"] or masks)
+    return bool(re.fullmatch(CLASSES, plain(band)) or asset["classes"] or masks)
 
 
 def _polite(client):

@@ -9,10 +9,8 @@ from helpers import paths
 from helpers.acquire import checks
 from helpers.acquire.download import Item, safe_name
 from helpers.acquire.http import Refused
-from helpers.acquire.providers.provider import Found, Provider, footprint, iso
+from helpers.acquire.providers.provider import Provider
 from helpers.acquire.providers.xyz import Tiles
-
-API = "/api/traveler/v1/"
 
 
 class Tellus(Provider):
@@ -21,27 +19,26 @@ class Tellus(Provider):
     @functools.cached_property
     def data_sets(self):
         """List the data sets on offer: dict from id to credit, terms, and where they may go."""
-        known, url = {}, f"{self.base}{API}datasets/"
+        known, url = {}, f"{self.base}/datasets/"
         while url:
             answer = self.client.get_json(url)
             known |= dict(jmespath.search(self.data_set_fields, answer))
             url = answer.get("next")
         return known
 
-    def _pages(self, box, limit, *, datasets=None, since=None, until=None):
-        times = {key: utc(text) for key, text in (("gte", since), ("lte", until)) if text}
+    def _pages(self, box, limit, *, datasets=None, since=None):
         west, south, east, north = box
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         body = {
             "datasets": list(datasets or self.data_sets),
-            "query": {"start_datetime": times} if times else {},
+            "query": {"start_datetime": {"gte": utc(since)}} if since else {},
             "intersects": {"type": "Polygon", "coordinates": [ring]},
             "only_downloadable_file": True,
             "paginate": {"size": 100, "cursor": None},
         }
         count, total = 0, 1
         while count < total:
-            answer = self.client.post_json(f"{self.base}{API}data-search/", body)
+            answer = self.client.post_json(f"{self.base}/data-search/", body)
             page = self._read(answer)
             yield page
             count, total = count + len(page), answer["meta"]["total"]
@@ -49,20 +46,18 @@ class Tellus(Provider):
 
     def _found(self, one):
         known = self.data_sets[one["data_set"]]
-        terms = self.base + API + known["terms"].lstrip("/")
-        place = footprint(one["geometry"])
-        return Found(one["id"], place, one["time"], known["credit"], terms, one | known)
+        licence = f"{self.base}/{known['terms'].lstrip('/')}"
+        return super()._found({**one, **known, "licence": licence})
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
         about, scene = one.about, safe_name(one.id)
         if about["network"] != "global":
             raise Refused(f"its data set may be used inside Tellus only ({about['network']})")
-        url = f"{self.base}{API}datasets/{about['data_set']}/data/{one.id}/files/"
+        url = f"{self.base}/datasets/{about['data_set']}/data/{one.id}/files/"
         note = Path(folder) / ".tellus" / f"{scene}.json"
         if not note.exists():
-            listed = jmespath.search(self.file_fields, self.client.get_json(url))
-            paths.write_json(note, listed)
+            paths.write_json(note, jmespath.search(self.file_fields, self.client.get_json(url)))
         for file in paths.read_json(note):
             name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
             make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
@@ -80,10 +75,6 @@ class TellusLegacy(Tiles):
     def _pages(self, box, limit):
         asked = dict(zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True))
         yield self._read(self.client.get_json(self.base + self.query, asked))
-
-    def _found(self, one):
-        credit, edges = one["credit"] or self.credit, tuple(one["bounds"])
-        return Found(one["id"], edges, iso(one["time"]), credit, self.licence)
 
 
 def utc(text):

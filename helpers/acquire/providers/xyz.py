@@ -17,9 +17,6 @@ from helpers.acquire.manifest import BOUNDS
 from helpers.acquire.providers.provider import Found, Provider
 
 MOST_TILES = 2_000  # without a `limit`
-FORBIDDEN = r"(.*\.)?(tile\.openstreetmap\.org|tile\.osm\.org)\.?"
-FIELDS = {"z", "x", "y", "-y", "q", "s", "r", "key"}
-KEY = r"(?i)[?&](\w*(?:key|token|secret|sig|appid|auth|password)\w*)=(?!\{key\})|//[^/]*@"
 
 
 class Tiles(Provider):
@@ -33,10 +30,20 @@ class Tiles(Provider):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
-        fields = {"x": x, "y": y, "-y": 2**z - 1 - y, "z": z, "q": mercantile.quadkey(tile)}
-        fields |= {"s": self.subdomains[(x + y) % len(self.subdomains)], "key": "{key}"}
-        fields |= {"r": "@2x" * (self.tile_px == 512), "suffix": self.suffixes.get(scene)}
-        fields |= {"lon": lon, "lat": lat, "scene": quote(scene, safe="")}
+        fields = {
+            "z": z,
+            "x": x,
+            "y": y,
+            "-y": 2**z - 1 - y,
+            "q": mercantile.quadkey(tile),
+            "s": self.subdomains[(x + y) % len(self.subdomains)],
+            "r": "@2x" * (self.tile_px == 512),
+            "key": "{key}",
+            "lon": lon,
+            "lat": lat,
+            "scene": quote(scene, safe=""),
+            "suffix": self.suffixes.get(scene),
+        }
         return (self.base + self.template).format_map(fields)
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
@@ -52,8 +59,9 @@ class Tiles(Provider):
         Raises:
             ValueError: nothing was found, no such zoom, or more than 2,000 tiles and no `limit`.
         """
-        if not self.zooms[0] <= zoom <= self.zooms[1]:
-            raise ValueError(f"{self.name} has zoom {self.zooms[0]} to {self.zooms[1]}, not {zoom}")
+        first, last = self.zooms
+        if not first <= zoom <= last:
+            raise ValueError(f"{self.name} has zoom {first} to {last}, not {zoom}")
         total = sum(tiles.count(one.bounds, zoom) for one in found)
         if limit is None and total > MOST_TILES:
             raise ValueError(
@@ -66,11 +74,11 @@ class Tiles(Provider):
         check = functools.partial(_full, size_px=self.tile_px, filled=filled)
         for tile in tiles.within(one.bounds, zoom, limit, f"{seed} {one.id}"):
             name = f"{zoom}/{tile.x}/{tile.y}"
-            place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True))
+            place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True), crs="EPSG:3857")
             yield Item(
                 f"{row['role']}/{safe_name(one.id)}/{name.replace('/', '_')}.*",
                 self._url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
-                row | place | {"crs": "EPSG:3857", "pair": row["pair"] or name, "tile": name},
+                row | place | {"pair": row["pair"] or name, "tile": name},
                 check,
             )
 
@@ -93,7 +101,7 @@ class Mosaic(Tiles):
 
     def search(self, bounds, *, limit=None):
         """Return the mosaic within bounds, as a list of one Found."""
-        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence)]
+        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence, {})]
 
     def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
@@ -111,15 +119,20 @@ class Mosaic(Tiles):
         Raises:
             ValueError: the patch reaches beyond the map.
         """
-        half, (x, y) = width_m / math.cos(math.radians(lat)) / 2, mercantile.xy(lon, lat)
+        x, y = mercantile.xy(lon, lat)
+        half = width_m / math.cos(math.radians(lat)) / 2
         if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
-            place = f"a patch of {width_m:,} m around longitude {lon}, latitude {lat}"
-            raise ValueError(f"{place} reaches beyond the map: choose another width")
-        zoom, last = self.zooms
-        while zoom < last and tiles.ground_resolution_m(lat, zoom) > width_m / size_px:
-            zoom += 1
+            raise ValueError(
+                f"a patch of {width_m:,} m around longitude {lon}, latitude {lat} reaches beyond "
+                "the map: choose another width"
+            )
+        first, last = self.zooms
+        fine = (
+            z for z in range(first, last) if tiles.ground_resolution_m(lat, z) <= width_m / size_px
+        )
+        zoom = next(fine, last)
         box = x - half, y - half, x + half, y + half
-        row = self.row(Found(self.layer, box, "", self.credit, self.licence))
+        row = self.row(Found(self.layer, box, "", self.credit, self.licence, {}))
         return Item(
             f"{lat:.5f}_{lon:.5f}_{width_m:.0f}m.png",
             f"{self.base}{self.template}#{self.layer},{lon},{lat},{width_m},{size_px}",
@@ -129,19 +142,16 @@ class Mosaic(Tiles):
 
     def _cut(self, client, path, *, box, zoom, size_px):
         """Write the image of a box in metres of the map."""
-        across, side = 2**zoom, self.tile_px
-        edges = np.array([box[0], box[2], -box[3], -box[1]]) / tiles.CIRCUMFERENCE_M
-        left, right, top, bottom = (edges + 0.5) * across  # in tiles
-        columns = range(math.floor(left), math.ceil(right))
-        rows = range(math.floor(top), math.ceil(bottom))
-        mosaic = Image.new("RGBA", (len(columns) * side, len(rows) * side))
+        side, (west, south, east, north) = self.tile_px, np.array(box) / tiles.CIRCUMFERENCE_M
+        low, high = (2**zoom * (0.5 + np.array(edge)) for edge in ((west, -north), (east, -south)))
+        first, last = np.floor(low).astype(int), np.ceil(high).astype(int)  # tiles
+        mosaic = Image.new("RGBA", tuple(side * (last - first)))
         check = functools.partial(checks.picture, size_px=(side, side))
-        for x, y in itertools.product(columns, rows):
-            tile = client.get_bytes(self._url((x % across, y, zoom), self.layer), check=check)
-            mosaic.paste(tile, ((x - columns[0]) * side, (y - rows[0]) * side))
-        first = np.array([columns[0], rows[0]] * 2)
-        box = tuple((np.array([left, top, right, bottom]) - first) * side)
-        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, box).save(path)
+        for x, y in itertools.product(*map(range, first, last)):
+            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom), self.layer), check=check)
+            mosaic.paste(tile, tuple(side * (np.array([x, y]) - first)))
+        cut = tuple(side * np.concatenate([low - first, high - first]))
+        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, cut).save(path)
 
 
 class Xyz(Mosaic):
@@ -157,46 +167,16 @@ class Xyz(Mosaic):
     """
 
     def __init__(self, name, service, server=None):
-        check(service)
-        parts = urlsplit(service["template"])
-        address = f"{parts.scheme}://{parts.netloc}"
-        path = service["template"].removeprefix(address)
-        layer = service["layer"] or parts.hostname
-        place = {"address": address, "template": path, "layer": layer, "key_place": parts.hostname}
-        super().__init__(name, service | place)  # there is no practice for these
-
-
-def check(service):
-    """Refuse a template that cannot be filled, shows a key, or is forbidden; name what offends."""
-    template = service["template"]
-    host, fields = urlsplit(template).hostname or "", set(re.findall(r"\{(.*?)\}", template))
-    if re.fullmatch(FORBIDDEN, host):
-        raise ValueError(
-            f"{host} is refused: OpenStreetMap's Tile Usage Policy forbids bulk download, as it "
-            "slows the map down for all (https://operations.osmfoundation.org/policies/tiles/). "
-            "Use gsi, eox, or a server of your own"
-        )
-    if held := re.search(KEY, template):
-        raise ValueError(
-            f"the template for {host} holds a key ({held[1] or 'before @'}); manifests show it. "
-            "Put it into an environment variable, give its name as `key_name`, and write {key}"
-        )
-    if unknown := fields - FIELDS:
-        raise ValueError(
-            f"the template has the field {{{min(unknown)}}}; known are {sorted(FIELDS)}"
-        )
-    placed = {"z", "x"} <= fields and fields & {"y", "-y"} or "q" in fields
-    if not placed or not re.match("https?://", template):
-        raise ValueError(
-            f"template {template!r}: expected an http address with {{z}}, {{x}} and {{y}} or "
-            "{-y}, or with {q}"
-        )
-    if not (service["credit"] and service["licence"]):
-        raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
-    if ("key" in fields) != bool(service["key_name"]):
-        raise ValueError(
-            "the field {key} of the template and its variable as `key_name` go together: give both"
-        )
+        template, host = service["template"], urlsplit(service["template"]).hostname
+        for pattern, why in service["refused"]:
+            if found := re.search(pattern, template):
+                raise ValueError(f"the template for {host} {why} {found[0]}")
+        if ("{key}" in template) != bool(service["key_name"]):
+            raise ValueError("{key} in the template and its variable as `key_name` go together")
+        if not (service["credit"] and service["licence"]):
+            raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
+        # there is no practice for these
+        super().__init__(name, service | {"layer": service["layer"] or host})
 
 
 def named(name):
@@ -215,6 +195,6 @@ def named(name):
         "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
         "credit": found.attribution,
         "licence": f"terms of {found.name}",
-        "zooms": (found.get("min_zoom", 0), found.get("max_zoom", 18)),
+        "zooms": (0, found.get("max_zoom", 18)),
         "subdomains": found.get("subdomains", "abc"),
     }

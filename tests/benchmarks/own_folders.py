@@ -1,4 +1,8 @@
-"""Notebook 06 on a folder of photos that say where they were taken: rendered views as JPEG."""
+"""`pytest tests/benchmarks/own_folders.py`: notebooks 05 and 06 from top to end on pictures of one's own, in smoke.
+
+05 gets pairs side by side, as the sets of pix2pix have them; 06 gets photos that say where they were taken, which are
+rendered views as JPEG. Each takes half a minute; how such folders are read is tested by `make test`.
+"""
 
 import re
 from dataclasses import replace
@@ -9,13 +13,42 @@ from PIL import Image
 
 from helpers import paths, scenes
 from helpers.acquire import packs
-from helpers.pairs import views
+from helpers.pairs import maps, views
 from tests.notebook_runs import run_apart
+from tests.test_map_notebook import pictures
 
-pytestmark = pytest.mark.skipif(
-    bool(packs.missing("rocky_mountain")), reason="the pack rocky_mountain is not fetched: python -m helpers fetch"
-)
-SMALL = ("image_size=64", "batch_size=8", "gan_steps=2", "encoder_steps=2", "ceiling_steps=1", "landscapes_drawn=16")
+SMALL_05 = ("tile_px=64", "every=1", "steps=2", "pix2pix_steps=2", "painting_steps=2")
+MODELS = ("pix2pix", "transfer", "pixel_loss", "transfer_pix2pix")
+SMALL_06 = ("image_size=64", "batch_size=8", "gan_steps=2", "encoder_steps=2", "ceiling_steps=1", "landscapes_drawn=16")
+
+
+@pytest.fixture
+def side_by_side(tmp_path):
+    """Pictures of 512 x 256 pixels, aerial photo left, map right, in train and val; too many colours for a legend."""
+    earth, noise = maps.earth(), np.random.default_rng(0)
+    for number, split in enumerate(("train", "train", "val")):
+        (tmp_path / split).mkdir(exist_ok=True)
+        satellite, drawn = pictures(earth.cut(300 + 620 * number, 2700, 256, 256))
+        drawn = np.clip(drawn + noise.normal(0, 5, drawn.shape), 0, 255).astype("uint8")
+        both = Image.fromarray(np.concatenate([satellite, drawn], axis=1))
+        assert both.size == (512, 256)
+        both.save(tmp_path / split / f"{number}.jpg", quality=90)
+    return tmp_path
+
+
+def scores_of(folder):
+    return {row["method"]: row for row in paths.read_json(folder / "metrics.json")["scores"]}
+
+
+def test_pictures_side_by_side_without_a_legend(side_by_side, tmp_path):
+    folder = run_apart("05", tmp_path / "runs", f"source={side_by_side}", *SMALL_05)
+    rows = scores_of(folder)
+    assert rows["transfer"]["headline"] and set(rows) == {"colour", "colour_averaged", *MODELS}
+    for row in rows.values():
+        assert np.isfinite([row["mae"], row["psnr_db"], row["kid_imagenet"]]).all() and "mean_iou" not in row
+    assert rows["transfer"]["gain_over"] in ("colour", "colour_averaged")
+    translated = scenes.read(folder / "translated.tif")
+    assert translated.dtype == "uint8" and translated.pixels.shape == (64, 64, 3)
 
 
 def photo(path, pixels, lon, lat, heading_deg):
@@ -31,7 +64,7 @@ def photo(path, pixels, lon, lat, heading_deg):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def photos(tmp_path):
     """Thirty rendered views as photos, one without a position, one far away; and the imagery."""
     image = packs.open_scene("rocky_mountain", "image")
     white = replace(image, pixels=np.nan_to_num(image.pixels, nan=255))  # as the views show it
@@ -48,9 +81,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_landscapes_are_learned_from_photos_that_say_where_they_were_taken(folder):
-    values = f"source={folder / 'photos'}", f"imagery={folder / 'imagery.tif'}"
-    result = run_apart("06", folder / "runs", *values, *SMALL)
+def test_landscapes_are_learned_from_photos_that_say_where_they_were_taken(photos):
+    values = f"source={photos / 'photos'}", f"imagery={photos / 'imagery.tif'}"
+    result = run_apart("06", photos / "runs", *values, *SMALL_06)
     rows = {row["method"]: row for row in paths.read_json(result / "metrics.json")["scores"]}
     assert set(rows) == {"random_view", "nearest_patch", "ceiling", "averaging_encoder", "matching_encoder"}
     assert rows["matching_encoder"]["headline"]
