@@ -1,54 +1,12 @@
 """Read the command line: `python -m helpers fetch | run | apply | export | compare | …`."""
 
 import argparse
-import shutil
+import inspect
 import sys
 import warnings
 
-
-def main(arguments=None):
-    """Run one command; returns the exit status."""
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
-    try:
-        return command(**options) or 0
-    except KeyboardInterrupt:
-        told = "What was finished is kept; `--resume` goes on with an interrupted run"
-        print(f"\nstopped. {told}", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except Exception as error:
-        if sys.flags.dev_mode:
-            raise
-        told = "This is a fault of the program: `python -X dev -m helpers …` shows where"
-        print(f"error: {type(error).__name__}: {error}. {told}", file=sys.stderr)
-    return 2
-
-
-def _numbers(form, kind=float, words=()):
-    """Make a reader of an option such as LO,HI, or one of some words; argparse names its form."""
-
-    def read(text):
-        if text in words:
-            return text
-        numbers = tuple(map(kind, text.split(",")))
-        if len(numbers) != form.count(",") + 1 and "…" not in form:
-            raise ValueError
-        return numbers
-
-    read.__name__ = form
-    return read
-
-
-def _assignment(text):
-    name, value = text.split("=", 1)
-    return name, value
-
-
-_assignment.__name__ = "NAME=VALUE"
-INSTALL = "`python -m ipykernel install --user` installs it"
-KERNEL = "the notebook's kernel did not start ({}): " + INSTALL
+KERNEL = "{0}. If the notebook's kernel did not start: `python -m ipykernel install` installs it"
+FAULT = "{1}: {0}. This is a fault of the program: `python -X dev -m helpers …` shows where"
 FAILURES = {
     "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback is in the output notebook "
     "of the run (runs/latest names it); `--resume` goes on from there",
@@ -57,128 +15,134 @@ FAILURES = {
     "NoSuchKernel": KERNEL,
     "RuntimeError": KERNEL,
 }
-
-# Each option: name, what stands for its value (None for a switch), help, what else argparse takes.
-MODEL = ("model", "MODEL", "a .keras file, or a name in data/weights")
-RANGE, SCALE, WINDOW = "LO,HI", "SCALE,OFFSET", "COL,ROW,WIDTH,HEIGHT"
-OPTIONS = {
-    "fetch": [
-        "fetch and verify the sample imagery",
-        ("packs", "PACK", "default: all", {"nargs": "*"}),
-        ("--from-folder", "DIR", "take the archives from a folder, without any network"),
-    ],
-    "run": [
-        "run notebooks and write a report",
-        ("notebooks", "NOTEBOOK", "begins a name, such as 02; default: lessons", {"nargs": "*"}),
-        ("--profile", "NAME", "smoke, workshop (default) or full"),
-        ("-p", "NAME=VALUE", "a parameter, read as its type: text stays as it is; may be repeated",
-         {"action": "append", "type": _assignment, "default": [], "dest": "values"}),
-        ("--run-id", "ID", "name of the run; default: the time"),
-        ("--resume", None, "go on with run ID, or the latest, as it was begun"),
-    ],
-    "apply": [
-        "apply a trained model to a whole GeoTIFF",
-        MODEL,
-        ("files", "FILE", "IN.tif OUT.tif; with --out: images and folders", {"nargs": "+"}),
-        ("--out", "DIR", "write the results of many images to this folder"),
-        ("--workers", "N", "with --out: processes at a time", {"type": int, "default": 1}),
-        ("--dask", "ADDRESS", "with --out: use this Dask cluster, such as tcp://host:8786"),
-        ("--value-range", "LO,HI|auto|model", "default: as in training, checked; model: unchecked",
-         {"type": _numbers(RANGE, words=("auto", "model"))}),
-        ("--scale-offset", SCALE, "what makes the file's values those of the model",
-         {"type": _numbers(SCALE)}),
-        ("--nodata", "VALUE", "a value that means no data", {"type": float}),
-        ("--bands", "N,…", "numbers in the file of the model's bands; default: by name",
-         {"type": _numbers("N,…", int)}),
-        ("--window", WINDOW, "only this part, pixels of IN.tif", {"type": _numbers(WINDOW, int)}),
-        ("--tta", None, "average over the eight flips and turns; eight times slower"),
-        ("--cloud-mask", "FILE.tif", "for cloud removal: write the opacity of cloud, 0 to 1, too"),
-        ("--opaque", "nodata", "for cloud removal: write no data where the ground is invented",
-         {"choices": ["nodata"]}),
-        ("--only-clouded", None, "for cloud removal: leave clear pixels exactly as they are"),
-        ("--resume", None, "go on with an interrupted run of the same command"),
-    ],
-    "export": [
-        "write a model as ONNX, for QGIS (Deepness) and others",
-        MODEL,
-        ("out", "OUT.onnx", "file to write"),
-        ("--tile", "PX", "side of a tile; 256", {"type": int, "default": 256, "dest": "tile_px"}),
-        ("--resolution", "CM", "width of an input pixel", {"type": float, "dest": "resolution_cm"}),
-    ],
-    "compare": [
-        "print the scores of runs",
-        ("run_ids", "RUN", "a run, or a sweep for all of its runs; default: all", {"nargs": "*"}),
-    ],
-    "publish": [
-        "keep a trained network in data/weights, to start from or apply",
-        ("run_id", "RUN", "a finished run"),
-        ("notebook", "NOTEBOOK", "beginning of a name, such as 02"),
-        ("name", "NAME", "of the weights"),
-        ("--method", "NAME", "a model in the run's folder `models`; default: the headline"),
-    ],
-    "student": [
-        "write the notebooks without their solutions",
-        ("out", "OUT", "folder to write them to"),
-    ],
+# What argparse must know of values that are no plain text: the kind of a number, and others.
+NUMBERS = {
+    "N": int, "PX": int, "CM": float, "VALUE": float, "LO,HI": float, "SCALE,OFFSET": float,
+    "N,…": int, "COL,ROW,WIDTH,HEIGHT": int,
 }  # fmt: skip
+OTHERS = {
+    "": {"action": "store_true"},
+    "nodata": {"choices": ["nodata"]},
+    "NAME=VALUE": {"action": "append", "dest": "values", "default": []},
+    "FILES": {"nargs": "+"},
+    "NAMES": {"nargs": "*"},
+}
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status."""
+    given = vars(_parser().parse_args(arguments))
+    command = given.pop("command")
+    try:
+        return command(**{name: value for name, value in given.items() if value is not None}) or 0
+    except KeyboardInterrupt:
+        status = 130
+        told = "stopped. What was finished is kept; `--resume` goes on with an interrupted run"
+    except (ValueError, OSError) as error:
+        status, told = 2, f"error: {error}"
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        name = type(error).__name__
+        status, told = 1, "error: " + FAILURES.get(name, FAULT).format(error, name)
+    print(told, file=sys.stderr)
+    return status
 
 
 def _parser():
+    """Read the options of each command from its docstring: name, value if any, and help."""
     parser = argparse.ArgumentParser(prog="python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (told, *options) in OPTIONS.items():
-        command = commands.add_parser(name, help=told)
-        command.set_defaults(command=globals()[f"_{name}"])
-        for flag, value, meaning, *more in options:
-            kind = {"metavar": value} if value else {"action": "store_true"}
-            command.add_argument(flag, help=meaning, **kind, **dict(*more))
+    for function in (_fetch, _run, _apply, _export, _compare, _publish, _student):
+        told, _, *options = inspect.getdoc(function).splitlines()
+        command = commands.add_parser(function.__name__[1:], help=told)
+        command.set_defaults(command=function)
+        for option in options:
+            option, told = option.split(": ", 1)
+            flag, _, form = option.partition(" ")
+            kind = {"metavar": form, "type": _reader(form)} if form else {}
+            command.add_argument(flag, help=told, **kind, **OTHERS.get(form, {}))
     return parser
+
+
+def _reader(form):
+    """Make a reader of values that the help calls `form`; argparse names it."""
+
+    def read(text):
+        if "=" in form:
+            name, value = text.split("=", 1)
+            return name, value
+        if form not in NUMBERS or text in ("auto", "model"):
+            return text
+        numbers = tuple(map(NUMBERS[form], text.split(",")))
+        if len(numbers) != form.count(",") + 1 and "…" not in form:
+            raise ValueError
+        return numbers if "," in form else numbers[0]
+
+    read.__name__ = form
+    return read
 
 
 # The commands; their arguments are named as their options.
 
 
-def _fetch(packs, from_folder):
+def _fetch(packs, from_folder=None):
+    """Fetch and verify the sample imagery.
+
+    packs NAMES: default: all
+    --from-folder DIR: take the archives from a folder, without any network
+    """
     from helpers.acquire.packs import fetch
 
     fetch(packs or None, from_folder=from_folder)
 
 
 def _run(notebooks, values, **options):
+    """Run notebooks and write a report.
+
+    notebooks NAMES: their beginnings, such as 02; default: all lessons
+    --profile NAME: smoke, workshop (default) or full
+    -p NAME=VALUE: a parameter, read as its type: text stays as it is; may be repeated
+    --run-id ID: name of the run; default: the time
+    --resume: go on with run ID, or the latest, as it was begun
+    """
     from helpers import runs
 
-    names = [name for name, _ in values]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"parameter {name} is given twice: leave one out")
-    try:
-        report = runs.execute(notebooks, values=dict(values), **options)
-    except Exception as error:  # papermill's, nbclient's and jupyter_client's
-        told = FAILURES.get(type(error).__name__)
-        if told is None:
-            raise
-        print(f"error: {told.format(error)}", file=sys.stderr)
-        if not sys.stderr.isatty():  # a log keeps the traceback
-            print(error, file=sys.stderr)
-        return 1
+    if len(dict(values)) < len(values):
+        raise ValueError("a parameter is given twice: leave one out")
+    report = runs.execute(notebooks, values=dict(values), **options)
     _compare([report.parent.name])
     print(f"\nreport: {report}")
-    return 0
 
 
-def _apply(model, files, out, workers, dask, **options):
+def _apply(model, files, out=None, workers=1, dask=None, **options):
+    """Apply a trained model to a whole GeoTIFF.
+
+    model MODEL: a .keras file, or a name in data/weights
+    files FILES: IN.tif OUT.tif; with --out: images and folders
+    --out DIR: write the results of many images to this folder
+    --workers N: with --out: processes at a time
+    --dask ADDRESS: with --out: use this Dask cluster, such as tcp://host:8786
+    --value-range LO,HI: or auto, or model; default: as in training, checked (model: not)
+    --scale-offset SCALE,OFFSET: what makes the file's values those of the model
+    --nodata VALUE: a value that means no data
+    --bands N,…: numbers in the file of the model's bands; default: by name
+    --window COL,ROW,WIDTH,HEIGHT: only this part, pixels of IN.tif
+    --tta: average over the eight flips and turns; eight times slower
+    --cloud-mask FILE.tif: for cloud removal: write the opacity of cloud, 0 to 1, too
+    --opaque nodata: for cloud removal: write no data where the ground is invented
+    --only-clouded: for cloud removal: leave clear pixels exactly as they are
+    --resume: go on with an interrupted run of the same command
+    """
     from helpers.apply import apply
     from helpers.apply.many import apply_many
 
-    if out is not None:
-        if options.pop("cloud_mask"):
-            raise ValueError("--cloud-mask names one file: apply the images one by one")
-        del options["resume"]  # many files always go on where they stopped
+    if out:
         rows = apply_many(model, files, out, workers=workers, dask=dask, **options)
         for row in rows:
-            print(f"{row['state']:16}  {row['source']}  {row['told']}".rstrip())
-        return int(any(row["state"] == "failed" for row in rows))
-    if len(files) != 2 or dask or workers != 1:
+            print("{state:16}  {source}  {told}".format(**row).rstrip())
+        return "failed" in [row["state"] for row in rows]  # as exit status: 1
+    if len(files) != 2 or dask or workers > 1:
         told = "give IN.tif OUT.tif, or images and --out DIR, with --workers or --dask"
         raise ValueError(f"{len(files)} files are named: {told}")
     with warnings.catch_warnings():
@@ -186,43 +150,57 @@ def _apply(model, files, out, workers, dask, **options):
         apply(model, *files, **options)
 
 
-def _export(model, out, **options):
+def _export(model, out, tile=256, resolution=None):
+    """Write a model as ONNX, for QGIS (Deepness) and others.
+
+    model MODEL: a .keras file, or a name in data/weights
+    out OUT.onnx: file to write
+    --tile PX: side of a tile; default: 256
+    --resolution CM: width of an input pixel
+    """
     from helpers.apply.export import export
 
-    told = export(model, out, **options)
-    if "resolution" not in told:
-        print("note: --resolution CM says how wide a pixel is, for QGIS", file=sys.stderr)
-    print(f"{out}: {told['model_type']}, bands {', '.join(told['bands'])}")
-
-
-def _publish(**options):
-    from helpers import runs
-
-    path = runs.publish(**options)
-    size_mb = path.stat().st_size / 1e6
-    told = "pytest tests/test_weights.py shows what rounding did to its score"
-    print(f"{path}: {size_mb:.2f} MB. {told}")
-
-
-def _student(out):
-    from helpers import runs
-
-    print(f"{len(runs.student(out))} notebooks without their solutions: {out}")
+    print(f"{out}: {export(model, out, tile_px=tile, resolution_cm=resolution)}")
 
 
 def _compare(run_ids):
+    """Print the scores of runs.
+
+    run_ids NAMES: runs, or sweeps for all of their runs; default: all
+    """
     from helpers import metrics, runs
 
-    table = runs.ledger(run_ids or None)
+    table = runs.ledger(run_ids)
     if table.empty:
-        told = "no notebook of these runs has scores yet"
-        print(told if run_ids else "there is no finished run yet")
+        print("there is no finished run yet")
         return
-    width = max(100, shutil.get_terminal_size().columns)
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
         scores = [row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()]
-        told = metrics.score_table(scores).to_string(index=False, line_width=width)
-        print(f"\n{run} · {notebook}\n{told}")
+        print(f"\n{run} · {notebook}")
+        print(metrics.score_table(scores).to_string(index=False, line_width=100))
+
+
+def _publish(**options):
+    """Keep a trained network in data/weights, to start from or apply.
+
+    run_id RUN: a finished run
+    notebook NOTEBOOK: beginning of a name, such as 02
+    name NAME: of the weights
+    --method NAME: a model in the run's folder `models`; default: the headline
+    """
+    from helpers import runs
+
+    print(runs.publish(**options))
+
+
+def _student(out):
+    """Write the notebooks without their solutions.
+
+    out OUT: folder to write them to
+    """
+    from helpers import runs
+
+    print(*runs.student(out), sep="\n")
 
 
 if __name__ == "__main__":

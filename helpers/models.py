@@ -310,7 +310,8 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
     image, bands = keras.Input((None, None, bands), name="image"), bands_out or bands
     features = unet_features(image, filters, depth, variant)
     if variant == "pix2pix":
-        answer = ops.tanh(_full_size(features, bands, start="glorot_uniform")) / 2
+        folded = _image(features, 4 * bands, "glorot_uniform")
+        answer = ops.tanh(ops.depth_to_space(folded, 2)) / 2
     else:  # channels unfolded into pixels would leave a pattern of squares
         answer = _image(layers.UpSampling2D(2)(features), bands, "glorot_uniform")
     answer = layers.Rescaling(1.0, 0.5, dtype="float32")(answer)
@@ -677,12 +678,6 @@ def _halved(features, filters):
 
 def _normalised(features):
     return layers.BatchNormalization(momentum=0.9)(features)
-
-
-def _full_size(features, bands, bias=0.0, start="zeros"):
-    """Double the size of features; a start of zeros gives `bias` everywhere at first."""
-    folded = _image(features, 4 * bands, start)
-    return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
 
 
 def _enlarged(features, channels, bias=0.0, start="zeros"):

@@ -142,7 +142,7 @@ def test_one_file_for_each_band(tmp_path, make_scene):
     stacked = scenes.stack([one, other])
     assert stacked.bands == ("band1", "band1") and np.array_equal(stacked.pixels, scene.pixels)
     assert (stacked.crs, stacked.transform) == (scene.crs, scene.transform)
-    with pytest.raises(ValueError, match="B2, B3 lie on different grids"):
+    with pytest.raises(ValueError, match="'B2', 'B3'. lie on different grids"):
         scenes.stack([one, replace(other, transform=SLANTED)])
 
 

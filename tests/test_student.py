@@ -103,7 +103,7 @@ def test_a_students_notebook_runs_from_any_folder(lesson, project, monkeypatch):
 
 def test_what_a_student_sees(lesson, project, capsys):
     assert main(["student", str(project / "out")]) == 0
-    assert capsys.readouterr().out == f"1 notebooks without their solutions: {project / 'out'}\n"
+    assert capsys.readouterr().out == f"{project / 'out' / lesson.name}\n"
     book = nbformat.read(project / "out" / lesson.name, 4)
     assert [cell.source.split("\n")[0] for cell in book.cells[1:]] == [
         "from helpers import runs; run = runs.start('05_lesson', globals())", "*Hint: area is width times height.*",

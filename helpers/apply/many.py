@@ -39,6 +39,8 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
+    if options.pop("cloud_mask", None):
+        raise ValueError("--cloud-mask names one file: apply the images one by one")
     options["model"] = str(model_path(model).absolute())  # a worker stands in another folder
     targets = _targets(sources, Path(folder).absolute())
     rows = []
@@ -101,7 +103,7 @@ def _alone(task):
     notes = []
     warnings.showwarning = lambda message, *_: notes.append(f"note: {message}")
     try:
-        made = apply(**json.loads(task), resume=True, progress=False)
+        made = apply(**json.loads(task) | {"resume": True, "progress": False})
         state = "done" if made else "already finished"
     except Exception as error:  # also those of libraries: each file stands for itself
         state, notes = "failed", [f"error: {error or type(error).__name__}"]

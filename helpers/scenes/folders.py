@@ -50,8 +50,6 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
             f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
             f"with the role {role}"
         )
-    for row in rows:
-        refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
@@ -149,8 +147,14 @@ def pair_rows(folder, roles):
 
 
 def read_row(folder, row):
-    """Read the image of a row, with the place and the credit that the row gives."""
-    return placed(read(Path(folder) / row["path"]), row)
+    """Read the image of a row, with the place and the credit that the row gives.
+
+    Raises:
+        ValueError: it cannot be read, or is a map of classes.
+    """
+    path = Path(folder) / row["path"]
+    refuse_classes(path)
+    return placed(read(path), row)
 
 
 def placed(scene, row):
