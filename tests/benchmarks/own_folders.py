@@ -1,7 +1,7 @@
 """`pytest tests/benchmarks/own_folders.py`: notebooks 03, 05 and 06 from top to end on images of one's own, in smoke.
 
-03 gets what two sensors saw; 05 gets pairs side by side, as the sets of pix2pix have them; 06 gets photos that say where
-they were taken: rendered views as JPEG. Each takes about half a minute. How such folders are read is tested by
+03 gets what two sensors saw; 05 gets pairs side by side, as the sets of pix2pix have them; 06 gets photos with a place
+(rendered views as JPEG). Each takes about half a minute. How such folders are read is tested by
 `make test`.
 """
 
