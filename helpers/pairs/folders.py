@@ -9,11 +9,12 @@ import pandas
 from rasterio.transform import Affine
 
 from helpers.acquire import pictures
-from helpers.scenes import Scene, folders, split_scenes
+from helpers.scenes import Scene, folders, split_scenes, stack
 from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
 COLOURS = ("red", "green", "blue")
+SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 MAX_DAYS = 60
 DAY = r"(?<!\d)((?:19|20)\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01]))(?!\d)"
 
@@ -78,14 +79,14 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
 
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
-    parts = [part for part in ("train", "val", "validation", "test") if (folder / part).is_dir()]
-    if (folder / "manifest.csv").exists() or len(parts) < 2:
+    parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
+    if (folder / "manifest.csv").exists() or not parts:
         return _pairs_in(folder, roles, left)
     found = {}
     for part in parts:
         for name, rows in _pairs_in(folder / part, roles, left).items():
             for row in rows.values():
-                row |= {"path": f"{part}/{row['path']}", "split": part.replace("val", "validation")}
+                row |= {"path": f"{part}/{row['path']}", "split": SPLIT_FOLDERS[part]}
             found[f"{part}/{name}"] = rows
     return found
 
@@ -128,13 +129,12 @@ def _joined(folder, name, rows, roles):
             f"the images of pair {name!r} differ: {facts[0]} at {first.bounds}, and {facts[1]} at "
             f"{second.bounds}. Resample one to the grid of the other first"
         )
-    pixels = np.concatenate([first.pixels, second.pixels], axis=-1)
-    valid = first.valid & second.valid
-    if not valid.all():
-        pixels = np.where(valid[..., None], pixels, np.nan)
-    bands = (*first.bands, *(f"{roles[1]}_{band}" for band in second.bands))
+    bands = tuple(f"{roles[1]}_{band}" for band in second.bands)
+    pair = stack([first, replace(second, bands=bands, transform=first.transform)])
+    if not pair.valid.all():
+        pair.pixels[~pair.valid] = np.nan
     credits = dict.fromkeys(scene.credit for scene in both if scene.credit)
-    return replace(first, pixels=pixels, bands=bands, name=name, credit="; ".join(credits))
+    return replace(pair, name=name, credit="; ".join(credits))
 
 
 def _picture(folder, row):
@@ -159,16 +159,14 @@ def _picture(folder, row):
 
 def _useless(pair, roles):
     """Return why a pair cannot be used, else None."""
-    if roles == MAPS and not pair.valid.all():
-        return "transparent pixels"
+    if roles == MAPS:
+        return None if pair.valid.all() else "transparent pixels"
     pixels = pair.pixels[pair.valid]
     if not len(pixels):
         return "no pixel with data in both images"
     low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
-    for role, is_flat in zip(roles, (low == high).reshape(2, -1).all(axis=1), strict=True):
-        if is_flat and role != "map":  # a map may well show one class
-            return f"its {role} image shows one value only"
-    return None
+    is_flat = (low == high).reshape(2, -1).all(axis=1)
+    return f"its {roles[is_flat.argmax()]} image shows one value only" if is_flat.any() else None
 
 
 def _days_apart(rows):
