@@ -91,9 +91,10 @@ class Adversarial(keras.Model):
         gradient_norm = self._update("generator", tape, scaled_loss)
         self._update("discriminator", other_tape, scaled_judge_loss)
         self._average(step)
-        found = parts | {"loss": loss, "adversarial": opinion, "discriminator": judge_loss}
-        found["accuracy"] = ops.mean(ops.cast(real > fake, "float32"))
-        found |= {"gradient_norm": gradient_norm, "latent": latent}
+        found = parts | {
+            "loss": loss, "adversarial": opinion, "discriminator": judge_loss, "latent": latent,
+            "accuracy": ops.mean(ops.cast(real > fake, "float32")), "gradient_norm": gradient_norm,
+        }  # fmt: skip
         for name, mean in self.means.items():
             mean.update_state(found[name])
         return {name: mean.result() for name, mean in self.means.items()}
