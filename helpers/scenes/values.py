@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+SAMPLE_PX = 5_000_000  # more are thinned out
 GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
 NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
@@ -37,9 +38,9 @@ def value_range(scenes):
     Raises:
         ValueError: a band holds one value only, or nothing.
     """
-    step = max(1, int(np.sqrt(sum(scene.height * scene.width for scene in scenes) / 5e6)))
-    values = [scene.pixels[::step, ::step].reshape(-1, len(scene.bands)) for scene in scenes]
-    ranges = np.nanpercentile(np.concatenate(values), (0.5, 99.5), axis=0).T
+    values = np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes])
+    sample = values[:: len(values) // SAMPLE_PX + 1]
+    ranges = np.nanpercentile(sample, (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not high > low:
             raise ValueError(
