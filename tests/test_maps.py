@@ -262,6 +262,13 @@ def test_side_by_side(tmp_path, left):
         assert np.array_equal(image_of(one), pair(seed)[0]) and np.array_equal(map_of(one), pair(seed)[1])
 
 
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    for suffix in ("png", "jpg"):
+        save(np.concatenate(pair(0), axis=1), tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match="a.jpg and a.png"):
+        read_pairs(tmp_path)
+
+
 def test_folders_of_splits_as_pix2pix_has_them(tmp_path):
     for split, seeds in {"train": range(20), "val": range(20, 26)}.items():
         for seed in seeds:

@@ -96,9 +96,10 @@ def _pairs_in(folder, roles, left):
     has_roles = (folder / "manifest.csv").exists() or any((folder / r).is_dir() for r in roles)
     if has_roles or roles == CLOUDY:
         return folders.pair_rows(folder, roles)
-    found, order = {}, sorted(roles, key=lambda role: role != left)
-    for path in folders.images(folder):
-        found[path.stem] = {role: {"path": path.name, "half": order.index(role)} for role in roles}
+    order = sorted(roles, key=lambda role: role != left)
+    found = folders.pair_rows(folder, ["image"])
+    for name, rows in found.items():
+        found[name] = {role: rows["image"] | {"half": order.index(role)} for role in roles}
     return found
 
 
