@@ -224,6 +224,7 @@ def test_what_is_no_number_is_no_data(tmp_path, model, ground, value, dtype):
     assert gaps.sum() == 8 and gaps[:, 10:12, 20].all() and np.isfinite(made.compressed()).all()
     assert np.abs(made - by_hand(ground)).max() <= 0.51
     assert scenes.read(tmp_path / "in.tif").valid.sum() == 40 * 50 - 2
+    assert scenes.read(tmp_path / "in.tif", nodata=-9999).valid.sum() == 40 * 50 - 2
 
 
 def test_a_value_that_looks_like_no_data_is_refused_by_name(tmp_path, model, ground):
