@@ -73,6 +73,15 @@ def test_images_of_one_place_that_share_a_pair_count_once(pairs):
     assert scenes.split_manifest(pairs) == once | {"copy": 60}
 
 
+def test_an_image_without_its_partner_is_left_out(pairs):
+    """Else the images of two roles, which are read one by one, would be out of step."""
+    change(pairs, lambda table: table[(table.path != "map/003.png") & (table.path != "satellite/040.png")])
+    assert scenes.split_manifest(pairs)["unpaired"] == 2
+    for split in scenes.SPLITS:
+        one, other = (scenes.read_ground(pairs, role=role, **READ)[split] for role in ("satellite", "map"))
+        assert [scene.name for scene in one] == [scene.name for scene in other]
+
+
 def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):
     expected = scenes.split_manifest(pairs)
 

@@ -43,7 +43,11 @@ def square(side_px):
 
 
 FAULTS.update(
-    wrong_size={"body": square(10)}, bomb={"body": square(9_000)}, expired={"status": 401, "body": b"expired"}
+    {"429": {"status": 429}, "500": {"status": 500}},
+    wrong_length={"headers": {"Content-Length": "100"}},
+    wrong_size={"body": square(10)},
+    bomb={"body": square(9_000)},
+    expired={"status": 401, "body": b"expired"},
 )
 KEY = re.compile(r"\b(?:apikey|access_token|key)=([^&]*)")
 

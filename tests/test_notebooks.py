@@ -127,14 +127,11 @@ def test_a_view_from_the_ground_is_not_put_on_a_map(smoke_run, tmp_path):
 
 
 def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
-    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched.
-
-    Here kernels are started as users' are, without the import that those of the smoke run share.
-    """
+    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched."""
     name = "03_multispectral_super_resolution"
     command = [sys.executable, "-m", "helpers", "run", "03", "--profile", "smoke", "--run-id", "cut"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = {"cwd": paths.ROOT, "env": environment(tmp_path) | {"JUPYTER_PATH": ""}, **quiet}
+    options = {"cwd": paths.ROOT, "env": environment(tmp_path), **quiet}
     process = subprocess.Popen(command, **options)
     state = tmp_path / "cut" / name / "adversarial.npz"
     while not state.exists() and process.poll() is None:

@@ -21,8 +21,10 @@ from helpers.acquire.pace import JOB
 __all__ = ["COLUMNS", "Client", "Item", "Policy", "Refused", "Summary", "Unreachable"]
 __all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]
 
-# names of devices in Windows, and of our own files, with whatever suffix
-TAKEN = r"(?i)(con|prn|aux|nul|com\d|lpt\d|manifest|missing)(\..*)?"
+# other characters than a name may have, a dot at an end, and names of devices in Windows or of our
+# own files, with whatever suffix
+UNSAFE = r"""(?aix) [^\w.-]+ | ^\. | \.$ | ^$
+             | ^(con | prn | aux | nul | com\d | lpt\d | manifest | missing)(?=\.|$)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +201,7 @@ class _Job:
 
 def safe_name(text):
     """Return the text as a part of a name that every system can hold, different for each text."""
-    name = re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip(".")[:180]
-    if not name or re.fullmatch(TAKEN, name):
-        name = f"_{name}"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return name if name == text else f"{name[:170]}_{digest}"
+    name = re.sub(UNSAFE, "_", text)
+    if name == text and len(text) < 180:
+        return text
+    return f"{name[:170]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"

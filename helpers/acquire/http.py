@@ -126,7 +126,7 @@ class Client(requests.Session):
 
     def get_json(self, url, parameters=None):
         """Get the JSON value at an address; raises what `get_bytes` raises."""
-        return self._ask("GET", url, read_json, params=parameters)
+        return self.get_bytes(url, parameters, check=read_json)
 
     def post_json(self, url, body):
         """Post JSON and get JSON; only for requests that may be repeated."""

@@ -14,10 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from zipfile import ZipFile
 
-from rasterio.crs import CRS
-from rasterio.transform import from_bounds
-
 from helpers import paths, scenes
+from helpers.scenes import folders
 
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
@@ -107,11 +105,10 @@ def open_scene(pack, name=None, bands=None):
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
     files = [member_path(pack, file) for file in listed["files"]]
     scene = scenes.stack([scenes.read(path, nodata=listed.get("nodata")) for path in files])
-    about = {"bands": tuple(listed["bands"]), "credit": entry.credit, "name": f"{pack} {name}"}
-    if "bounds" in listed:
-        about["transform"] = from_bounds(*listed["bounds"], scene.width, scene.height)
-        about["crs"] = CRS.from_string(listed["crs"])
-    scene = replace(scene, **about)
+    scene = replace(scene, bands=tuple(listed["bands"]), name=f"{pack} {name}")
+    if "crs" in listed:  # the file's own is missing, or wrong
+        scene = replace(scene, transform=None)
+    scene = folders.placed(scene, listed | {"credit": entry.credit})
     return scene.select(bands) if bands else scene
 
 
@@ -186,10 +183,7 @@ def _unpack(pack, absent, archive):
     with tarfile.open(archive) if tar else ZipFile(archive) as opened:
         read = opened.extractfile if tar else opened.open
         for member in absent:
-            try:
-                data = read(pack.prefix + member).read()
-            except KeyError:
-                data = b""
+            data = read(pack.prefix + member).read()
             if [len(data), hashlib.sha256(data).hexdigest()] != pack.members[member]:
                 raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
             with paths.atomic(folder(pack.name) / member) as part:

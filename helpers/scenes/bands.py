@@ -1,6 +1,7 @@
 """Find bands by name, as files of different makers spell them."""
 
 import re
+from functools import partial
 
 SAME = {
     "near infrared": "nir", "near-infrared": "nir", "nir1": "nir",
@@ -30,10 +31,10 @@ def find_bands(names, wanted):
     numbered = _numbered(set(map(_number, names)))
     found = []
     for band in wanted:
-        places = [at for at, name in enumerate(names) if _plain(name) == _plain(band)]
-        if not places:
-            meant = common_name(band, numbered)
-            places = [at for at, name in enumerate(names) if common_name(name, numbered) == meant]
+        for meaning in (_plain, partial(common_name, numbered=numbered)):
+            places = [at for at, name in enumerate(names) if meaning(name) == meaning(band)]
+            if places:
+                break
         if len(places) != 1:
             there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
             count = len(places) or "no"

@@ -198,16 +198,15 @@ def to_file_values(pixels, dtype, nodata):
         read back as no data moves to its neighbour.
     """
     dtype, missing = np.dtype(dtype), np.isnan(pixels)
-    values, step = pixels.astype(dtype if dtype.kind == "f" else "float64"), 1
-    if dtype.kind != "f":
-        if nodata is None and missing.any():
-            raise ValueError(
-                f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
-            )
-        limits = np.iinfo(dtype)
-        values = np.rint(values).clip(limits.min, limits.max)
-    elif nodata is not None:  # GDAL takes what differs by a few last bits for equal
-        step = abs(nodata) * 1e-6 or 1e-30
+    if dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
+        values, step = pixels.astype(dtype), abs(nodata or 0) * 1e-6 or 1e-30
+    elif nodata is None and missing.any():
+        raise ValueError(
+            f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
+        )
+    else:
+        limits, step = np.iinfo(dtype), 1
+        values = np.rint(pixels.astype("float64")).clip(limits.min, limits.max)
     if nodata is not None:
         values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata
@@ -237,7 +236,8 @@ def write(scene, path):
         transform=scene.transform,
         predictor=3 if scene.dtype.startswith("float") else 2,
         # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
-        photometric="rgb" if scene.bands == COLOURS else "minisblack",
+        photometric="rgb" if tuple(scene.bands) == COLOURS else "minisblack",
+        bigtiff="if_safer",
     )
     with (
         atomic(path) as temporary,

@@ -50,8 +50,6 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
             f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
             f"with the role {role}"
         )
-    for row in rows:
-        refuse_classes(folder / row["path"])
     scenes = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
@@ -108,7 +106,7 @@ def read_table(path, needed=()):
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if missing := set(needed) - set(table):
-        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(table)}")
+        raise ValueError(f"{path} has no columns {missing}; it has {[*table]}")
     return table
 
 
@@ -149,8 +147,14 @@ def pair_rows(folder, roles):
 
 
 def read_row(folder, row):
-    """Read the image of a row, with the place and the credit that the row gives."""
-    return placed(read(Path(folder) / row["path"]), row)
+    """Read the image of a row, with the place and the credit that the row gives.
+
+    Raises:
+        ValueError: it cannot be read, or is a map of classes.
+    """
+    path = Path(folder) / row["path"]
+    refuse_classes(path)
+    return placed(read(path), row)
 
 
 def placed(scene, row):
@@ -172,11 +176,10 @@ def placed(scene, row):
 def split_manifest(folder, *, buffer=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `buffer` gets the split "guard"; what has role and place of an
-    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
-    where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
-    three.
+    Rows that share a `pair` stay together; `split_boxes` says what goes where, and what gets the
+    split "guard". An image with role and place of an earlier row, as where scenes overlap, gets
+    "copy": ground that counts twice feigns certainty. One without its partner gets "unpaired".
+    `read_ground` leaves out all three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).

@@ -115,8 +115,8 @@ def stack(scenes):
         ValueError: the scenes lie on different grids.
     """
     if len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}) > 1:
-        told = ", ".join(scene.name for scene in scenes)
-        raise ValueError(f"{told} lie on different grids: resample them to one first")
+        names = [scene.name for scene in scenes]
+        raise ValueError(f"{names} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
     return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
 

@@ -71,21 +71,18 @@ def look_at_values(folder, scenes):
         ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
             gaps are named in a warning.
     """
-    gaps = []
     for scene in scenes:
         step = min(scene.height, scene.width) // 200 + 1
         if gap := find_gaps(scene.pixels[::step, ::step]):
-            gaps.append((*gap, scene.name))
-    if gaps:
-        value, where, name = min(gaps)
-        told = (
-            f"{len(gaps)} images of {folder} have pixels that look like no data and are not "
-            f"declared so; those of {name}, {where}, are {value:g} in all bands. Declare them: "
-            f"rio edit-info --nodata {value:g} FILE"
-        )
-        if value <= NO_MEASUREMENT:
-            raise ValueError(told)
-        warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+            value, where = gap
+            told = (
+                f"images of {folder} have pixels {where} that are {value:g} in all bands, which "
+                "looks like no data and is not declared so. Declare it: rio edit-info --nodata "
+                f"{value:g} FILE"
+            )
+            if value <= NO_MEASUREMENT:
+                raise ValueError(f"{scene.name}: {told}")
+            warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
 
 
 def find_gaps(sample):

@@ -37,7 +37,7 @@ def listed(base=""):
 def image(picture, kind="jpeg"):
     """Return the Response of a Pillow image."""
     buffer = io.BytesIO()
-    picture = picture.convert("RGB") if kind == "jpeg" else picture
+    picture = picture.convert("RGB" if kind == "jpeg" else "RGBA")
     picture.save(buffer, kind, compress_level=1, quality=90)
     return Response(buffer.getvalue(), f"image/{kind}")
 
@@ -102,20 +102,23 @@ def face():
     return image(Image.fromarray(data.astronaut()))
 
 
+def find(request, expression, **values):
+    """List the answers that an expression in JMESPath selects."""
+    return jmespath.search(expression.format(**values), listed(request.base))
+
+
 def legacy_scenes(request):
     """List scenes that touch a box."""
-    found = TOUCHING.format(**request.query)
-    return as_json(jmespath.search(found, listed(request.base)))
+    return as_json(find(request, TOUCHING, **request.query))
 
 
 def search(request):
     """List items, latest first, all on one page."""
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
-    most = asked.get("query", {}).get("eo:cloud_cover", {}).get("lt", 101)
+    most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
     how = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
-    fitting = FITTING.format(named=json.dumps(asked["collections"]), **how)
-    found = jmespath.search(fitting, listed(request.base))
+    found = find(request, FITTING, named=json.dumps(asked["collections"]), **how)
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
@@ -125,9 +128,9 @@ def commons_query(request):
     reach = int(request.query["ggsradius"]) / 111_195
     across = reach / np.cos(np.radians(lat))
     box = {"west": lon - across, "south": lat - reach, "east": lon + across, "north": lat + reach}
-    pages = jmespath.search(NEAR.format(**box), listed(request.base))
-    few = {page["pageid"]: page for page in pages[: int(request.query["ggslimit"])]}
-    return as_json({"batchcomplete": "", "query": {"pages": few}})
+    found = find(request, NEAR, **box)[: int(request.query["ggslimit"])]
+    pages = {page["pageid"]: page for page in found}
+    return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
 
 def made(make):
