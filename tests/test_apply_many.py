@@ -56,17 +56,17 @@ def test_one_bad_file_and_one_killed_process_do_not_stop_the_others(tmp_path, mo
     out, killed = tmp_path / "out", killer(tmp_path / "out", "1.tif")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options, host="127.0.0.1") as cluster:
-        rows = apply_many(model, [folder], out, dask=cluster.scheduler_address, window_px=1)
+        rows = apply_many(model, [folder], out, dask=cluster.scheduler_address, window_px=4)
     assert killed and [row["state"] for row in rows] == ["done", "failed", "done"], rows
     assert "no readable image" in rows[1]["told"]
     before = (out / "3.tif").stat().st_mtime_ns
     (folder / "2.tif").unlink()
     (out / "1.tif").unlink()
     killed = killer(out, "1.tif")
-    rows = apply_many(model, [folder], out, workers=2, window_px=1)
+    rows = apply_many(model, [folder], out, workers=2, window_px=4)
     assert killed and [row["state"] for row in rows] == ["failed", "already finished"], rows
     assert "its process ended" in rows[0]["told"] and (out / "3.tif").stat().st_mtime_ns == before
-    (row,) = apply_many(model, [folder / "1.tif"], out, window_px=1)
+    (row,) = apply_many(model, [folder / "1.tif"], out, window_px=4)
     assert row["state"] == "done"
     for number in (1, 3):
         apply(model, folder / f"{number}.tif", tmp_path / "expected.tif", progress=False)

@@ -11,7 +11,7 @@ from rasterio.enums import MaskFlags
 
 from helpers.apply.network import Predictor
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import file_nodata, image_bands, read_values
+from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
 from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
@@ -186,9 +186,8 @@ def _output(image, about, bands, nodata, opaque):
         labels = {label: [getattr(image, label)[at - 1] for at in sorted(kept)] for label in LABELS}
     dtype = about.get("dtype_out") or np.result_type(*(image.dtypes[at - 1] for at in bands)).name
     known = image.nodata if nodata is None else nodata
-    kind = np.dtype(dtype).kind
-    if known is None and kind == "i":
-        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
+    if known is None:
+        known = LOWEST.get(dtype)
     has_gaps = image.mask_flag_enums != ([MaskFlags.all_valid],) * image.count
-    needed = kind == "f" or nodata is not None or opaque or has_gaps
+    needed = known is not None or opaque or has_gaps or dtype.startswith("float")
     return order, labels, dtype, file_nodata(known, dtype, needed=needed)

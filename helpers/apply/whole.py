@@ -70,7 +70,7 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         journal = journal or working.begin(folder, plan, job, digest)
         with ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            compute(plan, folder, journal, desc=target.name, disable=not progress)
+            compute(plan, folder, journal, desc=target.name, disable=not progress, unit="window")
             for number, temporary in enumerate(temporaries):
                 working.deliver(folder / f"{number}.tif", temporary, plan.about)
         working.remove(folder)
