@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from helpers import paths
+from helpers.scenes import folders
 
 NAME = "manifest.csv"
 BOUNDS = ["west", "south", "east", "north"]
@@ -71,13 +72,11 @@ def _text(value):
 
 def read_manifest(folder):
     """Return the folder's manifest as a DataFrame: numbers for the bounds, else str."""
-    import pandas as pd
-
     path = Path(folder) / NAME
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: nothing was acquired into this folder yet")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table[BOUNDS] = table[BOUNDS].apply(pd.to_numeric, errors="coerce")
+    table = folders.read_table(path)
+    table[BOUNDS] = table[BOUNDS].replace("", "nan").astype(float)
     return table
 
 

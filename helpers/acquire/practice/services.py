@@ -50,7 +50,7 @@ def layer(name):
     """
     about = listed()["layers"][name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
-    low, high = np.float32([about["low"]]), np.float32([about["high"]])
+    low, high = np.float32(about["low"]), np.float32(about["high"])
     np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255, out=scene.pixels)
     return scene
 
@@ -65,7 +65,7 @@ def tile(z, x, y, kind="jpg", name="eox"):
     if corner:
         scene = scene.cut(*map(int, corner), 1000, 1000)  # 30 km
     drawn, _ = reproject(
-        np.ascontiguousarray(np.moveaxis(scene.pixels, -1, 0)), np.zeros((3, 256, 256), "uint8"),
+        np.moveaxis(scene.pixels, -1, 0), np.zeros((3, 256, 256), "uint8"),
         src_crs=scene.crs, src_transform=scene.transform, src_nodata=np.nan, dst_crs="EPSG:3857",
         dst_transform=from_bounds(*mercantile.xy_bounds(x, y, z), 256, 256), dst_nodata=0,
         resampling=Resampling.bilinear,
@@ -153,8 +153,8 @@ ROUTES = [
     ("GET", "/files/photos/28.jpg", made(face)),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
-    ("GET", "/earth_search/v1/?", lambda ask: as_json(listed(ask.base)["landing"])),
-    ("GET", "/earth_search/v1/collections", lambda ask: as_json(listed(ask.base)["collections"])),
+    ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
+    ("GET", "/earth_search/v1/collections", lambda ask: as_json(find(ask, "collections"))),
     ("POST", "/earth_search/v1/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]
