@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from helpers import paths
-from helpers.scenes import folders
 
 NAME = "manifest.csv"
 BOUNDS = ["west", "south", "east", "north"]
@@ -72,6 +71,8 @@ def _text(value):
 
 def read_manifest(folder):
     """Return the folder's manifest as a DataFrame: numbers for the bounds, else str."""
+    from helpers.scenes import folders
+
     path = Path(folder) / NAME
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: nothing was acquired into this folder yet")
