@@ -310,7 +310,8 @@ def unet(bands, *, bands_out=None, filters=32, depth=4, variant="plain"):
     image, bands = keras.Input((None, None, bands), name="image"), bands_out or bands
     features = unet_features(image, filters, depth, variant)
     if variant == "pix2pix":
-        answer = ops.tanh(_full_size(features, bands, start="glorot_uniform")) / 2
+        folded = _image(features, 4 * bands, "glorot_uniform")
+        answer = ops.tanh(ops.depth_to_space(folded, 2)) / 2
     else:  # channels unfolded into pixels would leave a pattern of squares
         answer = _image(layers.UpSampling2D(2)(features), bands, "glorot_uniform")
     answer = layers.Rescaling(1.0, 0.5, dtype="float32")(answer)
@@ -478,11 +479,13 @@ def landscape_generator(latent_size=4, *, image_px=128, filters=24):
         keras.Model from (batch, latent_size) to images, (batch, image_px, image_px, 3), 0 to 1.
 
     Raises:
-        ValueError: no latent numbers, or a side that doubling 4 does not reach.
+        ValueError: a side that doubling 4 does not reach.
 
     Source: Liu et al. 2021 (FastGAN), arXiv:2101.04775, smaller.
     """
-    stages = _stages(latent_size, image_px)
+    stages = int(image_px).bit_length() - 3
+    if stages < 1 or image_px != 4 << stages:
+        raise ValueError(f"image_px is {image_px}; expected 4, doubled: 8, 16, 32, 64, 128 ...")
     features = latent = keras.Input((latent_size,), name="latent")
     # without random biases, all landscapes of small numbers would begin as the same grey one
     apart = keras.initializers.RandomNormal(stddev=1.0)
@@ -525,11 +528,8 @@ def projected_discriminator(*, image_px=128, channels=64):
     """
     frozen = {"use_bias": False, "padding": "same", "trainable": False}
     image = keras.Input((image_px, image_px, 3), name="image")
-    pretrained = backbone()
-    for layer in pretrained.layers:  # a model around them does not ask whether the whole is frozen
-        layer.trainable = False
     mixed, logits, squares = None, [], []
-    for tap in reversed(pretrained(image)):
+    for tap in reversed(backbone()(image)):
         own = layers.Conv2D(channels, 1, kernel_initializer=_drawn(len(logits)), **frozen)(tap)
         if mixed is not None:
             own = layers.Add()([layers.UpSampling2D(2)(mixed), own])
@@ -537,11 +537,10 @@ def projected_discriminator(*, image_px=128, channels=64):
         mixed = layers.Conv2D(channels, 3, kernel_initializer=start, **frozen)(own)
         judged, width = mixed, channels
         while judged.shape[1] > 4:
-            judged = _spectral(layers.Conv2D(width, 4, strides=2, padding="same"))(judged)
+            judged = _spectral(width, 4, strides=2)(judged)
             judged, width = _leaky(judged), min(2 * width, 128)
-        logits.append(layers.Flatten()(_spectral(layers.Conv2D(1, 3, padding="same"))(judged)))
-        side = max(1, mixed.shape[1] // 4)
-        squares.append(layers.Flatten()(layers.AveragePooling2D(side)(mixed)))
+        logits.append(layers.Flatten()(_spectral(1, 3)(judged)))
+        squares.append(_squares(mixed))
     return keras.Model([image], [layers.Concatenate()(logits), *squares], name="discriminator")
 
 
@@ -583,61 +582,10 @@ def patch_features(*, image_px=128):
     """
     patch = keras.Input((image_px, image_px, 3), name="patch")
     middle = layers.CenterCrop(image_px // 3, image_px // 3)(patch)
-    found, pretrained = [], backbone(("40", "112"))
-    for look in (patch, layers.Resizing(64, 64)(middle)):
-        for feature_map in pretrained(look):
-            side = feature_map.shape[1] // 4
-            found.append(layers.Flatten()(layers.AveragePooling2D(side)(feature_map)))
-    return keras.Model(patch, layers.Concatenate()(found), trainable=False, name="patch_features")
-
-
-def patch_encoder(size, latent_size=4):
-    """Predict from a patch's features the latent of the landscape seen there.
-
-    It is linear; `training.fit_ridge` gives the weights that it begins with.
-
-    Args:
-        size: number of features, as of `patch_features`.
-        latent_size: as of `landscape_generator`.
-
-    Returns:
-        keras.Model from (batch, size) to (batch, latent_size), -1 to 1.
-    """
-    seen = keras.Input((size,), name="features")
-    numbers = layers.Dense(latent_size, dtype="float32", name="numbers")(seen)
-    return keras.Model(seen, ops.clip(numbers, -1, 1), name="patch_encoder")
-
-
-def matching_encoder(kernel, bias, looks, numbers):
-    """Choose by a patch's features the drawn landscape that is most like the view there.
-
-    Args:
-        kernel, bias: of a linear layer from features of the patch to the look of the view, as
-            `training.fit_ridge` finds them.
-        looks: float (count, look), of the drawn landscapes; only their directions count.
-        numbers: float (count, latent_size) that they were drawn from.
-
-    Returns:
-        keras.Model from (batch, features) to (batch, latent_size).
-    """
-    directions = looks / np.linalg.norm(looks, axis=1, keepdims=True)
-    seen = keras.Input((len(kernel),), name="features")
-    expected = layers.Dense(len(bias), dtype="float32", name="look")(seen)
-    alike = layers.Dense(len(looks), use_bias=False, dtype="float32", name="alike")(expected)
-    table = layers.Embedding(*numbers.shape, dtype="float32", name="numbers")
-    model = keras.Model(seen, table(ops.argmax(alike, axis=1)), name="matching_encoder")
-    model.set_weights([kernel, bias, directions.T, numbers])
-    return model
-
-
-def _stages(latent_size, image_px):
-    """Return how often 4 is doubled to reach the side of an image."""
-    if latent_size < 1:
-        raise ValueError(f"latent_size is {latent_size}; a landscape is made of one number or more")
-    stages = int(image_px).bit_length() - 3
-    if stages < 1 or image_px != 4 * 2**stages:
-        raise ValueError(f"image_px is {image_px}; expected 4, doubled: 8, 16, 32, 64, 128 ...")
-    return stages
+    pretrained = backbone(("40", "112"))
+    maps = [*pretrained(patch), *pretrained(layers.Resizing(64, 64)(middle))]
+    found = layers.Concatenate()([_squares(each) for each in maps])
+    return keras.Model(patch, found, trainable=False, name="patch_features")
 
 
 @keras.saving.register_keras_serializable("helpers")
@@ -699,8 +647,15 @@ def _excited(coarse, fine):
     return fine * layers.Dense(width, "sigmoid")(hidden)
 
 
-def _spectral(layer):
-    return layers.SpectralNormalization(layer)
+def _squares(features):
+    """Average features on 4 x 4 squares, one row an image."""
+    side = max(1, features.shape[1] // 4)
+    return layers.Flatten()(layers.AveragePooling2D(side)(features))
+
+
+def _spectral(*shape, **options):
+    """Build a convolution whose largest gain is kept at one."""
+    return layers.SpectralNormalization(layers.Conv2D(*shape, padding="same", **options))
 
 
 def _drawn(seed):
@@ -723,12 +678,6 @@ def _halved(features, filters):
 
 def _normalised(features):
     return layers.BatchNormalization(momentum=0.9)(features)
-
-
-def _full_size(features, bands, bias=0.0, start="zeros"):
-    """Double the size of features; a start of zeros gives `bias` everywhere at first."""
-    folded = _image(features, 4 * bands, start)
-    return layers.Rescaling(1.0, bias, dtype="float32")(ops.depth_to_space(folded, 2))
 
 
 def _enlarged(features, channels, bias=0.0, start="zeros"):

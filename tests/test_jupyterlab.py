@@ -186,14 +186,18 @@ def test_each_latent_slider_redraws_its_part(play):
 def test_a_click_on_the_map_shows_what_is_there(play):
     """Row 4 of 16 and column 6 of 20: the colour of the middle of that button."""
     buttons = play.all(".click-map button")
-    image = play.all(".widget-hbox img")[-1]
+    assert len(buttons) == 320
     button = play.show(buttons[4 * 20 + 6])
-    map_px = play.all(".click-map")[0].size
+    map_px = play.all(".click-map > div")[0].size
     assert map_px["width"] > 400 and map_px["height"] > 200, "the map is squeezed out of sight"
     ActionChains(play.driver).click(button).perform()
     expected = tuple(np.rint(255 * np.array([6.5 / 20, 4.5 / 16, 0.5])).astype(int))
-    play.wait(lambda: play.picture(image).getpixel((9, 9)) == expected, "colour of that place")
-    play.screenshot(image, "click")
+
+    def seen():
+        return play.all(".widget-interact img")[-1]
+
+    play.wait(lambda: play.picture(seen()).getpixel((9, 9)) == expected, "colour of that place")
+    play.screenshot(seen(), "click")
 
 
 def test_without_a_browser_the_reason_is_said(monkeypatch, tmp_path):

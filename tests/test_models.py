@@ -1,9 +1,10 @@
 """U-Nets and patch discriminators: sizes, what they begin as, how far they see, and that they can be saved."""
 
+import nbformat
 import numpy as np
 import pytest
 
-from helpers import models
+from helpers import models, paths
 from helpers.acquire import packs
 from helpers.backend import keras, tf
 
@@ -171,17 +172,17 @@ def test_the_encoder_sees_the_patch_at_two_scales():
     near = slice(2432, None)  # the second half sees the middle third alone
     np.testing.assert_array_equal(plain[near], of_edge[near])
     assert np.abs(plain - of_edge).max() > 0 and np.abs(plain - of_middle)[near].max() > 0
-    encoder = models.patch_encoder(4864)
-    encoder.set_weights([100 * weight for weight in encoder.get_weights()])
-    assert np.abs(encoder(plain[None])).max() <= 1
 
 
 def test_the_matching_encoder_chooses_by_direction(tmp_path):
-    """Expected looks are (1, 0.1) and (0, -2): nearest in direction are (9, 0) and (0.5, -7)."""
+    """A cell of notebook 06. Expected looks are (1, 0.1) and (0, -2): nearest in direction are (9, 0) and (0.5, -7)."""
     looks = np.array([[9, 0], [1, 1.5], [0.5, -7], [-1, 0]], "float32")
     numbers = np.arange(8, dtype="float32").reshape(4, 2)
     kernel, bias = np.array([[1, 0.1], [0, -2], [0, 0]], "float32"), np.zeros(2, "float32")
-    encoder = models.matching_encoder(kernel, bias, looks, numbers)
+    names = {"keras": keras, "np": np}
+    cells = nbformat.read(paths.ROOT / "notebooks/06_landscape_generation.ipynb", 4).cells
+    exec(next(cell.source for cell in cells if cell.source.startswith("def matching_encoder(")), names)
+    encoder = names["matching_encoder"](kernel, bias, looks, numbers)
     np.testing.assert_array_equal(encoder(np.eye(3, dtype="float32")[:2]), numbers[[0, 2]])
     encoder.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -189,7 +190,6 @@ def test_the_matching_encoder_chooses_by_direction(tmp_path):
 
 
 @pytest.mark.parametrize("build, message", [
-    (lambda: models.landscape_generator(0), "latent_size is 0"),
     (lambda: models.landscape_generator(image_px=96), "image_px is 96; expected 4, doubled"),
     (lambda: models.landscape_generator(image_px=4), "image_px is 4"),
 ])  # fmt: skip

@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pandas
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
 from skimage import data
 
@@ -73,14 +73,24 @@ def only(folder):
     return table.iloc[0]
 
 
+def cells(pattern):
+    """The code cells of notebook deeper/01b in which a line begins so."""
+    book = nbformat.read(paths.ROOT / "notebooks/deeper/01b_pairs_dates_photos.ipynb", 4)
+    code = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    return [source for source in code if re.search(f"^({pattern})", source, re.M)]
+
+
 def lesson(classify=None):
     """The functions of notebook deeper/01b; its landscapes are the scene "valley"."""
-    cells = nbformat.read(paths.ROOT / "notebooks/deeper/01b_pairs_dates_photos.ipynb", 4).cells
-    needed = [cell.source for cell in cells if cell.cell_type == "code" and re.search(r"^def \w+\(", cell.source, re.M)]
-    scenes = types.SimpleNamespace(classify=classify, LANDSCAPES={"valley"})
-    names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "scene_classes": scenes}
-    names |= {"paths": paths, "download": download, "Image": Image, "replace": dataclasses.replace}
-    exec("\n".join(needed), names)
+    names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "classify": classify, "CLASSES": {0: "valley"}}
+    names |= {
+        "paths": paths,
+        "download": download,
+        "Image": Image,
+        "ImageOps": ImageOps,
+        "replace": dataclasses.replace,
+    }
+    exec("\n".join(cells(r"def (?!probabilities|classify)\w+\(")), names)
     return types.SimpleNamespace(**names)
 
 

@@ -211,7 +211,7 @@ def test_a_sun_below_the_horizon_is_refused():
 def test_an_image_that_does_not_fit_the_heights_is_refused():
     heights, image = plain()
     for wrong in (image[1:], image[..., :2]):
-        with pytest.raises(ValueError, match=r"the image has shape .*, expected \(3, 200, 200\)"):
+        with pytest.raises(ValueError, match=r"the image has shape .*; expected none, and \(3, 200, 200\)"):
             look(heights, wrong)
 
 

@@ -273,8 +273,8 @@ def test_published_weights_answer_nearly_as_the_run_did_and_tell_how_it_was_made
     about = described(path)
     made = about["provenance"]
     assert made["command"] == (
-        f"python -m helpers run {NOTEBOOK} --profile workshop -p source=landsat8_itaipu -p scale=4 -p block_px=256"
-        " -p steps=6 -p seed=0"
+        f"python -m helpers run {NOTEBOOK}.ipynb --profile workshop -p source=landsat8_itaipu -p scale=4"
+        " -p block_px=256 -p steps=6 -p seed=0"
     )
     assert made["scores"] == SCORES[1] and made["parameters"]["steps"] == 6 and made["credits"] == ["USGS"]
     assert made["licence"].startswith("Landsat: public domain") and made["device"]["machine"] == "x86_64"

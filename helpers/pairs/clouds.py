@@ -35,7 +35,6 @@ WAVELENGTH_UM = {
     "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
 }  # fmt: skip
 ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
-EXTINCTION = {band: (um / 0.49) ** -ANGSTROM_EXPONENT for band, um in WAVELENGTH_UM.items()}
 LIMIT = 1.2  # largest reflectance of anything
 REFLECTANCE = (0, 10_000 * LIMIT)  # networks see this as 0 to 1: reflectance x 10,000
 UNIT = (REFLECTANCE,)  # of all bands
@@ -334,8 +333,9 @@ def without_cloud(scene, coastal, level=2000):
 
 
 def extinction(bands):
-    """Return EXTINCTION of each band, float32 (bands,); 1 for names that it does not know."""
-    return np.array([EXTINCTION.get(band, 1.0) for band in bands], "float32")
+    """Return the optical depth of each band, relative to blue; 1 for names that are not known."""
+    relative_um = np.array([WAVELENGTH_UM.get(band, 0.49) / 0.49 for band in bands])
+    return (relative_um**-ANGSTROM_EXPONENT).astype("float32")
 
 
 def dark_object(cloudy, dark):

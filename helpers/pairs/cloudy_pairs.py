@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers import scenes
 from helpers.backend import tf
-from helpers.pairs.clouds import Examples, skewed
+from helpers.pairs.clouds import Examples, skewed, uniform
 from helpers.pairs.folders import CLOUDY
 from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
@@ -47,7 +47,7 @@ def dataset(pairs, *, value_range, skew=0.15, **stream):
     """
 
     def pair(patch, key):
-        shear = skew * (2 * tf.random.stateless_uniform([], tf.random.fold_in(key, 3)) - 1)
+        shear = skew * (2 * uniform(key, 3, 1)[0] - 1)
         both = to_unit(skewed(patch, shear), [*value_range] * 2)
         cloudy, clear = tf.split(both, 2, axis=-1)
         seen, ground = (tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear))

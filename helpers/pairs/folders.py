@@ -9,7 +9,7 @@ import pandas
 from rasterio.transform import Affine
 
 from helpers.acquire import pictures
-from helpers.scenes import Scene, folders, split_scenes
+from helpers.scenes import Scene, folders, split_scenes, stack
 from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
@@ -128,13 +128,12 @@ def _joined(folder, name, rows, roles):
             f"the images of pair {name!r} differ: {facts[0]} at {first.bounds}, and {facts[1]} at "
             f"{second.bounds}. Resample one to the grid of the other first"
         )
-    pixels = np.concatenate([first.pixels, second.pixels], axis=-1)
-    valid = first.valid & second.valid
-    if not valid.all():
-        pixels = np.where(valid[..., None], pixels, np.nan)
-    bands = (*first.bands, *(f"{roles[1]}_{band}" for band in second.bands))
+    bands = tuple(f"{roles[1]}_{band}" for band in second.bands)
+    pair = stack([first, replace(second, bands=bands, transform=first.transform)])
+    if not pair.valid.all():
+        pair.pixels[~pair.valid] = np.nan
     credits = dict.fromkeys(scene.credit for scene in both if scene.credit)
-    return replace(first, pixels=pixels, bands=bands, name=name, credit="; ".join(credits))
+    return replace(pair, name=name, credit="; ".join(credits))
 
 
 def _picture(folder, row):
@@ -159,16 +158,14 @@ def _picture(folder, row):
 
 def _useless(pair, roles):
     """Return why a pair cannot be used, else None."""
-    if roles == MAPS and not pair.valid.all():
-        return "transparent pixels"
+    if roles == MAPS:
+        return None if pair.valid.all() else "transparent pixels"
     pixels = pair.pixels[pair.valid]
     if not len(pixels):
         return "no pixel with data in both images"
     low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
-    for role, is_flat in zip(roles, (low == high).reshape(2, -1).all(axis=1), strict=True):
-        if is_flat and role != "map":  # a map may well show one class
-            return f"its {role} image shows one value only"
-    return None
+    is_flat = (low == high).reshape(2, -1).all(axis=1)
+    return f"its {roles[is_flat.argmax()]} image shows one value only" if is_flat.any() else None
 
 
 def _days_apart(rows):

@@ -53,12 +53,13 @@ def classified(ground, folder, tolerance=0):
     distances = ((colours - np.array(list(legend.values()))[nearest]) ** 2).sum(axis=-1)
     far = distances > tolerance**2
     _report_undecided(colours[far], counts[far], counts.sum())
-    for split, pairs in ground.items():
-        classes = [nearest[np.searchsorted(packed, _packed(pair))] for pair in pairs]
-        ground[split] = [
-            replace(pair, pixels=np.dstack([pair.pixels[..., :3], each]), bands=(*COLOURS, "class"))
-            for pair, each in zip(pairs, classes, strict=True)
-        ]
+
+    def of_classes(pair):
+        classes = nearest[np.searchsorted(packed, _packed(pair))]
+        pixels = np.dstack([pair.pixels[..., :3], classes])
+        return replace(pair, pixels=pixels, bands=(*COLOURS, "class"))
+
+    ground = {split: list(map(of_classes, pairs)) for split, pairs in ground.items()}
     held = set(chain(*(np.unique(pair.pixels[..., 3]) for pair in ground["train"])))
     absent = [name for number, name in enumerate(legend) if number not in held]
     if absent:
@@ -73,13 +74,14 @@ def _packed(pair):
 
 
 def _read_legend(path):
-    table = read_table(path, ("class", *COLOURS)).set_index("class")
-    table = table[list(COLOURS)].apply(pandas.to_numeric, errors="coerce")
-    doubled = table.duplicated().any() or table.index.duplicated().any()
-    if table.empty or doubled or not table.isin(range(256)).all(axis=None):
+    table = read_table(path, ("class", *COLOURS))
+    colours = table[list(COLOURS)].apply(pandas.to_numeric, errors="coerce")
+    legend = dict(zip(table["class"], colours.itertuples(index=False, name=None), strict=True))
+    is_doubled = len(set(legend.values())) < len(table) or len(legend) < len(table)
+    if not legend or is_doubled or not colours.isin(range(256)).all(axis=None):
         told = "expected classes and colours that occur once, and numbers from 0 to 255"
         raise ValueError(f"{path}: {told}")
-    return {name: tuple(map(int, colour)) for name, *colour in table.itertuples()}
+    return legend
 
 
 def _report_undecided(colours, pixels, total):

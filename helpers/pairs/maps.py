@@ -76,10 +76,9 @@ def earth():
         Scene, bands red, green, blue, class; 7.4 km a pixel at the equator.
     """
     image, cover = packs.open_scene("blue_marble", "image"), packs.open_scene("land_cover")
-    step = cover.height / image.height
-    sides = image.height, image.width
-    rows, columns = (((np.arange(side) + 0.5) * step).astype(int) for side in sides)
-    igbp = cover.pixels[rows][:, columns, 0].astype(int)
+    sides, step = image.pixels.shape[:2], cover.height / image.height
+    places = [((np.arange(side) + 0.5) * step).astype(int) for side in sides]
+    igbp = cover.pixels[np.ix_(*places)][..., 0].astype(int)
     class_of = np.zeros(17, "float32")
     for number, members in enumerate(IGBP.values()):
         class_of[list(members)] = number
@@ -131,11 +130,8 @@ def dataset(pairs, *, legend=None, target="class", **stream):
         (satellite, classes), int32 (batch, patch, patch).
 
     Raises:
-        ValueError: another target, classes without a legend, or a scene smaller than a patch.
+        ValueError: a scene is smaller than a patch.
     """
-    if target not in ("map", "class") or (target == "class" and legend is None):
-        expected = '"map", or "class" where the maps have a legend'
-        raise ValueError(f"target is {target!r}; expected {expected}")
 
     def pair(pixels):
         satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]

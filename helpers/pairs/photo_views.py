@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections import Counter, namedtuple
+from collections import namedtuple
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 import pandas
 from PIL import Image, ImageOps
 from rasterio.warp import transform
-from scipy.ndimage import map_coordinates
 
 from helpers import scenes
-from helpers.acquire import manifest, photos, pictures
+from helpers.acquire import photos, pictures
+from helpers.relief.textures import bilinear
 from helpers.scenes import folders, splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
@@ -48,67 +49,99 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         ValueError: no photo in the folder, imagery without place or three bands, a manifest whose
             split lacks a part, or too few usable photos (says how many fail for which reason).
     """
-    folder, whole = Path(folder), None if imagery is None else scenes.read(imagery)
-    if whole and (whole.transform is None or whole.crs is None or len(whole.bands) < 3):
+    folder, whole = Path(folder), imagery and scenes.read(imagery)
+    if whole and (whole.crs is None or len(whole.bands) < 3):
         told = f"{imagery} has no place or fewer than 3 bands"
         raise ValueError(f"{told}; expected a georeferenced image in colour")
-    satellite = {} if whole else _satellite_rows(folder)
-    rows = photos.read_folder(folder).to_dict("records")
-    if whole:
-        rows = [row for row in rows if not (folder / row["path"]).samefile(imagery)]
-
-    def opened(row):
-        listed = satellite.get(row["path"])
-        row["split"] = listed["split"] if listed else ""
-        _check(row, image_size, whole or listed, needs_position=bool(whole))
-        scene = whole or _patch_scene(folder, listed, row)
-        return scene, _photo(folder / row["path"], image_size)
-
-    found = _possible(rows, opened)
-    width_m = PATCH_M if whole else _width_m(found)
-
-    def patch_of(one):
-        row, (scene, _) = one
-        place = row["lon"], row["lat"], row["heading_deg"]
-        return cut(scene, *place, size_px=image_size, width_m=width_m)[..., :3]
-
-    usable = [(*one, patch) for one, patch in _possible(found, patch_of)]
-    _check_count(folder, rows, len(usable), max(least, len(scenes.SPLITS)))
-    _set_splits([row for row, *_ in usable], width_m, seed)
-    parts = {split: [one for one in usable if one[0]["split"] == split] for split in scenes.SPLITS}
-    low, high = 0, 255
-    if whole and whole.dtype != "uint8":
-        trained = [patch for *_, patch in parts["train"]]
-        low, high = np.percentile(trained, (0.5, 99.5), axis=(0, 1, 2))
-    for split, own in parts.items():
-        own_rows, sources, patches = zip(*own, strict=True)
+    rows, kept = photos.read_folder(folder).assign(split="").to_dict("records"), []
+    around = {row["path"]: whole for row in rows} if whole else _patches(folder, rows)
+    width_m = PATCH_M if whole else _width_m(rows, around)
+    for row in rows:
+        scene = around.get(row["path"])
+        if pair := _tried(row, _pair, folder, row, scene, image_size, width_m):
+            kept.append((row, *pair))
+    if len(kept) < max(least, len(scenes.SPLITS)):
+        _refuse(folder, rows, least)
+    _set_splits([row for row, *_ in kept], width_m, seed)
+    parts, low, high = {}, 0, 255
+    for split in scenes.SPLITS:
+        own = [one for one in kept if one[0]["split"] == split]
+        own_rows, patches, views = zip(*own, strict=True)
+        if split == "train" and whole and whole.dtype != "uint8":
+            low, high = np.percentile(patches, (0.5, 99.5), axis=(0, 1, 2))
         unit = (np.stack(patches) - low) / np.maximum(high - low, 1e-9)
-        views = np.stack([photo for _, photo in sources])
-        parts[split] = Views(as_bytes(255 * unit), views, pandas.DataFrame(own_rows))
+        parts[split] = Views(as_bytes(255 * unit), np.stack(views), pandas.DataFrame(own_rows))
     return parts, pandas.DataFrame(rows)
 
 
-def _possible(members, make):
-    """Return (member, what `make` returns); its ValueError is why a row is left out."""
-    found = []
-    for member in members:
-        try:
-            found.append((member, make(member)))
-        except ValueError as error:
-            row = member if isinstance(member, dict) else member[0]
-            row["reason"] = str(error)
+def _tried(row, make, *arguments):
+    """Return what a function makes; or None, where its error becomes the reason of the row."""
+    try:
+        return make(*arguments)
+    except OSError as error:
+        row["reason"] = pictures.unreadable(error)
+    except ValueError as error:
+        row["reason"] = str(error)
+
+
+def _refuse(folder, rows, least):
+    """Raise a ValueError that says why there are too few photos."""
+    reasons = [row["reason"].split(":")[0] for row in rows if row["reason"]]
+    often = [f"{name} ({count})" for name, count in pandas.Series(reasons).value_counts().items()]
+    raise ValueError(
+        f"{folder} holds {len(rows) - len(reasons)} usable photos of {len(rows)}; {least} are "
+        f"needed. Left out: {', '.join(often) or 'none'}. Add photos that say where they were "
+        "taken, with imagery of there, or ask for fewer: `least`"
+    )
+
+
+def _patches(folder, rows):
+    """Read the patch of each photo as the manifest has it; give the rows their splits.
+
+    Returns:
+        dict from the path of a photo to a Scene; without a place where the photo's is unknown, so
+        that it is taken to be from the middle.
+    """
+    if not (folder / "manifest.csv").exists():
+        return {}
+    table = folders.read_table(folder / "manifest.csv")
+    listed = [row for row in table.to_dict("records") if row["pair"]]
+    satellite = {row["pair"]: row for row in listed if row["role"] == "satellite"}
+    pair_of = {row["path"]: row["pair"] for row in listed if row["role"] == "photo"}
+    found = {}
+    for row in rows:
+        if patch := satellite.get(pair_of.get(row["path"])):
+            row["split"] = patch["split"]
+            scene = _tried(row, folders.read_row, folder, patch)
+            if scene and math.isnan(row["lon"]):
+                scene = replace(scene, transform=None)
+            found[row["path"]] = scene
     return found
 
 
-def _check_count(folder, rows, count, least):
-    if count < least:
-        reasons = Counter(row["reason"].split(":")[0] for row in rows if row["reason"])
-        often = [f"{reason} ({count})" for reason, count in reasons.most_common()]
-        raise ValueError(
-            f"{folder} holds {count} usable photos of {len(rows)}; {least} are needed. Left out: "
-            f"{', '.join(often) or 'none'}. Add photos that say where they were taken, with "
-            "imagery of there, or ask for fewer: `least`"
-        )
+def _pair(folder, row, scene, image_size, width_m):
+    """Return patch and central square of a photo; a ValueError says why there is no such pair."""
+    width, height, split = row["width"], row["height"], row["split"]
+    size = f"{width:.0f} x {height:.0f} pixels"
+    rules = {
+        row["reason"]: row["reason"],
+        "no satellite patch": scene is None,
+        "no position": scene and scene.transform and math.isnan(row["lon"]),
+        "patch without colours": scene and len(scene.bands) < 3,
+        f"huge: {size}, more than {MAX_PIXELS:,}": width * height > MAX_PIXELS,
+        f"too small: {size}, {image_size} needed": min(width, height) < image_size,
+        f"left out by the manifest: {split}": split in folders.LEFT_OUT,
+    }
+    for reason, broken in rules.items():
+        if broken:
+            raise ValueError(reason)
+    place = row["lon"], row["lat"], row["heading_deg"]
+    patch = cut(scene, *place, size_px=image_size, width_m=width_m)[..., :3]
+    with pictures.opened(folder / row["path"]) as picture:
+        picture.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded in part only
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+        square = ImageOps.fit(upright, (image_size, image_size), Image.Resampling.LANCZOS)
+        return patch, np.asarray(square)
 
 
 def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
@@ -131,17 +164,14 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
     middle, east, north = _axes(scene, lon, lat)
     fine = max(1, round(width_m / size_px * np.hypot(*east)))
     aside = ((np.arange(size_px * fine) + 0.5) / (size_px * fine) - 0.5) * width_m
-    angle, down = math.radians(np.nan_to_num(heading_deg)), aside[:, None]  # away from the heading
-    to_east = aside * math.cos(angle) - down * math.sin(angle)
-    to_north = -aside * math.sin(angle) - down * math.cos(angle)
-    column, row = (middle[axis] + to_east * east[axis] + to_north * north[axis] for axis in (0, 1))
-    place = np.stack([row, column])
-    if place.min() < 0 or row.max() > scene.height or column.max() > scene.width:
+    angle = math.radians(np.nan_to_num(heading_deg))
+    cos, sin = math.cos(angle), math.sin(angle)
+    right, down = cos * east - sin * north, -sin * east - cos * north
+    place = middle + aside[:, None, None] * right + aside[:, None] * down
+    if place.min() < 0 or (place > [scene.width, scene.height]).any():
         raise ValueError("outside the imagery")
-    bands = np.moveaxis(scene.pixels, -1, 0)
-    planes = [map_coordinates(band, place - 0.5, order=1, mode="nearest") for band in bands]
-    patch = np.stack(planes, axis=-1).reshape(size_px, fine, size_px, fine, -1)
-    patch = patch.mean((1, 3), dtype="f")
+    planes = bilinear(np.moveaxis(scene.pixels, -1, 0), np.moveaxis(place, -1, 0) - 0.5)
+    patch = planes.T.reshape(size_px, fine, size_px, fine, -1).mean((1, 3), dtype="f")
     if np.isnan(patch).any():
         raise ValueError("imagery without data")
     return patch
@@ -153,82 +183,38 @@ def as_bytes(image):
 
 
 def _axes(scene, lon, lat):
-    """Return column and row of a place, and of a metre to the east and one to the north there.
+    """Return (column, row) of a place, and of a metre to the east and one to the north there.
 
     A patch is so small that both are the same all over it.
     """
     if scene.transform is None:
-        pixels_a_metre = scene.width / PATCH_M
         middle = np.array([scene.width, scene.height]) / 2
-        return middle, *(np.diag([1, -1]) * pixels_a_metre)
+        return middle, *(np.diag([1, -1]) * (scene.width / PATCH_M))
     step = 1000 / DEGREE_M
     lons, lats = [lon, lon + step / math.cos(math.radians(lat)), lon], [lat, lat, lat + step]
-    x, y = np.array(transform("EPSG:4326", scene.crs, lons, lats))
-    middle, east, north = np.transpose(~scene.transform @ (x, y))
+    places = ~scene.transform @ np.array(transform("EPSG:4326", scene.crs, lons, lats))
+    middle, east, north = np.transpose(places)
     return middle, (east - middle) / 1000, (north - middle) / 1000
 
 
-def _satellite_rows(folder):
-    """Return the manifest's row of each photo's patch, by the photo's path."""
-    if not (folder / manifest.NAME).exists():
-        return {}
-    rows = folders.read_table(folder / manifest.NAME).to_dict("records")
-    of = {role: [row for row in rows if row["role"] == role] for role in ("satellite", "photo")}
-    patches = {row["pair"]: row for row in of["satellite"] if row["pair"]}
-    return {row["path"]: patches[row["pair"]] for row in of["photo"] if row["pair"] in patches}
+def positions_m(table):
+    """Return where spots lie, float (spots, 2), metres; those without a position are far apart."""
+    lon, lat = np.radians(table[["lon", "lat"]].to_numpy()).T
+    places = 6_371_000 * np.stack([lon * np.cos(lat), lat], axis=1)
+    return np.where(np.isnan(places), 1e9 * (1 + np.arange(len(places)))[:, None], places)
 
 
-def _check(row, image_size, imagery, needs_position):
-    """Raise a ValueError that says why a photo is not even decoded."""
-    width, height, split = row["width"], row["height"], row["split"]
-    size = f"{width:.0f} x {height:.0f} pixels"
-    rules = {
-        row["reason"]: bool(row["reason"]),
-        "no position": needs_position and math.isnan(row["lon"]),
-        "no satellite patch": not imagery,
-        f"huge: {size}, more than {MAX_PIXELS:,}": width * height > MAX_PIXELS,
-        f"too small: {size}, {image_size} needed": min(width, height) < image_size,
-        f"left out by the manifest: {split}": split in folders.LEFT_OUT,
-    }
-    for reason, broken in rules.items():
-        if broken:
-            raise ValueError(reason)
-
-
-def _patch_scene(folder, listed, row):
-    """Return the Scene of a photo's patch, with its place on the ground if that is known."""
-    scene = folders.placed(scenes.read(folder / listed["path"]), listed)
-    if len(scene.bands) < 3:
-        told = f"{listed['path']} has {len(scene.bands)} bands"
-        raise ValueError(f"patch without colours: {told}")
-    # without both places, the photo is taken to be from the middle
-    known = scene.crs and not math.isnan(row["lon"])
-    return scene if known else replace(scene, transform=None)
-
-
-def _photo(path, image_size):
-    """Return the central square of a photo, uint8 (image_size, image_size, 3)."""
-    size = image_size, image_size
-    try:
-        with pictures.opened(path) as picture:
-            picture.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded in part only
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS))
-    except OSError as error:
-        raise ValueError(pictures.unreadable(error)) from error
-
-
-def _width_m(found):
+def _width_m(rows, around):
     """Return the ground that all patches of a folder can show, turned to their headings."""
-    turned = any(not math.isnan(row["heading_deg"]) for row, _ in found)
-    room = math.sqrt(2) if turned else 1
-    axes = [(scene, _axes(scene, row["lon"], row["lat"])) for row, (scene, _) in found]
-    widths = [scene.width / np.hypot(*east) / room for scene, (_, east, _) in axes]
-    width_m = min([PATCH_M, *widths])
+    width_m = PATCH_M
+    room = math.sqrt(2) if any(row["heading_deg"] >= 0 for row in rows) else 1
+    for row in rows:
+        if scene := around.get(row["path"]):
+            _, east, _ = _axes(scene, row["lon"], row["lat"])
+            width_m = min(width_m, scene.width / np.hypot(*east) / room)
     if width_m < 0.99 * PATCH_M:
         told = f"the patches show {width_m / 1000:.1f} km of ground instead of {PATCH_M / 1000:g}"
-        mend = ", if it is turned. Acquire patches 1.5 times as wide" if turned else ""
-        warnings.warn(f"{told}: the narrowest holds no more{mend}", stacklevel=3)
+        warnings.warn(f"{told}: the narrowest, turned, holds no more", stacklevel=3)
     return width_m
 
 
@@ -240,28 +226,19 @@ def _set_splits(rows, width_m, seed):
     if given != {""}:
         wanted = f"{', '.join(scenes.SPLITS)}, or none"
         raise ValueError(f"the photos have the splits {sorted(given)}; expected {wanted}")
-    places = np.array([(row["lon"], row["lat"]) for row in rows]) * DEGREE_M
-    places[:, 0] *= math.cos(math.radians(places[:, 1].mean() / DEGREE_M))
-    names, told = _dealt(places, width_m / math.sqrt(2), seed)  # however a patch is turned
+    table = pandas.DataFrame(rows)
+    places, reach = positions_m(table), width_m / math.sqrt(2)  # however a patch is turned
+    names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
+    told = "show the same ground in part: the photos lie too close"
+    with suppress(ValueError):  # no ground is left for a split
+        boxes = np.concatenate([places - reach, places + reach], axis=1)
+        apart = splits.split_boxes(boxes, PATCH_M, seed)
+        if (apart == "guard").mean() <= 0.5:
+            names, told = apart, ""
+    if table.lon.isna().any():
+        told = "may show the same ground: not all photos have a position"
     if told:
-        told = f"patches of different splits {told}; the scores may flatter"
-        warnings.warn(told, stacklevel=3)
+        warnings.warn(f"patches of different splits {told}; the scores may flatter", stacklevel=3)
     for row, split in zip(rows, names, strict=True):
         row["split"] = split
         row["reason"] = "too near to another split" if split == "guard" else ""
-
-
-def _dealt(places, reach, seed):
-    """Return the split of each row, 6 km apart where possible; else what is wrong with it."""
-    if not np.isfinite(places).all():
-        told = "may show the same ground: not all photos have a position"
-        return splits.deal(np.arange(len(places))), told
-    boxes = np.concatenate([places - reach, places + reach], axis=1)
-    try:
-        names = splits.split_boxes(boxes, PATCH_M, seed)
-        if (names == "guard").mean() <= 0.5:
-            return names, ""
-    except ValueError:  # no ground is left for a split
-        pass
-    along = places[:, np.ptp(places, axis=0).argmax()].argsort()
-    return splits.deal(along), "show the same ground in part: the photos lie too close"

@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 
 from helpers.backend import tf
 from helpers.pairs.patches import patches, whole_patches
-from helpers.scenes import stack, to_unit
+from helpers.scenes import to_unit
 
 
 def degrade(high_res, scale):
@@ -50,10 +50,11 @@ def upsample(low_res, scale):
 
 
 def dataset(scenes, *, value_range, scale, enlarged, **stream):
-    """Stream training pairs, degraded here, or of two sensors where `beside` made the scenes.
+    """Stream training pairs, degraded here, or as two sensors saw the ground.
 
     Args:
-        scenes: list of Scene of training ground.
+        scenes: list of Scene of training ground. Of two sensors, bands of the coarse one follow
+            those of the fine one, each pixel repeated `scale` x `scale` times.
         enlarged: True for networks that want their input at the size of the output (SRCNN).
         **stream: `patch_px`, `batch_size`, `steps`, `first_step`, `seed` as of `patches.patches`.
 
@@ -77,54 +78,6 @@ def _low_and_high(pixels, value_range, scale):
     if pixels.shape[-1] == bands:
         return degrade(high_res, scale), high_res
     return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
-
-
-def beside(high_res, low_res, scale):
-    """Join what two sensors saw of one ground: the fine bands, then the coarse ones.
-
-    Args:
-        high_res, low_res: lists of Scene with equal bands, pair by pair; each fine one is `scale`
-            times as wide and high.
-
-    Returns:
-        list of Scene, the bands of the fine one, and "low_" bands, each coarse pixel repeated
-        `scale` x `scale` times.
-
-    Raises:
-        ValueError: a pair whose sizes or bands do not fit.
-    """
-    found = []
-    for high, low in zip(high_res, low_res, strict=True):
-        pixels = low.pixels.repeat(scale, axis=0).repeat(scale, axis=1)
-        if pixels.shape != high.pixels.shape or low.bands != high.bands:
-            told = f"expected equal bands, and {scale} times the size"
-            raise ValueError(f"{high.name} does not fit {low.name}: {told}")
-        coarse = replace(high, pixels=pixels, bands=tuple(f"low_{band}" for band in low.bands))
-        found.append(stack([high, coarse]))
-    return found
-
-
-def matched(low_res, high_res, scale):
-    """Fit the gain and the offset that bring coarse scenes to the unit of the fine ones.
-
-    Args:
-        low_res, high_res: lists of Scene, pair by pair, of *training* ground, which alone the fit
-            may see.
-
-    Returns:
-        gain, offset: float64 (bands,), so that `gain * low + offset` comes nearest to the shrunken
-        fine pixels.
-
-    Source: least squares for each band, as SR4RS normalises its pairs of SPOT and Sentinel-2.
-    """
-    shrunken = [shrink_scene(scene, scale) for scene in high_res]
-    fine, coarse = (
-        np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes])
-        for scenes in (shrunken, low_res)
-    )
-    seen = np.isfinite(fine + coarse).all(axis=1)
-    fits = [np.polyfit(*bands, 1) for bands in zip(coarse[seen].T, fine[seen].T, strict=True)]
-    return tuple(np.transpose(fits))
 
 
 def arrays(scenes, *, value_range, scale, patch_px):
@@ -155,8 +108,6 @@ def shrink_scene(scene, scale):
         Scene; no data wherever a pixel without data had any part in a coarse one.
     """
     scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
-    coarse = degrade(np.nan_to_num(scene.pixels)[None], scale)[0].numpy()
-    missing = (~scene.valid)[None, ..., None].astype("float32")
-    coarse[np.abs(degrade(missing, scale)[0, ..., 0]) > 1e-6] = np.nan
+    coarse = degrade(scene.pixels[None], scale)[0].numpy()  # NaN spreads as far as it counts
     transform = scene.transform and scene.transform @ Affine.scale(scale)
     return replace(scene, pixels=coarse, transform=transform)

@@ -5,20 +5,19 @@ import hashlib
 import math
 import os
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas
-from tqdm.auto import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from helpers import paths, relief, scenes
 from helpers.acquire import packs, sources
 from helpers.backend import tf
 from helpers.pairs import photo_views
 from helpers.pairs.patches import random_rows
-from helpers.pairs.photo_views import Views, as_bytes, cut, read_views
+from helpers.pairs.photo_views import Views, as_bytes, cut, positions_m, read_views  # noqa: F401
 from helpers.show import is_static
 
 PACK = "rocky_mountain"
@@ -27,6 +26,7 @@ PACK = "rocky_mountain"
 # train and test lie 12 km apart, edge to edge.
 STRIPES_M = {"test": (0, 9_000), "validation": (18_000, 20_500), "train": (29_500, math.inf)}
 APART_M = {"test": 1000}  # least distance between two spots: each can be told from all others
+SIDES_DEG = -30, 0, 30  # the edges and the middle of a view
 CLIMB_M, AHEAD_M = 400, 8000  # how far people climb; relief that every column of a view has ahead
 EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: that shows more of the patch
 TURN_DEG = 5  # largest difference between the headings of two renderings of one spot
@@ -36,7 +36,7 @@ OTHER_WEATHER = {"sun_azimuth_deg": (60, 300), "sun_elevation_deg": (8, 65), "ha
 PATIENCE = 3000  # places tried in vain, one after the other, until the ground counts as full
 
 Land = namedtuple("Land", "ground image transform")
-Opened = namedtuple("Opened", "splits scene left_out kind credit")
+Opened = namedtuple("Opened", "splits scene left_out credit")
 
 
 def open_pairs(source, counts, *, image_size, imagery="", seed=0, **reading):
@@ -51,29 +51,21 @@ def open_pairs(source, counts, *, image_size, imagery="", seed=0, **reading):
 
     Returns:
         Opened: splits (dict from split to Views), scene (of the whole ground, or None), left_out
-        (table of photos), kind and credit, for captions.
+        (table of photos) and credit.
     """
     if source == PACK:
         size = {"image_size": image_size, "seed": seed}
         found = {split: render(split, count, **size) for split, count in counts.items()}
         credit = "Views are rendered. " + packs.catalogue()[PACK].credit
-        return Opened(found, _land().image, pandas.DataFrame(), "rendered view", credit)
+        return Opened(found, _land().image, pandas.DataFrame(), credit)
     folder, image = sources.locate(source), sources.locate(imagery) if imagery else None
     found, photos = read_views(folder, image_size=image_size, imagery=image, seed=seed, **reading)
     credit = " · ".join(sorted(set(photos.credit) - {""})) or f"photos of {folder.name}"
     left_out = photos[photos.reason != ""]
-    return Opened(found, image and scenes.read(image), left_out, "photo", credit)
+    return Opened(found, image and scenes.read(image), left_out, credit)
 
 
-def positions_m(table):
-    """Return where spots lie, float (spots, 2), metres; those without a position are far apart."""
-    lon, lat = np.radians(table[["lon", "lat"]].to_numpy()).T
-    places = 6_371_000 * np.stack([lon * np.cos(lat), lat], axis=1)
-    far = 1e9 * (1 + np.arange(len(places)))[:, None]
-    return np.where(np.isnan(places).any(axis=1, keepdims=True), far, places)
-
-
-def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
+def render(split, count, *, image_size=128, seed=0, again=False):
     """Render pairs over the Rocky Mountains; say that they are rendered wherever you show them.
 
     The relief (about 230 m a pixel) and the image (about 127 x 167 m) are real. Small relief,
@@ -88,7 +80,6 @@ def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
         seed: of spots, headings, weather and the invented ground, which all views share.
         again: render the same spots once more: other clouds, sun and haze within wider limits,
             heading up to 5 degrees away.
-        workers: threads; the pairs do not depend on it. Default: one for each processor.
 
     Returns:
         Views: patches, uint8 (count, image_size, image_size, 3), 6 km wide, the viewing direction
@@ -100,19 +91,22 @@ def render(split, count, *, image_size=128, seed=0, again=False, workers=None):
         ValueError: another split, no pair, or more spots than there is room for (says how many).
     """
     table = spots(split, count, seed=seed, again=again)
-    key = _key(split, count, image_size, seed, again)
+    drawn = split, count, image_size, seed, again, packs.catalogue()[PACK]
+    code = __file__, photo_views.__file__, *sorted(Path(relief.__file__).parent.glob("*.py"))
+    made_from = [repr(drawn).encode(), *(Path(file).read_bytes() for file in code)]
+    key = hashlib.sha256(b"".join(made_from)).hexdigest()[:16]
     path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
     if not path.exists():
-        land, rows = _land(), table.to_dict("records")
+        land = _land()
 
         def pair(row):
             place = row["lon"], row["lat"], row["heading_deg"]
             patch = cut(land.image, *place, size_px=image_size)
             return as_bytes(patch), as_bytes(255 * _seen(land, row, image_size, seed))
 
-        with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
-            found = tqdm(threads.map(pair, rows), f"rendering {split}", count, disable=is_static())
-            patches, views = map(np.stack, zip(*found, strict=True))
+        shown = {"desc": f"rendering {split}", "disable": is_static()}
+        found = thread_map(pair, table.to_dict("records"), max_workers=os.cpu_count(), **shown)
+        patches, views = map(np.stack, zip(*found, strict=True))
         with paths.atomic(path) as temporary:
             np.savez(temporary, patches=patches, views=views)
     with np.load(path) as kept:
@@ -134,29 +128,29 @@ def spots(split, count, *, seed=0, again=False):
         if missed == PATIENCE:
             told = f"only {len(rows)} of them lie {apart_m} m from all others"
             raise ValueError(f"{count} {split} spots are wanted, but {told}: ask for fewer")
-        place, heading = _spot(land, STRIPES_M[split], random)
-        far = (np.hypot(*(places - place).T) >= apart_m).all()
-        missed = 0 if far and heading is not None else missed + 1
-        if not missed:
-            weather = np.random.default_rng([seed, number, len(rows), again])
-            rows.append(_row(land, place, heading, weather, again) | {"split": split})
+        place, headings = _spot(land, STRIPES_M[split], random)
+        missed += 1
+        if len(headings) and (np.hypot(*(places - place).T) >= apart_m).all():
+            weather, missed = np.random.default_rng([seed, number, len(rows), again]), 0
+            rows.append(_row(land, place, headings[0], weather, again) | {"split": split})
             places = np.append(places, [place], axis=0)
     return pandas.DataFrame(rows)
 
 
 def _spot(land, stripe, random):
-    """Draw a place, metres to the east and south, and a heading; None where it is of no use."""
+    """Draw a place, metres to the east and south, and headings that are of use from there."""
     wide, high = map(float, land.ground.pixel_size_m)
     heights = land.ground.shapes[0]
     rows, columns = heights.shape
     drawn = random.uniform((0, stripe[0]), (columns * wide, min(stripe[1], rows * high)))
     x, y, downhill = _lookout(heights, (wide, high), *drawn)
+    headings = (downhill + random.uniform(-50, 50, 8)) % 360
+    angles = np.radians(headings[:, None] + SIDES_DEG)
+    around = relief.Surroundings(land.ground, x / wide, y / high)
+    ahead_m = around.end(np.stack([np.sin(angles), -np.cos(angles)])).min(axis=1)
     red, _, blue = land.ground.image[:, int(y / high), int(x / wide)]
     dry = blue <= red or red + blue > 0.4  # water is dark and blue
-    headings = (downhill + random.uniform(-50, 50, 8)) % 360
-    around = relief.Surroundings(land.ground, x / wide, y / high)
-    open_ones = (one for one in headings if _ahead(around, one) > AHEAD_M)
-    return (x, y), next(open_ones, None) if dry and stripe[0] < y < stripe[1] else None
+    return (x, y), headings[(ahead_m > AHEAD_M) & dry & (stripe[0] < y < stripe[1])]
 
 
 def _row(land, place, heading, weather, again):
@@ -189,8 +183,8 @@ def dataset(views, *, batch_size, steps, seed=0):
 
     def mirrored(step, pair):
         draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed, step]))
-        pixels = (tf.where(draws < 0.5, images[:, :, ::-1], images) for images in pair)
-        return tuple(tf.cast(images, tf.float32) / 255 for images in pixels)
+        images = tf.cast(tf.stack(pair), tf.float32) / 255
+        return tuple(tf.unstack(tf.where(draws < 0.5, images[:, :, :, ::-1], images)))
 
     return lambda first: batches(first).enumerate(first).map(mirrored)
 
@@ -199,9 +193,9 @@ def dataset(views, *, batch_size, steps, seed=0):
 def _land():
     """Return the Rocky Mountains: Ground, the image for the patches, and the relief's transform."""
     dem, image = (packs.open_scene(PACK, name) for name in ("dem", "image"))
-    ground, transform = relief.aligned(dem, image)
     # over-exposed snow is marked as pixels without data
     white = replace(image, pixels=np.nan_to_num(image.pixels, nan=255))
+    ground, transform = relief.aligned(dem, white)
     return Land(ground, white, transform)
 
 
@@ -218,12 +212,6 @@ def _lookout(heights, pixel_size_m, x, y):
     return (left + right + 0.5) * wide, (top + down + 0.5) * high, downhill
 
 
-def _ahead(around, heading_deg):
-    """Return the metres to the end of the relief, the least along edges and middle of a view."""
-    angles = np.radians(heading_deg + np.array([-30, 0, 30]))
-    return around.end(np.stack([np.sin(angles), -np.cos(angles)])[:, None]).min()
-
-
 def _seen(land, row, image_size, seed):
     """Render the view of a row of the table, 0 to 1."""
     wide, high = land.ground.pixel_size_m
@@ -231,18 +219,3 @@ def _seen(land, row, image_size, seed):
     drawn |= {"column": row["x_m"] / wide, "row": row["y_m"] / high, "seed": seed}
     look = {"size_px": (image_size, image_size), "eye_m": EYE_M, "pitch_deg": PITCH_DEG}
     return relief.view(land.ground, **drawn, **look)
-
-
-def _key(*drawn):
-    """Hash everything that shapes the pairs: the request, the ground, and the code."""
-    land = _land()
-    made_from = hashlib.sha256(repr((drawn, land.transform, land.image.transform)).encode())
-    for part in (*land.ground[1:], land.image.pixels):
-        made_from.update(part.tobytes())
-    rendering = sorted(Path(relief.__file__).parent.glob("*.py"))
-    for file in (__file__, photo_views.__file__, *rendering):
-        made_from.update(Path(file).read_bytes())
-    return made_from.hexdigest()[:16]
-
-
-__all__ = ["Views", "cut", "dataset", "open_pairs", "positions_m", "read_views", "render", "spots"]

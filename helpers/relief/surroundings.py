@@ -39,27 +39,31 @@ class Surroundings:
         """Interpolate planes of the grid."""
         return bilinear(planes, place / self.pixel_m + (self.middle - 0.5))
 
-    def texture(self, square, size, place, share):
-        """Interpolate a seamless square with pixels of `size` metres, times the share of each."""
-        near, start = share > 0, (self.spot / size + self.start) % square.shape[1]
-        found = bilinear(square, place[:, near] / size + start[:, 0], "wrap") * share[near]
-        total = np.zeros((len(square), *share.shape), found.dtype)
-        total[:, near] = found
-        return total
+    def textures(self, square, place, shares):
+        """Add up a seamless square in some sizes.
+
+        Args:
+            square: (planes, rows, columns), such as `noise`.
+            shares: dict from the size of its pixels, metres, to how much it counts at each place.
+        """
+        places = place.reshape(2, -1)
+        total = np.zeros((len(square), places.shape[1]), "f")
+        for size, share in shares.items():
+            near, start = np.flatnonzero(share), (self.spot / size + self.start) % square.shape[1]
+            found = bilinear(square, places.take(near, 1) / size + start[:, 0], "wrap")
+            total[:, near] += found * share.take(near)
+        return total.reshape(-1, *place.shape[1:])
 
     def layers(self, square, place, blur, power):
-        """Add up a square in several sizes; each counts as its size to a power."""
-        total = np.zeros((len(square), *blur.shape), "f")
-        for size in LAYERS_M:
-            strength = np.clip(2 - blur / (2 * size), 0, 1)
-            total += self.texture(square, size, place, size**power * strength)
-        return total
+        """Add up a square in sizes that are not blurred; each counts as its size to a power."""
+        shares = {size: size**power * np.clip(2 - blur / (2 * size), 0, 1) for size in LAYERS_M}
+        return self.textures(square, place, shares)
 
     def trees(self, planes, place, blur, forest):
         """Return planes of the trees: heights, or slopes as well, in tallest trees."""
         room = forest * np.clip(np.hypot(*place) / CLEARING_M - 1, 0, 1)
         near = (blur < 8) & (room > 0)
-        needed, *found = self.texture(trees()[: planes + 1], TREE_PX_M, place, near)
+        needed, *found = self.textures(trees()[: planes + 1], place, {TREE_PX_M: near})
         stands = np.clip((room - needed) * 15, 0, 1) * np.clip(2 - blur / 4, 0, 1)
         return np.float32(found * stands)
 
@@ -81,7 +85,7 @@ class Surroundings:
         slopes += np.array(sides) * (TREE_M / TREE_PX_M)
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
         facing /= np.sqrt(1 + (slopes**2).sum(axis=0)) * max(sun[2], 0.25)
-        moved = self.texture(noise(), WARP_PX_M, place, np.full_like(blur, WARP_M))
+        moved = self.textures(noise(), place, {WARP_PX_M: np.full_like(blur, WARP_M)})
         image = np.maximum(self.grid(self.land.image, place + moved), DARKEST)
         color = mixed(0.85 * image, WOOD * (0.4 + 1.5 * tree), np.clip(8 * tree, 0, 0.9))
         color *= 1 + TINT * self.layers(noise()[:1], place, blur, 0)

@@ -50,12 +50,10 @@ def ground(heights, image, pixel_size_m):
     Raises:
         ValueError: image and heights do not fit, or a height is not finite.
     """
-    expected = (3, *heights.shape)
-    if image.shape != expected:
-        told = f"the image has shape {image.shape}, expected {expected}"
-        raise ValueError(f"{told} to fit the heights")
-    if gaps := np.count_nonzero(~np.isfinite(heights)):
-        raise ValueError(f"{gaps} heights are not finite: fill them, or cut them away")
+    gaps, expected = np.count_nonzero(~np.isfinite(heights)), (3, *heights.shape)
+    if gaps or image.shape != expected:
+        told = f"{gaps} heights are not finite, the image has shape {image.shape}"
+        raise ValueError(f"{told}; expected none, and {expected}")
     wide, high = pixel_size_m
     red, green, blue = image = np.float32(image)
     to_south, to_east = np.gradient(heights, high, wide)

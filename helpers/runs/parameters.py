@@ -100,7 +100,7 @@ def declared(notebook):
     """Read the parameters that a notebook declares.
 
     Args:
-        notebook: path of an .ipynb file, or the name of one in `notebooks` or a folder of it.
+        notebook: name or path of one in `notebooks` or a folder of it.
 
     Returns:
         dict from name to Parameter, in the order of the cell.
@@ -108,11 +108,8 @@ def declared(notebook):
     Raises:
         ValueError: no cell is tagged `parameters`, or a line of it is no annotated assignment.
     """
-    path = Path(notebook)
-    if path.suffix != ".ipynb":
-        folder = paths.ROOT / "notebooks"
-        path = next(folder.rglob(f"{notebook}.ipynb"), folder / f"{notebook}.ipynb")
-    cells = paths.read_json(path)["cells"]
+    folder, name = paths.ROOT / "notebooks", f"{Path(notebook).stem}.ipynb"
+    cells = paths.read_json(next(folder.rglob(name), folder / name))["cells"]
     tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(

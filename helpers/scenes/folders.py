@@ -106,7 +106,7 @@ def read_table(path, needed=()):
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if missing := set(needed) - set(table):
-        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(table)}")
+        raise ValueError(f"{path} has no columns {missing}; it has {[*table]}")
     return table
 
 
@@ -176,11 +176,10 @@ def placed(scene, row):
 def split_manifest(folder, *, buffer=1 / 16, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `buffer` gets the split "guard"; what has role and place of an
-    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
-    where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
-    three.
+    Rows that share a `pair` stay together; `split_boxes` says what goes where, and what gets the
+    split "guard". An image with role and place of an earlier row, as where scenes overlap, gets
+    "copy": ground that counts twice feigns certainty. One without its partner gets "unpaired".
+    `read_ground` leaves out all three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).

@@ -148,8 +148,8 @@ def split_boxes(boxes, buffer, seed=0):
         seed: of the split; an odd one exchanges the ends.
 
     Returns:
-        array of the split of each box; "guard" for what lies nearer than the buffer to a box of a
-        later split, and is left out.
+        array of the split of each box; "guard" for what would train and lies nearer than the buffer
+        to a box of another split, and is left out.
 
     Raises:
         ValueError: too little ground.
@@ -159,11 +159,9 @@ def split_boxes(boxes, buffer, seed=0):
     order = along.argsort(kind="stable")
     split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
     grown = boxes + buffer / 2 * OUTWARDS
-    for later in (2, 1):  # validation gives way to the test, training to both
-        held = grown[np.isin(split, SPLITS[later:])]
-        for at in np.flatnonzero(split == SPLITS[later - 1]):
-            if _overlapping(held, grown[at]).any():
-                split[at] = "guard"
+    held = grown[split != "train"]
+    near = [_overlapping(held, box).any() for box in grown]
+    split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
         raise ValueError(
             f"the {len(boxes)} tiles lie so close together that a split has none beside the buffer "

@@ -10,17 +10,15 @@ import numpy as np
 
 from helpers.show import drawing, figures
 
-MAP_PX = 480  # width of the map to click on
-ROWS, COLUMNS = 16, 20  # places to click on
 SLIDER_PX = 640  # width of images with a slider, about
-SMALL = {"width": "auto", "height": "auto", "margin": "0"}
-MAP = {
-    "grid_template_columns": f"repeat({COLUMNS}, 1fr)",
-    "grid_template_rows": f"repeat({ROWS}, 1fr)",
-    "grid_gap": "0",
-    "width": f"{MAP_PX}px",
-    "flex": "0 0 auto",  # never shrunk
-}
+MAP_STYLE = """<style>
+.click-map > div {{display: grid; width: 480px; height: {height}px; background-size: 100% 100%;
+ background-image: url(data:image/png;base64,{data});
+ grid-template: repeat(16, 1fr) / repeat(20, 1fr)}}
+.click-map > label {{display: none}}
+.click-map button {{all: unset; font-size: 0; cursor: pointer; box-shadow: none !important}}
+.click-map .mod-active {{background: #f00a}}
+</style>"""
 
 
 def is_static():
@@ -82,11 +80,12 @@ def before_after(before, after, *, titles=("before", "after"), **look):
     return _redrawn(picture, f"{' | '.join(titles)} · {credit}", border=slider)
 
 
-def _redrawn(draw, line, **sliders):
-    """Redraw a picture whenever a slider moves; a line of text stands below."""
+def _redrawn(draw, line, **widgets):
+    """Redraw a picture whenever a widget beside it changes; a line of text stands below."""
     from ipywidgets import HTML, VBox, interactive
 
-    picture = interactive(draw, {"auto_display": True}, **sliders)
+    picture = interactive(draw, {"auto_display": True}, **widgets)
+    picture.layout.flex_flow = "row wrap"
     return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
 
 
@@ -147,31 +146,27 @@ def click_map(picture, look, *, credit=""):
     """
     if is_static():
         places = [(x, y) for y in (0.35, 0.65) for x in (0.25, 0.5, 0.75)]
-        labels = [f"{x:.0%} from the west, {y:.0%} from the north" for x, y in places]
         seen = [_bytes(look(*place)) for place in places]
-        return figures.grid(seen, labels, columns=3, credit=credit)
-    from ipywidgets import HTML, Button, GridBox, HBox, Image, VBox
+        return figures.grid(seen, list(map(_where, places)), columns=3, credit=credit)
+    from ipywidgets import HTML, ToggleButtons, VBox
 
-    image = Image(layout={"width": "420px", "flex": "0 0 auto"})
-    buttons = [Button(layout=SMALL) for _ in range(ROWS * COLUMNS)]
-
-    def redraw(button):
-        for each in buttons:
-            each.style.button_color = "#f00a" if each is button else "#0000"
-        row, column = divmod(buttons.index(button), COLUMNS)
-        view = _bytes(look((column + 0.5) / COLUMNS, (row + 0.5) / ROWS))
-        image.value = enlarged(view, 1)._repr_png_()
-
-    for button in buttons:
-        button.on_click(redraw)
-    redraw(buttons[ROWS // 2 * COLUMNS + COLUMNS // 2])
-    height = MAP_PX * picture.shape[0] // picture.shape[1]
-    chart = GridBox(buttons, layout=MAP | {"height": f"{height}px"})
+    places = [((x + 0.5) / 20, (y + 0.5) / 16) for y in range(16) for x in range(20)]
+    chart = ToggleButtons(options={_where(place): place for place in places}, index=170)
     chart.add_class("click-map")
-    background = b64encode(enlarged(picture, 1)._repr_png_()).decode()
-    style = f".click-map {{background: url(data:image/png;base64,{background}) 0 / 100% 100%}}"
-    both = HBox([chart, image], layout={"flex_flow": "row wrap", "align_items": "center"})
-    return VBox([HTML(f"<style>{style}</style>"), both, HTML(f"<small>{escape(credit)}</small>")])
+    data = b64encode(enlarged(picture, 1)._repr_png_()).decode()
+    height = 480 * picture.shape[0] // picture.shape[1]
+
+    def view(place):
+        return enlarged(_bytes(look(*place)), 420)
+
+    return VBox(
+        [HTML(MAP_STYLE.format(data=data, height=height)), _redrawn(view, credit, place=chart)]
+    )
+
+
+def _where(place):
+    x, y = place
+    return f"{x:.0%} from the west, {y:.0%} from the north"
 
 
 def _bytes(image):

@@ -37,8 +37,7 @@ class Adversarial(keras.Model):
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
         self.generator, self.discriminator, self.terms = generator, discriminator, terms
-        # a copy of the layers, not of how it was compiled
-        self.averaged = generator.__class__.from_config(generator.get_config())
+        self.averaged = keras.models.clone_model(generator)
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional = weight, kind, conditional
@@ -108,17 +107,17 @@ class Adversarial(keras.Model):
 
     def _judged(self, condition, images, step):
         """Return the discriminator's answer to images: logits, and features if it has some."""
-        keys = [[ops.cast(step, "int32"), number] for number in range(len(images))]
-        shown = [self.augment(image, key) for image, key in zip(images, keys, strict=True)]
+        step = ops.cast(step, "int32")
+        shown = [self.augment(image, [step, number]) for number, image in enumerate(images)]
         return tf.nest.flatten(self.discriminator([*condition, *shown], training=True))
 
     def _compared(self, targets, estimates, counts=None):
         """Return each term, the mean over the sizes of the image; pixels may count differently."""
         pairs = list(zip(targets, estimates, strict=True))
         if counts is not None:
-            shares = [_shrunk(counts[..., None], target) for target in targets]
+            counted = [_shrunk(counts[..., None], target) for target in targets]
             pairs = [
-                (share * one, share * two) for share, (one, two) in zip(shares, pairs, strict=True)
+                [share * each for each in pair] for share, pair in zip(counted, pairs, strict=True)
             ]
         return {
             name: sum(compare(*pair) for pair in pairs) / len(pairs)
@@ -133,9 +132,10 @@ class Adversarial(keras.Model):
 
     def _trained(self, name):
         """Return the variables that an optimizer moves."""
-        network = getattr(self, name)
-        beside = self.encoder if name == "generator" and self.encoder else None
-        return network.trainable_variables + (beside.trainable_variables if beside else [])
+        variables = getattr(self, name).trainable_variables
+        if name == "generator" and self.encoder:
+            variables = variables + self.encoder.trainable_variables
+        return variables
 
     def _scaled(self, name, loss):
         """Share the loss out among several GPUs, and scale it where float16 needs it."""
@@ -190,9 +190,7 @@ def fit_adversarial(
         )  # fmt: skip
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         if device.precision == "mixed_float16":
-            optimizers = [
-                keras.optimizers.LossScaleOptimizer(optimizer) for optimizer in optimizers
-            ]
+            optimizers = list(map(keras.optimizers.LossScaleOptimizer, optimizers))
         model.compile(*optimizers, jit_compile=device.xla)
     is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
     shaped = {

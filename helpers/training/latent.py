@@ -12,6 +12,9 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
+ENERGY_WEIGHT = 5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
+PAIRED_WEIGHT = 5.0  # of the features' distance between a view and the landscape of its numbers
+STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 
 
 _eyes = cache(features.backbone)  # to build one takes a second
@@ -52,9 +55,8 @@ def diversity(images, real):
 
 
 def fit_landscapes(
-    generator, discriminator, make_dataset, *, steps, learning_rate, validation, encoder=None,
-    energy_weight=5.0, paired_weight=5.0, kind="hinge", seed=0, device, checkpoint, reports=10,
-    settings=None,
+    generator, discriminator, make_dataset, *, encoder, steps, learning_rate, validation, seed=0,
+    device, checkpoint, reports,
 ):  # fmt: skip
     """Train a generator of landscapes on views; end with the weights of the best `kid_imagenet`.
 
@@ -64,17 +66,14 @@ def fit_landscapes(
     Args:
         generator: keras.Model from (batch, latent_size) to images: `models.landscape_generator`.
         discriminator: keras.Model on the list of one image: `models.projected_discriminator`.
-        make_dataset: function from the first step to a tf.data.Dataset of batches from there on;
-            of tuples, the last member is the view.
+        make_dataset: function from the first step to a tf.data.Dataset of batches from there on,
+            tuples whose last member is the view.
+        encoder: keras.Model from a view to its numbers, trained beside: `models.view_encoder`.
         steps: optimiser steps in all.
         learning_rate: of both optimizers, at first.
         validation: views of other ground, float32 (count, side, side, 3).
-        encoder: keras.Model from a view to its numbers, trained beside: `models.view_encoder`.
-        energy_weight: of `losses.energy_distance` of features, which keeps landscapes diverse.
-        paired_weight: of the features' distance between a view and the landscape of its numbers.
-        kind: of adversary, as of `Adversarial`.
         seed: of what landscapes are made of.
-        device, checkpoint, reports, settings: as of `fit`.
+        device, checkpoint, reports: as of `fit`.
 
     Returns:
         keras.Model, the averaged generator; and the history as of `fit_adversarial`, with
@@ -87,27 +86,26 @@ def fit_landscapes(
     fixed, real = draw_latents(len(validation), size, [seed, -1]), features.embed(validation)
 
     def with_latents(step, batch):
-        view = batch[-1] if isinstance(batch, tuple) else batch
-        key = tf.stack([tf.cast(seed, tf.int64), step])
-        return draw_latents(view.shape[0], size, key), view
+        *_, view = batch
+        return draw_latents(view.shape[0], size, tf.stack([seed, step])), view
 
     def watch(model):
         made = np.clip(model.predict(fixed, verbose=0), 0, 1)
         kid = metrics.kid(real, features.embed(made))
         return {"kid_imagenet": kid, "diversity": diversity(made, validation)}
 
-    def batches(first):
-        return make_dataset(first).enumerate(first).map(with_latents)
-
-    terms = {"energy": (energy_weight, losses.energy_distance)}
-    if encoder:
-        terms["paired"] = paired_weight, _paired
+    terms = {
+        "energy": (ENERGY_WEIGHT, losses.energy_distance),
+        "paired": (PAIRED_WEIGHT, _paired),
+    }
     rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, learning_rate / 10)
     return fit_adversarial(
-        generator, discriminator, batches, terms=terms, weight=1.0, kind=kind, steps=steps,
-        learning_rate=rate, betas=(0.0, 0.99), decay=0.99, augment=_augmented, encoder=encoder,
-        reports=reports, validation=None, watch=watch, keep_best="kid_imagenet", device=device,
-        checkpoint=checkpoint, settings={"seed": seed} | (settings or {}),
+        generator, discriminator,
+        lambda first: make_dataset(first).enumerate(first).map(with_latents),
+        terms=terms, weight=1.0, kind="hinge", steps=steps, learning_rate=rate, betas=(0.0, 0.99),
+        decay=0.99, augment=_augmented, encoder=encoder, reports=reports, validation=None,
+        watch=watch, keep_best="kid_imagenet", device=device, checkpoint=checkpoint,
+        settings={"seed": seed},
     )  # fmt: skip
 
 
@@ -138,7 +136,7 @@ def view_features(views):
     return np.concatenate([_squares(tf.nest.flatten(network(part))[0]) for part in parts])
 
 
-def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
+def fit_latents(generator, views, latents, *, steps):
     """Find the latents whose landscapes are nearest to views, as a perfect encoder would.
 
     Gradient steps through the frozen generator move the numbers towards the view's features at
@@ -148,7 +146,7 @@ def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
         generator: keras.Model from (batch, latent_size) to images.
         views: float32 (batch, side, side, 3), 0 to 1.
         latents: float32 (batch, latent_size), the numbers to begin with.
-        steps: gradient steps (Adam) of the learning rate `rate`, which falls to zero.
+        steps: gradient steps (Adam).
 
     Returns:
         float32 (batch, latent_size), -1 to 1.
@@ -168,8 +166,8 @@ def fit_latents(generator, views, latents, *, steps=60, rate=0.04):
     for start in range(0, len(views), 20):
         targets = network(views[start : start + 20])
         numbers = tf.Variable(latents[start : start + 20])
-        schedule = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0)
-        optimizer = keras.optimizers.Adam(schedule, 0.9, 0.99)
+        rate = keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.0)
+        optimizer = keras.optimizers.Adam(rate, 0.9, 0.99)
         for _ in range(steps):
             optimizer.apply([slope(numbers.value(), targets)], [numbers])
             numbers.assign(ops.clip(numbers, -1, 1))
@@ -193,27 +191,27 @@ def square_loss():
     return loss
 
 
-def fit_ridge(inputs, targets, validation, *, strengths=(3e3, 1e4, 3e4, 1e5)):
+def fit_ridge(inputs, targets, validation):
     """Fit a linear layer by ridge regression, with more inputs than samples.
 
     Args:
         inputs, targets: float (samples, columns), of training ground.
-        validation: (inputs, targets) of other ground, on which the strength is chosen.
-        strengths: of the penalty, to choose from; inputs are standardised.
+        validation: (inputs, targets) of other ground, on which the strength of the penalty is
+            chosen among `STRENGTHS`; inputs are standardised.
 
     Returns:
         tuple: kernel and bias of a Dense layer for the inputs as they are, and the strength.
     """
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
     rows, middle = (inputs - mean) / scale, targets.mean(axis=0)
-    squares, axes = np.linalg.eigh(rows @ rows.T)  # as wide as there are samples
-    along, errors, found = axes.T @ (targets - middle), [], []
-    for strength in strengths:
-        kernel = rows.T @ (axes @ (along / (squares + strength)[:, None])) / scale[:, None]
+    products, found = rows @ rows.T, {}  # as wide as there are samples
+    for strength in STRENGTHS:
+        ridge = products + strength * np.eye(len(rows))
+        kernel = rows.T @ np.linalg.solve(ridge, targets - middle) / scale[:, None]
         bias = middle - mean @ kernel
-        found.append((kernel.astype("float32"), bias.astype("float32"), strength))
-        errors.append(((validation[0] @ kernel + bias - validation[1]) ** 2).mean())
-    return found[int(np.argmin(errors))]
+        error = ((validation[0] @ kernel + bias - validation[1]) ** 2).mean()
+        found[error] = kernel, bias, strength
+    return found[min(found)]
 
 
 def _squares(feature_map):
