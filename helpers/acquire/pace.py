@@ -45,5 +45,5 @@ def of(url):
 
 def pause(seconds):
     """Sleep; in a thread of a job, a Stopped ends it once the job has ended."""
-    if getattr(JOB, "ended", NEVER).wait(max(seconds, 0)):
+    if getattr(JOB, "ended", NEVER).wait(seconds):
         raise Stopped

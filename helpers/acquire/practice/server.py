@@ -111,7 +111,7 @@ class Server:
                 request.groups = match.groupdict()
                 if response := function(request):
                     return response
-        return as_json({"code": "not_found", "detail": "nothing lies there"}, 404)
+        return as_json("nothing lies there", 404)
 
     def half(self, body, fault, connection):
         """Yield half of a body, and end the connection as the fault says."""
