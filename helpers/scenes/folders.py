@@ -18,6 +18,7 @@ from helpers.scenes.values import look_at_values
 REFLECTANCE = 2  # reaches no higher
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 PLACE = ["crs", "west", "south", "east", "north"]
+BUFFER = 1 / 16  # of an image's width, between tiles of different splits
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")
 
@@ -173,7 +174,7 @@ def placed(scene, row):
         ) from error
 
 
-def split_manifest(folder, *, buffer=1 / 16, seed=0):
+def split_manifest(folder, *, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
     Rows that share a `pair` stay together; `split_boxes` says what goes where, and what gets the
@@ -183,7 +184,6 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
-        buffer: least distance between images of different splits, in image widths.
         seed: of the split.
 
     Returns:
@@ -206,7 +206,7 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
             tiles[name] = scene
     if lacking := set(group[kept.index]) - set(tiles):
         raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
-    split = dict(zip(tiles, split_tiles(list(tiles.values()), buffer, seed), strict=True))
+    split = dict(zip(tiles, split_tiles(list(tiles.values()), BUFFER, seed), strict=True))
     split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
     table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -10,7 +10,7 @@ SPLITS = ("train", "validation", "test")
 OUTWARDS = np.array([-1, -1, 1, 1])
 
 
-def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
+def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     """Split scenes: as given, else large ones into blocks and small ones whole.
 
     Args:
@@ -178,19 +178,19 @@ def check_disjoint(ground):
             pixels. Rotated ones, and ones in other coordinates, count as the box around them.
     """
     members = [(split, scene) for split, found in ground.items() for scene in found]
-    placed, twins = [], []
-    pictures = {}
-    for member in members:
-        if member[1].transform and member[1].crs:
-            placed.append(member)
-        elif np.ptp(member[1].pixels) > 0:
-            twins.append((pictures.setdefault(member[1].pixels.tobytes(), member), member))
+    placed, twins, pictures = [], [], {}
+    for split, scene in members:
+        if scene.transform and scene.crs:
+            placed.append((split, scene))
+        elif np.ptp(scene.pixels) > 0:
+            first = pictures.setdefault(scene.pixels.tobytes(), (split, scene))
+            twins.append((first, (split, scene)))
     for crs in {scene.crs for _, scene in placed}:
         boxes = boxes_in(crs, [scene for _, scene in placed])
-        for member, box in zip(placed, boxes, strict=True):
-            if member[1].crs == crs:
+        for (split, scene), box in zip(placed, boxes, strict=True):
+            if scene.crs == crs:
                 near = np.flatnonzero(_overlapping(boxes, box))
-                twins += [(placed[at], member) for at in near]
+                twins += [(placed[at], (split, scene)) for at in near]
     for (split, scene), (other_split, other) in twins:
         if split != other_split:
             raise ValueError(

@@ -86,8 +86,8 @@ class Reporter(keras.callbacks.Callback):
         if self.display:
             self.display.update(self._curve())
         else:
-            shown = [name for name in ("loss", self.score) if name in scores]
-            told = [f"{name} {scores[name]:.4f}" for name in shown]
+            shown, names = scores | {"baseline": self.baseline}, ("loss", self.score, "baseline")
+            told = [f"{key} {shown[key]:.4f}" for key in names if shown.get(key) is not None]
             where = f"{self.model.name}: step {self.at}/{self.steps}"
             print(where, *told, sep=" · ", flush=True)
         self.model.reset_metrics()
