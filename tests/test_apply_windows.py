@@ -248,7 +248,7 @@ def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, un
     about = json.loads(unet.with_suffix(".json").read_text())
     del about["receptive_field_px"]
     unet.with_suffix(".json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match="should hold receptive_field_px"):
+    with pytest.raises(ValueError, match="does not say receptive_field_px"):
         applied(unet, make_scene(), tmp_path)
 
 

@@ -62,8 +62,9 @@ def load_model(model):
         ValueError: there is no such model, or no description beside it that says enough.
     """
     path = model_path(model)
-    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"), [FIELD])
+    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"))
     unsaid = [name for name in DESCRIPTION if about.get(name) is None]
+    unsaid += [FIELD] * (FIELD not in about)
     if unsaid:
         raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
     network = read_network(path)
