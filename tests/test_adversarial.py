@@ -8,7 +8,7 @@ import pytest
 from helpers import models, training
 from helpers.backend import keras, tf
 from helpers.training import losses
-from tests.trainings import kept_after
+from tests.trainings import eagerly, kept_after  # noqa: F401 - fixture
 
 RANGE = ((0.0, 2.0), (0.0, 1.0), (0.0, 4.0))
 VALIDATION = tuple(np.random.default_rng(9).random((2, side, side, 3)).astype("float32") for side in (8, 32))
@@ -61,6 +61,7 @@ def test_the_history_says_how_it_goes(whole):
     assert parts <= set(history) and history.accuracy.between(0, 1).all() and (history.gradient_norm > 0).all()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_adversary_enters_slowly(device, tmp_path):
     """In the first step its weight is 0, and at the end of the ramp it is whole."""
     _, _, history = trained(device, tmp_path, steps=3, ramp_steps=2, weight=0.5)
@@ -142,6 +143,7 @@ def test_an_unknown_adversary_is_refused(device, tmp_path):
         trained(device, tmp_path, kind="gan")
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
     """Wrong targets where the weight is 0 change neither the loss nor, without an adversary, the weights."""
     half = tf.cast(tf.range(32) < 16, tf.float32)[None, :, None] * tf.ones((2, 1, 32))
@@ -162,6 +164,7 @@ def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
     np.testing.assert_allclose(spoiled(0.0), spoiled(5.0), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_further_scores_and_the_best_weights_are_kept(device, tmp_path):
     """`watch` adds columns; `keep_best` ends with the weights of the report that scored best."""
     seen = []

@@ -35,7 +35,7 @@ def change(folder, function):
 
 
 def test_pairs_stay_together_and_splits_apart(pairs):
-    counts = scenes.split_manifest(pairs, buffer=0.25)
+    counts = scenes.split_manifest(pairs)
     assert sum(counts.values()) == 288 and set(counts) == {*scenes.SPLITS, "guard"}
     ground = {role: scenes.read_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
     for split in scenes.SPLITS:
@@ -43,7 +43,7 @@ def test_pairs_stay_together_and_splits_apart(pairs):
         assert [one.bounds for one in there] == [one.bounds for one in partner] and 2 * len(there) == counts[split]
     for one, other in itertools.product(ground["map"]["train"], ground["satellite"]["test"]):
         (west, south, east, north), (left, bottom, right, top) = one.bounds, other.bounds
-        assert max(left - east, west - right, bottom - north, south - top) >= 0.25 * (east - west)
+        assert max(left - east, west - right, bottom - north, south - top) >= (east - west) / 16
 
 
 def test_the_same_seed_gives_the_same_split(pairs):

@@ -262,6 +262,13 @@ def test_side_by_side(tmp_path, left):
         assert np.array_equal(image_of(one), pair(seed)[0]) and np.array_equal(map_of(one), pair(seed)[1])
 
 
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    for suffix in ("png", "jpg"):
+        save(np.concatenate(pair(0), axis=1), tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match="a.jpg and a.png"):
+        read_pairs(tmp_path)
+
+
 def test_folders_of_splits_as_pix2pix_has_them(tmp_path):
     for split, seeds in {"train": range(20), "val": range(20, 26)}.items():
         for seed in seeds:
@@ -270,6 +277,10 @@ def test_folders_of_splits_as_pix2pix_has_them(tmp_path):
         ground, legend = read_pairs(tmp_path)
     assert {split: len(tiles) for split, tiles in ground.items()} == {"train": 18, "validation": 2, "test": 6}
     assert any("last 2 training pairs" in str(one.message) for one in said) and legend is None
+    (tmp_path / "val").rename(tmp_path / "validation")
+    (tmp_path / "validation" / "25.jpg").rename(tmp_path / "25.jpg")
+    with pytest.warns(UserWarning):  # another usual name, and one picture less
+        assert len(read_pairs(tmp_path)[0]["test"]) == 5
     assert ground["test"][0].name == "val/20" and ground["validation"][0].name == "train/18"
 
 

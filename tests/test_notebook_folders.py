@@ -1,7 +1,5 @@
 """Notebooks on folders of images of other kinds, run end to end by papermill in profile smoke."""
 
-import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,27 +7,13 @@ import pytest
 from PIL import Image
 
 from helpers import models, paths, scenes, show, training
-from helpers.acquire import download, packs, sources
+from helpers.acquire import packs, sources
 from helpers.pairs import resolution
 from tests.notebook_runs import run_apart
 
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched: python -m helpers fetch"
 )
-
-
-@pytest.fixture(scope="session")
-def on_folders(tmp_path_factory):
-    """Runs on folders of other kinds, two at a time: name -> Future of the folder."""
-    folder = tmp_path_factory.mktemp("on_folders")
-    jobs = {
-        "two sensors": ("03", f"source={two_sensors(folder / 'sensors')}", "scale=2"),
-        "two days": ("04", f"source={two_days(folder / 'days')}"),
-    }
-    with ThreadPoolExecutor(2) as pool:
-        return {
-            name: pool.submit(run_apart, notebook, folder / name, *values) for name, (notebook, *values) in jobs.items()
-        }
 
 
 def test_grey_pictures_without_a_place_are_ground_for_super_resolution(tmp_path):
@@ -57,30 +41,11 @@ def two_days(folder):
     return folder
 
 
-def test_cloud_removal_learns_from_a_folder_of_two_days(on_folders):
+def test_cloud_removal_learns_from_a_folder_of_two_days(tmp_path):
     """All scores but those of thin and opaque pixels, which nobody knows; the veil counts in the baseline's."""
-    rows = paths.read_json(on_folders["two days"].result() / "metrics.json")["scores"]
+    result = run_apart("04", tmp_path / "runs", f"source={two_days(tmp_path / 'days')}")
+    rows = paths.read_json(result / "metrics.json")["scores"]
     rows = {row["method"]: row for row in rows if row["split"] == "test"}
     assert set(rows) == {"cloudy", "dark_object", "mean_ground", "pixel_loss", "conditional_gan"}
     assert 0 < rows["cloudy"]["psnr_db"] < 25 and "gain_psnr_db_low" in rows["conditional_gan"]
     assert not any("thin" in name or "opaque" in name for row in rows.values() for name in row)
-
-
-def two_sensors(folder):
-    """A folder with the roles low and high; the coarse images in another unit than the fine ones."""
-    rows, fine = [], packs.open_scene("sentinel2_brandenburg").cut(400, 0, 256, 512)
-    for number, tile in enumerate(fine.patches(64)):
-        coarse = resolution.shrink_scene(tile, 2)
-        for role, scene in (("high", tile), ("low", replace(coarse, pixels=coarse.pixels * 0.5 + 100))):
-            scenes.write(scene, folder / f"{role}_{number:02}.tif")
-            row = {"path": f"{role}_{number:02}.tif", "pair": f"{number:02}", "role": role, "crs": str(scene.crs)}
-            rows.append(row | dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)))
-    download.write_manifest(folder, rows)
-    scenes.split_manifest(folder)
-    return folder
-
-
-def test_multispectral_super_resolution_learns_from_two_sensors(on_folders):
-    (executed,) = on_folders["two sensors"].result().glob("03*.ipynb")
-    gain = re.search(r"gain \[([-. 0-9]*)\]", executed.read_text())
-    assert [float(value) for value in gain[1].split()] == pytest.approx([2] * 4, abs=0.02)

@@ -515,7 +515,7 @@ def test_a_manifest_without_split_is_split_by_ground(tmp_path, make_scene):
 
 @pytest.mark.parametrize("rows, message", [
     ([{"path": "a.png", "role": "map"}], "holds no image.*manifest.csv with the role image"),
-    ([{"file": "a.png", "role": "image"}], "has no column path; it has file, role"),
+    ([{"file": "a.png", "role": "image"}], "has no columns {'path'}; it has .'file', 'role'"),
     ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": "x", "north": 2, "crs": "EPSG:4326"}],
      "gives a.png no place"),
     ([{"path": "a.png", "role": "image", "west": 1, "south": 1, "east": 2, "north": 2, "crs": "EPSG:x"}],

@@ -95,9 +95,9 @@ def test_the_table_for_people(board):
         "role", "psnr_db", "gain_psnr_db", "spectral_angle_deg", "shift_px", "gain_spectral_angle_deg",
     ]  # fmt: skip
     assert table.columns.name == "gains over bicubic"
-    assert table.loc["srcnn", "gain_psnr_db"] == "+1.333 [+0, +3]"
+    assert table.loc["srcnn", "gain_psnr_db"] == "+1.33 [+0, +3]"
     assert table.loc["bicubic", ["psnr_db", "shift_px", "gain_psnr_db"]].tolist() == ["25", "", ""]
-    assert "+1.333 [+0, +3]" in board._repr_html_()
+    assert "+1.33 [+0, +3]" in board._repr_html_()
 
 
 @pytest.mark.parametrize("role, scores, message", [

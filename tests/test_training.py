@@ -1,5 +1,7 @@
 """Training: resuming, seeds, XLA, several devices, precision."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -16,10 +18,14 @@ RANGE = ((0.0, 1.0),) * 3
 STREAM = {"value_range": RANGE, "scale": 2, "enlarged": True, "patch_px": 16, "batch_size": 4, "steps": 8, "seed": 3}
 
 
-@pytest.fixture
-def ground():
+def blocks():
     pixels = np.random.default_rng(0).random((3, 40, 40, 3), dtype="float32")
     return [Scene(each, ("red", "green", "blue"), name=f"block {i}") for i, each in enumerate(pixels)]
+
+
+@pytest.fixture
+def ground():
+    return blocks()
 
 
 @pytest.fixture
@@ -61,40 +67,44 @@ class Interrupt:
         return tf.ensure_shape(passed, inputs.shape), targets
 
 
-def test_interrupted_training_equals_uninterrupted(ground, device, tmp_path):
-    whole, history = train(ground, device, tmp_path / "whole.npz")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nobody touched: weights, history, the file of its state, and what it printed."""
+    state, printed = tmp_path_factory.mktemp("whole") / "state.npz", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        weights, history = train(blocks(), training.prepare_device(precision="float32", seed=0), state, baseline=20.0)
+    return weights, history, state, printed.getvalue()
+
+
+def test_interrupted_training_equals_uninterrupted(ground, device, tmp_path, whole):
+    weights, history, *_ = whole
     with pytest.raises(Exception, match="KeyboardInterrupt"):
         train(ground, device, tmp_path / "cut.npz", stop_after=6)
     resumed, resumed_history = train(ground, device, tmp_path / "cut.npz")
-    assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(weights, resumed, strict=True))
     columns = ["step", "loss", "psnr_db"]
     assert history[columns].equals(resumed_history[columns])
     assert list(history.step) == [2, 4, 6, 8]
 
 
-def test_finished_training_is_not_run_again(ground, device, tmp_path):
-    weights, _ = train(ground, device, tmp_path / "state.npz", ema=0.5)
-    again, _ = train(ground, device, tmp_path / "state.npz", ema=0.5, stop_after=0)
-    assert all(np.array_equal(a, b) for a, b in zip(weights, again, strict=True))
-
-
-def test_state_of_other_settings_is_refused(ground, device, tmp_path):
-    train(ground, device, tmp_path / "state.npz")
+def test_state_of_other_settings_is_refused(ground, device, whole):
     with pytest.raises(ValueError, match="other settings"):
-        train(ground, device, tmp_path / "state.npz", learning_rate=1e-3)
+        train(ground, device, whole[2], learning_rate=1e-3)
 
 
-def test_same_seed_same_weights(ground, device, tmp_path):
-    first, _ = train(ground, device, tmp_path / "a.npz")
+def test_same_seed_same_weights(ground, device, tmp_path, whole):
     second, _ = train(ground, device, tmp_path / "b.npz")
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(whole[0], second, strict=True))
 
 
-def test_averaged_weights_replace_the_last_ones(ground, device, tmp_path):
-    last, _ = train(ground, device, tmp_path / "a.npz")
-    averaged, _ = train(ground, device, tmp_path / "b.npz", ema=0.9)
+def test_averaged_weights_replace_the_last_ones_and_a_finished_training_is_not_run_again(
+    ground, device, tmp_path, whole
+):
+    last, (averaged, _) = whole[0], train(ground, device, tmp_path / "b.npz", ema=0.9)
     assert not np.allclose(last[0], averaged[0])
     assert np.abs(averaged[0] - last[0]).max() < 0.1
+    again, _ = train(ground, device, tmp_path / "b.npz", ema=0.9, stop_after=0)
+    assert all(np.array_equal(a, b) for a, b in zip(averaged, again, strict=True))
 
 
 def test_one_step_with_xla_gives_the_same_loss(ground, device):
@@ -163,7 +173,6 @@ def test_bfloat16_is_chosen_by_the_processors_flags(tmp_path):
     assert training.cpu_computes_bfloat16(tmp_path / "absent") is False
 
 
-def test_monitor_prints_few_lines_where_nobody_looks(ground, device, tmp_path, capsys):
-    train(ground, device, tmp_path / "state.npz")
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 4 and "step 8/8" in lines[-1] and "psnr_db" in lines[-1]
+def test_monitor_prints_few_lines_where_nobody_looks(whole):
+    lines = whole[3].strip().splitlines()[1:]
+    assert len(lines) == 4 and "step 8/8" in lines[-1] and "psnr_db" in lines[-1] and "baseline 20" in lines[-1]

@@ -1,10 +1,11 @@
-"""What tests of trainings share: the state that a kill would leave behind."""
+"""What tests of trainings share: the state that a kill would leave behind, and steps without a graph."""
 
 import shutil
 from contextlib import contextmanager
 
 import pytest
 
+from helpers.backend import tf
 from helpers.training.fit import State
 
 
@@ -21,3 +22,11 @@ def kept_after(step, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(State, "save", saving)
         yield
+
+
+@pytest.fixture
+def eagerly():
+    """Train without graphs: to build one takes longer than a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

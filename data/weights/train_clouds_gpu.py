@@ -119,7 +119,7 @@ def train(options):
     """Train until the time is over, and write the averaged weights."""
     models, clouds, losses, travelling_clouds = load_helpers()
     with np.load(options.ground) as given:
-        ground, light = jnp.asarray(given["ground"], jnp.float32), given["light"].tolist()
+        ground, light = jnp.asarray(given["ground"], jnp.float32), given["light"].astype("float32")
         bands, settings = given["bands"].tolist(), json.loads(str(given["network"]))
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if jax.default_backend() == "gpu" else "float32")
     keras.utils.set_random_seed(options.seed)

@@ -148,7 +148,7 @@ def _is_score(name, value):
 def _cell(row, name):
     if name not in row or isinstance(row[name], str):
         return row.get(name, "")
-    style = "+.4g" if name.startswith("gain_") else ".4g" if abs(row[name]) < 10_000 else ",.0f"
+    style = "+.3g" if name.startswith("gain_") else ".4g" if abs(row[name]) < 10_000 else ",.0f"
     keys = [key for key in (name, f"{name}_low", f"{name}_high") if key in row]
     value, *ends = (f"{row[key]:{style}}" for key in keys)
     return f"{value} [{', '.join(ends)}]" if ends else value

@@ -65,14 +65,12 @@ class Examples:
     cover: np.ndarray
 
     def subsets(self):
-        """Return which pixels are clear, in shadow, under thin and under opaque cloud.
+        """Return a dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width).
 
-        Returns:
-            dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width); each
-            pixel is in one of them.
+        Each pixel is in one of them; in none, where the transmittance is unknown.
         """
         through, shaded = self.transmittance, self.shadow < UNSHADED
-        return {  # where the transmittance is unknown, no pixel is in any
+        return {
             "clear": (through >= CLEAR) & ~shaded,
             "shadow": (through >= CLEAR) & shaded,
             "thin": (through >= THIN) & (through < CLEAR),
@@ -214,9 +212,6 @@ def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **str
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
         value range, not clipped. The truth is the clear ground, and as two more bands the opacity
         of the cloud and the shadow, shares of light that they take.
-
-    Raises:
-        ValueError: as of `patches.patches`.
     """
     bands = scenes[0].bands
     looks = {"light": light, "value_range": value_range, "difficulty": difficulty, "skew": skew}
@@ -243,7 +238,7 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
 
 
 def training_pair(clear, cloudy, optical_depth, shadow, stays_clear, value_range):
-    """Return the cloudy patch and the truth, as of `dataset`, or twice the clear one."""
+    """Return the cloudy patch and the truth about it, as of `dataset`; some stay clear."""
     taken = 1 - tf.stack([tf.exp(-optical_depth), shadow], axis=-1)
     truth = [to_unit(clear, value_range), tf.where(stays_clear, 0.0, taken)]
     cloudy = tf.where(stays_clear, clear, cloudy)
@@ -255,6 +250,7 @@ def _clouded(clear, bands, kind, key, light, difficulty):
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
     light = cloud_light(light, optical_depth, key)
     looks = {"extinction": extinction(bands), "light": light}
+    # in full, else TensorFlow multiplies in another order, and last digits change
     lit = tf.broadcast_to(shadow[..., None], clear.shape)
     return composite_cloud(clear, optical_depth, lit, **looks), optical_depth, shadow
 
@@ -315,7 +311,7 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
 
 
 def without_cloud(scene, coastal, level=2000):
-    """Leave out ground under real cloud: where coastal blue is bright over more than a few pixels.
+    """Leave out ground under real cloud: where coastal blue is bright over more than a roof.
 
     Args:
         scene: Scene, Sentinel-2, reflectance x 10,000.
@@ -325,7 +321,6 @@ def without_cloud(scene, coastal, level=2000):
     Returns:
         Scene with no data under and around clouds.
     """
-    # a roof is bright, too, but small
     bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
     size = scene.height // coastal.height
     clouded = np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size))) > 0

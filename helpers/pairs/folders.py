@@ -14,6 +14,7 @@ from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
 COLOURS = ("red", "green", "blue")
+SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 MAX_DAYS = 60
 DAY = r"(?<!\d)((?:19|20)\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01]))(?!\d)"
 
@@ -78,14 +79,14 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
 
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
-    parts = [part for part in ("train", "val", "validation", "test") if (folder / part).is_dir()]
-    if (folder / "manifest.csv").exists() or len(parts) < 2:
+    parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
+    if (folder / "manifest.csv").exists() or not parts:
         return _pairs_in(folder, roles, left)
     found = {}
     for part in parts:
         for name, rows in _pairs_in(folder / part, roles, left).items():
             for row in rows.values():
-                row |= {"path": f"{part}/{row['path']}", "split": part.replace("val", "validation")}
+                row |= {"path": f"{part}/{row['path']}", "split": SPLIT_FOLDERS[part]}
             found[f"{part}/{name}"] = rows
     return found
 
@@ -95,9 +96,10 @@ def _pairs_in(folder, roles, left):
     has_roles = (folder / "manifest.csv").exists() or any((folder / r).is_dir() for r in roles)
     if has_roles or roles == CLOUDY:
         return folders.pair_rows(folder, roles)
-    found, order = {}, sorted(roles, key=lambda role: role != left)
-    for path in folders.images(folder):
-        found[path.stem] = {role: {"path": path.name, "half": order.index(role)} for role in roles}
+    order = sorted(roles, key=lambda role: role != left)
+    found = folders.pair_rows(folder, ["image"])
+    for name, rows in found.items():
+        found[name] = {role: rows["image"] | {"half": order.index(role)} for role in roles}
     return found
 
 

@@ -27,7 +27,9 @@ LEGEND = {  # for colour-blind eyes, too: the least difference of two is 12 by C
     "grass and wetland": (182, 238, 132), "crops": (228, 158, 28), "barren": (227, 202, 184),
 }  # fmt: skip
 NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
+BUFFER_PX = 16  # between ground of different splits
 STRIDE_PX = 48  # between blocks of training ground, which overlap
+MIN_LAND = 0.3  # share of a block
 
 
 def open_pairs(source, *, tile_px, seed=0, **reading):
@@ -89,31 +91,28 @@ def earth():
     return both.cut(top, 0, bottom - top, image.width)
 
 
-def land_cover(whole, *, block_px=128, buffer_px=16, min_land=0.3, seed=0):
+def land_cover(whole, *, block_px=128, seed=0):
     """Split the Earth by ground: blocks validate and test, all that is far enough from them trains.
 
     Args:
         whole: Scene of `earth`.
         block_px: side of a block, pixels.
-        buffer_px: between ground of different splits.
-        min_land: share of a block that is no water.
         seed: of the split.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene of one size. Those of training
         ground overlap.
     """
-    ground = scenes.split_ground([whole], block_px=block_px, buffer_px=buffer_px, seed=seed)
+    cuts = {"block_px": block_px, "buffer_px": BUFFER_PX}
+    ground = scenes.split_ground([whole], seed=seed, **cuts)
     held_out = ground["validation"] + ground["test"]
-    ground["train"] = scenes.blocks_away_from(
-        held_out, whole, block_px=block_px, buffer_px=buffer_px, stride_px=STRIDE_PX
-    )
-    return {split: with_land(blocks, min_land) for split, blocks in ground.items()}
+    ground["train"] = scenes.blocks_away_from(held_out, whole, stride_px=STRIDE_PX, **cuts)
+    return {split: with_land(blocks) for split, blocks in ground.items()}
 
 
-def with_land(blocks, min_land=0.3):
-    """Return the blocks that are land to a share at least: of any class but the first, water."""
-    return [block for block in blocks if (block.pixels[..., -1] > 0).mean() >= min_land]
+def with_land(blocks):
+    """Return the blocks that are land to 30 % at least: of any class but the first, water."""
+    return [block for block in blocks if (block.pixels[..., -1] > 0).mean() >= MIN_LAND]
 
 
 def dataset(pairs, *, legend=None, target="class", **stream):
@@ -134,11 +133,8 @@ def dataset(pairs, *, legend=None, target="class", **stream):
     """
 
     def pair(pixels):
-        satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
-        if legend is None:
-            return satellite, drawn / 255
-        classes = tf.cast(drawn[..., 0], tf.int32)
-        return satellite, classes if target == "class" else tf.gather(_colours(legend), classes)
+        satellite, drawn, classes = _parts(pixels, legend)
+        return satellite, tf.cast(classes, tf.int32) if target == "class" else drawn
 
     return patches(pairs, finish=pair, **stream)
 
@@ -154,11 +150,17 @@ def arrays(pairs, legend=None):
         Satellite images and maps, float32 (batch, height, width, 3), 0 to 1; and the classes, uint8
         (batch, height, width), or None.
     """
-    pixels = np.stack([pair.pixels for pair in pairs]).astype(np.uint8)
-    satellite = pixels[..., :3] / np.float32(255)
+    parts = _parts(np.stack([pair.pixels for pair in pairs]).astype(np.uint8), legend)
+    return [part if part is None else np.asarray(part) for part in parts]
+
+
+def _parts(pixels, legend):
+    """Return image, map and classes, None without a legend, of uint8 or float pixels."""
+    satellite, drawn = pixels[..., :3] / np.float32(255), pixels[..., 3:]
     if legend is None:
-        return satellite, pixels[..., 3:] / np.float32(255), None
-    return satellite, paint(pixels[..., 3], legend), pixels[..., 3]
+        return satellite, drawn / np.float32(255), None
+    classes = drawn[..., 0]
+    return satellite, tf.gather(_colours(legend), tf.cast(classes, tf.int32)), classes
 
 
 def paint(classes, legend):

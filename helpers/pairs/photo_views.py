@@ -28,8 +28,8 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
 
     The patches are those of the folder's `manifest.csv`, as notebook 01 writes it (roles
     `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. The heading that EXIF
-    tells is up in them, else north. They show 6 km; or, which a warning says, only what the
-    folder's narrowest patch holds however it is turned. Of a photo the central square is taken. A
+    tells is up in them, else north. They show 6 km; or, which a warning says, only what a
+    narrower patch holds however it is turned. Of a photo the central square is taken. A
     split of the manifest is kept. Else patches of different splits are 6 km apart, what lies
     between is left out, and a warning says where the photos lie too close for that.
 
@@ -53,16 +53,25 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     if whole and (whole.crs is None or len(whole.bands) < 3):
         told = f"{imagery} has no place or fewer than 3 bands"
         raise ValueError(f"{told}; expected a georeferenced image in colour")
-    rows, kept = photos.read_folder(folder).assign(split="").to_dict("records"), []
-    around = {row["path"]: whole for row in rows} if whole else _patches(folder, rows)
-    width_m = PATCH_M if whole else _width_m(rows, around)
+    rows, kept = photos.read_folder(folder).to_dict("records"), []
+    satellite = {} if whole else _satellite_rows(folder)
+    room = math.sqrt(2) if any(row["heading_deg"] >= 0 for row in rows) else 1
     for row in rows:
-        scene = around.get(row["path"])
-        if pair := _tried(row, _pair, folder, row, scene, image_size, width_m):
-            kept.append((row, *pair))
+        listed = satellite.get(row["path"])
+        row["split"] = listed["split"] if listed else ""
+        try:
+            _check(row, image_size, whole or listed, needs_position=whole)
+            scene = whole or _patch_scene(folder, listed, row)
+            place = row["lon"], row["lat"], row["heading_deg"]
+            patch = cut(scene, *place, size_px=image_size, room=room)[..., :3]
+            kept.append((row, patch, _photo(folder / row["path"], image_size)))
+        except OSError as error:
+            row["reason"] = pictures.unreadable(error)
+        except ValueError as error:
+            row["reason"] = str(error)
     if len(kept) < max(least, len(scenes.SPLITS)):
         _refuse(folder, rows, least)
-    _set_splits([row for row, *_ in kept], width_m, seed)
+    _set_splits([row for row, *_ in kept], seed)
     parts, low, high = {}, 0, 255
     for split in scenes.SPLITS:
         own = [one for one in kept if one[0]["split"] == split]
@@ -72,16 +81,6 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         unit = (np.stack(patches) - low) / np.maximum(high - low, 1e-9)
         parts[split] = Views(as_bytes(255 * unit), np.stack(views), pandas.DataFrame(own_rows))
     return parts, pandas.DataFrame(rows)
-
-
-def _tried(row, make, *arguments):
-    """Return what a function makes; or None, where its error becomes the reason of the row."""
-    try:
-        return make(*arguments)
-    except OSError as error:
-        row["reason"] = pictures.unreadable(error)
-    except ValueError as error:
-        row["reason"] = str(error)
 
 
 def _refuse(folder, rows, least):
@@ -95,39 +94,24 @@ def _refuse(folder, rows, least):
     )
 
 
-def _patches(folder, rows):
-    """Read the patch of each photo as the manifest has it; give the rows their splits.
-
-    Returns:
-        dict from the path of a photo to a Scene; without a place where the photo's is unknown, so
-        that it is taken to be from the middle.
-    """
+def _satellite_rows(folder):
+    """Return the manifest's row of each photo's patch, by the photo's path."""
     if not (folder / "manifest.csv").exists():
         return {}
     table = folders.read_table(folder / "manifest.csv")
     listed = [row for row in table.to_dict("records") if row["pair"]]
-    satellite = {row["pair"]: row for row in listed if row["role"] == "satellite"}
-    pair_of = {row["path"]: row["pair"] for row in listed if row["role"] == "photo"}
-    found = {}
-    for row in rows:
-        if patch := satellite.get(pair_of.get(row["path"])):
-            row["split"] = patch["split"]
-            scene = _tried(row, folders.read_row, folder, patch)
-            if scene and math.isnan(row["lon"]):
-                scene = replace(scene, transform=None)
-            found[row["path"]] = scene
-    return found
+    patches = {row["pair"]: row for row in listed if row["role"] == "satellite"}
+    return {row["path"]: patches.get(row["pair"]) for row in listed if row["role"] == "photo"}
 
 
-def _pair(folder, row, scene, image_size, width_m):
-    """Return patch and central square of a photo; a ValueError says why there is no such pair."""
+def _check(row, image_size, imagery, needs_position):
+    """Raise a ValueError that says why a photo is not even decoded."""
     width, height, split = row["width"], row["height"], row["split"]
     size = f"{width:.0f} x {height:.0f} pixels"
     rules = {
         row["reason"]: row["reason"],
-        "no satellite patch": scene is None,
-        "no position": scene and scene.transform and math.isnan(row["lon"]),
-        "patch without colours": scene and len(scene.bands) < 3,
+        "no position": needs_position and math.isnan(row["lon"]),
+        "no satellite patch": not imagery,
         f"huge: {size}, more than {MAX_PIXELS:,}": width * height > MAX_PIXELS,
         f"too small: {size}, {image_size} needed": min(width, height) < image_size,
         f"left out by the manifest: {split}": split in folders.LEFT_OUT,
@@ -135,17 +119,31 @@ def _pair(folder, row, scene, image_size, width_m):
     for reason, broken in rules.items():
         if broken:
             raise ValueError(reason)
-    place = row["lon"], row["lat"], row["heading_deg"]
-    patch = cut(scene, *place, size_px=image_size, width_m=width_m)[..., :3]
-    with pictures.opened(folder / row["path"]) as picture:
+
+
+def _patch_scene(folder, listed, row):
+    """Return the Scene of a photo's patch, with its place on the ground if that is known."""
+    scene = folders.read_row(folder, listed)
+    if len(scene.bands) < 3:
+        raise ValueError(f"patch without colours: {listed['path']}")
+    # without both places, the photo is taken to be from the middle
+    known = scene.crs and not math.isnan(row["lon"])
+    return scene if known else replace(scene, transform=None)
+
+
+def _photo(path, image_size):
+    """Return the central square of a photo, uint8 (image_size, image_size, 3)."""
+    with pictures.opened(path) as picture:
         picture.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded in part only
         upright = ImageOps.exif_transpose(picture).convert("RGB")
         square = ImageOps.fit(upright, (image_size, image_size), Image.Resampling.LANCZOS)
-        return patch, np.asarray(square)
+        return np.asarray(square)
 
 
-def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
-    """Cut a square patch of a scene around a position, turned.
+def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
+    """Cut a square patch of a scene around a position, turned; it shows 6 km.
+
+    Where the scene is narrower, it shows what that holds, with a warning.
 
     Args:
         scene: Scene with its place on the ground; without one it counts as a square of 6 km around
@@ -153,7 +151,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
         lon, lat: of the middle, degrees.
         heading_deg: compass direction that is up in the patch; NaN: north.
         size_px: side of the patch, pixels; where the scene has more, their mean is taken.
-        width_m: ground that the patch shows.
+        room: times the patch's width that a narrower scene must have; the square root of 2 where
+            patches of many headings shall show the same width.
 
     Returns:
         float32 (size_px, size_px, bands), in the unit of the scene.
@@ -162,7 +161,12 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, width_m=PATCH_M):
         ValueError: the patch reaches beyond the scene, or holds pixels without data.
     """
     middle, east, north = _axes(scene, lon, lat)
-    fine = max(1, round(width_m / size_px * np.hypot(*east)))
+    pixels_a_metre = np.hypot(*east)
+    width_m = min(PATCH_M, scene.width / pixels_a_metre / room)
+    if width_m < 0.99 * PATCH_M:
+        told = f"patches show {width_m / 1000:.1f} km of ground instead of {PATCH_M / 1000:g}"
+        warnings.warn(f"{told}: the imagery, turned, holds no more", stacklevel=3)
+    fine = max(1, round(width_m / size_px * pixels_a_metre))
     aside = ((np.arange(size_px * fine) + 0.5) / (size_px * fine) - 0.5) * width_m
     angle = math.radians(np.nan_to_num(heading_deg))
     cos, sin = math.cos(angle), math.sin(angle)
@@ -204,21 +208,7 @@ def positions_m(table):
     return np.where(np.isnan(places), 1e9 * (1 + np.arange(len(places)))[:, None], places)
 
 
-def _width_m(rows, around):
-    """Return the ground that all patches of a folder can show, turned to their headings."""
-    width_m = PATCH_M
-    room = math.sqrt(2) if any(row["heading_deg"] >= 0 for row in rows) else 1
-    for row in rows:
-        if scene := around.get(row["path"]):
-            _, east, _ = _axes(scene, row["lon"], row["lat"])
-            width_m = min(width_m, scene.width / np.hypot(*east) / room)
-    if width_m < 0.99 * PATCH_M:
-        told = f"the patches show {width_m / 1000:.1f} km of ground instead of {PATCH_M / 1000:g}"
-        warnings.warn(f"{told}: the narrowest, turned, holds no more", stacklevel=3)
-    return width_m
-
-
-def _set_splits(rows, width_m, seed):
+def _set_splits(rows, seed):
     """Give each row its split, or the reason why it has none."""
     given = {row["split"] for row in rows}
     if given == set(scenes.SPLITS):
@@ -227,7 +217,7 @@ def _set_splits(rows, width_m, seed):
         wanted = f"{', '.join(scenes.SPLITS)}, or none"
         raise ValueError(f"the photos have the splits {sorted(given)}; expected {wanted}")
     table = pandas.DataFrame(rows)
-    places, reach = positions_m(table), width_m / math.sqrt(2)  # however a patch is turned
+    places, reach = positions_m(table), PATCH_M / math.sqrt(2)  # however a patch is turned
     names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
     told = "show the same ground in part: the photos lie too close"
     with suppress(ValueError):  # no ground is left for a split

@@ -132,7 +132,13 @@ def spots(split, count, *, seed=0, again=False):
         missed += 1
         if len(headings) and (np.hypot(*(places - place).T) >= apart_m).all():
             weather, missed = np.random.default_rng([seed, number, len(rows), again]), 0
-            rows.append(_row(land, place, headings[0], weather, again) | {"split": split})
+            turn = TURN_DEG * weather.uniform(-1, 1) if again else 0
+            lon, lat = land.transform @ (place / land.ground.pixel_size_m.astype(float))
+            row = {"lon": lon, "lat": lat, "x_m": place[0], "y_m": place[1]}
+            row["heading_deg"] = (headings[0] + turn) % 360
+            limits = OTHER_WEATHER if again else WEATHER
+            row |= {name: weather.uniform(*ends) for name, ends in limits.items()}
+            rows.append(row | {"cloud_seed": int(weather.integers(2**31)), "split": split})
             places = np.append(places, [place], axis=0)
     return pandas.DataFrame(rows)
 
@@ -151,17 +157,6 @@ def _spot(land, stripe, random):
     red, _, blue = land.ground.image[:, int(y / high), int(x / wide)]
     dry = blue <= red or red + blue > 0.4  # water is dark and blue
     return (x, y), headings[(ahead_m > AHEAD_M) & dry & (stripe[0] < y < stripe[1])]
-
-
-def _row(land, place, heading, weather, again):
-    """Return a row of the table, with weather drawn for it."""
-    (x, y), (wide, high) = place, map(float, land.ground.pixel_size_m)
-    heading += TURN_DEG * weather.uniform(-1, 1) if again else 0
-    limits = OTHER_WEATHER if again else WEATHER
-    lon, lat = land.transform @ (x / wide, y / high)
-    row = {"lon": lon, "lat": lat, "x_m": x, "y_m": y, "heading_deg": heading % 360}
-    row |= {name: weather.uniform(*ends) for name, ends in limits.items()}
-    return row | {"cloud_seed": int(weather.integers(2**31))}
 
 
 def dataset(views, *, batch_size, steps, seed=0):
@@ -216,6 +211,7 @@ def _seen(land, row, image_size, seed):
     """Render the view of a row of the table, 0 to 1."""
     wide, high = land.ground.pixel_size_m
     drawn = {name: row[name] for name in (*WEATHER, "heading_deg", "cloud_seed")}
-    drawn |= {"column": row["x_m"] / wide, "row": row["y_m"] / high, "seed": seed}
-    look = {"size_px": (image_size, image_size), "eye_m": EYE_M, "pitch_deg": PITCH_DEG}
-    return relief.view(land.ground, **drawn, **look)
+    return relief.view(
+        land.ground, column=row["x_m"] / wide, row=row["y_m"] / high, seed=seed, eye_m=EYE_M,
+        pitch_deg=PITCH_DEG, size_px=(image_size, image_size), **drawn,
+    )  # fmt: skip

@@ -46,7 +46,9 @@ def publish(run_id, notebook, name, *, method=None):
         raise ValueError(f"{path} learned on {imagery}, which is no pack: its licence is unknown")
     if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
         raise ValueError(f"{target} is in use by {owner}: choose another name")
-    made["command"] = _command(source, made)
+    place = source.relative_to(paths.ROOT / "notebooks").as_posix()  # such as deeper/02b…
+    options = ["--profile", made["profile"], *as_options(made["parameters"])]
+    made["command"] = shlex.join(["python", "-m", "helpers", "run", place, *options])
     made["credits"] = paths.read_json(folder / "credits.json")
     made["licence"] = packs.catalogue()[imagery].licence
     network = read_network(path)
@@ -173,13 +175,6 @@ def _origin(path):
     raise ValueError(
         f"nothing says on which ground {path} was trained: take the model of a finished run"
     )
-
-
-def _command(notebook, made):
-    """Return the command that makes the same run."""
-    name = notebook.relative_to(paths.ROOT / "notebooks").with_suffix("").as_posix()
-    options = ["--profile", made["profile"], *as_options(made["parameters"])]
-    return shlex.join(["python", "-m", "helpers", "run", name, *options])
 
 
 def _compressed(keras_file):

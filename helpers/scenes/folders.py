@@ -18,6 +18,7 @@ from helpers.scenes.values import look_at_values
 REFLECTANCE = 2  # reaches no higher
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 PLACE = ["crs", "west", "south", "east", "north"]
+BUFFER = 1 / 16  # of an image's width, between tiles of different splits
 # in place of a split: too near to ground of another, shown by another row, without its partner
 LEFT_OUT = ("guard", "copy", "unpaired")
 
@@ -106,7 +107,7 @@ def read_table(path, needed=()):
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     if missing := set(needed) - set(table):
-        raise ValueError(f"{path} has no column {missing.pop()}; it has {', '.join(table)}")
+        raise ValueError(f"{path} has no columns {missing}; it has {[*table]}")
     return table
 
 
@@ -173,18 +174,16 @@ def placed(scene, row):
         ) from error
 
 
-def split_manifest(folder, *, buffer=1 / 16, seed=0):
+def split_manifest(folder, *, seed=0):
     """Split a data set folder by ground, and write the split into its manifest.
 
-    Rows that share a `pair` stay together; `split_boxes` says what goes where. What lies nearer to
-    the ground of a later split than `buffer` gets the split "guard"; what has role and place of an
-    earlier row, as where scenes overlap, gets "copy", as ground that counts twice feigns certainty;
-    where rows are paired, one without its partner gets "unpaired". `read_ground` leaves out all
-    three.
+    Rows that share a `pair` stay together; `split_boxes` says what goes where, and what gets the
+    split "guard". An image with role and place of an earlier row, as where scenes overlap, gets
+    "copy": ground that counts twice feigns certainty. One without its partner gets "unpaired".
+    `read_ground` leaves out all three.
 
     Args:
         folder: with a `manifest.csv` whose rows say where they lie (`west` … `crs`).
-        buffer: least distance between images of different splits, in image widths.
         seed: of the split.
 
     Returns:
@@ -207,7 +206,7 @@ def split_manifest(folder, *, buffer=1 / 16, seed=0):
             tiles[name] = scene
     if lacking := set(group[kept.index]) - set(tiles):
         raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
-    split = dict(zip(tiles, split_tiles(list(tiles.values()), buffer, seed), strict=True))
+    split = dict(zip(tiles, split_tiles(list(tiles.values()), BUFFER, seed), strict=True))
     split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
     table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

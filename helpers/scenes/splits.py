@@ -10,7 +10,7 @@ SPLITS = ("train", "validation", "test")
 OUTWARDS = np.array([-1, -1, 1, 1])
 
 
-def split_scenes(scenes, given=(), *, block_px, buffer_px, seed=0):
+def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     """Split scenes: as given, else large ones into blocks and small ones whole.
 
     Args:
@@ -148,8 +148,8 @@ def split_boxes(boxes, buffer, seed=0):
         seed: of the split; an odd one exchanges the ends.
 
     Returns:
-        array of the split of each box; "guard" for what lies nearer than the buffer to a box of a
-        later split, and is left out.
+        array of the split of each box; "guard" for what would train and lies nearer than the buffer
+        to a box of another split, and is left out.
 
     Raises:
         ValueError: too little ground.
@@ -159,11 +159,9 @@ def split_boxes(boxes, buffer, seed=0):
     order = along.argsort(kind="stable")
     split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
     grown = boxes + buffer / 2 * OUTWARDS
-    for later in (2, 1):  # validation gives way to the test, training to both
-        held = grown[np.isin(split, SPLITS[later:])]
-        for at in np.flatnonzero(split == SPLITS[later - 1]):
-            if _overlapping(held, grown[at]).any():
-                split[at] = "guard"
+    held = grown[split != "train"]
+    near = [_overlapping(held, box).any() for box in grown]
+    split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
         raise ValueError(
             f"the {len(boxes)} tiles lie so close together that a split has none beside the buffer "
@@ -180,19 +178,19 @@ def check_disjoint(ground):
             pixels. Rotated ones, and ones in other coordinates, count as the box around them.
     """
     members = [(split, scene) for split, found in ground.items() for scene in found]
-    placed, twins = [], []
-    pictures = {}
-    for member in members:
-        if member[1].transform and member[1].crs:
-            placed.append(member)
-        elif np.ptp(member[1].pixels) > 0:
-            twins.append((pictures.setdefault(member[1].pixels.tobytes(), member), member))
+    placed, twins, pictures = [], [], {}
+    for split, scene in members:
+        if scene.transform and scene.crs:
+            placed.append((split, scene))
+        elif np.ptp(scene.pixels) > 0:
+            first = pictures.setdefault(scene.pixels.tobytes(), (split, scene))
+            twins.append((first, (split, scene)))
     for crs in {scene.crs for _, scene in placed}:
         boxes = boxes_in(crs, [scene for _, scene in placed])
-        for member, box in zip(placed, boxes, strict=True):
-            if member[1].crs == crs:
+        for (split, scene), box in zip(placed, boxes, strict=True):
+            if scene.crs == crs:
                 near = np.flatnonzero(_overlapping(boxes, box))
-                twins += [(placed[at], member) for at in near]
+                twins += [(placed[at], (split, scene)) for at in near]
     for (split, scene), (other_split, other) in twins:
         if split != other_split:
             raise ValueError(

@@ -15,7 +15,8 @@ MAP_STYLE = """<style>
 .click-map > div {{display: grid; width: 480px; height: {height}px; background-size: 100% 100%;
  background-image: url(data:image/png;base64,{data});
  grid-template: repeat(16, 1fr) / repeat(20, 1fr)}}
-.click-map button {{all: unset; font-size: 0; cursor: pointer}}
+.click-map > label {{display: none}}
+.click-map button {{all: unset; font-size: 0; cursor: pointer; box-shadow: none !important}}
 .click-map .mod-active {{background: #f00a}}
 </style>"""
 

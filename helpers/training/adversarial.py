@@ -16,6 +16,8 @@ class Adversarial(keras.Model):
         generator: keras.Model from the input to an image, or to a list of images, largest first.
         discriminator: keras.Model from the list of images (after the input, if `conditional`) to
             logits; or to a list of logits and of features, which `terms` then compare.
+        encoder: keras.Model from a target to an input of the generator, trained with it; it gives
+            the second half of each batch of inputs, and is held to their distribution. Or None.
         terms: dict from name to (weight, function of (target, estimate)).
         weight: of the discriminator's opinion.
         kind: "non_saturating", "lsgan", "wgan_gp" or "hinge".
@@ -25,19 +27,18 @@ class Adversarial(keras.Model):
         decay: of the exponential moving average (EMA) of the generator's weights.
         augment: function of (image, two whole numbers to draw by), applied to images before they
             are judged; target and estimate get the same changes. Or None.
-        encoder: keras.Model from a target to an input of the generator, trained with it; it gives
-            the second half of each batch of inputs, and is held to their distribution. Or None.
     """
 
     def __init__(
-        self, generator, discriminator, terms, *, weight, kind, conditional, ramp_steps, decay,
-        augment, encoder,
+        self, generator, discriminator, encoder, terms, *, weight, kind, conditional, ramp_steps,
+        decay, augment,
     ):  # fmt: skip
         super().__init__(name=f"{generator.name}_adversarial")
         if kind not in ADVERSARIES:
             raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
         self.generator, self.discriminator, self.terms = generator, discriminator, terms
-        self.averaged = keras.models.clone_model(generator)
+        # a copy of the layers, not of how it was compiled
+        self.averaged = generator.__class__.from_config(generator.get_config())
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional = weight, kind, conditional
@@ -90,9 +91,10 @@ class Adversarial(keras.Model):
         gradient_norm = self._update("generator", tape, scaled_loss)
         self._update("discriminator", other_tape, scaled_judge_loss)
         self._average(step)
-        found = parts | {"loss": loss, "adversarial": opinion, "discriminator": judge_loss}
-        found["accuracy"] = ops.mean(ops.cast(real > fake, "float32"))
-        found |= {"gradient_norm": gradient_norm, "latent": latent}
+        found = parts | {
+            "loss": loss, "adversarial": opinion, "discriminator": judge_loss, "latent": latent,
+            "accuracy": ops.mean(ops.cast(real > fake, "float32")), "gradient_norm": gradient_norm,
+        }  # fmt: skip
         for name, mean in self.means.items():
             mean.update_state(found[name])
         return {name: mean.result() for name, mean in self.means.items()}
@@ -183,24 +185,15 @@ def fit_adversarial(
     Raises:
         ValueError: unknown kind, or the checkpoint belongs to other settings.
     """
+    shaped = {"kind": kind, "weight": weight, "decay": decay, "ramp_steps": ramp_steps}
     with device.scope():
-        model = Adversarial(
-            generator, discriminator, terms, weight=weight, kind=kind, conditional=conditional,
-            ramp_steps=ramp_steps, decay=decay, augment=augment, encoder=encoder,
-        )  # fmt: skip
+        networks = generator, discriminator, encoder
+        model = Adversarial(*networks, terms, conditional=conditional, augment=augment, **shaped)
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
+        shaped["learning_rate"] = optimizers[0].get_config()["learning_rate"]
         if device.precision == "mixed_float16":
             optimizers = list(map(keras.optimizers.LossScaleOptimizer, optimizers))
         model.compile(*optimizers, jit_compile=device.xla)
-    is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-    shaped = {
-        "steps": steps,
-        "learning_rate": learning_rate.get_config() if is_schedule else learning_rate,
-        "kind": kind,
-        "weight": weight,
-        "decay": decay,
-        "ramp_steps": ramp_steps,
-        "terms": {name: share for name, (share, _) in terms.items()},
-    }
+    shaped |= {"steps": steps, "terms": {name: share for name, (share, _) in terms.items()}}
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
     return model.averaged, train(model, make_dataset, state, steps=steps, **reporting)

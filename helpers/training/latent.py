@@ -1,6 +1,5 @@
 """Train a generator of landscapes on views alone, and fit its latent numbers to a view."""
 
-import math
 from functools import cache
 
 import numpy as np
@@ -15,8 +14,6 @@ ops = keras.ops
 ENERGY_WEIGHT = 5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
 PAIRED_WEIGHT = 5.0  # of the features' distance between a view and the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
-
-
 _eyes = cache(features.backbone)  # to build one takes a second
 
 
@@ -133,7 +130,7 @@ def view_features(views):
     """
     network = _eyes(("112",))
     parts = [views[start : start + 32] for start in range(0, len(views), 32)]
-    return np.concatenate([_squares(tf.nest.flatten(network(part))[0]) for part in parts])
+    return np.concatenate([_squares(network(part)) for part in parts])
 
 
 def fit_latents(generator, views, latents, *, steps):
@@ -216,7 +213,7 @@ def fit_ridge(inputs, targets, validation):
 
 def _squares(feature_map):
     means = ops.average_pool(feature_map, feature_map.shape[1] // 4)
-    return _unit(ops.reshape(means, (-1, math.prod(means.shape[1:]))))
+    return _unit(keras.layers.Flatten()(means))
 
 
 def _unit(vectors):

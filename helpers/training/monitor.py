@@ -46,9 +46,8 @@ class Reporter(keras.callbacks.Callback):
         from tqdm.auto import tqdm
 
         shown = {"total": self.steps, "initial": self.at, "unit": "step", "mininterval": 0.5}
-        self.is_seen = not show.is_static()
-        self.bar = tqdm(desc=self.model.name, disable=not self.is_seen, **shown)
-        self.display = display(display_id=True) if self.is_seen else None
+        self.bar = tqdm(desc=self.model.name, disable=show.is_static(), **shown)
+        self.display = None if self.bar.disable else display(display_id=True)
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -84,11 +83,11 @@ class Reporter(keras.callbacks.Callback):
         self.state.save(self.history)
         if self.board:
             self._draw_on_board(scores, pictures)
-        if self.is_seen:
+        if self.display:
             self.display.update(self._curve())
         else:
-            shown = [name for name in ("loss", self.score) if name in scores]
-            told = [f"{name} {scores[name]:.4f}" for name in shown]
+            shown, names = scores | {"baseline": self.baseline}, ("loss", self.score, "baseline")
+            told = [f"{key} {shown[key]:.4f}" for key in names if shown.get(key) is not None]
             where = f"{self.model.name}: step {self.at}/{self.steps}"
             print(where, *told, sep=" · ", flush=True)
         self.model.reset_metrics()

@@ -1,7 +1,8 @@
-"""`pytest tests/benchmarks/own_folders.py`: notebooks 05 and 06 from top to end on pictures of one's own, in smoke.
+"""`pytest tests/benchmarks/own_folders.py`: notebooks 03, 05 and 06 from top to end on images of one's own, in smoke.
 
-05 gets pairs side by side, as the sets of pix2pix have them; 06 gets photos that say where they were taken, which are
-rendered views as JPEG. Each takes half a minute; how such folders are read is tested by `make test`.
+03 gets what two sensors saw; 05 gets pairs side by side, as the sets of pix2pix have them; 06 gets photos with a place
+(rendered views as JPEG). Each takes about half a minute. How such folders are read is tested by
+`make test`.
 """
 
 import re
@@ -12,8 +13,8 @@ import pytest
 from PIL import Image
 
 from helpers import paths, scenes
-from helpers.acquire import packs
-from helpers.pairs import maps, views
+from helpers.acquire import download, packs
+from helpers.pairs import maps, resolution, views
 from tests.notebook_runs import run_apart
 from tests.test_map_notebook import pictures
 
@@ -92,3 +93,24 @@ def test_landscapes_are_learned_from_photos_that_say_where_they_were_taken(photo
     assert int(re.search(r"(\d+) photos left out", executed)[1]) >= 2
     assert "no position" in executed and "outside the imagery" in executed
     assert (result / "walk.gif").stat().st_size > 10_000
+
+
+def two_sensors(folder):
+    """A folder with the roles low and high; the coarse images in another unit than the fine ones."""
+    rows, fine = [], packs.open_scene("sentinel2_brandenburg").cut(400, 0, 256, 512)
+    for number, tile in enumerate(fine.patches(64)):
+        coarse = resolution.shrink_scene(tile, 2)
+        for role, scene in (("high", tile), ("low", replace(coarse, pixels=coarse.pixels * 0.5 + 100))):
+            scenes.write(scene, folder / f"{role}_{number:02}.tif")
+            row = {"path": f"{role}_{number:02}.tif", "pair": f"{number:02}", "role": role, "crs": str(scene.crs)}
+            rows.append(row | dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)))
+    download.write_manifest(folder, rows)
+    scenes.split_manifest(folder)
+    return folder
+
+
+def test_multispectral_super_resolution_learns_from_two_sensors(tmp_path):
+    result = run_apart("03", tmp_path / "runs", f"source={two_sensors(tmp_path / 'sensors')}", "scale=2")
+    (executed,) = result.glob("03*.ipynb")
+    gain = re.search(r"gain \[([-. 0-9]*)\]", executed.read_text())
+    assert [float(value) for value in gain[1].split()] == pytest.approx([2] * 4, abs=0.02)
