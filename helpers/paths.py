@@ -143,7 +143,8 @@ def read_record(path, needed=()):
     record = read_json(path)
     if not isinstance(record, dict) or set(needed) - record.keys():
         raise ValueError(
-            f"{path} is no record of this project with {[*needed]}. Delete it and run again"
+            f"{path} is no record of this project: it should hold {', '.join(needed) or 'names'}. "
+            "Delete it and run again"
         )
     return record
 

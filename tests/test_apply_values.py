@@ -151,6 +151,16 @@ def test_values_of_another_scale_are_refused(tmp_path, model, ground, monkeypatc
     answered(model, values, tmp_path, value_range="model")
 
 
+def test_digital_numbers_for_a_model_of_pictures(tmp_path, save, ground):  # noqa: F811
+    """Neither 10,000 nor its inverse mends that."""
+    model = save(models.srcnn(4, filters=(4, 4)), BANDS, value_range=[(10, 240)] * 4)
+    told = (
+        r"digital numbers where the model expects 8-bit pixels or percent\. --value-range LO,HI or --value-range auto"
+    )
+    with pytest.raises(ValueError, match=told):
+        answered(model, ground, tmp_path)
+
+
 @pytest.mark.parametrize("scale, offset, dtype", [(1e-4, 0, "float32"), (1, 1000, "uint16"), (1e-4, -0.1, "float64")])
 def test_scale_and_offset_mend_it(tmp_path, model, ground, scale, offset, dtype):
     values = (ground * scale + offset).astype(dtype)
@@ -224,6 +234,7 @@ def test_what_is_no_number_is_no_data(tmp_path, model, ground, value, dtype):
     assert gaps.sum() == 8 and gaps[:, 10:12, 20].all() and np.isfinite(made.compressed()).all()
     assert np.abs(made - by_hand(ground)).max() <= 0.51
     assert scenes.read(tmp_path / "in.tif").valid.sum() == 40 * 50 - 2
+    assert scenes.read(tmp_path / "in.tif", nodata=-9999).valid.sum() == 40 * 50 - 2
 
 
 def test_a_value_that_looks_like_no_data_is_refused_by_name(tmp_path, model, ground):

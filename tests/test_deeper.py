@@ -83,6 +83,14 @@ def test_the_acquired_data_sets_have_their_manifests_pairs_and_splits(smoke_run)
         check_manifest(folder)
 
 
+def test_the_real_cloudy_dates_are_ten_and_their_composite_is_near_the_clear_day(smoke_run):
+    folder = smoke_run / "04b_real_pairs_and_clinic"
+    rows = {row["method"]: row for row in paths.read_json(folder / "metrics.json")["scores"]}
+    assert rows["composite"]["gain_psnr_db"] == pytest.approx(11.28, abs=0.02)  # no network has a part in it
+    (executed,) = folder.glob("04b*.ipynb")
+    assert "105 dates: 42 clear, 10 partly clouded" in executed.read_text(encoding="utf-8")
+
+
 def test_the_exported_model_answers_the_same(smoke_run):
     """The SavedModel for other tools, in a process that knows nothing of Keras or of `helpers`."""
     folder = smoke_run / "03c_seams_flips_20m"

@@ -72,7 +72,7 @@ def whole(tmp_path_factory):
     """A training that nobody touched: weights, history, the file of its state, and what it printed."""
     state, printed = tmp_path_factory.mktemp("whole") / "state.npz", io.StringIO()
     with contextlib.redirect_stdout(printed):
-        weights, history = train(blocks(), training.prepare_device(precision="float32", seed=0), state)
+        weights, history = train(blocks(), training.prepare_device(precision="float32", seed=0), state, baseline=20.0)
     return weights, history, state, printed.getvalue()
 
 
@@ -175,4 +175,4 @@ def test_bfloat16_is_chosen_by_the_processors_flags(tmp_path):
 
 def test_monitor_prints_few_lines_where_nobody_looks(whole):
     lines = whole[3].strip().splitlines()[1:]
-    assert len(lines) == 4 and "step 8/8" in lines[-1] and "psnr_db" in lines[-1]
+    assert len(lines) == 4 and "step 8/8" in lines[-1] and "psnr_db" in lines[-1] and "baseline 20" in lines[-1]

@@ -51,7 +51,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         chosen, profile = notebooks(names), profile or DEFAULT_PROFILE
         planned = plan(chosen, profile, values or {}).values()
         files = [path.relative_to(paths.ROOT).as_posix() for path in chosen]
-        job = {"profile": profile, "notebooks": dict(zip(files, planned, strict=True))}
+        job = {"profile": profile, "parameters": dict(zip(files, planned, strict=True))}
     if begun:
         refuse_other_job(run_id, _settings(begun), _settings(job))
     run_id = run_id or claim()
@@ -62,7 +62,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         mock.patch.dict(os.environ, variables),  # the notebooks' processes take them over
     ):
         paths.write_json(folder / "run.json", job)
-        for name, given in job["notebooks"].items():
+        for name, given in job["parameters"].items():
             path = paths.ROOT / name
             _execute_one(path, folder / path.stem / path.name, given)
     return write_report(run_id)
@@ -76,13 +76,13 @@ def _begun(run_id, resume):
             f"run {run_id} exists: give --resume to go on with it, or choose another --run-id"
         )
     record = folder / "run.json"
-    return paths.read_record(record, ("profile", "notebooks")) if record.exists() else None
+    return paths.read_record(record, ("profile", "parameters")) if record.exists() else None
 
 
 def _settings(job):
     """Return a flat dict of all that was set for a run, to compare it with another."""
-    flat = job | {"notebooks": list(job["notebooks"])}
-    for notebook, values in job["notebooks"].items():
+    flat = {"profile": job["profile"], "notebooks": list(job["parameters"])}
+    for notebook, values in job["parameters"].items():
         flat |= {f"{name} of {notebook}": value for name, value in values.items()}
     return flat
 

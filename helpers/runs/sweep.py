@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from helpers import paths
 from helpers.runs.execute import plan
-from helpers.runs.parameters import as_options, notebooks
+from helpers.runs.parameters import notebooks
 from helpers.runs.run import check_run_id, environment, ledger, refuse_changes
 
 ALONE = """
-import sys, threading
-from helpers import __main__, paths
+import json, sys, threading
+from helpers import paths, runs
 threading.Thread(target=paths.end_with_parent, daemon=True).start()
-sys.exit(__main__.main(sys.argv[1:]))
+runs.execute(**json.loads(sys.argv[1]))
 """
 LOST = "the process ended by itself, most often for lack of memory: fewer workers need less"
 
@@ -65,8 +65,9 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
         variables, futures = environment(SWEEP=1), {}
         for run_id in waiting:
-            options = ["--profile", profile, *as_options(values | cells[run_id])]
-            futures[pool.submit(_run_cell, run_id, notebook, options, variables)] = run_id
+            job = {"names": [notebook], "profile": profile, "values": values | cells[run_id]}
+            job |= {"run_id": run_id, "resume": True}
+            futures[pool.submit(_run_cell, job, variables)] = run_id
         try:
             for count, future in enumerate(as_completed(futures), start=1):
                 run_id = futures[future]
@@ -154,18 +155,18 @@ def _run_id(name, cell, digest):
     return check_run_id(f"{name}-{plain}-{digest[:8]}")
 
 
-def _run_cell(run_id, notebook, options, variables):
-    """Run one cell as a command of its own; it writes `log.txt` and, if it fails, `error.txt`."""
-    folder = paths.Path(variables["SATELLITE_NOTEBOOKS_RUNS"], run_id)
+def _run_cell(job, variables):
+    """Run one cell in a process of its own; it writes `log.txt` and, if it fails, `error.txt`."""
+    folder = paths.Path(variables["SATELLITE_NOTEBOOKS_RUNS"], job["run_id"])
     folder.mkdir(parents=True, exist_ok=True)
     log, error = folder / "log.txt", folder / "error.txt"
     error.unlink(missing_ok=True)
-    command = [sys.executable, "-c", ALONE, "run", notebook, "--run-id", run_id, "--resume"]
+    command = [sys.executable, "-c", ALONE, json.dumps(job)]
     with open(log, "wb") as said:
-        streams = {"stdin": subprocess.PIPE, "stdout": said, "stderr": said}
-        command += options
-        with subprocess.Popen(command, env=os.environ | variables, **streams) as process:
+        options = {"env": os.environ | variables, "stdout": said, "stderr": said}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, **options) as process:
             status = process.wait()
     if status:
         told = log.read_text(encoding="utf-8", errors="replace")
-        paths.write_text(error, told + f"{LOST} (status {status})" * (status < 0))
+        is_lost = status < 0 or "DeadKernelError" in told
+        paths.write_text(error, told + f"\n{LOST} (status {status})" * is_lost)

@@ -86,8 +86,8 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
             f"({error.__cause__ or error})"
         ) from error
     pixels[np.abs(pixels) > 3e38] = np.nan  # infinite, or the lowest float32
-    if nodata is None and dataset.nodata is None:
-        nodata = LOWEST.get(dataset.dtypes[indexes[0] - 1])
+    if dataset.nodata is None:
+        pixels[pixels == LOWEST.get(dataset.dtypes[indexes[0] - 1])] = np.nan
     pixels[pixels == nodata] = np.nan
     return pixels
 

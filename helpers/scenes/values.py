@@ -9,11 +9,11 @@ GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
 NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
 UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
-MEND = (
-    "10000,0 multiplies by 10,000",
-    "100,0 if it is percent; a picture of 8 bits is no measurement",
-    "0.0001,0 if it is reflectance x 10,000",
-)
+MEND = {
+    (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
+    (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
+    (2, 0): ": --scale-offset 0.0001,0 if it is reflectance x 10,000",
+}
 OFFSET = (
     "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
     "--scale-offset 1,{:g} takes it away"
@@ -155,7 +155,7 @@ def _guess(dark, middle, bright, low, high, is_physical):
     is_darker = ((bright > 0) & (bright < high / 4)).all()
     if unit > expected or (unit < expected and is_darker):
         told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
-        return f"{told}: --scale-offset {MEND[unit]}"
+        return told + MEND.get((unit, expected), "")
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
         return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
