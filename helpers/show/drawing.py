@@ -24,15 +24,10 @@ def array(image):
     return pixels
 
 
-def thin(pixels):
-    """Take every n-th pixel, so that no side is longer than a screen."""
-    step = -(-max(pixels.shape[:2]) // MAX_PX)
-    return pixels[::step, ::step]
-
-
 def visible(image, bands):
     """Return the pixels to look at, (height, width, 1 or 3): uint8 for a picture, else float32."""
-    pixels = thin(array(image))
+    pixels = array(image)
+    step = -(-max(pixels.shape[:2]) // MAX_PX)
     names = image.bands if isinstance(image, Scene) else tuple(range(pixels.shape[-1]))
     first = names[: 3 if len(names) > 2 else 1]
     chosen = bands or next((each for each in COLOURS if set(each) <= set(names)), first)
@@ -41,7 +36,7 @@ def visible(image, bands):
             f"the bands to show are {list(chosen)}; expected one, or three for red, green and "
             f"blue, of {list(names)}"
         )
-    pixels = pixels[..., [names.index(band) for band in chosen]]
+    pixels = pixels[::step, ::step, [names.index(band) for band in chosen]]
     is_picture = image.dtype == "uint8" and np.isfinite(pixels).all()
     return pixels.astype("uint8" if is_picture else "float32", copy=False)
 
