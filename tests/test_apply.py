@@ -184,8 +184,7 @@ def test_every_corner_stays_where_it_is(tmp_path, make_scene, bicubic, place):
 def test_a_picture_without_a_place(tmp_path, make_scene, model):
     with warnings.catch_warnings():
         warnings.simplefilter("error", rasterio.errors.NotGeoreferencedWarning)
-        with pytest.warns(UserWarning, match="in.tif has no coordinate reference system"):
-            answer = sharpened(model, make_scene(20, 20, dtype="float32", transform=None, crs=None), tmp_path)
+        answer = sharpened(model, make_scene(20, 20, dtype="float32", transform=None, crs=None), tmp_path)
     assert answer.transform is None and answer.crs is None and answer.valid.all()
 
 
@@ -214,7 +213,7 @@ def test_a_scene_without_any_data_stays_empty(tmp_path, make_scene, sharpen):
     scene = make_scene(30, 30, dtype="uint16", nodata=0)
     scene.pixels[:] = np.nan
     assert not sharpened(sharpen, scene, tmp_path, value_range=(0, 1)).valid.any()
-    with pytest.raises(ValueError, match="band red would be 0 to 0: give --value-range"):
+    with pytest.raises(ValueError, match="would be .*0.0, 0.0.*give --value-range"):
         sharpened(sharpen, scene, tmp_path, value_range="auto")
 
 
@@ -256,8 +255,7 @@ def test_colours_of_a_picture_count_as_names(tmp_path, make_scene, save):
     model = save(models.srcnn(3, filters=(4, 4)), "same", scale=1, value_range=[(0, 255)] * 3, **order)
     pixels = make_scene(20, 20, dtype="uint8").pixels
     Image.fromarray(pixels.astype("uint8")).save(tmp_path / "in.png")
-    with pytest.warns(UserWarning, match="no coordinate reference system"):
-        apply(model, tmp_path / "in.png", tmp_path / "out.tif", progress=False)
+    apply(model, tmp_path / "in.png", tmp_path / "out.tif", progress=False)
     assert np.array_equal(scenes.read(tmp_path / "out.tif").pixels, pixels)
     with rasterio.open(tmp_path / "out.tif") as out:
         assert [colour.name for colour in out.colorinterp] == ["red", "green", "blue"]
@@ -302,7 +300,7 @@ def test_auto_takes_the_range_of_the_image(tmp_path, make_scene, sharpen):
     assert np.allclose(tenfold, once * 10, atol=1e-4)
     assert not np.allclose(once, sharpened(sharpen, scene, tmp_path).pixels, atol=1e-3)
     scene.pixels[..., 1] = 0.5
-    with pytest.raises(ValueError, match="band green would be 0.5 to 0.5: give --value-range LO,HI"):
+    with pytest.raises(ValueError, match=r"would be .*\[0.5, 0.5\].*give --value-range LO,HI"):
         sharpened(sharpen, scene, tmp_path, value_range="auto")
 
 

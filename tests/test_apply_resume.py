@@ -90,7 +90,7 @@ def test_another_job_is_not_gone_on_with(files, monkeypatch):
         with pytest.raises(ValueError, match=f"differs in: {differing}. Give the same again, or begin anew without"):
             apply(*files, **OPTIONS | options, resume=True)
 
-    refused("value range", value_range=(0, 5))
+    refused("value_range", value_range=(0, 5))
     refused("nodata", nodata=0)
     refused("tta, window", window=(0, 0, 20, 20), tta=True)
     os.utime(source, (1, 1))

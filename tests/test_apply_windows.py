@@ -87,7 +87,7 @@ def test_a_part_is_what_the_whole_gives_there(tmp_path, make_scene, save, kind, 
 
 @pytest.mark.parametrize("window", [(-1, 0, 5, 5), (0, 0, 51, 5), (0, 38, 5, 5), (3, 3, 0, 5)])
 def test_a_part_outside_of_the_image(tmp_path, make_scene, unet, window):
-    with pytest.raises(ValueError, match="is not inside the image, which is 50 pixels wide and 40 high"):
+    with pytest.raises(ValueError, match="is not inside the image of 50 x 40 pixels"):
         applied(unet, make_scene(dtype="float32"), tmp_path, window=window)
 
 
@@ -186,7 +186,7 @@ def test_another_kind_of_output(tmp_path, make_scene, save):
     assert answer.bands == ("height",) and answer.dtype == "uint8" and (~answer.valid).sum() == 1
     assert np.all(answer.pixels[answer.valid] == 75)
     model = save(network, bands_out=["height"], value_range=[(0, 60_000)] * 3)
-    with pytest.raises(ValueError, match="does not say the values of .height.: value_range_out is missing"):
+    with pytest.raises(ValueError, match="value_range_out is missing"):
         applied(model, scene, tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save
         file.write(np.moveaxis(scene.pixels, -1, 0))
     content = (tmp_path / "in.tif").read_bytes()
     (tmp_path / "in.tif").write_bytes(content[:-missing])
-    monkeypatch.setattr("helpers.apply.whole._compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("helpers.apply.whole.compute", lambda *_: pytest.fail("computed"))
     with pytest.raises(ValueError, match="in.tif .*appears truncated"):
         apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif")
 
@@ -236,7 +236,6 @@ def test_every_option_on_the_command_line(tmp_path, make_scene, unet, capsys):
     scenes.write(scene, tmp_path / "in.tif")
     command = ["apply", str(unet), str(tmp_path / "in.tif"), str(tmp_path / "out.tif"), "--window", "3,4,20,10"]
     assert main([*command, "--tta", "--resume", "--value-range", "auto"]) == 0
-    assert "note: " in capsys.readouterr().err
     assert scenes.read(tmp_path / "out.tif").pixels.shape == (10, 20, 3)
     assert main([*command[:-1], "3,4,50,10"]) == 2
     assert "is not inside the image" in capsys.readouterr().err
@@ -249,7 +248,7 @@ def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, un
     about = json.loads(unet.with_suffix(".json").read_text())
     del about["receptive_field_px"]
     unet.with_suffix(".json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match="should hold receptive_field_px"):
+    with pytest.raises(ValueError, match="does not say receptive_field_px"):
         applied(unet, make_scene(), tmp_path)
 
 

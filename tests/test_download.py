@@ -255,7 +255,7 @@ def test_a_summary_is_short(folders, server):
     summary = download.fetch(tiles(server, 3), folders / "set", Client(QUICK), total=3)
     for number in range(2000):
         summary.skip(f"{number}.png", f"reason {number % 50}")
-    assert len(str(summary).splitlines()) == 7 and "and 45 more reasons" in str(summary)
+    assert len(str(summary).splitlines()) == 7 and "and more" in str(summary)
     assert str(summary).startswith(f"{folders / 'set'}: 3 fetched, 0 kept, 3 requests")
     assert len(summary.frame()) == 3
 

@@ -178,8 +178,8 @@ def test_only_listed_members_are_unpacked_and_the_archive_is_fetched_once(root, 
     assert unpacked(root) == WHOLE
     assert len(downloads(index)) == 1  # for two packs
     assert capsys.readouterr().out.splitlines() == [
-        f"tiny: unpacked 2 of 2 files. {CREDIT}",
-        f"notes: unpacked 1 of 1 files. {CREDIT}",
+        f"tiny: complete, 2 of 2 files are new. {CREDIT}",
+        f"notes: complete, 1 of 1 files are new. {CREDIT}",
     ]
 
 
@@ -196,7 +196,7 @@ def test_a_complete_pack_makes_no_request(root, index, capsys):
     packs.fetch()
     packs.fetch(["tiny"])
     assert index.log == []
-    assert "tiny: complete, 2 files" in capsys.readouterr().out
+    assert "tiny: complete, 0 of 2 files are new" in capsys.readouterr().out
 
 
 def test_one_pack_only(root, index):
@@ -283,7 +283,7 @@ def test_damage_is_found_and_mended(root, index, capsys):
         packs.member_path("tiny", "red.bin")
     packs.fetch()
     assert unpacked(root) == WHOLE
-    assert "tiny: unpacked 1 of 2 files" in capsys.readouterr().out
+    assert "tiny: complete, 1 of 2 files are new" in capsys.readouterr().out
 
 
 # --- folders, cache, disk
@@ -295,7 +295,7 @@ def test_from_a_folder_without_network(root, index, tmp_path):
     for content in (None, WHEEL[:-1], WHEEL[:-1] + b"!"):
         if content:
             (folder / WHEEL_FILE).write_bytes(content)
-        with pytest.raises(FileNotFoundError, match=f"a whole {WHEEL_FILE} of 0 MB is not in .*usb. Copy it there"):
+        with pytest.raises(FileNotFoundError, match=f"a whole {WHEEL_FILE} is not in .*usb. Copy it there"):
             packs.fetch(from_folder=folder)
     assert (folder / WHEEL_FILE).exists()
     (folder / WHEEL_FILE).write_bytes(WHEEL)

@@ -49,7 +49,7 @@ def pixels(answer):
 
 def assert_same_place(seen, name, tile, most_different):
     """A tile shows what rasterio makes of the source there: alike, and shifted by less than a fifth of a pixel."""
-    about = services.listed()["layers"][name]
+    about = services.LAYERS[name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
     low, high = np.array(about["low"]), np.array(about["high"])
     colours = np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255)

@@ -45,5 +45,5 @@ def picture(data, size_px=None):
 
 
 def suffix(data):
-    """Return the suffix of a file name for image bytes."""
-    return next(end for end, start in STARTS.items() if data.startswith(start))
+    """Return the suffix of a file name for image bytes; "" for others."""
+    return next((end for end, start in STARTS.items() if data.startswith(start)), "")

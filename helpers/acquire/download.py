@@ -13,13 +13,10 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.acquire import checks, manifest, progress
-from helpers.acquire.http import Client, Policy, Refused, Unreachable
+from helpers.acquire.http import Client, Policy, Refused, Unreachable  # noqa: F401
 from helpers.acquire.keys import mask
-from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest
+from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest  # noqa: F401
 from helpers.acquire.pace import JOB
-
-__all__ = ["COLUMNS", "Client", "Item", "Policy", "Refused", "Summary", "Unreachable"]
-__all__ += ["fetch", "read_manifest", "safe_name", "write_manifest"]
 
 # other characters than a name may have, a dot at an end, and names of devices in Windows or of our
 # own files, with whatever suffix
@@ -60,12 +57,12 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
-        lines = [f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often]
-        if lines[5:]:
-            lines[5:] = [f"and {len(lines) - 5} more reasons: see `skipped`"]
         counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
-        return "\n".join([f"{self.folder}: {counts}", *lines])
+        often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
+        reasons = [f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often]
+        if reasons[5:]:
+            reasons[5:] = ["and more: see `skipped`"]
+        return "\n".join([f"{self.folder}: {counts}", *reasons])
 
     def skip(self, name, reason):
         """Note why a file is missing."""
@@ -161,8 +158,8 @@ class _Job:
 
     def known(self, item):
         """Return the row of the file of an item, of whatever suffix; {} where it is not there."""
-        stem, any_suffix, _ = item.name.partition(".*")
-        for name in [stem + end for end in checks.STARTS] if any_suffix else [stem]:
+        for suffix in checks.STARTS:
+            name = item.name.replace(".*", suffix)
             row, path = self.table.row(name), self.folder / name
             same = row.get("url") == item.url and path.is_file()
             if same and row["sha256"] == paths.sha256(path):
@@ -171,9 +168,10 @@ class _Job:
 
     def made(self, item):
         """Get an item, check it, put it into its place; return its row."""
-        made, (name, any_suffix, _) = {}, item.name.partition(".*")
-        data = b"" if item.make else self.client.get_bytes(item.url, check=item.check)
-        name += checks.suffix(data) if any_suffix else ""
+        made, data = {}, b""
+        if not item.make:
+            data = self.client.get_bytes(item.url, check=item.check)
+        name = item.name.replace(".*", checks.suffix(data))
         with paths.atomic(self.folder / name, durable=False) as part:
             if item.make:
                 made = item.make(self.client, part) or {}

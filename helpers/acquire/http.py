@@ -96,8 +96,8 @@ class Client(requests.Session):
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         self.hooks["response"].append(refuse_leak)
         self.auth = signer(key.strip(), key_name, key_origin) if key else unsigned
-        for scheme in ("https://", "http://"):
-            self.mount(scheme, HTTPAdapter(pool_maxsize=policy.connections, pool_block=True))
+        adapter = HTTPAdapter(pool_maxsize=policy.connections, pool_block=True)
+        self.adapters = dict.fromkeys(("https://", "http://"), adapter)
 
     def send(self, request, **options):
         """Send when it is this request's turn at its host; redirects come here, too."""
@@ -147,8 +147,9 @@ class Client(requests.Session):
 
     def _body(self, method, url, options):
         """Return the body of one good answer; a ValueError if a retry can help."""
-        options["timeout"] = self.policy.timeout_s
-        with self.request(method, url, stream=True, **options) as answer:
+        with self.request(
+            method, url, stream=True, timeout=self.policy.timeout_s, **options
+        ) as answer:
             body = self._read(answer.raw, url)
         status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
         if status < 300:

@@ -10,7 +10,7 @@ _secrets = set()  # that `mask` takes out of messages and logs
 
 
 class Leak(RequestException):
-    """A redirect would carry the key or posted data away."""
+    """A redirect would carry the key away."""
 
 
 def shown(url):
@@ -57,9 +57,8 @@ def signer(key, name, origin):
 
 
 def refuse_leak(answer, **_):
-    """Hook of requests: refuse a redirect that carries the key, or posted data, elsewhere."""
+    """Hook of requests: refuse a redirect to an address that holds the key."""
     there = answer.headers.get("Location", "")
-    carries = mask(there) != there or answer.request.method != "GET"
-    if answer.is_redirect and carries:
+    if mask(there) != there:
         answer.close()
         raise Leak

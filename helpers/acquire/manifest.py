@@ -7,10 +7,12 @@ from pathlib import Path
 from helpers import paths
 
 NAME = "manifest.csv"
-BOUNDS = ["west", "south", "east", "north"]
-COLUMNS = ["path", "pair", "role", "source", "scene", "tile", "time", *BOUNDS]
-COLUMNS += ["crs", "split", "credit", "licence", "url", "sha256"]
 MISSING = "missing.csv"  # files that a provider does not have, or that were not wanted
+BOUNDS = ["west", "south", "east", "north"]
+COLUMNS = [
+    "path", "pair", "role", "source", "scene", "tile", "time", *BOUNDS, "crs", "split", "credit",
+    "licence", "url", "sha256",
+]  # fmt: skip
 MISSING_COLUMNS = ["path", "url", "reason"]
 
 
@@ -21,7 +23,7 @@ class Table:
 
     Args:
         path: Path of the file; it is made by the first row.
-        columns: the first is the key.
+        columns: the first is `path`.
 
     Raises:
         ValueError: the file has other columns.
@@ -45,7 +47,7 @@ class Table:
         """Append a row, a dict of values; columns that it does not give stay as they were."""
         if unknown := row.keys() - {*self.columns}:
             raise TypeError(f"{self.path} has no columns {sorted(unknown)}, but {self.columns}")
-        key = row[self.columns[0]]
+        key = row["path"]
         row = self.row(key) | row
         texts = [_text(row.get(column)) for column in self.columns]
         if not self.rows:
@@ -71,13 +73,13 @@ def _text(value):
 
 def read_manifest(folder):
     """Return the folder's manifest as a DataFrame: numbers for the bounds, else str."""
-    import pandas as pd
+    from helpers.scenes import folders
 
     path = Path(folder) / NAME
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: nothing was acquired into this folder yet")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table[BOUNDS] = table[BOUNDS].apply(pd.to_numeric, errors="coerce")
+    table = folders.read_table(path)
+    table[BOUNDS] = table[BOUNDS].replace("", "nan").astype(float)
     return table
 
 

@@ -18,15 +18,17 @@ class Pace:
 
     def __init__(self):
         self.next_start = self.held_until = 0.0
-        self.line = threading.Lock()  # the first waits for its turn, the others for the first
+        self.lock = threading.Lock()
 
     def take_turn(self, per_s):
         """Wait for the time of the next request, and longer where all are held."""
-        with self.line:
-            start = max(time.perf_counter(), self.next_start)
-            while (wait_s := max(start, self.held_until) - time.perf_counter()) > 0:
-                pause(wait_s)
-            self.next_start = max(start, self.held_until) + (1 / per_s if per_s else 0)
+        while True:
+            with self.lock:
+                start = max(time.perf_counter(), self.next_start, self.held_until)
+                self.next_start = start + (1 / per_s if per_s else 0)
+            pause(start - time.perf_counter())
+            if self.held_until <= start:  # nobody was told to wait meanwhile
+                return
 
     def hold(self, seconds):
         """Stop all requests for some time."""

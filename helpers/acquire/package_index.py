@@ -67,12 +67,12 @@ def _pip_settings():
 
 def _sources(pip):
     """List ("find_links" or "index_urls", URL) where pip would look, local folders first."""
-    index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
-    indexes = [index, *pip.get("extra-index-url", "").split()]
+    sources = [("find_links", url) for url in pip.get("find-links", "").split()]
     if pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        indexes = []
-    links = pip.get("find-links", "").split()
-    return [("find_links", url) for url in links] + [("index_urls", url) for url in indexes]
+        return sources
+    index = pip.get("index-url") or PackageFinder().sources[0]["url"]  # pip's default
+    extra = pip.get("extra-index-url", "").split()
+    return sources + [("index_urls", url) for url in (index, *extra)]
 
 
 def _write(archive, link, session, output_file):

@@ -50,10 +50,9 @@ def folder(name):
 
 def missing(name, *, verify=False):
     """List members of a pack that are absent, or of another size or, with `verify`, SHA-256."""
-    members = _pack(name).members.items()
     return [
         member
-        for member, (size, sha256) in members
+        for member, (size, sha256) in _pack(name).members.items()
         if not _is_whole(folder(name) / member, size, verify and sha256)
     ]
 
@@ -79,8 +78,8 @@ def fetch(names=None, from_folder=None):
             room = sum(pack.members[member][0] for member in absent)
             paths.require_space(folder(pack.name), pack.archive.bytes + room)
             _unpack(pack, absent, _archive(pack.archive, from_folder))
-        done = f"unpacked {len(absent)} of" if absent else "complete,"
-        print(f"{pack.name}: {done} {len(pack.members)} files. {pack.credit}")
+        new = f"{len(absent)} of {len(pack.members)} files are new"
+        print(f"{pack.name}: complete, {new}. {pack.credit}")
 
 
 def open_scene(pack, name=None, bands=None):
@@ -165,16 +164,19 @@ def _archive(archive, from_folder):
         if _is_whole(path, archive.bytes, archive.sha256):
             return path
         raise FileNotFoundError(
-            f"a whole {archive.file} of {archive.bytes / 1e6:.0f} MB is not in {from_folder}. Copy "
-            "it there, or fetch without a folder on a computer with internet"
+            f"a whole {archive.file} is not in {from_folder}. Copy it there, or fetch without a "
+            "folder on a computer with internet"
         )
     pooch.get_logger().setLevel("WARNING")
-    registry = {archive.file: archive.sha256}
     store = pooch.create(
-        pooch.os_cache("satellite-notebooks"), "", registry=registry, env=CACHE, retry_if_failed=3
+        pooch.os_cache("satellite-notebooks"),
+        base_url="",
+        registry={archive.file: archive.sha256},
+        env=CACHE,
+        retry_if_failed=3,
     )
-    downloader = partial(package_index.download, archive)
-    return Path(store.fetch(archive.file, downloader=downloader))
+    found = store.fetch(archive.file, downloader=partial(package_index.download, archive))
+    return Path(found)
 
 
 def _unpack(pack, absent, archive):

@@ -39,9 +39,8 @@ def open_ground(source, *, bands=None, **split):
 
 def locate(source):
     """Return the Path of an image or a folder; looks in the working, data and project folder."""
-    places = [Path(source).expanduser(), paths.DATA / source, paths.ROOT / source]
-    path = next((place for place in places if place.exists()), None)
-    if path is None:
-        known = ", ".join(packs.catalogue())
-        raise ValueError(f"source {source!r} is neither a pack ({known}) nor a path that exists")
-    return path
+    for place in (Path(source).expanduser(), paths.DATA / source, paths.ROOT / source):
+        if place.exists():
+            return place
+    known = ", ".join(packs.catalogue())
+    raise ValueError(f"source {source!r} is neither a pack ({known}) nor a path that exists")

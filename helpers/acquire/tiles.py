@@ -10,7 +10,7 @@ import random
 import mercantile
 from mercantile import Tile
 
-CIRCUMFERENCE_M = 2 * math.pi * 6378137  # of the sphere that EPSG:3857 takes the Earth for
+CIRCUMFERENCE_M = mercantile.CE  # of the sphere that EPSG:3857 takes the Earth for
 MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile does
 
 
@@ -40,8 +40,9 @@ def check_bounds(bounds):
         west = south = east = north = math.nan
     lon, lat, back = max(abs(west), abs(east)), max(abs(south), abs(north)), west - east
     if not (lon <= 180 and lat <= 90 and south < north) or 0 <= back <= 180 or back == 360:
-        swapped = lon <= 90 < lat <= 180
-        hint = ". It looks as if latitude and longitude were swapped" if swapped else ""
+        hint = ""
+        if lon <= 90 < lat <= 180:
+            hint = ". It looks as if latitude and longitude were swapped"
         raise ValueError(
             f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
             f"±180 and ±90, that span an area{hint}"

@@ -1,22 +1,15 @@
-"""Apply a network to many files: each in a process of its own, here or on a Dask cluster."""
+"""Apply a network to many files: each in a process of its own, or on a Dask cluster."""
 
-import json
-import subprocess
-import sys
-import threading
+import multiprocessing
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
-from helpers import paths
 from helpers.apply.network import model_path
 from helpers.apply.whole import apply
 from helpers.scenes.folders import IMAGE_SUFFIXES, images
 
-ALONE = "import sys; from helpers.apply.many import _alone; _alone(sys.argv[1])"
 WAIT = "10s"  # for a scheduler
-LOST = "its process was ended, most often for lack of memory: try again with fewer workers"
 
 
 def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
@@ -39,19 +32,19 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
     """
-    if options.pop("cloud_mask", None):
+    if options.get("cloud_mask"):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
-    options["model"] = str(model_path(model).absolute())  # a worker stands in another folder
-    targets = _targets(sources, Path(folder).absolute())
-    rows = []
-    with ThreadPoolExecutor(workers) if dask is None else _cluster(dask) as pool:
-        if dask is not None:
-            pool = pool.get_executor(pure=False)
+    # a worker stands in another folder; many files always go on where they stopped
+    options |= {"model": str(model_path(model).absolute()), "resume": True, "progress": False}
+    targets, rows = _targets(sources, Path(folder).absolute()), []
+    with _cluster(dask) if dask else ThreadPoolExecutor(workers) as pool:
+        run = _apply if dask else _apart
         tasks = [options | {"source": str(path), "target": to} for to, path in targets.items()]
-        futures = [pool.submit(_apply_one, task) for task in tasks]
-        for task, future in zip(tasks, futures, strict=True):
-            error = future.exception()
-            state, told = ("failed", str(error)) if error else future.result()
+        for task, future in [(task, pool.submit(run, task)) for task in tasks]:
+            try:
+                state, told = future.result()
+            except Exception as error:
+                state, told = "failed", f"its process ended, most often for lack of memory: {error}"
             rows.append({"source": task["source"], "state": state, "told": told})
             print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
     return rows
@@ -86,25 +79,17 @@ def _targets(sources, folder):
     return targets
 
 
-def _apply_one(task):
-    """Run one `apply` in a process of its own; returns (state, what it said)."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    command = [sys.executable, "-c", ALONE, json.dumps(task)]
-    with subprocess.Popen(command, **pipes, text=True) as process:
-        said = process.stdout.readlines()
-    with suppress(IndexError, ValueError):
-        return json.loads(said[-1])
-    return "failed", LOST
+def _apart(task):
+    """Run one file in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_apply, task).result()
 
 
-def _alone(task):
-    """Run one file in this process; prints its state and what it said as JSON."""
-    threading.Thread(target=paths.end_with_parent, daemon=True).start()
-    notes = []
-    warnings.showwarning = lambda message, *_: notes.append(f"note: {message}")
-    try:
-        made = apply(**json.loads(task) | {"resume": True, "progress": False})
-        state = "done" if made else "already finished"
-    except Exception as error:  # also those of libraries: each file stands for itself
-        state, notes = "failed", [f"error: {error or type(error).__name__}"]
-    print(json.dumps([state, " ".join(notes)]))
+def _apply(task):
+    """Run one file; returns its state and what it said."""
+    with warnings.catch_warnings(record=True) as notes:
+        try:
+            state = "done" if apply(**task) else "already finished"
+        except Exception as error:  # also those of libraries: each file stands for itself
+            return "failed", f"error: {error or type(error).__name__}"
+    return state, " ".join(f"note: {note.message}" for note in notes)

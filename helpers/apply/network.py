@@ -24,16 +24,15 @@ def model_path(model):
         ValueError: there is none, or no description beside it.
     """
     weights = paths.ROOT / "data" / "weights"
-    for path in (weights / f"{model}.keras", Path(model), paths.ROOT / model):
-        if path.is_file():
-            if not path.with_suffix(".json").exists():
-                raise ValueError(f"{path.stem}.json is missing beside {path}: it names the bands")
-            return path
-    known = ", ".join(sorted(path.stem for path in weights.glob("*.keras")))
-    raise ValueError(
-        f"there is no model {model}: give the path of a .keras file, or a name in data/weights "
-        f"({known})"
-    )
+    places = (weights / f"{model}.keras", Path(model), paths.ROOT / model)
+    path = next(filter(Path.is_file, places), None)
+    if path is None:
+        known = ", ".join(sorted(path.stem for path in weights.glob("*.keras")))
+        told = "give the path of a .keras file, or a name in data/weights"
+        raise ValueError(f"there is no model {model}: {told} ({known})")
+    if not path.with_suffix(".json").exists():
+        raise ValueError(f"{path.stem}.json is missing beside {path}: it names the bands")
+    return path
 
 
 def read_network(path):
@@ -63,8 +62,9 @@ def load_model(model):
         ValueError: there is no such model, or no description beside it that says enough.
     """
     path = model_path(model)
-    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"), [FIELD])
+    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"))
     unsaid = [name for name in DESCRIPTION if about.get(name) is None]
+    unsaid += [FIELD] * (FIELD not in about)
     if unsaid:
         raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
     network = read_network(path)
@@ -72,8 +72,8 @@ def load_model(model):
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
     if [network.input_shape, network.output_shape] != wanted:
         raise ValueError(
-            f"{path.name} takes {network.input_shape} and gives {network.output_shape}; a model "
-            f"that is applied window by window takes images of any size: {wanted}"
+            f"{path.name} takes {network.input_shape} and gives {network.output_shape}; windows "
+            f"need images of any size: {wanted}"
         )
     return network, about
 
@@ -103,14 +103,20 @@ class Predictor:
         scale, field = about["scale"], about[FIELD]
         self.multiple_px = multiple = about.get("size_multiple", 1)
         side = 8 * scale * multiple
-        made = network.compute_output_shape((1, side, side, len(ranges)))
-        self.enlarge_first = enlarge = scale > 1 and made[1] == side
+        _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
+        self.enlarge_first = enlarge = scale > 1 and height == side
         margin = field // 2 + 1 if field else GLOBAL_MARGIN_PX
         if enlarge:  # bicubic interpolation looks two pixels further
             margin = ceil(margin / scale) + 2
         self.margin_px = ceil(margin / multiple) * multiple
         self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
-        ranges_out = _ranges_out(about, ranges)
+        taken = dict(zip(about["bands"], ranges, strict=True))
+        made = about.get("value_range_out") or [taken.get(band) for band in about["bands_out"]]
+        if about["classes"]:
+            made = [(0, 1)] * len(about["classes"])
+        if None in made:
+            raise ValueError("value_range_out is missing in the model's description")
+        ranges_out = [*made, *[(0, 1)] * len(about["masks"])]
 
         @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
         def answer(pixels):
@@ -129,23 +135,9 @@ class Predictor:
         Returns:
             float32 (side x scale, side x scale, bands) in the output's unit.
         """
-        made = []
+        made = 0
         for step, turns in self.views:
             shown = np.rot90(pixels[:, ::step], turns)
             answer = self.answer(shown[None])[0].numpy()
-            made.append(np.rot90(answer, -turns)[:, ::step])
-        return made[0] if len(made) == 1 else np.mean(made, axis=0)
-
-
-def _ranges_out(about, ranges):
-    """Return the value range of all that is made: given, else that of the input; 0 to 1 of rest."""
-    if about["classes"]:
-        return [(0, 1)] * len(about["classes"])
-    taken = dict(zip(about["bands"], ranges, strict=True))
-    try:
-        made = about.get("value_range_out") or [taken[band] for band in about["bands_out"]]
-    except KeyError as band:
-        raise ValueError(
-            f"the model's description does not say the values of {band}: value_range_out is missing"
-        ) from None
-    return [*made, *[(0, 1)] * len(about["masks"])]
+            made = made + np.rot90(answer, -turns)[:, ::step]
+        return made / len(self.views)

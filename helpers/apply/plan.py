@@ -5,14 +5,13 @@ import warnings
 from functools import partial
 from math import ceil
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 from rasterio.enums import MaskFlags
 
 from helpers.apply.network import Predictor
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import file_nodata, image_bands, read_values
+from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
 from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
@@ -22,15 +21,6 @@ DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}  # scale and offset of numbers that stand 
 OUTPUT_PX, MAX_WINDOW_PX = 768, 512  # side of a window without margin: memory stays under 2 GB
 NO_CLASS = 255
 LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
-
-
-class Output(NamedTuple):
-    """Describe a file to write: places of its bands in the answer, labels, data type, no data."""
-
-    order: list
-    labels: dict
-    dtype: str
-    nodata: float | None
 
 
 def planned(
@@ -58,7 +48,8 @@ def planned(
     Returns:
         namespace of image, about, only_clouded and opaque as given; window; `read`, which reads the
         model's bands; `predictor`, which computes; `cell_px` from one window to the next; and
-        `outputs`, a list of Output: the image, and the opacity of cloud where that is wanted.
+        `outputs`, for the image, and for the opacity of cloud where that is wanted: places of the
+        bands in the answer, dict of their labels, data type and no-data value.
 
     Raises:
         ValueError: it cannot be done (says why).
@@ -68,16 +59,12 @@ def planned(
             "--cloud-mask, --opaque and --only-clouded are for models such as "
             "cloud_remover_sentinel2"
         )
-    if image.crs is None and not image.gcps[0] and not image.rpcs:
-        warnings.warn(
-            f"{image.name} has no coordinate reference system, and so has the output", stacklevel=3
-        )
     column, row, width, height = window = window or (0, 0, image.width, image.height)
     end, bottom = column + width, row + height
     if not (0 <= column < end <= image.width and 0 <= row < bottom <= image.height):
         raise ValueError(
-            f"the window {window} (column, row, width, height) is not inside the image, which is "
-            f"{image.width} pixels wide and {image.height} high"
+            f"the window {window} (column, row, width, height) is not inside the image of "
+            f"{image.width} x {image.height} pixels"
         )
     bands = _matching_bands(image, about["bands"], bands)
     read = partial(read_values, image, bands, nodata)
@@ -90,7 +77,7 @@ def planned(
     outputs = [_output(image, about, bands, nodata, opaque)]
     if cloud_mask:
         labels = {"descriptions": ["opacity"]}
-        outputs.append(Output([len(about["bands_out"])], labels, "float32", np.nan))
+        outputs.append(([len(about["bands_out"])], labels, "float32", np.nan))
     multiple_px = predictor.multiple_px
     return SimpleNamespace(
         image=image, about=about, read=read, window=window, predictor=predictor, outputs=outputs,
@@ -142,15 +129,15 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
         ranges = np.percentile(values, (0.5, 99.5), axis=0).T
     else:
         ranges = np.array([asked] * len(bands))
-    for name, (low, high) in zip(about["bands"], ranges, strict=True):
-        if not -np.inf < low < high < np.inf:
-            raise ValueError(
-                f"the value range of band {name} would be {low:g} to {high:g}: give --value-range "
-                "LO,HI with the larger number last, and --scale-offset with a scale above 0"
-            )
+    widths = np.diff(ranges)
+    if not ((widths > 0) & (widths < np.inf)).all():
+        raise ValueError(
+            f"the value ranges would be {ranges.tolist()}: give --value-range LO,HI with the "
+            "larger number last, and --scale-offset with a scale above 0"
+        )
     if asked is None:
         refuse_misfit(values * scale + offset, about["bands"], trained, is_physical)
-    return ranges
+    return ranges.tolist()
 
 
 def _sample(read, shape, checked):
@@ -192,16 +179,15 @@ def _output(image, about, bands, nodata, opaque):
     number = dict(zip(about["bands"], bands, strict=True))
     order, labels = range(len(about["bands_out"])), {"descriptions": about["bands_out"]}
     if about["classes"]:
-        return Output(order, labels, "uint8", NO_CLASS)
+        return order, labels, "uint8", NO_CLASS
     kept = [number.get(name, 0) for name in about["bands_out"]]
     if all(kept) and not about.get("value_range_out"):
         order = np.argsort(kept)
         labels = {label: [getattr(image, label)[at - 1] for at in sorted(kept)] for label in LABELS}
     dtype = about.get("dtype_out") or np.result_type(*(image.dtypes[at - 1] for at in bands)).name
     known = image.nodata if nodata is None else nodata
-    kind = np.dtype(dtype).kind
-    if known is None and kind == "i":
-        known = max(np.iinfo(dtype).min, np.iinfo("int32").min)  # what GDAL reads back
+    if known is None:
+        known = LOWEST.get(dtype)
     has_gaps = image.mask_flag_enums != ([MaskFlags.all_valid],) * image.count
-    needed = kind == "f" or nodata is not None or opaque or has_gaps
-    return Output(order, labels, dtype, file_nodata(known, dtype, needed=needed))
+    needed = known is not None or opaque or has_gaps or dtype.startswith("float")
+    return order, labels, dtype, file_nodata(known, dtype, needed=needed)

@@ -50,8 +50,7 @@ def interrupted(folder, job):
     if not (folder / JOURNAL).exists():
         return None
     journal = paths.read_record(folder / JOURNAL, ("job", "finished", "clear", "seen"))
-    before = journal["job"]
-    differing = [name for name in before | job if before.get(name) != job.get(name)]
+    differing = sorted({name for name, _ in journal["job"].items() ^ job.items()})
     if differing:
         raise ValueError(
             f"what was begun in {folder} differs in: {', '.join(differing)}. Give the same again, "
@@ -78,22 +77,22 @@ def begin(folder, plan, job, digest):
     """
     remove(folder)
     profile, about = _place(plan) | PROFILE, plan.about
-    pixels = profile["height"] * profile["width"]
-    itemsize = sum(len(out.order) * np.dtype(out.dtype).itemsize for out in plan.outputs)
-    paths.require_space(folder.parent, SPACE_FACTOR * pixels * itemsize)
+    itemsize = sum(len(order) * np.dtype(dtype).itemsize for order, _, dtype, _ in plan.outputs)
+    size = SPACE_FACTOR * profile["height"] * profile["width"] * itemsize
+    paths.require_space(folder.parent, size)
     folder.mkdir(parents=True, exist_ok=True)
-    credits = dict.fromkeys(filter(None, [plan.image.tags().get("credit"), about["credit"]]))
+    credits = dict.fromkeys([plan.image.tags().get("credit"), about["credit"]])
     for number, (order, labels, dtype, nodata) in enumerate(plan.outputs):
         profile |= {"count": len(order), "dtype": dtype, "nodata": nodata}
         with rasterio.open(folder / f"{number}.tif", "w", **profile) as made:
-            made.update_tags(credit="; ".join(credits), apply_job=digest)
+            made.update_tags(credit="; ".join(filter(None, credits)), apply_job=digest)
             for name, values in labels.items():
                 setattr(made, name, values)
             if about["classes"]:
                 colours = [tuple(each["colour"]) for each in about["classes"]]
                 made.write_colormap(1, dict(enumerate(colours)))
     journal = {"job": job, "finished": 0, "clear": 0, "seen": 0}
-    paths.write_json(folder / JOURNAL, journal)
+    note(folder, journal)
     return journal
 
 
@@ -108,25 +107,38 @@ def _place(plan):
             return frame.profile | {"gcps": points, "rpcs": frame.rpcs, "crs": crs or frame.crs}
 
 
-def write(folder, outputs, row, column, pixels):
-    """Write pixels, float32 (height, width, bands), NaN = no data, through to the disk."""
-    window = (row, row + len(pixels)), (column, column + pixels.shape[1])
+def write(folder, outputs, ends, pixels):
+    """Write pixels, float32 (height, width, bands), NaN = no data, through to the disk.
+
+    Args:
+        folder: Path of the folder.
+        outputs: of the plan.
+        ends: of the pixels in the output: array ((first row, column), (last row, column)).
+        pixels: of all outputs.
+    """
     for number, (order, _, dtype, nodata) in enumerate(outputs):
         file = folder / f"{number}.tif"
         with rasterio.open(file, "r+") as made:
             for band, place in enumerate(order, 1):
-                made.write(to_file_values(pixels[..., place], dtype, nodata), band, window=window)
+                values = to_file_values(pixels[..., place], dtype, nodata)
+                made.write(values, band, window=tuple(ends.T.tolist()))
         paths.to_disk(file)
 
 
-def deliver(folder, number, path, classes):
+def note(folder, journal):
+    """Write the journal, once the windows that it counts are on the disk."""
+    paths.write_json(folder / JOURNAL, journal)
+
+
+def deliver(file, path, about):
     """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
-    file, whole = folder / f"{number}.tif", folder / f"{number}.cog.tif"
+    whole = file.with_suffix(".cog.tif")
     file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
     with rasterio.Env(**OVERVIEWS), rasterio.open(file, "r+") as made:
-        factors = [2**k for k in range(1, 32) if max(made.shape) > 2 ** (k - 1) * BLOCK_PX]
-        if factors:
-            made.build_overviews(factors, Resampling.mode if classes else Resampling.average)
+        how = Resampling.mode if about["classes"] else Resampling.average
+        made.build_overviews(
+            [2**k for k in range(1, 32) if max(made.shape) > 2**k * BLOCK_PX / 2], how
+        )
     rasterio.shutil.copy(file, whole, **COG)
     shutil.move(whole, path)  # the mask may lie on another disk
 

@@ -93,8 +93,8 @@ def render(split, count, *, image_size=128, seed=0, again=False):
     table = spots(split, count, seed=seed, again=again)
     drawn = split, count, image_size, seed, again, packs.catalogue()[PACK]
     code = __file__, photo_views.__file__, *sorted(Path(relief.__file__).parent.glob("*.py"))
-    made_from = [repr(drawn).encode(), *(Path(file).read_bytes() for file in code)]
-    key = hashlib.sha256(b"".join(made_from)).hexdigest()[:16]
+    made_from = repr(drawn).encode() + b"".join(Path(file).read_bytes() for file in code)
+    key = hashlib.sha256(made_from).hexdigest()[:16]
     path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
     if not path.exists():
         land = _land()

@@ -32,7 +32,7 @@ class Surroundings:
     def end(self, way):
         """Return how many metres ahead the grid ends in each direction."""
         size = numbers(*self.land.image.shape[:0:-1]) * self.pixel_m
-        room = np.where(way > 0, size - self.spot, self.spot)
+        room = abs((way > 0) * size - self.spot)
         return (room / np.maximum(abs(way), 1e-6)).min(axis=0)
 
     def grid(self, planes, place):

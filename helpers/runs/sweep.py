@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 
 from helpers import paths
 from helpers.runs.execute import plan
@@ -58,8 +59,8 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
     refuse_changes(f"sweep {name}", begun, begun | entry, "Choose another name")
     lock = paths.RUNS / f".{name}.sweep.lock"
-    pool = executor or ThreadPoolExecutor(workers)  # whose threads end with it
-    with paths.claimed(lock, f"sweep {name} is running already, in process"):
+    own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
+    with paths.claimed(lock, f"sweep {name} is running already, in process"), own as pool:
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
         print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")

@@ -25,8 +25,8 @@ class Adversarial(keras.Model):
             several.
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential moving average (EMA) of the generator's weights.
-        augment: function of (image, two whole numbers to draw by), applied to images before they
-            are judged; target and estimate get the same changes. Or None.
+        augment: such as `training.augment`, applied to images before they are judged; all sizes of
+            target and estimate get the same changes. Or None.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Adversarial(keras.Model):
         self.averaged.trainable = False
         self.weight, self.kind, self.conditional = weight, kind, conditional
         self.ramp_steps, self.decay, self.encoder = ramp_steps, decay, encoder
-        self.augment = augment or (lambda image, key: image)
+        self.augment = augment
         names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
         names += ["latent"] if encoder else []
         self.means = {name: keras.metrics.Mean(name) for name in names}
@@ -109,9 +109,11 @@ class Adversarial(keras.Model):
 
     def _judged(self, condition, images, step):
         """Return the discriminator's answer to images: logits, and features if it has some."""
-        step = ops.cast(step, "int32")
-        shown = [self.augment(image, [step, number]) for number, image in enumerate(images)]
-        return tf.nest.flatten(self.discriminator([*condition, *shown], training=True))
+        if self.augment:
+            size, key = [images[0].shape[0], 5], [ops.cast(step, "int32"), 0]
+            draws = tf.random.stateless_uniform(size, key, -1, 1)
+            images = [self.augment(image, draws) for image in images]
+        return tf.nest.flatten(self.discriminator([*condition, *images], training=True))
 
     def _compared(self, targets, estimates, counts=None):
         """Return each term, the mean over the sizes of the image; pixels may count differently."""
@@ -154,8 +156,7 @@ class Adversarial(keras.Model):
 
 def _shrunk(image, like):
     """Average the image to the size of a smaller one."""
-    factor = image.shape[1] // like.shape[1]
-    return image if factor == 1 else ops.average_pool(image, factor)
+    return ops.average_pool(image, image.shape[1] // like.shape[1])
 
 
 def fit_adversarial(

@@ -100,14 +100,10 @@ def fit_landscapes(
         generator, discriminator,
         lambda first: make_dataset(first).enumerate(first).map(with_latents),
         terms=terms, weight=1.0, kind="hinge", steps=steps, learning_rate=rate, betas=(0.0, 0.99),
-        decay=0.99, augment=_augmented, encoder=encoder, reports=reports, validation=None,
+        decay=0.99, augment=augment, encoder=encoder, reports=reports, validation=None,
         watch=watch, keep_best="kid_imagenet", device=device, checkpoint=checkpoint,
         settings={"seed": seed},
     )  # fmt: skip
-
-
-def _augmented(images, key):
-    return augment(images, tf.random.stateless_uniform([images.shape[0], 5], key, -1, 1))
 
 
 def _paired(target, estimate):

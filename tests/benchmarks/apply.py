@@ -72,14 +72,14 @@ def once(folder, kind, height, width):
     window_px = room.plan.OUTPUT_PX // SCALE  # as `apply` chooses it
     alone = Alone(model, window_px)
     alone()
-    delivering, deliver = [], room.working.Working.deliver
+    delivering, deliver = [], room.working.deliver
 
     def timed(*arguments):
         begin = time.perf_counter()
         deliver(*arguments)
         delivering.append(time.perf_counter() - begin)
 
-    room.working.Working.deliver = timed
+    room.working.deliver = timed
     begin, processor = time.perf_counter(), time.process_time()
     room.apply(model, folder / "in.tif", folder / "out.tif")
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
@@ -128,7 +128,7 @@ class Alone:
         from helpers import apply as room
 
         self.network, about = room.load_model(model)
-        predictor = room.network.Predictor(self.network, about, about["value_range"], about["value_range"])
+        predictor = room.network.Predictor(self.network, about, about["value_range"])
         side = (window_px + 2 * predictor.margin_px) * (SCALE if predictor.enlarge_first else 1)
         self.images = np.random.default_rng(0).random((4, side, side, len(about["bands"]))).astype("float32")
         self.windows = self.seconds = self.processor = 0

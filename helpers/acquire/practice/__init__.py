@@ -1,10 +1,9 @@
 """Stand in for the providers on this machine: to learn, teach, test without the internet."""
 
-from helpers.acquire.practice.server import FAULTS, Response, Server, as_json
+from helpers.acquire.practice.server import FAULTS, Response, Server, as_json  # noqa: F401
 
 PORT = 48151  # where free, so that addresses in manifests hold when the server starts again
 serve = Server
-__all__ = ["FAULTS", "Response", "Server", "as_json", "serve", "start"]
 
 
 def start(**how):

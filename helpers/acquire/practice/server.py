@@ -7,7 +7,7 @@ import re
 import socket
 import struct
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import werkzeug
 from werkzeug.serving import make_server
@@ -29,12 +29,12 @@ class Response:
     body: bytes
     type: str = "application/json"
     status: int = 200
-    headers: dict = field(default_factory=dict)
+    headers: dict | tuple = ()
 
 
 def as_json(value, status=200):
     """Return a Response that holds a value as JSON."""
-    return Response(json.dumps(value, ensure_ascii=False), status=status)
+    return Response(json.dumps(value).encode(), status=status)
 
 
 class Server:
@@ -59,8 +59,9 @@ class Server:
         self.lock, self.stopping = threading.Lock(), threading.Event()
         logging.getLogger("werkzeug").setLevel("CRITICAL")  # it would print every request
         with socket.create_server(("127.0.0.1", port), backlog=128) as bound:
-            how = {"threaded": True, "fd": bound.fileno()}
-            self.listening = make_server("127.0.0.1", port, self.answer, **how)
+            self.listening = make_server(
+                "127.0.0.1", port, self.answer, threaded=True, fd=bound.fileno()
+            )
         self.url = f"http://127.0.0.1:{self.listening.port}"
         threading.Thread(target=self.listening.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -110,7 +111,7 @@ class Server:
                 request.groups = match.groupdict()
                 if response := function(request):
                     return response
-        return as_json({"code": "not_found", "detail": "nothing lies there"}, 404)
+        return as_json("nothing lies there", 404)
 
     def half(self, body, fault, connection):
         """Yield half of a body, and end the connection as the fault says."""

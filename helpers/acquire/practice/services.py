@@ -34,6 +34,9 @@ def listed(base=""):
     return json.loads(ANSWERS.replace("BASE", base))
 
 
+LAYERS = listed()["layers"]
+
+
 def image(picture, kind="jpeg"):
     """Return the Response of a Pillow image."""
     buffer = io.BytesIO()
@@ -48,9 +51,9 @@ def layer(name):
 
     `low` and `high` in answers.json are about the 0.5th and 99.5th percentile.
     """
-    about = listed()["layers"][name]
+    about = LAYERS[name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
-    low, high = np.float32([about["low"]]), np.float32([about["high"]])
+    low, high = np.float32(about["low"]), np.float32(about["high"])
     np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255, out=scene.pixels)
     return scene
 
@@ -60,12 +63,12 @@ def tile(z, x, y, kind="jpg", name="eox"):
     """Return the image of a tile of a layer or a part, a PNG transparent outside; or None."""
     (name, *corner), (x, y, z) = name.split("-"), map(int, (x, y, z))
     scene = layer(name)
-    if z > listed()["layers"][name]["zoom"] or max(x, y) >= 2**z:
+    if z > LAYERS[name]["zoom"] or max(x, y) >= 2**z:
         return None
     if corner:
         scene = scene.cut(*map(int, corner), 1000, 1000)  # 30 km
     drawn, _ = reproject(
-        np.ascontiguousarray(np.moveaxis(scene.pixels, -1, 0)), np.zeros((3, 256, 256), "uint8"),
+        np.moveaxis(scene.pixels, -1, 0), np.zeros((3, 256, 256), "uint8"),
         src_crs=scene.crs, src_transform=scene.transform, src_nodata=np.nan, dst_crs="EPSG:3857",
         dst_transform=from_bounds(*mercantile.xy_bounds(x, y, z), 256, 256), dst_nodata=0,
         resampling=Resampling.bilinear,
@@ -93,13 +96,8 @@ def photo(number):
     view = listed()["views"][int(number)]
     light, blur_px = view.pop("light", 255), view.pop("blur", 0)
     view = light * relief.view(land(), size_px=(288, 432), **view)
-    picture = Image.fromarray(np.rint(view).astype("uint8"))
-    return image(picture.filter(ImageFilter.GaussianBlur(blur_px)))
-
-
-def face():
-    """Return the photo of a person."""
-    return image(Image.fromarray(data.astronaut()))
+    view = Image.fromarray(np.rint(view).astype("uint8"))
+    return image(view.filter(ImageFilter.GaussianBlur(blur_px)))
 
 
 def find(request, expression, **values):
@@ -107,18 +105,15 @@ def find(request, expression, **values):
     return jmespath.search(expression.format(**values), listed(request.base))
 
 
-def legacy_scenes(request):
-    """List scenes that touch a box."""
-    return as_json(find(request, TOUCHING, **request.query))
-
-
 def search(request):
     """List items, latest first, all on one page."""
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
-    how = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
-    found = find(request, FITTING, named=json.dumps(asked["collections"]), **how)
+    named = json.dumps(asked["collections"])
+    found = find(
+        request, FITTING, first=first, last=last or "9", most=most, box=asked["bbox"], named=named
+    )
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
@@ -127,9 +122,10 @@ def commons_query(request):
     lat, lon = map(float, request.query["ggscoord"].split("|"))
     reach = int(request.query["ggsradius"]) / 111_195
     across = reach / np.cos(np.radians(lat))
-    box = {"west": lon - across, "south": lat - reach, "east": lon + across, "north": lat + reach}
-    found = find(request, NEAR, **box)[: int(request.query["ggslimit"])]
-    pages = {page["pageid"]: page for page in found}
+    south, north = lat - reach, lat + reach
+    found = find(request, NEAR, west=lon - across, south=south, east=lon + across, north=north)
+    few = found[: int(request.query["ggslimit"])]
+    pages = {page["pageid"]: page for page in few}
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
 
@@ -143,18 +139,18 @@ def made(make):
     return answer
 
 
-MAKING = threading.Lock()
+MAKING, LEGACY = threading.Lock(), "/tellus_legacy/api/v1/asnaro1/scene"
 TILE = r"(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"  # of an address
 ROUTES = [
     ("GET", rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}", made(tile)),
     ("GET", r"/eox/.*/g/(?P<z>\d+)/(?P<y>\d+)/(?P<x>\d+)\.jpg", made(tile)),
     ("GET", rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}", made(tile)),
-    ("GET", "/tellus_legacy/api/v1/asnaro1/scene", legacy_scenes),
-    ("GET", "/files/photos/28.jpg", made(face)),
+    ("GET", LEGACY, lambda ask: as_json(find(ask, TOUCHING, **ask.query))),
+    ("GET", "/files/photos/28.jpg", lambda ask: image(Image.fromarray(data.astronaut()))),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
-    ("GET", "/earth_search/v1/?", lambda ask: as_json(listed(ask.base)["landing"])),
-    ("GET", "/earth_search/v1/collections", lambda ask: as_json(listed(ask.base)["collections"])),
+    ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
+    ("GET", "/earth_search/v1/collections", lambda ask: as_json(find(ask, "collections"))),
     ("POST", "/earth_search/v1/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]
