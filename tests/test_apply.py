@@ -261,6 +261,14 @@ def test_colours_of_a_picture_count_as_names(tmp_path, make_scene, save):
         assert [colour.name for colour in out.colorinterp] == ["red", "green", "blue"]
 
 
+def test_a_jpeg_is_not_compressed_with_loss_again(tmp_path, make_scene, save):
+    model = save(models.srcnn(3, filters=(4, 4)), "same", scale=1, value_range=[(0, 255)] * 3)
+    Image.fromarray(make_scene(64, 64, dtype="uint8").pixels.astype("uint8")).save(tmp_path / "in.jpg")
+    apply(model, tmp_path / "in.jpg", tmp_path / "out.tif", progress=False)
+    out, image = scenes.read(tmp_path / "out.tif"), scenes.read(tmp_path / "in.jpg")
+    assert np.array_equal(out.pixels, image.pixels)
+
+
 def test_bands_without_names_are_taken_in_order(tmp_path, make_scene, sharpen):
     scene = make_scene(20, 20, dtype="float32")
     expected = sharpened(sharpen, scene, tmp_path)

@@ -22,7 +22,7 @@ JOURNAL = "journal.json"
 BLOCK_PX = 512
 PROFILE = {
     "driver": "GTiff", "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
-    "interleave": "band", "bigtiff": "if_safer", "photometric": "minisblack",
+    "interleave": "band", "compress": "none", "bigtiff": "if_safer", "photometric": "minisblack",
 }  # fmt: skip
 # the COG driver's own overviews take half as long again as the whole copy
 OVERVIEWS = {
