@@ -5,11 +5,9 @@ Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 3
 """
 
 from functools import lru_cache, partial
-from zipfile import BadZipFile
 
 import numpy as np
 
-from helpers import paths
 from helpers.acquire import packs, pytorch_file
 from helpers.backend import keras
 
@@ -21,7 +19,6 @@ STAGES = {  # channels: expansion, blocks, stride of the first block, kernel siz
 }  # fmt: skip
 TAPS = ("24", "40", "112", "320")
 BATCH = 32  # images at a time
-ARRAYS = 100  # kernels and biases of 49 convolutions and a dense layer
 ops, layers = keras.ops, keras.layers
 
 
@@ -73,7 +70,7 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    model = _kept(("112", "320"))
+    model = shared_backbone(("112", "320"))
 
     def pooled(batch):
         return np.concatenate([np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1)
@@ -92,7 +89,7 @@ def feature_distance(images, others):
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
         raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
-    return _in_batches(partial(_distance, _kept(TAPS)), images, others)
+    return _in_batches(partial(_distance, shared_backbone(TAPS)), images, others)
 
 
 def _in_batches(compute, *arrays):
@@ -131,22 +128,12 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
 
 @lru_cache(1)
 def _weights():
-    """Return kernels and biases in the order of Keras' layers; keep them beside the file."""
-    source = packs.member_path(PACK, FILE)
-    cache = source.with_name("folded.npz")
-    try:
-        with np.load(cache) as saved:
-            return [saved[f"arr_{number}"] for number in range(ARRAYS)]
-    except (OSError, LookupError, ValueError, EOFError, BadZipFile):  # not there yet, or damaged
-        _, sha256 = packs.catalogue()[PACK].members[FILE]
-        arrays = _fold(pytorch_file.read(source, sha256))
-        with paths.atomic(cache) as temporary:
-            np.savez(temporary, *arrays)
-        return arrays
+    """Return kernels and biases in the order of Keras' layers; channels are their last axis.
 
-
-def _fold(tensors):
-    """Fold each batch norm into the convolution before it; channels are the last axis."""
+    Each batch norm of the file is folded into the convolution before it.
+    """
+    _, sha256 = packs.catalogue()[PACK].members[FILE]
+    tensors = pytorch_file.read(packs.member_path(PACK, FILE), sha256)
     arrays = []
     for i in range(0, len(tensors) - 2, 6):  # a kernel, then four vectors and the count of its norm
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
@@ -171,9 +158,10 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
     return _convolution(x, dtype, channels, 1, activation=False)
 
 
-@lru_cache(2)
-def _kept(taps):
-    return backbone(taps)
+@lru_cache(4)
+def shared_backbone(taps, dtype="float32"):
+    """Return the network of `backbone`, built once and kept."""
+    return backbone(taps, dtype=dtype)
 
 
 def _distance(model, images, others):

@@ -146,23 +146,6 @@ def test_another_or_a_truncated_file_is_refused(tmp_path, monkeypatch, kept):
         features._weights()
 
 
-def test_the_reading_is_kept_and_made_anew(monkeypatch, tmp_path):
-    folder = tmp_path / "packs" / features.PACK
-    folder.mkdir(parents=True)
-    (folder / features.FILE).symlink_to(packs.member_path(features.PACK, features.FILE))
-    monkeypatch.setattr(paths, "DATA", tmp_path)
-    features._weights.cache_clear()
-    first = features._weights()
-    assert (folder / "folded.npz").exists() and not list(folder.glob("*.part*"))
-    (folder / "folded.npz").write_bytes((folder / "folded.npz").read_bytes()[:9999])  # damaged: made once more
-    features._weights.cache_clear()
-    assert len(features._weights()) == len(first)
-    features._weights.cache_clear()
-    monkeypatch.setattr(pytorch_file, "read", None)  # not needed any more
-    assert all(np.array_equal(*pair) for pair in zip(first, features._weights(), strict=True))
-    features._weights.cache_clear()
-
-
 def test_a_pack_that_is_not_fetched_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path)
     features._weights.cache_clear()

@@ -74,7 +74,7 @@ def test_the_features_are_those_of_the_enlarged_image():
 def test_loading_without_the_pack_names_the_command(tmp_path, monkeypatch):
     models.with_features(models.map_decoder(table(3), filters=4)).save(tmp_path / "map.keras")
     monkeypatch.setattr(paths, "DATA", tmp_path / "nothing")
-    caches = models._frozen, features._weights
+    caches = features.shared_backbone, features._weights
     for cache in caches:
         cache.cache_clear()
     with pytest.raises(Exception, match="python -m helpers fetch imagenet_features"):

@@ -371,6 +371,12 @@ def test_a_slanted_scene_can_be_split(make_scene):
     assert sum(map(len, ground.values())) == 25
 
 
+def test_an_image_without_a_place_that_is_there_twice_is_found(make_scene):
+    scene = make_scene(100, 100, transform=None)
+    with pytest.raises(ValueError, match="same ground"):
+        scenes.split_ground([scene, replace(scene, name="copy")], **SMALL)
+
+
 def test_scenes_of_other_pixel_sizes_lose_no_ground(make_scene):
     """Their grids differ, so that blocks of the same number are not the same ground."""
     fine, coarse = make_scene(100, 100, pixel=10, west=0, north=1e4), make_scene(100, 100, west=0, north=3e4)

@@ -2,11 +2,11 @@
 
 The notebook trains the same networks with TensorFlow for two minutes (`training.fit_landscapes`).
 This script goes on for longer. It needs keras, jax, Pillow and NumPy, neither TensorFlow nor the
-packs: `--features` is the file `folded.npz` that `helpers.features` keeps beside its pack, and
-`--views` an .npz with the uint8 arrays `train` and `validation` of views from `pairs.views.render`.
+packs: `--features` is an .npz of the arrays that `features._weights()` returns, in their order, and
+`--views` one of the uint8 arrays `train` and `validation` of views from `pairs.views.render`.
 
     KERAS_BACKEND=jax python data/weights/train_landscapes.py --views views.npz \
-        --features folded.npz --out trained --steps 10000
+        --features features.npz --out trained --steps 10000
 """
 
 import argparse
@@ -38,14 +38,16 @@ def load_house(features_file):
     """Import what the training shares with the notebook."""
     sys.path.insert(0, str(ROOT))
     stand_in("helpers.backend", keras=keras, tf=None)
-    packs = stand_in("helpers.acquire.packs", member_path=lambda *_: Path(features_file))
-    stand_in("helpers.acquire", packs=packs, pytorch_file=None)
+    stand_in("helpers.acquire", packs=None, pytorch_file=None)
     stand_in("helpers.training", __path__=[str(ROOT / "helpers" / "training")])
     from helpers import features, metrics, models
     from helpers.training import augment, losses
 
     compiled = functools.cache(lambda taps, *_: jax.jit(features.backbone(taps)))
-    features._kept = compiled
+    features.shared_backbone = compiled
+    with np.load(features_file) as saved:
+        weights = [*saved.values()]
+    features._weights = lambda: weights
     house = {"features": features, "metrics": metrics, "models": models}
     return types.SimpleNamespace(augment=augment.augment, losses=losses, **house)
 

@@ -1,8 +1,8 @@
 """Apply a trained network to a whole GeoTIFF: `apply` and `load_model`.
 
-`plan` validates and decides, `whole` walks over the windows, `network` answers to one, `working`
-grows the files beside the output so that they survive a crash and finishes them, `many` takes many
-files, `export` writes ONNX.
+`plan` validates and decides, `windows` computes, `network` answers to one window, `working` grows
+the files beside the output so that they survive a crash, and finishes them, `whole` replaces the
+output, `many` takes many files, `export` writes ONNX.
 """
 
 from helpers.apply.network import load_model

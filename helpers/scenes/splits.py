@@ -67,7 +67,7 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks.
+        ValueError: fewer than three whole blocks, or equal scenes without a place.
     """
     pitch, found = block_px + buffer_px, []
     for scene in scenes:
@@ -82,8 +82,10 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
             "or smaller blocks"
         )
     found.sort(key=_southwards)
-    order = np.random.default_rng(seed).permutation(len(found))
-    return _by_split(found, deal(order))
+    ground = _by_split(found, deal(np.random.default_rng(seed).permutation(len(found))))
+    if not scenes[0].transform:  # an image may be there twice
+        check_disjoint(ground)
+    return ground
 
 
 def _southwards(scene):
