@@ -74,11 +74,9 @@ def take_over(caller):
         os.dup2(file, number)
         os.close(file)
     sys.modules["numpy"].random.seed()  # else all kernels draw the same
-    config = sys.modules["tensorflow"].config
-    config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # a tenth less for few steps
     if EAGERLY in asked["environment"]:
         warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
-        config.run_functions_eagerly(True)
+        sys.modules["tensorflow"].config.run_functions_eagerly(True)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])

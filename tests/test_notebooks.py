@@ -105,7 +105,7 @@ def test_the_saved_model_applies_to_a_geotiff(smoke_run, path, tmp_path):
     wanted = {"task", "bands", "bands_out", "scale", "value_range", "size_multiple", "receptive_field_px"}
     assert wanted | {"weights_sha256", "credit"} <= set(about)
     pack = "sentinel2_brandenburg" if "nir" in about["bands"] else "landsat8_itaipu"
-    pack = "blue_marble" if "classes" in about else pack
+    pack = "blue_marble" if about["classes"] else pack
     scene = packs.open_scene(pack).cut(300, 300, 40, 50)
     scenes.write(scene, tmp_path / "in.tif")
     apply(folder / "model.keras", tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
@@ -127,11 +127,14 @@ def test_a_view_from_the_ground_is_not_put_on_a_map(smoke_run, tmp_path):
 
 
 def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
-    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched."""
+    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched.
+
+    Here kernels are started as users' are, without the import that those of the smoke run share.
+    """
     name = "03_multispectral_super_resolution"
     command = [sys.executable, "-m", "helpers", "run", "03", "--profile", "smoke", "--run-id", "cut"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = {"cwd": paths.ROOT, "env": environment(tmp_path), **quiet}
+    options = {"cwd": paths.ROOT, "env": environment(tmp_path) | {"JUPYTER_PATH": ""}, **quiet}
     process = subprocess.Popen(command, **options)
     state = tmp_path / "cut" / name / "adversarial.npz"
     while not state.exists() and process.poll() is None:
