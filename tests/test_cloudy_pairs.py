@@ -144,6 +144,7 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
 @pytest.mark.parametrize("function, message", [
     (lambda s: s.cut(0, 0, 20, 19), "differ: 19 x 20 pixels .*, and 20 x 20 pixels"),
     (lambda s: s.select(["blue", "green", "red"]), "differ: .* of blue, green, red .* of red, green, blue"),
+    (lambda s: replace(s, dtype="float64"), "differ: .* as float64 .* as float32 "),
     (lambda s: replace(s, crs=CRS.from_epsg(32622)), "differ: .*EPSG:32622.* and .*EPSG:32621"),
     (lambda s: replace(s, transform=s.transform @ Affine.translation(0.5, 0)), "differ: .* at .* and .* at "),
     (lambda s: replace(s, transform=s.transform @ Affine.scale(1.01)), "differ: .* at .* and .* at "),
@@ -151,6 +152,19 @@ def test_gaps_of_either_image_are_gaps_of_both_and_are_filled_for_networks(folde
 def test_images_that_do_not_fit_are_refused(folder, function, message):
     images(folder, "cloudy/03.tif", function)
     with pytest.raises(ValueError, match=f"pair '03' {message}"):
+        quietly(folder)
+
+
+def test_numbers_that_mean_no_data_are_refused(folder):
+    images(folder, "clear/03.tif", lambda s: replace(s, pixels=np.where(np.arange(20)[:, None] < 3, -9999, s.pixels)))
+    with pytest.raises(ValueError, match="-9999 in all bands"):
+        quietly(folder)
+
+
+def test_a_pair_has_one_split(folder):
+    scenes.split_manifest(folder)
+    table(folder, lambda rows: rows.assign(split=rows.split.where(rows.role == "cloudy", "test")))
+    with pytest.raises(ValueError, match="the splits .*'testtrain'.*; expected train, validation"):
         quietly(folder)
 
 
@@ -173,9 +187,9 @@ def test_what_is_of_no_use_is_left_out_and_said(folder):
     table(folder, lambda rows: rows[rows.path != "cloudy/07.tif"])
     with pytest.warns(UserWarning) as said:
         ground = days(folders.read_pairs(folder, folders.CLOUDY, **READ))
-    assert len(said) == 1
+    assert len(said) == 2 and "1.6 in all bands" in str(said[0].message)  # what a sensor's limit looks like, too
     for words in ("05 (its cloudy image shows one value only)", "06 (no pixel with data", "07 (clear only)"):
-        assert words in str(said[0].message)
+        assert words in str(said[1].message)
     assert not {"05", "06", "07"} & set(names(ground)) and len(names(ground)) > 15
 
 

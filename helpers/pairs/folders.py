@@ -9,7 +9,7 @@ import pandas
 from rasterio.transform import Affine
 
 from helpers.acquire import pictures
-from helpers.scenes import Scene, folders, split_scenes, stack
+from helpers.scenes import Scene, folders, look_at_values, split_scenes, stack
 from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
@@ -46,9 +46,10 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
         those of the second begin with its role. A pixel without data in one of them is NaN in both.
 
     Raises:
-        ValueError: no pair; images of a pair that differ in size, bands, CRS or place (says which
-            pair, and how); a picture that cannot be read; an incomplete split, or one for which
-            nothing is left.
+        ValueError: no pair; images of a pair that differ in size, data type, bands, CRS, place or
+            split (says which pair, and how); numbers such as -9999 that are not declared as no
+            data; a picture that cannot be read; an incomplete split, or one for which nothing is
+            left.
     """
     folder, (first, second) = Path(folder), roles
     listed = _listed(folder, roles, left)
@@ -61,7 +62,9 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
             f"names, or pictures side by side. Left out: {some(left_out) or 'none'}"
         )
     joined = [_joined(folder, name, rows, roles) for name, rows in whole.items()]
-    given = _completed([rows[first].get("split", "") for rows in whole.values()])
+    # two splits of one pair make a word that `split_scenes` refuses
+    splits = [sorted({row.get("split", "") for row in rows.values()}) for rows in whole.values()]
+    given = _completed(list(map("".join, splits)))
     ground = split_scenes(joined, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
     for split, found in ground.items():
         reasons = [_useless(pair, roles) for pair in found]
@@ -118,10 +121,19 @@ def _completed(given):
 
 
 def _joined(folder, name, rows, roles):
-    """Read both images of a pair, and return one Scene; a ValueError says how they differ."""
+    """Read both images of a pair, and return one Scene; a ValueError says how they differ.
+
+    Those of clouds are looked at for undeclared gaps, unless they are of one value, which leaves
+    them out; a map may be white along its edges.
+    """
     read = _picture if roles == MAPS else folders.read_row
     first, second = both = [read(folder, rows[role]) for role in roles]
-    facts = [f"{s.width} x {s.height} pixels of {', '.join(s.bands)} in {s.crs}" for s in both]
+    if roles == CLOUDY:
+        look_at_values(folder, [s for s in both if np.ptp(np.nan_to_num(s.pixels))])
+    facts = [
+        f"{s.width} x {s.height} pixels of {', '.join(s.bands)} as {s.dtype} in {s.crs}"
+        for s in both
+    ]
     grids = [scene.transform or Affine.identity() for scene in both]
     corners = np.array([[0, first.width, 0], [0, 0, first.height]])
     moved = np.abs(~grids[1] @ grids[0] @ corners - corners).max()
