@@ -87,7 +87,8 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
         ) from error
     pixels[np.abs(pixels) > 3e38] = np.nan  # infinite, or the lowest float32
     if dataset.nodata is None:
-        pixels[pixels == LOWEST.get(dataset.dtypes[indexes[0] - 1])] = np.nan
+        lowest = [LOWEST.get(dataset.dtypes[index - 1], np.nan) for index in indexes]
+        pixels[pixels == np.reshape(lowest, (-1, 1, 1))] = np.nan
     pixels[pixels == nodata] = np.nan
     return pixels
 
