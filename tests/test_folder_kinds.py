@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from PIL import Image
 
 from helpers import scenes
 from helpers.__main__ import main
 from helpers.acquire import sources
 from helpers.scenes.bands import find_bands
-from helpers.scenes.folders import read_table
+from helpers.scenes.files import files_behind, refuse_classes
+from helpers.scenes.folders import placed, read_table
 
 SMALL = {"block_px": 16, "buffer_px": 4}
 
@@ -169,6 +171,35 @@ def test_a_map_of_classes_is_no_imagery(tiles, tmp_path):
         file.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
     refused(tiles, "map.tif has a palette: its numbers are classes, not brightness.*gdal_translate -expand rgb")
     assert np.all(scenes.read(tiles / "map.tif").pixels == 1)  # as classes it can be read
+    rasterio.shutil.copy(tiles / "map.tif", tiles / "map.vrt", driver="VRT")
+    with pytest.raises(ValueError, match="map.vrt has a palette"):
+        refuse_classes(tiles / "map.vrt")
+
+
+def test_a_dark_picture_is_no_reflectance(tiles, make_scene):
+    dark = make_scene(west=900_000, dtype="uint8")
+    for number in range(12):
+        bright = make_scene(seed=number, west=500_000 + 30 * 50 * number, dtype="uint8")
+        scenes.write(bright, tiles / f"t{number:02}.tif")
+    scenes.write(replace(dark, pixels=dark.pixels % 3), tiles / "night.tif")
+    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) >= 3
+
+
+@pytest.mark.parametrize("west", ["nan", "inf", "here"])
+def test_a_place_that_is_no_number_is_refused(west):
+    row = {"path": "a.png", "crs": "EPSG:4326", "west": west, "south": "0", "east": "1", "north": "1"}
+    with pytest.raises(ValueError, match="gives a.png no place that can be read.*expected numbers"):
+        placed(scenes.Scene(np.zeros((2, 2, 1), "float32"), ("grey",)), row)
+
+
+def test_a_changed_mask_is_another_source(tmp_path):
+    image, mask = tmp_path / "a.tif", tmp_path / "a.tif.msk"
+    image.write_bytes(b"image")
+    alone = files_behind(image)
+    mask.write_bytes(b"mask")
+    assert [name for name, *_ in files_behind(image)] == [str(image), str(mask)] != [alone[0][0]]
+    (tmp_path / "a.tif.aux.xml").write_bytes(b"statistics")  # viewers write them
+    assert len(files_behind(image)) == 2
 
 
 def test_a_single_map_is_no_source(tiles):

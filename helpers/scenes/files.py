@@ -103,7 +103,7 @@ def opened(path):
     with unplaced_is_fine():
         try:
             dataset = rasterio.open(path)
-            if has_palette(dataset) and dataset.driver != "GTiff":
+            if has_palette(dataset) and dataset.driver not in ("GTiff", "VRT"):
                 dataset = rasterio.open(f"vrt://{path}?expand=rgba")
         except RasterioError as error:
             raise ValueError(
@@ -159,7 +159,8 @@ def files_behind(path):
     Returns:
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
-    path, behind = Path(path).resolve(), []
+    path = Path(path).resolve()
+    behind = [mask for mask in [Path(f"{path}.msk")] if mask.exists()]
     if path.is_dir():
         behind = path.iterdir()
     elif path.suffix.lower() == ".vrt":

@@ -75,7 +75,8 @@ def _refuse_mixture(folder, scenes):
     for scene in scenes:
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
-        is_reflectance = 0 < np.nan_to_num(scene.pixels).max() <= REFLECTANCE
+        brightest = np.nan_to_num(scene.pixels).max()
+        is_reflectance = scene.dtype.startswith("float") and 0 < brightest <= REFLECTANCE
         unit = " reflectance" if is_reflectance else ""
         place = scene.crs.units_factor[0] if scene.crs else scene.transform and "without CRS"
         kind = (
@@ -165,7 +166,10 @@ def placed(scene, row):
     if scene.transform or not all(place) or row["west"] == row["east"]:  # a photo is a point
         return scene
     try:
-        transform = from_bounds(*map(float, edges), scene.width, scene.height)
+        edges = np.array(edges, float)
+        if not np.isfinite(edges).all():
+            raise ValueError(edges)
+        transform = from_bounds(*edges, scene.width, scene.height)
         return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
         raise ValueError(
