@@ -66,6 +66,8 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         "tiles_overlap": min(90, 200 * predictor.margin_px // tile_px + 1),
         "bands": about["bands"],
         "credit": about["credit"],
+        "standardization_mean": [0] * len(about["bands"]),  # after its division by 255
+        "standardization_std": [1] * len(about["bands"]),
     }
     if resolution_cm:
         told["resolution"] = resolution_cm
