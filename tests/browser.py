@@ -20,7 +20,7 @@ import requests
 import yaml
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -203,7 +203,8 @@ class Page:
     def wait(self, condition, what, seconds=30):
         """The first true value of a function, asked again and again until the deadline."""
         try:
-            return WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
+            redrawn = [StaleElementReferenceException]  # between two looks
+            return WebDriverWait(self.driver, seconds, 0.05, redrawn).until(lambda _: condition())
         except TimeoutException as error:
             picture = self.file.with_suffix(".png")
             self.driver.save_screenshot(str(picture))

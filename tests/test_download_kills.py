@@ -100,7 +100,7 @@ def test_ctrl_c_is_prompt_and_keeps_what_is_done(folders):
 
 def test_no_request_is_made_once_a_job_has_ended(folders):
     def draw(server):
-        yield from tiles(server, 10)
+        yield from tiles(server, 4)  # fewer than the threads: one of them draws on
         while server.requests < 12:
             time.sleep(0.01)
         raise RuntimeError("the search broke off")
