@@ -185,18 +185,22 @@ def test_each_latent_slider_redraws_its_part(play):
 
 def test_a_click_on_the_map_shows_what_is_there(play):
     """Row 4 of 16 and column 6 of 20: the colour of the middle of that button."""
-    buttons = play.all(".click-map button")
-    assert len(buttons) == 320
-    button = play.show(buttons[4 * 20 + 6])
-    map_px = play.all(".click-map > div")[0].size
-    assert map_px["width"] > 400 and map_px["height"] > 200, "the map is squeezed out of sight"
-    ActionChains(play.driver).click(button).perform()
-    expected = tuple(np.rint(255 * np.array([6.5 / 20, 4.5 / 16, 0.5])).astype(int))
 
     def seen():
         return play.all(".widget-interact img")[-1]
 
-    play.wait(lambda: play.picture(seen()).getpixel((9, 9)) == expected, "colour of that place")
+    def shows(column, row):
+        expected = tuple(np.rint(255 * np.array([(column + 0.5) / 20, (row + 0.5) / 16, 0.5])).astype(int))
+        play.wait(lambda: play.picture(seen()).getpixel((9, 9)) == expected, f"colour of {column}, {row}")
+
+    buttons = play.all(".click-map button")
+    assert len(buttons) == 320
+    shows(10, 8)  # from here on the page keeps its layout
+    button = play.show(buttons[4 * 20 + 6])
+    map_px = play.all(".click-map > div")[0].size
+    assert map_px["width"] > 400 and map_px["height"] > 200, "the map is squeezed out of sight"
+    ActionChains(play.driver).click(button).perform()
+    shows(6, 4)
     play.screenshot(seen(), "click")
 
 
