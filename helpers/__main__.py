@@ -6,7 +6,9 @@ import sys
 import warnings
 
 KERNEL = "{0}. If the notebook's kernel did not start: `python -m ipykernel install` installs it"
-FAULT = "{1}: {0}. This is a fault of the program: `python -X dev -m helpers …` shows where"
+FAULT = (
+    "{1}: {0}. This is a fault of the program: `python -X dev -m helpers …` shows where"
+)
 FAILURES = {
     "PapermillExecutionError": "{0.ename}: {0.evalue}\nThe traceback is in the output notebook "
     "of the run (runs/latest names it); `--resume` goes on from there",
@@ -34,7 +36,12 @@ def main(arguments=None):
     given = vars(_parser().parse_args(arguments))
     command = given.pop("command")
     try:
-        return command(**{name: value for name, value in given.items() if value is not None}) or 0
+        return (
+            command(
+                **{name: value for name, value in given.items() if value is not None}
+            )
+            or 0
+        )
     except KeyboardInterrupt:
         status = 130
         told = "stopped. What was finished is kept; `--resume` goes on with an interrupted run"
@@ -146,7 +153,9 @@ def _apply(model, files, out=None, workers=1, dask=None, **options):
         told = "give IN.tif OUT.tif, or images and --out DIR, with --workers or --dask"
         raise ValueError(f"{len(files)} files are named: {told}")
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: print(
+            f"note: {message}", file=sys.stderr
+        )
         apply(model, *files, **options)
 
 

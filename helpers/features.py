@@ -39,9 +39,13 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         FileNotFoundError: the pack is not fetched (names the command).
     """
     if unknown := [tap for tap in taps if tap not in STAGES]:
-        raise ValueError(f"there is no tap {unknown[0]!r}; expected some of {', '.join(STAGES)}")
+        raise ValueError(
+            f"there is no tap {unknown[0]!r}; expected some of {', '.join(STAGES)}"
+        )
     image = keras.Input((None, None, 3))
-    x = layers.Rescaling((1 / DEVIATION).tolist(), (-MEAN / DEVIATION).tolist(), dtype=dtype)(image)
+    x = layers.Rescaling(
+        (1 / DEVIATION).tolist(), (-MEAN / DEVIATION).tolist(), dtype=dtype
+    )(image)
     x = _convolution(x, dtype, 32, 3, stride=2)
     maps = {}
     for channels, (expansion, blocks, stride, kernel_px) in STAGES.items():
@@ -59,7 +63,9 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
         outputs = [maps[tap] for tap in taps]
     model = keras.Model(image, outputs, name=PACK)
     model.trainable = False  # every layer, so that it holds inside another model, too
-    pairs = zip(model.weights, _weights(), strict=False)  # both are in the order of the layers
+    pairs = zip(
+        model.weights, _weights(), strict=False
+    )  # both are in the order of the layers
     model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
 
@@ -73,7 +79,9 @@ def embed(images):
     model = shared_backbone(("112", "320"))
 
     def pooled(batch):
-        return np.concatenate([np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1)
+        return np.concatenate(
+            [np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1
+        )
 
     return _in_batches(pooled, _checked(images))
 
@@ -88,13 +96,17 @@ def feature_distance(images, others):
     """
     images, others = _checked(images), _checked(others)
     if images.shape != others.shape:
-        raise ValueError(f"shapes are {images.shape} and {others.shape}; expected equal ones")
+        raise ValueError(
+            f"shapes are {images.shape} and {others.shape}; expected equal ones"
+        )
     return _in_batches(partial(_distance, shared_backbone(TAPS)), images, others)
 
 
 def _in_batches(compute, *arrays):
     starts = range(0, len(arrays[0]), BATCH)
-    return np.concatenate([compute(*(each[at : at + BATCH] for each in arrays)) for at in starts])
+    return np.concatenate(
+        [compute(*(each[at : at + BATCH] for each in arrays)) for at in starts]
+    )
 
 
 def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
@@ -112,14 +124,18 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
     names = list(names or ("red", "green", "blue"))
     bands = list(bands or names)
     if len(set(bands)) != 3 or not set(bands) <= set(names):
-        raise ValueError(f"the features see three bands; {bands} are not three of {names}")
+        raise ValueError(
+            f"the features see three bands; {bands} are not three of {names}"
+        )
     model, order = backbone(taps), [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
         seen = []
         for image in (target, estimate):
             if image.shape[-1] != len(names):
-                raise ValueError(f"images have {image.shape[-1]} bands; named are {names}")
+                raise ValueError(
+                    f"images have {image.shape[-1]} bands; named are {names}"
+                )
             seen.append(ops.take(image, order, axis=-1))
         return ops.mean(_distance(model, *seen))
 
@@ -135,7 +151,9 @@ def _weights():
     _, sha256 = packs.catalogue()[PACK].members[FILE]
     tensors = pytorch_file.read(packs.member_path(PACK, FILE), sha256)
     arrays = []
-    for i in range(0, len(tensors) - 2, 6):  # a kernel, then four vectors and the count of its norm
+    for i in range(
+        0, len(tensors) - 2, 6
+    ):  # a kernel, then four vectors and the count of its norm
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
         gain = gain / np.sqrt(variance + 1e-3)
         arrays += [kernel.reshape(-1, len(gain)) * gain, bias - mean * gain]

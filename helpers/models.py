@@ -47,7 +47,9 @@ def _normalised(features):
     return layers.BatchNormalization(momentum=0.9)(features)
 
 
-def _leaky_conv(features, filters, kernel_px=4, strides=2, start="glorot_uniform", norm=False):
+def _leaky_conv(
+    features, filters, kernel_px=4, strides=2, start="glorot_uniform", norm=False
+):
     """Convolve, normalise by batch if `norm`, then leaky ReLU; by default at half the size."""
     options = {"strides": strides, "padding": "same", "kernel_initializer": start}
     features = layers.Conv2D(filters, kernel_px, **options)(features)
@@ -80,10 +82,15 @@ class BicubicUpsampling(layers.Layer):
         """Return images `scale` times as high and wide."""
         planes = ops.split(images, images.shape[-1], axis=-1)
         inside = self._enlarged(ops.ones_like(planes[0][:1]))
-        return ops.concatenate([self._enlarged(plane) for plane in planes], axis=-1) / inside
+        return (
+            ops.concatenate([self._enlarged(plane) for plane in planes], axis=-1)
+            / inside
+        )
 
     def _enlarged(self, plane):
-        return ops.depth_to_space(ops.conv(plane, self.kernel, padding="same"), self.scale)
+        return ops.depth_to_space(
+            ops.conv(plane, self.kernel, padding="same"), self.scale
+        )
 
     def get_config(self):
         """Return what is needed to load it again."""
@@ -124,7 +131,10 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     # shift cost it 2 dB in a short training.
     features = _conv(_centred(enlarged) if residual else enlarged, filters[0], 9)
     features = _conv(features, filters[1], 1)
-    last = {"kernel_initializer": "zeros" if residual else "he_normal", "dtype": "float32"}
+    last = {
+        "kernel_initializer": "zeros" if residual else "he_normal",
+        "dtype": "float32",
+    }
     estimate = _conv(features, bands, 5, activation=None, **last)
     if residual:
         return keras.Model(enlarged, enlarged + estimate, name="srcnn_residual")
@@ -241,7 +251,9 @@ def unet_features(image, filters, depth, variant="plain"):
             enlarge = layers.Conv2DTranspose(width, 4, strides=2, padding="same")
             features = _normalised(enlarge(features))
             deep = width == 8 * filters
-            features = layers.ReLU()(layers.Dropout(0.5)(features) if deep else features)
+            features = layers.ReLU()(
+                layers.Dropout(0.5)(features) if deep else features
+            )
         else:
             features = _conv(layers.UpSampling2D(2)(features), width)
         features = layers.Concatenate()([features, passed.pop()])
@@ -253,7 +265,9 @@ def root(reflectance):
     return reflectance / ops.sqrt(ops.abs(reflectance) + 0.01)
 
 
-def cloud_remover(bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(0.5, 1.5)):
+def cloud_remover(
+    bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(0.5, 1.5)
+):
     """Build a U-Net that finds cloud and shadow, and solves the physics for the ground.
 
     Cloudy = ground x lit x t + light x (1 - t). The network estimates opacity (1 - t) and shadow
@@ -278,7 +292,9 @@ def cloud_remover(bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(
     seen = root(image)
     features = unet_features(seen, filters, depth)
     # features have half the size, at which the rims of clouds would blur
-    fine = layers.Concatenate()([_smooth(features, 8, start="he_normal"), _centred(seen)])
+    fine = layers.Concatenate()(
+        [_smooth(features, 8, start="he_normal"), _centred(seen)]
+    )
     near = _leaky_conv(fine, 16, 3, 1, "he_normal")
     coarse = _smooth(features, 2, -2.0)
     found = ops.sigmoid(_image(near, 2) + coarse)
@@ -309,7 +325,14 @@ def _smooth(features, channels, bias=0.0, start="zeros"):
 
 # --- discriminators
 
-HALVINGS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # by the side of a patch in pixels
+HALVINGS = {
+    1: 0,
+    16: 1,
+    34: 2,
+    70: 3,
+    142: 4,
+    286: 5,
+}  # by the side of a patch in pixels
 
 
 def patch_discriminator(
@@ -335,7 +358,9 @@ def patch_discriminator(
     """
     if receptive_field_px not in HALVINGS:
         known = ", ".join(map(str, HALVINGS))
-        raise ValueError(f"no PatchGAN sees {receptive_field_px} pixels; expected {known}")
+        raise ValueError(
+            f"no PatchGAN sees {receptive_field_px} pixels; expected {known}"
+        )
     images = _images([condition, bands] if condition else [bands])
     features = _centred(layers.Concatenate()(images) if condition else images[0])
     halvings = HALVINGS[receptive_field_px]
@@ -389,7 +414,10 @@ class MinibatchDeviation(layers.Layer):
 
 # --- maps
 
-MAP_TAPS, MAP_ENLARGE = ("24", "40", "80", "112", "320"), 3  # chosen on validation ground
+MAP_TAPS, MAP_ENLARGE = (
+    ("24", "40", "80", "112", "320"),
+    3,
+)  # chosen on validation ground
 SMOOTHING_PX = 5  # side of the squares over which the table's answers are averaged
 
 
@@ -417,7 +445,9 @@ class PretrainedFeatures(layers.Layer):
         """Return a list of feature maps, one a tap, of images (batch, height, width, 3), 0 to 1."""
         size = [side * self.enlarge for side in ops.shape(images)[1:3]]
         images = ops.clip(ops.image.resize(images, size, "bicubic"), 0, 1)
-        return shared_backbone(self.taps, self.dtype_policy.name)(images, training=False)
+        return shared_backbone(self.taps, self.dtype_policy.name)(
+            images, training=False
+        )
 
     def compute_output_shape(self, shape):
         """Return the shapes of the feature maps, without computing them."""
@@ -485,7 +515,9 @@ def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
     average = layers.AveragePooling2D(SMOOTHING_PX, 1, "same", dtype="float32")(alone)
     joined = layers.Concatenate()([context, image, alone, average])
     joined = _leaky_conv(joined, filters // 2, 1, 1)
-    correction = layers.Conv2D(outputs, 1, kernel_initializer="zeros", dtype="float32")(joined)
+    correction = layers.Conv2D(outputs, 1, kernel_initializer="zeros", dtype="float32")(
+        joined
+    )
     answer = average + correction
     if classes:
         answer = ops.softmax(ops.log(average + 1e-3) + correction)
@@ -502,7 +534,9 @@ def with_features(decoder):
         keras.Model; sides of images must be multiples of 32. Its file holds the decoder only.
     """
     image = _input(3, "image")
-    return keras.Model(image, decoder([image, *PretrainedFeatures()(image)]), name="map")
+    return keras.Model(
+        image, decoder([image, *PretrainedFeatures()(image)]), name="map"
+    )
 
 
 def feature_maps(images):
@@ -545,7 +579,9 @@ class FixedNoise(layers.Layer):
         """Draw the noise of a feature map of this size."""
         draws = np.random.default_rng(shape[1]).standard_normal((1, *shape[1:3], 1))
         self.noise = draws.astype("float32")
-        self.strength = self.add_weight(shape=(shape[-1],), initializer="zeros", name="strength")
+        self.strength = self.add_weight(
+            shape=(shape[-1],), initializer="zeros", name="strength"
+        )
 
     def call(self, features):
         """Return the features with noise."""
@@ -574,13 +610,17 @@ def landscape_generator(latent_size=4, *, image_px=128, filters=24):
     """
     stages = int(image_px).bit_length() - 3
     if stages < 1 or image_px != 4 << stages:
-        raise ValueError(f"image_px is {image_px}; expected 4, doubled: 8, 16, 32, 64, 128 ...")
+        raise ValueError(
+            f"image_px is {image_px}; expected 4, doubled: 8, 16, 32, 64, 128 ..."
+        )
     widths = [filters * min(2**level, 6) for level in reversed(range(stages + 1))]
     features = latent = keras.Input((latent_size,), name="latent")
     # without random biases, all landscapes of small numbers would begin as the same grey one
     apart = keras.initializers.RandomNormal(stddev=1.0)
     for _ in range(2):
-        dense = layers.Dense(128, kernel_initializer="he_normal", bias_initializer=apart)
+        dense = layers.Dense(
+            128, kernel_initializer="he_normal", bias_initializer=apart
+        )
         features = _leaky(dense(features))
     features = layers.Dense(32 * widths[0], use_bias=False)(features)
     sizes = [_gated(layers.Reshape((4, 4, 2 * widths[0]))(features))]
@@ -645,7 +685,9 @@ def projected_discriminator(*, image_px=128, channels=64):
             width = min(2 * width, 128)
         logits.append(layers.Flatten()(_spectral(judged, 1, 3)))
         squares.append(_squares(mixed))
-    return keras.Model([image], [layers.Concatenate()(logits), *squares], name="discriminator")
+    return keras.Model(
+        [image], [layers.Concatenate()(logits), *squares], name="discriminator"
+    )
 
 
 def _mixed(features, filters, kernel_px, seed):
@@ -684,7 +726,9 @@ def view_encoder(latent_size=4, *, image_px=128, filters=32):
     features = layers.AveragePooling2D(max(1, image_px // 64))(_centred(view))
     for width in (filters, 2 * filters, 4 * filters, 4 * filters):
         features = _leaky_conv(features, width, start="he_normal")
-    features = layers.Dense(128, "relu", kernel_initializer="he_normal")(layers.Flatten()(features))
+    features = layers.Dense(128, "relu", kernel_initializer="he_normal")(
+        layers.Flatten()(features)
+    )
     answer = layers.Dense(latent_size, "softsign", dtype="float32")(features)
     return keras.Model(view, answer, name="view_encoder")
 

@@ -129,7 +129,9 @@ def write_text(path, text):
 
 def write_json(path, value):
     """Write a JSON file atomically, keys in the order given."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def end_with_parent():
@@ -154,4 +156,6 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+        raise ValueError(
+            f"{path} is not valid JSON ({error}); delete it and run again"
+        ) from error

@@ -12,7 +12,9 @@ STARTS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".webp": b"RIFF", ".gif": b"G
 
 def file(data):
     """Return the bytes of a file; a ValueError where they are a page of HTML, or nothing."""
-    if not data or data[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+    if not data or data[:256].lstrip().lower().startswith(
+        (b"<!doctype html", b"<html")
+    ):
         raise ValueError("an HTML page or nothing in place of the file")
     return data
 

@@ -59,7 +59,9 @@ class Summary:
     def __str__(self):
         counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
         often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
-        reasons = [f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often]
+        reasons = [
+            f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often
+        ]
         if reasons[5:]:
             reasons[5:] = ["and more: see `skipped`"]
         return "\n".join([f"{self.folder}: {counts}", *reasons])
@@ -123,7 +125,9 @@ class _Job:
         for part in folder.rglob(".*.part*"):  # of a process that was killed
             part.unlink()
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
-        self.missing = manifest.Table(folder / manifest.MISSING, manifest.MISSING_COLUMNS)
+        self.missing = manifest.Table(
+            folder / manifest.MISSING, manifest.MISSING_COLUMNS
+        )
         self.summary, self.names = Summary(folder), set()
         self.lock, self.ended = threading.Lock(), threading.Event()
 

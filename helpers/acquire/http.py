@@ -68,7 +68,9 @@ class Policy:
 def agent():
     """Return the User-Agent: the project, and a contact address if one is set."""
     contact = os.environ.get(CONTACT) or "no contact given"
-    return f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
+    return (
+        f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
+    )
 
 
 class Client(requests.Session):
@@ -88,9 +90,21 @@ class Client(requests.Session):
         ValueError: the key holds blanks or other characters that no key has (does not show it).
     """
 
-    def __init__(self, policy=Policy(), *, key="", key_name="", key_origin="", forbidden_ends=True):
+    def __init__(
+        self,
+        policy=Policy(),
+        *,
+        key="",
+        key_name="",
+        key_origin="",
+        forbidden_ends=True,
+    ):
         super().__init__()
-        self.policy, self.key_name, self.forbidden_ends = policy, key_name, forbidden_ends
+        self.policy, self.key_name, self.forbidden_ends = (
+            policy,
+            key_name,
+            forbidden_ends,
+        )
         self.requests, self.lock = 0, threading.Lock()
         self.headers.update({"User-Agent": agent(), "Accept-Encoding": "gzip"})
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
@@ -136,7 +150,11 @@ class Client(requests.Session):
         """Errors of the libraries show addresses with keys, so nothing is raised from them."""
         for number in range(self.policy.tries):
             if number:
-                pace.pause(min(random.uniform(1, 2) * 2**number / 8, self.policy.longest_wait_s))
+                pace.pause(
+                    min(
+                        random.uniform(1, 2) * 2**number / 8, self.policy.longest_wait_s
+                    )
+                )
             try:
                 return check(self._body(method, url, options))
             except BROKEN as error:
@@ -156,7 +174,9 @@ class Client(requests.Session):
             return body
         if status in BUSY:
             wait_s = Retry().get_retry_after(answer) or (1 if status == 429 else 0)
-            pace.of(url).hold(min(wait_s, self.policy.longest_wait_s))  # for all threads
+            pace.of(url).hold(
+                min(wait_s, self.policy.longest_wait_s)
+            )  # for all threads
             raise ValueError(said)
         if b"<" not in body[:100]:
             said = f"{said}: {_start(body)}"

@@ -34,7 +34,9 @@ class Table:
         if path.exists() and path.stat().st_size:
             head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
             if head != columns:
-                raise ValueError(f"{path} has the columns {head}, expected {columns}: move it away")
+                raise ValueError(
+                    f"{path} has the columns {head}, expected {columns}: move it away"
+                )
             # a kill may have cut the last line off
             self.rows = {row[0]: row for row in rows if len(row) == len(columns)}
             self.tidy()
@@ -46,7 +48,9 @@ class Table:
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
         if unknown := row.keys() - {*self.columns}:
-            raise TypeError(f"{self.path} has no columns {sorted(unknown)}, but {self.columns}")
+            raise TypeError(
+                f"{self.path} has no columns {sorted(unknown)}, but {self.columns}"
+            )
         key = row["path"]
         row = self.row(key) | row
         texts = [_text(row.get(column)) for column in self.columns]
@@ -59,7 +63,11 @@ class Table:
     def tidy(self):
         """Rewrite the file, sorted, each path once."""
         with paths.atomic(self.path) as part:
-            self._write(part, "w", [self.columns, *(self.rows[key] for key in sorted(self.rows))])
+            self._write(
+                part,
+                "w",
+                [self.columns, *(self.rows[key] for key in sorted(self.rows))],
+            )
 
     def _write(self, path, mode, rows):
         with open(path, mode, newline="", encoding="utf-8") as file:
@@ -68,7 +76,9 @@ class Table:
 
 def _text(value):
     """Return one line of text, kept once for all rows; "" for None and NaN."""
-    return sys.intern("" if value is None or value != value else " ".join(str(value).split()))
+    return sys.intern(
+        "" if value is None or value != value else " ".join(str(value).split())
+    )
 
 
 def read_manifest(folder):
@@ -77,7 +87,9 @@ def read_manifest(folder):
 
     path = Path(folder) / NAME
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: nothing was acquired into this folder yet")
+        raise FileNotFoundError(
+            f"{path} is missing: nothing was acquired into this folder yet"
+        )
     table = folders.read_table(path)
     table[BOUNDS] = table[BOUNDS].replace("", "nan").astype(float)
     return table

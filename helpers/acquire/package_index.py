@@ -30,23 +30,33 @@ def download(archive, url, output_file, pooch):
     pip, tried = _pip_settings(), []
     sources = _sources(pip)
     with PyPIClient(
-        auth=MultiDomainBasicAuth(prompting=False, index_urls=[url for _, url in sources]),
+        auth=MultiDomainBasicAuth(
+            prompting=False, index_urls=[url for _, url in sources]
+        ),
         trusted_hosts=pip.get("trusted-host", "").split(),
-        verify=ssl.create_default_context(cafile=pip["cert"]) if "cert" in pip else True,
+        verify=ssl.create_default_context(cafile=pip["cert"])
+        if "cert" in pip
+        else True,
         proxy=pip.get("proxy"),
         timeout=60,
         follow_redirects=True,
     ) as session:
         for kind, source in sources:
             hide(urlsplit(source).password or "")
-            finder = PackageFinder(session=session, ignore_compatibility=True, **{kind: [source]})
+            finder = PackageFinder(
+                session=session, ignore_compatibility=True, **{kind: [source]}
+            )
             try:
                 for match in finder.find_matches(archive.requirement):
                     if match.link.filename == archive.file:
                         return _write(archive, match.link, session, output_file)
                 tried.append(f"{shown(source)} does not list it")
-            except Exception as error:  # of the library below unearth, which differs by version
-                tried.append(f"{shown(source)} failed ({type(error).__name__}: {mask(error)})")
+            except (
+                Exception
+            ) as error:  # of the library below unearth, which differs by version
+                tried.append(
+                    f"{shown(source)} failed ({type(error).__name__}: {mask(error)})"
+                )
     # raised here, as the errors of the libraries may hold a password
     raise requests.ConnectionError(
         f"{archive.file} did not arrive: {'; '.join(tried) or 'pip is configured for no source'}. "
@@ -56,7 +66,9 @@ def download(archive, url, output_file, pooch):
 
 def _pip_settings():
     """Return pip's options: the environment over [global] over those of single commands."""
-    listing = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
+    listing = subprocess.check_output(
+        [sys.executable, "-m", "pip", "config", "list"], text=True
+    )
     values = {}
     for line in reversed(listing.splitlines()):  # sorted; ":env:" is before "global"
         name, _, value = line.partition("=")
@@ -77,8 +89,14 @@ def _sources(pip):
 
 def _write(archive, link, session, output_file):
     """Write the file; a ValueError where more is sent than it has."""
-    bar = progress.bar(desc=archive.file, total=archive.bytes, unit="B", unit_scale=True)
-    with bar, session.get_stream(link.normalized) as answer, open(output_file, "wb") as file:
+    bar = progress.bar(
+        desc=archive.file, total=archive.bytes, unit="B", unit_scale=True
+    )
+    with (
+        bar,
+        session.get_stream(link.normalized) as answer,
+        open(output_file, "wb") as file,
+    ):
         answer.raise_for_status()
         for part in answer.iter_raw():
             bar.update(file.write(part))

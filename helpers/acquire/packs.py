@@ -30,7 +30,9 @@ def catalogue():
     name to its files, bands and what the files do not say themselves, empty where they are no
     imagery; and `main`, the names of the scenes that `open_scenes` opens.
     """
-    listed = tomllib.loads((paths.ROOT / "data" / "packs.toml").read_text(encoding="utf-8"))
+    listed = tomllib.loads(
+        (paths.ROOT / "data" / "packs.toml").read_text(encoding="utf-8")
+    )
     packs = {}
     for name, values in listed["packs"].items():
         values |= {
@@ -103,7 +105,9 @@ def open_scene(pack, name=None, bands=None):
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
     files = [member_path(pack, file) for file in listed["files"]]
-    scene = scenes.stack([scenes.read(path, nodata=listed.get("nodata")) for path in files])
+    scene = scenes.stack(
+        [scenes.read(path, nodata=listed.get("nodata")) for path in files]
+    )
     scene = replace(scene, bands=tuple(listed["bands"]), name=f"{pack} {name}")
     if "crs" in listed:  # the file's own is missing, or wrong
         scene = replace(scene, transform=None)
@@ -175,7 +179,9 @@ def _archive(archive, from_folder):
         env=CACHE,
         retry_if_failed=3,
     )
-    found = store.fetch(archive.file, downloader=partial(package_index.download, archive))
+    found = store.fetch(
+        archive.file, downloader=partial(package_index.download, archive)
+    )
     return Path(found)
 
 
@@ -187,6 +193,8 @@ def _unpack(pack, absent, archive):
         for member in absent:
             data = read(pack.prefix + member).read()
             if [len(data), hashlib.sha256(data).hexdigest()] != pack.members[member]:
-                raise ValueError(f"{archive} holds no {member} with the pinned size and SHA-256")
+                raise ValueError(
+                    f"{archive} holds no {member} with the pinned size and SHA-256"
+                )
             with paths.atomic(folder(pack.name) / member) as part:
                 part.write_bytes(data)

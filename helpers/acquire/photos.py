@@ -43,13 +43,17 @@ def read_folder(folder):
         if picture and row["role"] == "photo":
             rows.append(_row(folder, name, row))
     if not rows:
-        raise ValueError(f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}")
+        raise ValueError(
+            f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}"
+        )
     return pandas.DataFrame(rows)
 
 
 def _row(folder, path, listed):
     """Return a row of the table: what the file says, completed by its row in the manifest."""
-    row = {"path": path, **UNKNOWN} | {name: listed.get(name, "") for name in FROM_MANIFEST}
+    row = {"path": path, **UNKNOWN} | {
+        name: listed.get(name, "") for name in FROM_MANIFEST
+    }
     try:
         with pictures.opened(folder / path) as picture:
             row |= pictures.tags(picture)

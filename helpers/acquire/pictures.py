@@ -15,13 +15,17 @@ def opened(path):
     if path.suffix.lower() in (".heic", ".heif"):
         raise OSError("HEIC: convert it to JPEG first")
     try:
-        with Image.open(path) as picture:  # refuses what declares more than 179 million pixels
+        with Image.open(
+            path
+        ) as picture:  # refuses what declares more than 179 million pixels
             if picture.mode[0] in "IF":
                 raise OSError("more than 8 bits: save it with 8 bits first")
             yield picture
     except OSError:
         raise
-    except Exception as error:  # of Pillow, which raises whatever a damaged file leads to
+    except (
+        Exception
+    ) as error:  # of Pillow, which raises whatever a damaged file leads to
         raise OSError(str(error)) from error
 
 
@@ -35,11 +39,18 @@ def tags(picture):
     from PIL.ExifTags import GPS, IFD, Base
 
     exif, time = picture.getexif(), ""
-    gps, taken = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal)
-    lon, lat = tiles.position(_degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude))
+    gps, taken = (
+        exif.get_ifd(IFD.GPSInfo),
+        exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal),
+    )
+    lon, lat = tiles.position(
+        _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
+    )
     heading = float(gps.get(GPS.GPSImgDirection, math.nan))
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
-        time = datetime.strptime(str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S").isoformat()
+        time = datetime.strptime(
+            str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S"
+        ).isoformat()
     width, height = picture.size[:: -1 if exif.get(Base.Orientation, 1) > 4 else 1]
     return {
         "lon": lon, "lat": lat, "heading_deg": heading % 360 if 0 <= heading <= 360 else math.nan,

@@ -34,7 +34,9 @@ def open_ground(source, *, bands=None, **split):
         ground = scenes.read_ground(path, **split)
     if not bands:
         return ground
-    return {name: [scene.select(bands) for scene in found] for name, found in ground.items()}
+    return {
+        name: [scene.select(bands) for scene in found] for name, found in ground.items()
+    }
 
 
 def locate(source):
@@ -43,4 +45,6 @@ def locate(source):
         if place.exists():
             return place
     known = ", ".join(packs.catalogue())
-    raise ValueError(f"source {source!r} is neither a pack ({known}) nor a path that exists")
+    raise ValueError(
+        f"source {source!r} is neither a pack ({known}) nor a path that exists"
+    )

@@ -39,7 +39,11 @@ def check_bounds(bounds):
     except (TypeError, ValueError):
         west = south = east = north = math.nan
     lon, lat, back = max(abs(west), abs(east)), max(abs(south), abs(north)), west - east
-    if not (lon <= 180 and lat <= 90 and south < north) or 0 <= back <= 180 or back == 360:
+    if (
+        not (lon <= 180 and lat <= 90 and south < north)
+        or 0 <= back <= 180
+        or back == 360
+    ):
         hint = ""
         if lon <= 90 < lat <= 180:
             hint = ". It looks as if latitude and longitude were swapped"
@@ -48,7 +52,10 @@ def check_bounds(bounds):
             f"±180 and ±90, that span an area{hint}"
         )
     if west > east:  # the antimeridian has two names
-        west, east = (-180.0 if west == 180 else west), (180.0 if east == -180 else east)
+        west, east = (
+            (-180.0 if west == 180 else west),
+            (180.0 if east == -180 else east),
+        )
     return west, south, east, north
 
 

@@ -33,7 +33,9 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         import onnx
         import tf2onnx
     except ImportError as error:
-        raise ValueError(f"{error}: pip install 'satellite-notebooks[onnx]' brings it") from error
+        raise ValueError(
+            f"{error}: pip install 'satellite-notebooks[onnx]' brings it"
+        ) from error
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     from helpers.backend import tf
@@ -52,7 +54,9 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))
         return tf.transpose(values[..., : len(names)], (0, 3, 1, 2))
 
-    shape = tf.TensorSpec((1, len(about["bands"]), tile_px, tile_px), tf.float32, name="input")
+    shape = tf.TensorSpec(
+        (1, len(about["bands"]), tile_px, tile_px), tf.float32, name="input"
+    )
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     patch_tf2onnx()  # as Keras does: tf2onnx does not know NumPy 2
     made, _ = tf2onnx.convert.from_function(graph, input_signature=[shape], opset=OPSET)
@@ -71,7 +75,9 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
     }
     if resolution_cm:
         told["resolution"] = resolution_cm
-    onnx.helper.set_model_props(made, {name: json.dumps(value) for name, value in told.items()})
+    onnx.helper.set_model_props(
+        made, {name: json.dumps(value) for name, value in told.items()}
+    )
     with paths.atomic(out) as temporary:
         onnx.save(made, temporary)
     return told

@@ -35,16 +35,26 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     if options.get("cloud_mask"):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
     # a worker stands in another folder; many files always go on where they stopped
-    options |= {"model": str(model_path(model).absolute()), "resume": True, "progress": False}
+    options |= {
+        "model": str(model_path(model).absolute()),
+        "resume": True,
+        "progress": False,
+    }
     targets, rows = _targets(sources, Path(folder).absolute()), []
     with _cluster(dask) if dask else ThreadPoolExecutor(workers) as pool:
         run = _apply if dask else _apart
-        tasks = [options | {"source": str(path), "target": to} for to, path in targets.items()]
+        tasks = [
+            options | {"source": str(path), "target": to}
+            for to, path in targets.items()
+        ]
         for task, future in [(task, pool.submit(run, task)) for task in tasks]:
             try:
                 state, told = future.result()
             except Exception as error:
-                state, told = "failed", f"its process ended, most often for lack of memory: {error}"
+                state, told = (
+                    "failed",
+                    f"its process ended, most often for lack of memory: {error}",
+                )
             rows.append({"source": task["source"], "state": state, "told": told})
             print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
     return rows
@@ -70,11 +80,15 @@ def _targets(sources, folder):
     for source in map(Path, sources):
         files = images(source) if source.is_dir() else [source]
         if not files:
-            raise ValueError(f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
+            raise ValueError(
+                f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}"
+            )
         for path in files:
             target = str(folder / f"{path.stem}.tif")
             if target in targets:
-                raise ValueError(f"two images would both become {path.stem}.tif: rename one")
+                raise ValueError(
+                    f"two images would both become {path.stem}.tif: rename one"
+                )
             targets[target] = path.absolute()
     return targets
 
@@ -90,6 +104,8 @@ def _apply(task):
     with warnings.catch_warnings(record=True) as notes:
         try:
             state = "done" if apply(**task) else "already finished"
-        except Exception as error:  # also those of libraries: each file stands for itself
+        except (
+            Exception
+        ) as error:  # also those of libraries: each file stands for itself
             return "failed", f"error: {error or type(error).__name__}"
     return state, " ".join(f"note: {note.message}" for note in notes)

@@ -31,7 +31,9 @@ def model_path(model):
         told = "give the path of a .keras file, or a name in data/weights"
         raise ValueError(f"there is no model {model}: {told} ({known})")
     if not path.with_suffix(".json").exists():
-        raise ValueError(f"{path.stem}.json is missing beside {path}: it names the bands")
+        raise ValueError(
+            f"{path.stem}.json is missing beside {path}: it names the bands"
+        )
     return path
 
 
@@ -41,7 +43,9 @@ def read_network(path):
     from helpers.backend import keras
 
     if path.read_bytes()[:7] == b"version":
-        raise ValueError(f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`")
+        raise ValueError(
+            f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`"
+        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
@@ -66,7 +70,9 @@ def load_model(model):
     unsaid = [name for name in DESCRIPTION if about.get(name) is None]
     unsaid += [FIELD] * (FIELD not in about)
     if unsaid:
-        raise ValueError(f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}")
+        raise ValueError(
+            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}"
+        )
     network = read_network(path)
     made = [*(about["classes"] or about["bands_out"]), *about["masks"]]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
@@ -111,17 +117,23 @@ class Predictor:
         self.margin_px = ceil(margin / multiple) * multiple
         self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
         taken = dict(zip(about["bands"], ranges, strict=True))
-        made = about.get("value_range_out") or [taken.get(band) for band in about["bands_out"]]
+        made = about.get("value_range_out") or [
+            taken.get(band) for band in about["bands_out"]
+        ]
         if about["classes"]:
             made = [(0, 1)] * len(about["classes"])
         if None in made:
             raise ValueError("value_range_out is missing in the model's description")
         ranges_out = [*made, *[(0, 1)] * len(about["masks"])]
 
-        @tf.function(autograph=False)  # one graph for the one size: faster than `predict`
+        @tf.function(
+            autograph=False
+        )  # one graph for the one size: faster than `predict`
         def answer(pixels):
             values = to_unit(pixels, ranges)
-            values = network(upsample(values, scale) if enlarge else values, training=False)
+            values = network(
+                upsample(values, scale) if enlarge else values, training=False
+            )
             return from_unit(tf.cast(values, "float32"), ranges_out)
 
         self.answer = answer

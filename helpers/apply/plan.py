@@ -17,8 +17,14 @@ from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 UNIT = "reflectance x 10,000"  # of models that work on any scene
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
-DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}  # scale and offset of numbers that stand for themselves
-OUTPUT_PX, MAX_WINDOW_PX = 768, 512  # side of a window without margin: memory stays under 2 GB
+DIGITAL_NUMBERS = {
+    (1, 0),
+    (1e-4, 0),
+}  # scale and offset of numbers that stand for themselves
+OUTPUT_PX, MAX_WINDOW_PX = (
+    768,
+    512,
+)  # side of a window without margin: memory stays under 2 GB
 NO_CLASS = 255
 LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
 
@@ -73,7 +79,9 @@ def planned(
     values = _sample(read, image.shape, checked=value_range is None)
     ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
     predictor = Predictor(network, about, ranges, tta=tta)
-    cell_px = window_px or min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
+    cell_px = window_px or min(
+        MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape)
+    )
     outputs = [_output(image, about, bands, nodata, opaque)]
     if cloud_mask:
         labels = {"descriptions": ["opacity"]}
@@ -96,7 +104,9 @@ def _matching_bands(image, wanted, given):
                 f"bands {numbers}"
             )
         return given
-    is_unnamed = all(re.fullmatch(r"band[ _]?\d+", name, re.IGNORECASE) for name in names)
+    is_unnamed = all(
+        re.fullmatch(r"band[ _]?\d+", name, re.IGNORECASE) for name in names
+    )
     if is_unnamed and len(names) == len(wanted):
         told = f"the file does not name its bands: they are taken as {listed}"
         warnings.warn(f"{told}. --bands gives another order", stacklevel=4)
@@ -183,8 +193,14 @@ def _output(image, about, bands, nodata, opaque):
     kept = [number.get(name, 0) for name in about["bands_out"]]
     if all(kept) and not about.get("value_range_out"):
         order = np.argsort(kept)
-        labels = {label: [getattr(image, label)[at - 1] for at in sorted(kept)] for label in LABELS}
-    dtype = about.get("dtype_out") or np.result_type(*(image.dtypes[at - 1] for at in bands)).name
+        labels = {
+            label: [getattr(image, label)[at - 1] for at in sorted(kept)]
+            for label in LABELS
+        }
+    dtype = (
+        about.get("dtype_out")
+        or np.result_type(*(image.dtypes[at - 1] for at in bands)).name
+    )
     known = image.nodata if nodata is None else nodata
     if known is None:
         known = LOWEST.get(dtype)

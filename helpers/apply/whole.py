@@ -20,7 +20,9 @@ MOST_CHANGED = 0.5  # share of pixels above which the answer is doubtful
 CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
 
 
-def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True, **options):
+def apply(
+    model, source, target, *, resume=False, cloud_mask=None, progress=True, **options
+):
     """Apply a network to a whole image and write a cloud-optimised GeoTIFF on the same ground.
 
     Each window is read with a margin as wide as the receptive field reaches, which is cropped from
@@ -55,10 +57,16 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
     targets = [_target(source, Path(path)) for path in (target, cloud_mask) if path]
     target, *mask = targets
     if target in mask:
-        raise ValueError(f"{target} cannot be the output and its mask at once: rename one")
+        raise ValueError(
+            f"{target} cannot be the output and its mask at once: rename one"
+        )
     folder = target.with_name(f".{target.name}.work")
     lock = folder.with_suffix(".lock"), f"{target} is being written already, in process"
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), opened(source) as image, paths.claimed(*lock):
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        opened(source) as image,
+        paths.claimed(*lock),
+    ):
         refuse_classes(source)
         job = _job(model_path(model), source, options | {"cloud_mask": cloud_mask})
         digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
@@ -70,7 +78,14 @@ def apply(model, source, target, *, resume=False, cloud_mask=None, progress=True
         journal = journal or working.begin(folder, plan, job, digest)
         with ExitStack() as finals:
             temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            compute(plan, folder, journal, desc=target.name, disable=not progress, unit="window")
+            compute(
+                plan,
+                folder,
+                journal,
+                desc=target.name,
+                disable=not progress,
+                unit="window",
+            )
             for number, temporary in enumerate(temporaries):
                 working.deliver(folder / f"{number}.tif", temporary, plan.about)
         working.remove(folder)
@@ -91,21 +106,29 @@ def _target(source, path):
     if source.is_dir():
         raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file, such as {path / source.name}")
+        raise ValueError(
+            f"{path} is a folder: name a file, such as {path / source.name}"
+        )
     if path.exists():
         if any(path.samefile(file) for file, *_ in files_behind(source)):
             raise ValueError(f"{path} is the input, or read by it: choose another name")
         if not path.stat().st_mode & 0o222:
-            raise ValueError(f"{path} is read-only: choose another name, or allow to write it")
+            raise ValueError(
+                f"{path} is read-only: choose another name, or allow to write it"
+            )
     return path
 
 
 def _job(keras_file, source, options):
     """Describe what must be the same for an interrupted run to go on."""
-    model = [paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))]
+    model = [
+        paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))
+    ]
     job = {"model": model, "input": files_behind(source), **options}
     given = {name: str(value) for name, value in sorted(job.items())}
-    return {name: value for name, value in given.items() if value not in ("None", "False")}
+    return {
+        name: value for name, value in given.items() if value not in ("None", "False")
+    }
 
 
 def _made_by(path, digest):
@@ -118,7 +141,9 @@ def _made_by(path, digest):
 def _tell(clear, seen):
     """Say how much of the pixels with data is clear."""
     share = clear / seen
-    print(f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {seen:,})")
+    print(
+        f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {seen:,})"
+    )
     if share < 1 - MOST_CHANGED:
         print(
             f"note: the model takes {1 - share:.0%} of the pixels for cloud or shadow. Snow, salt "

@@ -11,7 +11,10 @@ from helpers.apply import working
 from helpers.scenes import fill_nodata
 
 OPAQUE = 0.7  # opacity from which the ground is invented
-CHANGED = (0.06, 0.06)  # opacity and shadow from which a pixel is changed, unless the model says
+CHANGED = (
+    0.06,
+    0.06,
+)  # opacity and shadow from which a pixel is changed, unless the model says
 
 
 def compute(plan, folder, journal, **progress):
@@ -27,7 +30,9 @@ def compute(plan, folder, journal, **progress):
     cell, margin, scale = plan.cell_px, plan.predictor.margin_px, plan.about["scale"]
     size, start = np.reshape(plan.window[::-1], (2, 2))
     stop, begun = start + size, journal["finished"]
-    corners = product(*(range(a // cell * cell, b, cell) for a, b in zip(start, stop, strict=True)))
+    corners = product(
+        *(range(a // cell * cell, b, cell) for a, b in zip(start, stop, strict=True))
+    )
     corners, waiting = np.array(list(corners)), deque()
     reading, computing = Lock(), Lock()
 
@@ -55,8 +60,15 @@ def compute(plan, folder, journal, **progress):
         journal["finished"] += 1
         working.note(folder, journal)
 
-    with ThreadPoolExecutor(2) as pool, tqdm(total=len(corners), initial=begun, **progress) as bar:
-        for corner in [*corners[begun:], None, None]:  # two ahead of the one that is written
+    with (
+        ThreadPoolExecutor(2) as pool,
+        tqdm(total=len(corners), initial=begun, **progress) as bar,
+    ):
+        for corner in [
+            *corners[begun:],
+            None,
+            None,
+        ]:  # two ahead of the one that is written
             waiting.append((corner, corner is not None and pool.submit(answer, corner)))
             if len(waiting) > 2:
                 corner, answered = waiting.popleft()

@@ -34,7 +34,9 @@ COG = {
     "driver": "COG", "compress": "zstd", "level": 1, "predictor": "YES", "blocksize": BLOCK_PX,
     "num_threads": "ALL_CPUS", "bigtiff": "IF_SAFER",
 }  # fmt: skip
-SPACE_FACTOR = 1 + 1 / 3 + 4 / 3  # the working file, overviews, and the output uncompressed
+SPACE_FACTOR = (
+    1 + 1 / 3 + 4 / 3
+)  # the working file, overviews, and the output uncompressed
 
 
 def interrupted(folder, job):
@@ -77,7 +79,9 @@ def begin(folder, plan, job, digest):
     """
     remove(folder)
     profile, about = _place(plan) | PROFILE, plan.about
-    itemsize = sum(len(order) * np.dtype(dtype).itemsize for order, _, dtype, _ in plan.outputs)
+    itemsize = sum(
+        len(order) * np.dtype(dtype).itemsize for order, _, dtype, _ in plan.outputs
+    )
     size = SPACE_FACTOR * profile["height"] * profile["width"] * itemsize
     paths.require_space(folder.parent, size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,11 +104,17 @@ def _place(plan):
     """Return size and place of the output for rasterio; control points and RPCs are scaled, too."""
     percent = 100 * plan.about["scale"]
     part = "srcwin={},{},{},{}&outsize={}%,{}%".format(*plan.window, percent, percent)
-    with MemoryFile(ext=".vrt") as memory:  # in the name of the image, a ? would be misread
+    with MemoryFile(
+        ext=".vrt"
+    ) as memory:  # in the name of the image, a ? would be misread
         rasterio.shutil.copy(plan.image, memory.name, driver="VRT")
         with rasterio.open(f"vrt://{memory.name}?{part}") as frame:
             points, crs = frame.gcps
-            return frame.profile | {"gcps": points, "rpcs": frame.rpcs, "crs": crs or frame.crs}
+            return frame.profile | {
+                "gcps": points,
+                "rpcs": frame.rpcs,
+                "crs": crs or frame.crs,
+            }
 
 
 def write(folder, outputs, ends, pixels):
@@ -133,7 +143,9 @@ def note(folder, journal):
 def deliver(file, path, about):
     """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
     whole = file.with_suffix(".cog.tif")
-    file.with_suffix(".tif.ovr").unlink(missing_ok=True)  # half of it, if a run was killed here
+    file.with_suffix(".tif.ovr").unlink(
+        missing_ok=True
+    )  # half of it, if a run was killed here
     with rasterio.Env(**OVERVIEWS), rasterio.open(file, "r+") as made:
         how = Resampling.mode if about["classes"] else Resampling.average
         made.build_overviews(
@@ -155,4 +167,6 @@ def write_class_names(path, classes):
     """Write the names of a map's classes beside it, the only place where GDAL and QGIS look."""
     names = "".join(f"<Category>{escape(each['name'])}</Category>" for each in classes)
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
-    paths.write_text(path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>")
+    paths.write_text(
+        path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>"
+    )

@@ -58,7 +58,9 @@ def ssim(reference, estimate, *, data_range):
     inner = slice(SSIM_WINDOW_PX // 2, -(SSIM_WINDOW_PX // 2))
     scores = []
     for index, (truth, guess, valid) in enumerate(_images(reference, estimate)):
-        windows = minimum_filter(valid, SSIM_WINDOW_PX)[inner, inner]  # centres of valid windows
+        windows = minimum_filter(valid, SSIM_WINDOW_PX)[
+            inner, inner
+        ]  # centres of valid windows
         if not windows.any():
             height, width = valid.shape
             raise ValueError(
@@ -66,7 +68,9 @@ def ssim(reference, estimate, *, data_range):
                 "and SSIM needs one: leave it out, or use larger images"
             )
         truth[~valid] = guess[~valid] = 0  # NaN would spread in the filter
-        _, similarity = structural_similarity(truth, guess, channel_axis=-1, full=True, **options)
+        _, similarity = structural_similarity(
+            truth, guess, channel_axis=-1, full=True, **options
+        )
         scores.append(similarity[inner, inner][windows].mean())
     return np.array(scores)
 
@@ -167,7 +171,9 @@ def shift_px(reference, estimate):
                 f"image {index} has {missing} no-data pixels: cut them off to measure a shift"
             )
         height, width = valid.shape
-        fade = np.outer(np.hanning(height), np.hanning(width))  # unmoved edges would pull to zero
+        fade = np.outer(
+            np.hanning(height), np.hanning(width)
+        )  # unmoved edges would pull to zero
         truth = truth.mean(axis=-1) - truth.mean()
         guess = guess.mean(axis=-1) - guess.mean()
         options = {"upsample_factor": 100, "normalization": None}
@@ -195,7 +201,9 @@ def error_decomposition(reference, estimate, baseline):
     Source: the idea of opensr-test (Aybar et al. 2024), with a split of our own that adds up.
     """
     maps = []
-    images = zip(_images(reference, estimate), _images(reference, baseline), strict=True)
+    images = zip(
+        _images(reference, estimate), _images(reference, baseline), strict=True
+    )
     for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
         truth[~valid] = np.nan
         missing, added = truth - base, guess - base
@@ -265,7 +273,9 @@ def _images(reference, estimate):
     _check_finite("estimate", estimate, valid)
     empty = np.flatnonzero(~valid.any(axis=(1, 2)))
     if empty.size:
-        raise ValueError(f"no valid pixel in images {empty}: leave out images without data")
+        raise ValueError(
+            f"no valid pixel in images {empty}: leave out images without data"
+        )
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
         yield truth.astype(np.float64), guess.astype(np.float64), where
 
@@ -275,7 +285,9 @@ def _check_finite(name, images, valid):
     wrong = ~np.isfinite(images) & valid[..., None]
     faulty = np.count_nonzero(wrong, axis=(0, 1, 2))
     if faulty.any():
-        bands = [f"{count} in band {band}" for band, count in enumerate(faulty) if count]
+        bands = [
+            f"{count} in band {band}" for band, count in enumerate(faulty) if count
+        ]
         raise ValueError(
             f"the {name} has values that are NaN or infinite where there is data: "
             f"{', '.join(bands)}"

@@ -120,7 +120,9 @@ def map_scores(confusion, classes):
         "mean_iou": mean_iou(pooled),
         "pixel_accuracy": pixel_accuracy(pooled),
     }
-    return scores | {f"iou_{name}": value for name, value in by_class if np.isfinite(value)}
+    return scores | {
+        f"iou_{name}": value for name, value in by_class if np.isfinite(value)
+    }
 
 
 def kid(real, fake):

@@ -65,7 +65,9 @@ class Scoreboard:
                 "score all methods on the same patches"
             )
         self.by_patch[method] = table
-        single = {name: value.item() for name, value in arrays.items() if not value.ndim}
+        single = {
+            name: value.item() for name, value in arrays.items() if not value.ndim
+        }
         about = {"method": method, "role": role, "split": "test"}
         means = table.mean().dropna().to_dict()
         self.whole[method] = about | means | single | facts
@@ -131,7 +133,9 @@ def score_table(rows):
     import pandas as pd
 
     ordered = sorted(rows, key=lambda row: not row.get("headline"))
-    names = [name for row in ordered for name, value in row.items() if _is_score(name, value)]
+    names = [
+        name for row in ordered for name, value in row.items() if _is_score(name, value)
+    ]
     gains = [name for name in names if name.startswith("gain_")]
     first = [gains[0].removeprefix("gain_"), gains[0]] if gains else []
     others = [name for name in names if name not in gains]
@@ -148,7 +152,13 @@ def _is_score(name, value):
 def _cell(row, name):
     if name not in row or isinstance(row[name], str):
         return row.get(name, "")
-    style = "+.3g" if name.startswith("gain_") else ".4g" if abs(row[name]) < 10_000 else ",.0f"
+    style = (
+        "+.3g"
+        if name.startswith("gain_")
+        else ".4g"
+        if abs(row[name]) < 10_000
+        else ",.0f"
+    )
     keys = [key for key in (name, f"{name}_low", f"{name}_high") if key in row]
     value, *ends = (f"{row[key]:{style}}" for key in keys)
     return f"{value} [{', '.join(ends)}]" if ends else value

@@ -30,7 +30,11 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     predicted = np.asarray(predicted, np.float64)
     true = np.asarray(true, np.float64)
     count = len(true)
-    if predicted.shape != true.shape or predicted.ndim != 2 or positions_m.shape != (count, 2):
+    if (
+        predicted.shape != true.shape
+        or predicted.ndim != 2
+        or positions_m.shape != (count, 2)
+    ):
         raise ValueError(
             f"features have shapes {predicted.shape} and {true.shape}, positions "
             f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"

@@ -10,7 +10,9 @@ from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque", "cirrus")
-SCORED = KINDS[:3]  # in pairs and examples; cirrus, another thin cloud, is for `travelling_clouds`
+SCORED = KINDS[
+    :3
+]  # in pairs and examples; cirrus, another thin cloud, is for `travelling_clouds`
 # A row for each kind, at difficulty 1: limits of the share of a patch under cloud, and of the
 # largest optical depth; the part of the field's range over which depth rises from the rim to the
 # largest; and how fast it rises at the rim itself.
@@ -28,13 +30,18 @@ SHAPES = np.array(
 SPECTRUM = np.reshape((11 / 3, 3.0, 11 / 3, 11 / 3), (-1, 1, 1))
 STREAKS = np.reshape((1.0, 1.0, 1.0, 4.0), (-1, 1, 1))  # how much longer than wide
 DISTANCE = (0.06, 0.24)  # from a cloud to its shadow, in sides of a patch
-DARKEST = (0.3, 0.8)  # share of light that an opaque cloud takes; the blue sky gives the rest
+DARKEST = (
+    0.3,
+    0.8,
+)  # share of light that an opaque cloud takes; the blue sky gives the rest
 WAVELENGTH_UM = {
     "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705,
     "rededge2": 0.74, "rededge3": 0.783,
     "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
 }  # fmt: skip
-ANGSTROM_EXPONENT = 0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
+ANGSTROM_EXPONENT = (
+    0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
+)
 LIMIT = 1.2  # largest reflectance of anything
 REFLECTANCE = (0, 10_000 * LIMIT)  # networks see this as 0 to 1: reflectance x 10,000
 UNIT = (REFLECTANCE,)  # of all bands
@@ -79,7 +86,15 @@ class Examples:
 
 
 def draw(
-    size_px, kind, difficulty, key, *, distance=DISTANCE, darkest=DARKEST, no_gap=False, rim_width=1
+    size_px,
+    kind,
+    difficulty,
+    key,
+    *,
+    distance=DISTANCE,
+    darkest=DARKEST,
+    no_gap=False,
+    rim_width=1,
 ):
     """Draw one cloud, and its shadow on the ground.
 
@@ -115,9 +130,13 @@ def draw(
     starts = start, start + tf.cast(away, tf.int32)
     here, there = (tf.slice(field, at, [size_px, size_px]) for at in starts)
     edge, top = levels(here, 1 - cover, 1 - 0.02 * cover)
-    rise = rise * rim_width * tf.maximum(top - edge, 1e-9)  # not 0 where a cloud has a pixel or two
+    rise = (
+        rise * rim_width * tf.maximum(top - edge, 1e-9)
+    )  # not 0 where a cloud has a pixel or two
     inside = [tf.clip_by_value((part - edge) / rise, 0, 1) for part in (here, there)]
-    optical_depth, towards_sun = (depth * part * (rim + (1 - rim) * part) for part in inside)
+    optical_depth, towards_sun = (
+        depth * part * (rim + (1 - rim) * part) for part in inside
+    )
     taken = between(darkest, draws[6]) * (1 - tf.exp(-towards_sun))
     return optical_depth, 1 - taken
 
@@ -143,7 +162,9 @@ def turbulence(size_px, kind, key):
     """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
     side = 2 * size_px
     rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
-    wavenumber = np.hypot(rows, columns * STREAKS)  # turned and skewed later, with the ground
+    wavenumber = np.hypot(
+        rows, columns * STREAKS
+    )  # turned and skewed later, with the ground
     wavenumber[:, 0, 0] = np.inf
     amplitude = (wavenumber ** (-SPECTRUM / 2)).astype("float32")
     amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
@@ -214,7 +235,12 @@ def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **str
         of the cloud and the shadow, shares of light that they take.
     """
     bands = scenes[0].bands
-    looks = {"light": light, "value_range": value_range, "difficulty": difficulty, "skew": skew}
+    looks = {
+        "light": light,
+        "value_range": value_range,
+        "difficulty": difficulty,
+        "skew": skew,
+    }
 
     def pair(patch, key):
         return simulate(patch, key, bands=bands, **looks)
@@ -288,16 +314,22 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
         ValueError: there is not one whole patch without no-data pixels.
     """
     bands = scenes[0].bands
-    clear = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)]).astype("float32")
+    clear = np.stack(
+        [patch.pixels for patch in whole_patches(scenes, patch_px)]
+    ).astype("float32")
     kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
-    numbers = -1 - np.arange(len(clear))  # training counts upwards: no cloud comes in both
+    numbers = -1 - np.arange(
+        len(clear)
+    )  # training counts upwards: no cloud comes in both
 
     def cloud(clear, kind, number):
         key = tf.stack([seed, number])
         return _clouded(clear, bands, kind, key, light, difficulty)
 
     parts = tf.data.Dataset.from_tensor_slices((clear, kinds, numbers)).map(cloud)
-    cloudy, optical_depth, shadow = map(np.stack, zip(*parts.as_numpy_iterator(), strict=True))
+    cloudy, optical_depth, shadow = map(
+        np.stack, zip(*parts.as_numpy_iterator(), strict=True)
+    )
     transmittance = np.exp(-optical_depth * extinction(bands).max())
     return Examples(
         cloudy=to_unit(cloudy, value_range),
@@ -323,7 +355,10 @@ def without_cloud(scene, coastal, level=2000):
     """
     bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
     size = scene.height // coastal.height
-    clouded = np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size))) > 0
+    clouded = (
+        np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size)))
+        > 0
+    )
     return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
 
 

@@ -50,7 +50,9 @@ def dataset(pairs, *, value_range, skew=0.15, **stream):
         shear = skew * (2 * uniform(key, 3, 1)[0] - 1)
         both = to_unit(skewed(patch, shear), [*value_range] * 2)
         cloudy, clear = tf.split(both, 2, axis=-1)
-        seen, ground = (tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear))
+        seen, ground = (
+            tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear)
+        )
         opacity = (seen - ground) / tf.maximum(CLOUD_LIGHT - ground, 0.1)
         shadow = 1 - seen / tf.maximum(ground, 0.01)
         taken = tf.clip_by_value(tf.concat([opacity, shadow], axis=-1), 0, 0.98)

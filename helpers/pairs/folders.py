@@ -14,7 +14,12 @@ from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
 COLOURS = ("red", "green", "blue")
-SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 MAX_DAYS = 60
 DAY = r"(?<!\d)((?:19|20)\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01]))(?!\d)"
 
@@ -54,7 +59,9 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
     folder, (first, second) = Path(folder), roles
     listed = _listed(folder, roles, left)
     whole = {name: rows for name, rows in listed.items() if len(rows) == 2}
-    left_out = [f"{name} ({min(rows)} only)" for name, rows in listed.items() if len(rows) < 2]
+    left_out = [
+        f"{name} ({min(rows)} only)" for name, rows in listed.items() if len(rows) < 2
+    ]
     if not whole:
         raise ValueError(
             f"{folder} holds no pairs: expected a manifest.csv with rows of the roles {first} and "
@@ -63,19 +70,30 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
         )
     joined = [_joined(folder, name, rows, roles) for name, rows in whole.items()]
     # two splits of one pair make a word that `split_scenes` refuses
-    splits = [sorted({row.get("split", "") for row in rows.values()}) for rows in whole.values()]
+    splits = [
+        sorted({row.get("split", "") for row in rows.values()})
+        for rows in whole.values()
+    ]
     given = _completed(list(map("".join, splits)))
-    ground = split_scenes(joined, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
+    ground = split_scenes(
+        joined, given, block_px=block_px, buffer_px=buffer_px, seed=seed
+    )
     for split, found in ground.items():
         reasons = [_useless(pair, roles) for pair in found]
-        left_out += [f"{p.name} ({why})" for p, why in zip(found, reasons, strict=True) if why]
+        left_out += [
+            f"{p.name} ({why})" for p, why in zip(found, reasons, strict=True) if why
+        ]
         ground[split] = [p for p, why in zip(found, reasons, strict=True) if not why]
         if not ground[split]:
-            raise ValueError(f"{folder} has no pair for {split}. Left out: {some(left_out)}")
+            raise ValueError(
+                f"{folder} has no pair for {split}. Left out: {some(left_out)}"
+            )
     if left_out:
         warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
     if apart := [name for name, rows in whole.items() if _days_apart(rows) > MAX_DAYS]:
-        told = f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}"
+        told = (
+            f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}"
+        )
         warnings.warn(f"{told}; the ground may have changed meanwhile", stacklevel=2)
     return ground
 
@@ -96,13 +114,17 @@ def _listed(folder, roles, left):
 
 def _pairs_in(folder, roles, left):
     """List the pairs of a manifest, of two folders, or of pictures side by side."""
-    has_roles = (folder / "manifest.csv").exists() or any((folder / r).is_dir() for r in roles)
+    has_roles = (folder / "manifest.csv").exists() or any(
+        (folder / r).is_dir() for r in roles
+    )
     if has_roles or roles == CLOUDY:
         return folders.pair_rows(folder, roles)
     order = sorted(roles, key=lambda role: role != left)
     found = folders.pair_rows(folder, ["image"])
     for name, rows in found.items():
-        found[name] = {role: rows["image"] | {"half": order.index(role)} for role in roles}
+        found[name] = {
+            role: rows["image"] | {"half": order.index(role)} for role in roles
+        }
     return found
 
 
@@ -179,11 +201,19 @@ def _useless(pair, roles):
         return "no pixel with data in both images"
     low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
     is_flat = (low == high).reshape(2, -1).all(axis=1)
-    return f"its {roles[is_flat.argmax()]} image shows one value only" if is_flat.any() else None
+    return (
+        f"its {roles[is_flat.argmax()]} image shows one value only"
+        if is_flat.any()
+        else None
+    )
 
 
 def _days_apart(rows):
     """Return the days between two images, as the manifest or their names tell; else NaN."""
-    told = [f"{row.get('time')} {row.get('scene')} {row['path']}" for row in rows.values()]
+    told = [
+        f"{row.get('time')} {row.get('scene')} {row['path']}" for row in rows.values()
+    ]
     days = pandas.Series(told).str.extract(DAY)[0].str.replace("[-_]", "", regex=True)
-    return abs(pandas.to_datetime(days, format="%Y%m%d", errors="coerce").diff()[1].days)
+    return abs(
+        pandas.to_datetime(days, format="%Y%m%d", errors="coerce").diff()[1].days
+    )

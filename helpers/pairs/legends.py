@@ -43,11 +43,14 @@ def classified(ground, folder, tolerance=0):
         legend = _read_legend(folder / "legend.csv")
     elif len(colours) <= MAX_COLOURS:
         legend = {
-            "#{:02x}{:02x}{:02x}".format(*colour): tuple(colour) for colour in colours.tolist()
+            "#{:02x}{:02x}{:02x}".format(*colour): tuple(colour)
+            for colour in colours.tolist()
         }
     else:
         told = f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours"
-        warnings.warn(f"{told}: no classes, so that only pictures can be compared", stacklevel=3)
+        warnings.warn(
+            f"{told}: no classes, so that only pictures can be compared", stacklevel=3
+        )
         return ground, None
     nearest = metrics.decode(colours.astype("uint8"), legend)
     distances = ((colours - np.array(list(legend.values()))[nearest]) ** 2).sum(axis=-1)
@@ -76,7 +79,9 @@ def _packed(pair):
 def _read_legend(path):
     table = read_table(path, ("class", *COLOURS))
     colours = table[list(COLOURS)].apply(pandas.to_numeric, errors="coerce")
-    legend = dict(zip(table["class"], colours.itertuples(index=False, name=None), strict=True))
+    legend = dict(
+        zip(table["class"], colours.itertuples(index=False, name=None), strict=True)
+    )
     is_doubled = len(set(legend.values())) < len(table) or len(legend) < len(table)
     if not legend or is_doubled or not colours.isin(range(256)).all(axis=None):
         told = "expected classes and colours that occur once, and numbers from 0 to 255"
@@ -88,7 +93,10 @@ def _report_undecided(colours, pixels, total):
     """Warn of pixels whose colours are far from all of the legend; refuse where they are many."""
     if not len(colours):
         return
-    most = [f"{tuple(colours[at].tolist())} {pixels[at]} px" for at in np.argsort(-pixels)[:5]]
+    most = [
+        f"{tuple(colours[at].tolist())} {pixels[at]} px"
+        for at in np.argsort(-pixels)[:5]
+    ]
     told = (
         f"{pixels.sum() / total:.1%} of the map pixels are undecided: further than the tolerance "
         f"from every colour of the legend. Colours: {', '.join(most)}"

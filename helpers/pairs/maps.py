@@ -46,11 +46,18 @@ def open_pairs(source, *, tile_px, seed=0, **reading):
     """
     if source == "blue_marble":
         whole = earth()
-        return land_cover(whole, block_px=tile_px, seed=seed), LEGEND, [whole.credit], whole
+        return (
+            land_cover(whole, block_px=tile_px, seed=seed),
+            LEGEND,
+            [whole.credit],
+            whole,
+        )
     folder = sources.locate(source)
     ground, legend = read_folder(folder, tile_px=tile_px, seed=seed, **reading)
     ground = {split: whole_patches(pairs, tile_px) for split, pairs in ground.items()}
-    credits = {pair.credit or folder.name for pairs in ground.values() for pair in pairs}
+    credits = {
+        pair.credit or folder.name for pairs in ground.values() for pair in pairs
+    }
     return ground, legend, sorted(credits), None
 
 
@@ -66,7 +73,9 @@ def read_folder(folder, *, tile_px, tolerance=0, **reading):
     Returns:
         dict from split to a list of Scene; and the legend, or None.
     """
-    return classified(read_pairs(folder, MAPS, block_px=tile_px, **reading), folder, tolerance)
+    return classified(
+        read_pairs(folder, MAPS, block_px=tile_px, **reading), folder, tolerance
+    )
 
 
 def earth():
@@ -77,7 +86,10 @@ def earth():
     Returns:
         Scene, bands red, green, blue, class; 7.4 km a pixel at the equator.
     """
-    image, cover = packs.open_scene("blue_marble", "image"), packs.open_scene("land_cover")
+    image, cover = (
+        packs.open_scene("blue_marble", "image"),
+        packs.open_scene("land_cover"),
+    )
     sides, step = image.pixels.shape[:2], cover.height / image.height
     places = [((np.arange(side) + 0.5) * step).astype(int) for side in sides]
     igbp = cover.pixels[np.ix_(*places)][..., 0].astype(int)
@@ -86,7 +98,9 @@ def earth():
         class_of[list(members)] = number
     pixels = np.dstack([image.pixels, class_of[igbp]])
     credit = f"{image.credit} · {cover.credit}"
-    both = replace(image, pixels=pixels, bands=(*COLOURS, "class"), credit=credit, name="earth")
+    both = replace(
+        image, pixels=pixels, bands=(*COLOURS, "class"), credit=credit, name="earth"
+    )
     top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
     return both.cut(top, 0, bottom - top, image.width)
 
@@ -106,7 +120,9 @@ def land_cover(whole, *, block_px=128, seed=0):
     cuts = {"block_px": block_px, "buffer_px": BUFFER_PX}
     ground = scenes.split_ground([whole], seed=seed, **cuts)
     held_out = ground["validation"] + ground["test"]
-    ground["train"] = scenes.blocks_away_from(held_out, whole, stride_px=STRIDE_PX, **cuts)
+    ground["train"] = scenes.blocks_away_from(
+        held_out, whole, stride_px=STRIDE_PX, **cuts
+    )
     return {split: with_land(blocks) for split, blocks in ground.items()}
 
 

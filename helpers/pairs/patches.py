@@ -51,15 +51,21 @@ def patches(
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
         row = draw[0] % ((height - patch_px) // align + 1) * align
         column = draw[1] % ((width - patch_px) // align + 1) * align
-        patch = tf.slice(pixels, [which, row, column, 0], [1, patch_px, patch_px, bands])[0]
+        patch = tf.slice(
+            pixels, [which, row, column, 0], [1, patch_px, patch_px, bands]
+        )[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
         return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    samples = indices.map(
+        sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     batches = samples.batch(batch_size, drop_remainder=True)
     # one call at a time leaves the cores to the training step
-    return (batches.map(finish, num_parallel_calls=1) if finish else batches).prefetch(2)
+    return (batches.map(finish, num_parallel_calls=1) if finish else batches).prefetch(
+        2
+    )
 
 
 def _stacked(scenes, patch_px):
@@ -109,7 +115,9 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     """
     count, wanted = len(target), steps * batch_size
     if not count:
-        raise ValueError("no pairs to train on: render some, or read a folder that has some")
+        raise ValueError(
+            "no pairs to train on: render some, or read a folder that has some"
+        )
     random = np.random.default_rng(seed)
     order = np.concatenate([random.permutation(count) for _ in range(0, wanted, count)])
     order = order[:wanted].reshape(steps, batch_size)
@@ -118,4 +126,6 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     def taken(which):
         return tf.nest.map_structure(lambda array: tf.gather(array, which), arrays)
 
-    return lambda first: tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
+    return lambda first: (
+        tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
+    )

@@ -79,14 +79,19 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         if split == "train" and whole and whole.dtype != "uint8":
             low, high = np.percentile(patches, (0.5, 99.5), axis=(0, 1, 2))
         unit = (np.stack(patches) - low) / np.maximum(high - low, 1e-9)
-        parts[split] = Views(as_bytes(255 * unit), np.stack(views), pandas.DataFrame(own_rows))
+        parts[split] = Views(
+            as_bytes(255 * unit), np.stack(views), pandas.DataFrame(own_rows)
+        )
     return parts, pandas.DataFrame(rows)
 
 
 def _refuse(folder, rows, least):
     """Raise a ValueError that says why there are too few photos."""
     reasons = [row["reason"].split(":")[0] for row in rows if row["reason"]]
-    often = [f"{name} ({count})" for name, count in pandas.Series(reasons).value_counts().items()]
+    often = [
+        f"{name} ({count})"
+        for name, count in pandas.Series(reasons).value_counts().items()
+    ]
     raise ValueError(
         f"{folder} holds {len(rows) - len(reasons)} usable photos of {len(rows)}; {least} are "
         f"needed. Left out: {', '.join(often) or 'none'}. Add photos that say where they were "
@@ -101,7 +106,11 @@ def _satellite_rows(folder):
     table = folders.read_table(folder / "manifest.csv")
     listed = [row for row in table.to_dict("records") if row["pair"]]
     patches = {row["pair"]: row for row in listed if row["role"] == "satellite"}
-    return {row["path"]: patches.get(row["pair"]) for row in listed if row["role"] == "photo"}
+    return {
+        row["path"]: patches.get(row["pair"])
+        for row in listed
+        if row["role"] == "photo"
+    }
 
 
 def _check(row, image_size, imagery, needs_position):
@@ -134,9 +143,13 @@ def _patch_scene(folder, listed, row):
 def _photo(path, image_size):
     """Return the central square of a photo, uint8 (image_size, image_size, 3)."""
     with pictures.opened(path) as picture:
-        picture.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG is decoded in part only
+        picture.draft(
+            "RGB", (2 * image_size, 2 * image_size)
+        )  # a JPEG is decoded in part only
         upright = ImageOps.exif_transpose(picture).convert("RGB")
-        square = ImageOps.fit(upright, (image_size, image_size), Image.Resampling.LANCZOS)
+        square = ImageOps.fit(
+            upright, (image_size, image_size), Image.Resampling.LANCZOS
+        )
         return np.asarray(square)
 
 
@@ -195,7 +208,10 @@ def _axes(scene, lon, lat):
         middle = np.array([scene.width, scene.height]) / 2
         return middle, *(np.diag([1, -1]) * (scene.width / PATCH_M))
     step = 1000 / DEGREE_M
-    lons, lats = [lon, lon + step / math.cos(math.radians(lat)), lon], [lat, lat, lat + step]
+    lons, lats = (
+        [lon, lon + step / math.cos(math.radians(lat)), lon],
+        [lat, lat, lat + step],
+    )
     places = ~scene.transform @ np.array(transform("EPSG:4326", scene.crs, lons, lats))
     middle, east, north = np.transpose(places)
     return middle, (east - middle) / 1000, (north - middle) / 1000
@@ -205,7 +221,9 @@ def positions_m(table):
     """Return where spots lie, float (spots, 2), metres; those without a position are far apart."""
     lon, lat = np.radians(table[["lon", "lat"]].to_numpy()).T
     places = 6_371_000 * np.stack([lon * np.cos(lat), lat], axis=1)
-    return np.where(np.isnan(places), 1e9 * (1 + np.arange(len(places)))[:, None], places)
+    return np.where(
+        np.isnan(places), 1e9 * (1 + np.arange(len(places)))[:, None], places
+    )
 
 
 def _set_splits(rows, seed):
@@ -215,9 +233,14 @@ def _set_splits(rows, seed):
         return
     if given != {""}:
         wanted = f"{', '.join(scenes.SPLITS)}, or none"
-        raise ValueError(f"the photos have the splits {sorted(given)}; expected {wanted}")
+        raise ValueError(
+            f"the photos have the splits {sorted(given)}; expected {wanted}"
+        )
     table = pandas.DataFrame(rows)
-    places, reach = positions_m(table), PATCH_M / math.sqrt(2)  # however a patch is turned
+    places, reach = (
+        positions_m(table),
+        PATCH_M / math.sqrt(2),
+    )  # however a patch is turned
     names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
     told = "show the same ground in part: the photos lie too close"
     with suppress(ValueError):  # no ground is left for a split
@@ -228,7 +251,9 @@ def _set_splits(rows, seed):
     if table.lon.isna().any():
         told = "may show the same ground: not all photos have a position"
     if told:
-        warnings.warn(f"patches of different splits {told}; the scores may flatter", stacklevel=3)
+        warnings.warn(
+            f"patches of different splits {told}; the scores may flatter", stacklevel=3
+        )
     for row, split in zip(rows, names, strict=True):
         row["split"] = split
         row["reason"] = "too near to another split" if split == "guard" else ""

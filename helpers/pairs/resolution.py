@@ -33,7 +33,9 @@ def degrade(high_res, scale):
     if height % scale or width % scale:
         told = f"{height} x {width} pixels cannot be shrunk {scale} times"
         raise ValueError(f"{told}: cut to multiples of {scale} first")
-    return tf.image.resize(high_res, [height // scale, width // scale], "bicubic", antialias=True)
+    return tf.image.resize(
+        high_res, [height // scale, width // scale], "bicubic", antialias=True
+    )
 
 
 def upsample(low_res, scale):
@@ -108,6 +110,8 @@ def shrink_scene(scene, scale):
         Scene; no data wherever a pixel without data had any part in a coarse one.
     """
     scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
-    coarse = degrade(scene.pixels[None], scale)[0].numpy()  # NaN spreads as far as it counts
+    coarse = degrade(scene.pixels[None], scale)[
+        0
+    ].numpy()  # NaN spreads as far as it counts
     transform = scene.transform and scene.transform @ Affine.scale(scale)
     return replace(scene, pixels=coarse, transform=transform)

@@ -24,16 +24,38 @@ PACK = "rocky_mountain"
 # Where patches have their centres, metres from the relief's northern edge. A patch reaches 4.25 km
 # from its centre however it is turned: patches of different splits share no pixel, and those of
 # train and test lie 12 km apart, edge to edge.
-STRIPES_M = {"test": (0, 9_000), "validation": (18_000, 20_500), "train": (29_500, math.inf)}
-APART_M = {"test": 1000}  # least distance between two spots: each can be told from all others
+STRIPES_M = {
+    "test": (0, 9_000),
+    "validation": (18_000, 20_500),
+    "train": (29_500, math.inf),
+}
+APART_M = {
+    "test": 1000
+}  # least distance between two spots: each can be told from all others
 SIDES_DEG = -30, 0, 30  # the edges and the middle of a view
-CLIMB_M, AHEAD_M = 400, 8000  # how far people climb; relief that every column of a view has ahead
-EYE_M, PITCH_DEG = 20, -10  # from a lookout tower, a little downwards: that shows more of the patch
+CLIMB_M, AHEAD_M = (
+    400,
+    8000,
+)  # how far people climb; relief that every column of a view has ahead
+EYE_M, PITCH_DEG = (
+    20,
+    -10,
+)  # from a lookout tower, a little downwards: that shows more of the patch
 TURN_DEG = 5  # largest difference between the headings of two renderings of one spot
 # Limits of the weather. A second rendering may have light and air that training never has.
-WEATHER = {"sun_azimuth_deg": (120, 230), "sun_elevation_deg": (25, 55), "haze_km": (18, 40)}
-OTHER_WEATHER = {"sun_azimuth_deg": (60, 300), "sun_elevation_deg": (8, 65), "haze_km": (8, 60)}
-PATIENCE = 3000  # places tried in vain, one after the other, until the ground counts as full
+WEATHER = {
+    "sun_azimuth_deg": (120, 230),
+    "sun_elevation_deg": (25, 55),
+    "haze_km": (18, 40),
+}
+OTHER_WEATHER = {
+    "sun_azimuth_deg": (60, 300),
+    "sun_elevation_deg": (8, 65),
+    "haze_km": (8, 60),
+}
+PATIENCE = (
+    3000  # places tried in vain, one after the other, until the ground counts as full
+)
 
 Land = namedtuple("Land", "ground image transform")
 Opened = namedtuple("Opened", "splits scene left_out credit")
@@ -59,7 +81,9 @@ def open_pairs(source, counts, *, image_size, imagery="", seed=0, **reading):
         credit = "Views are rendered. " + packs.catalogue()[PACK].credit
         return Opened(found, _land().image, pandas.DataFrame(), credit)
     folder, image = sources.locate(source), sources.locate(imagery) if imagery else None
-    found, photos = read_views(folder, image_size=image_size, imagery=image, seed=seed, **reading)
+    found, photos = read_views(
+        folder, image_size=image_size, imagery=image, seed=seed, **reading
+    )
     credit = " · ".join(sorted(set(photos.credit) - {""})) or f"photos of {folder.name}"
     left_out = photos[photos.reason != ""]
     return Opened(found, image and scenes.read(image), left_out, credit)
@@ -92,8 +116,14 @@ def render(split, count, *, image_size=128, seed=0, again=False):
     """
     table = spots(split, count, seed=seed, again=again)
     drawn = split, count, image_size, seed, again, packs.catalogue()[PACK]
-    code = __file__, photo_views.__file__, *sorted(Path(relief.__file__).parent.glob("*.py"))
-    made_from = repr(drawn).encode() + b"".join(Path(file).read_bytes() for file in code)
+    code = (
+        __file__,
+        photo_views.__file__,
+        *sorted(Path(relief.__file__).parent.glob("*.py")),
+    )
+    made_from = repr(drawn).encode() + b"".join(
+        Path(file).read_bytes() for file in code
+    )
     key = hashlib.sha256(made_from).hexdigest()[:16]
     path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
     if not path.exists():
@@ -105,7 +135,9 @@ def render(split, count, *, image_size=128, seed=0, again=False):
             return as_bytes(patch), as_bytes(255 * _seen(land, row, image_size, seed))
 
         shown = {"desc": f"rendering {split}", "disable": is_static()}
-        found = thread_map(pair, table.to_dict("records"), max_workers=os.cpu_count(), **shown)
+        found = thread_map(
+            pair, table.to_dict("records"), max_workers=os.cpu_count(), **shown
+        )
         patches, views = map(np.stack, zip(*found, strict=True))
         with paths.atomic(path) as temporary:
             np.savez(temporary, patches=patches, views=views)
@@ -123,11 +155,18 @@ def spots(split, count, *, seed=0, again=False):
     if count < 1:
         raise ValueError(f"count is {count}; expected at least one pair")
     land, number, apart_m = _land(), list(STRIPES_M).index(split), APART_M.get(split, 0)
-    random, places, rows, missed = np.random.default_rng([seed, number]), np.empty((0, 2)), [], 0
+    random, places, rows, missed = (
+        np.random.default_rng([seed, number]),
+        np.empty((0, 2)),
+        [],
+        0,
+    )
     while len(rows) < count:
         if missed == PATIENCE:
             told = f"only {len(rows)} of them lie {apart_m} m from all others"
-            raise ValueError(f"{count} {split} spots are wanted, but {told}: ask for fewer")
+            raise ValueError(
+                f"{count} {split} spots are wanted, but {told}: ask for fewer"
+            )
         place, headings = _spot(land, STRIPES_M[split], random)
         missed += 1
         if len(headings) and (np.hypot(*(places - place).T) >= apart_m).all():
@@ -138,7 +177,9 @@ def spots(split, count, *, seed=0, again=False):
             row["heading_deg"] = (headings[0] + turn) % 360
             limits = OTHER_WEATHER if again else WEATHER
             row |= {name: weather.uniform(*ends) for name, ends in limits.items()}
-            rows.append(row | {"cloud_seed": int(weather.integers(2**31)), "split": split})
+            rows.append(
+                row | {"cloud_seed": int(weather.integers(2**31)), "split": split}
+            )
             places = np.append(places, [place], axis=0)
     return pandas.DataFrame(rows)
 
@@ -148,7 +189,9 @@ def _spot(land, stripe, random):
     wide, high = map(float, land.ground.pixel_size_m)
     heights = land.ground.shapes[0]
     rows, columns = heights.shape
-    drawn = random.uniform((0, stripe[0]), (columns * wide, min(stripe[1], rows * high)))
+    drawn = random.uniform(
+        (0, stripe[0]), (columns * wide, min(stripe[1], rows * high))
+    )
     x, y, downhill = _lookout(heights, (wide, high), *drawn)
     headings = (downhill + random.uniform(-50, 50, 8)) % 360
     angles = np.radians(headings[:, None] + SIDES_DEG)
@@ -177,7 +220,9 @@ def dataset(views, *, batch_size, steps, seed=0):
     batches = random_rows(views.patches, views.views, **options)
 
     def mirrored(step, pair):
-        draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed, step]))
+        draws = tf.random.stateless_uniform(
+            [batch_size, 1, 1, 1], tf.stack([seed, step])
+        )
         images = tf.cast(tf.stack(pair), tf.float32) / 255
         return tuple(tf.unstack(tf.where(draws < 0.5, images[:, :, :, ::-1], images)))
 

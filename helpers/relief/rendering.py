@@ -10,7 +10,9 @@ from helpers.relief.textures import bilinear, mixed, noise, numbers
 ZENITH, HORIZON = numbers(0.21, 0.42, 0.76), numbers(0.76, 0.84, 0.94)
 GLOW, CLOUD, CLOUDY = numbers(1, 0.9, 0.7), 0.96, 0.6
 PARTS = 2  # rays across a pixel, and down: edges become smooth
-CURVATURE = (1 - 0.13) / (2 * 6_371_000)  # ground sinks by this times distance squared (refracted)
+CURVATURE = (1 - 0.13) / (
+    2 * 6_371_000
+)  # ground sinks by this times distance squared (refracted)
 
 
 def view(
@@ -46,9 +48,13 @@ def view(
     """
     _, rows, columns = land.image.shape
     if not (0 < column < columns and 0 < row < rows):
-        raise ValueError(f"column {column}, row {row} is outside the grid of {columns} x {rows}")
+        raise ValueError(
+            f"column {column}, row {row} is outside the grid of {columns} x {rows}"
+        )
     if not 0 < sun_elevation_deg <= 90:
-        raise ValueError(f"sun_elevation_deg is {sun_elevation_deg}; expected above 0, at most 90")
+        raise ValueError(
+            f"sun_elevation_deg is {sun_elevation_deg}; expected above 0, at most 90"
+        )
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
     high, wide = (PARTS * side for side in size_px)
@@ -108,7 +114,9 @@ def _direction(azimuth_deg, elevation_deg=0):
     """Return the way to a point of the sky: to the east, south and upwards."""
     azimuth, elevation = map(math.radians, (azimuth_deg, elevation_deg))
     flat = math.cos(elevation)
-    return numbers(math.sin(azimuth) * flat, -math.cos(azimuth) * flat, math.sin(elevation))
+    return numbers(
+        math.sin(azimuth) * flat, -math.cos(azimuth) * flat, math.sin(elevation)
+    )
 
 
 def _sky(way, up, sun, clouds):
@@ -120,7 +128,9 @@ def _sky(way, up, sun, clouds):
     beside = 1 - (sun * rays).sum(axis=0)
     color += GLOW * (0.35 * np.exp(-40 * beside) + 0.8 * np.exp(-1500 * beside))
     place = rays[:2] * (30 / np.maximum(rise, 0.02))  # on a plane above
-    cloud, wisps = (bilinear(noise()[:1], at, "wrap")[0] for at in (place / 5 + clouds, place))
+    cloud, wisps = (
+        bilinear(noise()[:1], at, "wrap")[0] for at in (place / 5 + clouds, place)
+    )
     cover = clouds[0] * (1.4 / 512) - 1.3
     share = np.clip(CLOUDY * (cloud + 0.35 * wisps + cover), 0, 0.85)
     return mixed(color, CLOUD, share * np.clip(6 * rise, 0, 1))

@@ -6,8 +6,16 @@ from helpers.relief.textures import bilinear, mixed, noise, numbers, ridges, tre
 
 LAYERS_M = 0.05, 0.6, 8.0  # pixel sizes of the invented relief's layers
 TREE_M, CLEARING_M = 10, 60  # height of the tallest tree; distance of the nearest one
-TREE_PX_M, WARP_PX_M, WARP_M = 0.5, 9, 25  # pixels of trees; how the image's pixels are hidden
-WOOD, TINT, DARKEST = numbers(0.1, 0.15, 0.07), numbers(0.13, 0.11, 0.09), numbers(0.1, 0.1, 0.08)
+TREE_PX_M, WARP_PX_M, WARP_M = (
+    0.5,
+    9,
+    25,
+)  # pixels of trees; how the image's pixels are hidden
+WOOD, TINT, DARKEST = (
+    numbers(0.1, 0.15, 0.07),
+    numbers(0.13, 0.11, 0.09),
+    numbers(0.1, 0.1, 0.08),
+)
 SUNLIGHT, DAYLIGHT = numbers(0.55, 0.53, 0.51), numbers(0.42, 0.45, 0.5)
 
 
@@ -49,14 +57,20 @@ class Surroundings:
         places = place.reshape(2, -1)
         total = np.zeros((len(square), places.shape[1]), "f")
         for size, share in shares.items():
-            near, start = np.flatnonzero(share), (self.spot / size + self.start) % square.shape[1]
+            near, start = (
+                np.flatnonzero(share),
+                (self.spot / size + self.start) % square.shape[1],
+            )
             found = bilinear(square, places.take(near, 1) / size + start[:, 0], "wrap")
             total[:, near] += found * share.take(near)
         return total.reshape(-1, *place.shape[1:])
 
     def layers(self, square, place, blur, power):
         """Add up a square in sizes that are not blurred; each counts as its size to a power."""
-        shares = {size: size**power * np.clip(2 - blur / (2 * size), 0, 1) for size in LAYERS_M}
+        shares = {
+            size: size**power * np.clip(2 - blur / (2 * size), 0, 1)
+            for size in LAYERS_M
+        }
         return self.textures(square, place, shares)
 
     def trees(self, planes, place, blur, forest):
@@ -87,6 +101,8 @@ class Surroundings:
         facing /= np.sqrt(1 + (slopes**2).sum(axis=0)) * max(sun[2], 0.25)
         moved = self.textures(noise(), place, {WARP_PX_M: np.full_like(blur, WARP_M)})
         image = np.maximum(self.grid(self.land.image, place + moved), DARKEST)
-        color = mixed(0.85 * image, WOOD * (0.4 + 1.5 * tree), np.clip(8 * tree, 0, 0.9))
+        color = mixed(
+            0.85 * image, WOOD * (0.4 + 1.5 * tree), np.clip(8 * tree, 0, 0.9)
+        )
         color *= 1 + TINT * self.layers(noise()[:1], place, blur, 0)
         return color * (DAYLIGHT + SUNLIGHT * np.clip(facing, 0, 1.8))

@@ -58,8 +58,12 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     folder = paths.RUNS / run_id
     variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
     with (
-        paths.claimed(folder / ".lock", f"run {run_id} is going on already, in process"),
-        mock.patch.dict(os.environ, variables),  # the notebooks' processes take them over
+        paths.claimed(
+            folder / ".lock", f"run {run_id} is going on already, in process"
+        ),
+        mock.patch.dict(
+            os.environ, variables
+        ),  # the notebooks' processes take them over
     ):
         paths.write_json(folder / "run.json", job)
         for name, given in job["parameters"].items():
@@ -76,7 +80,11 @@ def _begun(run_id, resume):
             f"run {run_id} exists: give --resume to go on with it, or choose another --run-id"
         )
     record = folder / "run.json"
-    return paths.read_record(record, ("profile", "parameters")) if record.exists() else None
+    return (
+        paths.read_record(record, ("profile", "parameters"))
+        if record.exists()
+        else None
+    )
 
 
 def _settings(job):
@@ -107,7 +115,9 @@ def plan(chosen, profile, values):
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     parameters = {path.stem: declared(path) for path in chosen}
-    known = {name: each for found in parameters.values() for name, each in found.items()}
+    known = {
+        name: each for found in parameters.values() for name, each in found.items()
+    }
     check_names(values, known)
     values = {name: _read(known[name], value) for name, value in values.items()}
     planned = {}

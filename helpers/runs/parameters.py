@@ -33,12 +33,16 @@ def notebooks(names=()):
     """
     folder = paths.ROOT / "notebooks"
     files = sorted([*folder.glob("[0-9]*.ipynb"), *folder.glob("[!.]*/[0-9]*.ipynb")])
-    known = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    known = {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in files
+    }
     found = [] if names else [path for path in files if path.parent == folder]
     for name in names:
         begun = [path for key, path in known.items() if f"{key}.ipynb".startswith(name)]
         if not begun:
-            raise ValueError(f"no notebook is called {name}; there are {', '.join(known)}")
+            raise ValueError(
+                f"no notebook is called {name}; there are {', '.join(known)}"
+            )
         found += begun
     return sorted(set(found))
 
@@ -110,7 +114,11 @@ def declared(notebook):
     """
     folder, name = paths.ROOT / "notebooks", f"{Path(notebook).stem}.ipynb"
     cells = paths.read_json(next(folder.rglob(name), folder / name))["cells"]
-    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    tagged = [
+        cell["source"]
+        for cell in cells
+        if "parameters" in cell["metadata"].get("tags", [])
+    ]
     if len(tagged) != 1:
         raise ValueError(
             f"{notebook}: {len(tagged)} cells are tagged `parameters`; expected one. "
@@ -118,9 +126,14 @@ def declared(notebook):
         )
     found, source = {}, "".join(tagged[0])
     for node in ast.parse(source).body:
-        line, code = source.splitlines()[node.lineno - 1], ast.get_source_segment(source, node)
+        line, code = (
+            source.splitlines()[node.lineno - 1],
+            ast.get_source_segment(source, node),
+        )
         if not isinstance(node, ast.AnnAssign) or not line.startswith(code):
-            raise ValueError(f"{notebook}: `{line}` should read `name: type = value  # meaning`")
+            raise ValueError(
+                f"{notebook}: `{line}` should read `name: type = value  # meaning`"
+            )
         name, value = node.target.id, ast.literal_eval(node.value)
         meaning = line.removeprefix(code).strip(" #")
         found[name] = Parameter(name, ast.unparse(node.annotation), value, meaning)
@@ -151,4 +164,6 @@ def check_names(names, parameters):
         if name not in parameters:
             near = difflib.get_close_matches(RENAMED.get(name, name), parameters, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"unknown parameter {name}; {hint}known are {', '.join(parameters)}")
+            raise ValueError(
+                f"unknown parameter {name}; {hint}known are {', '.join(parameters)}"
+            )

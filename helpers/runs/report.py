@@ -34,7 +34,9 @@ def write_report(run_id):
     environment.filters["json"] = json.dumps
     environment.tests["key_figure"] = KEY_FIGURE.search
     page = environment.get_template("report.html.jinja")
-    paths.write_text(folder / "report.html", page.render(run_id=run_id, sections=sections))
+    paths.write_text(
+        folder / "report.html", page.render(run_id=run_id, sections=sections)
+    )
     return folder / "report.html"
 
 
@@ -42,12 +44,16 @@ def _section(path):
     """Collect what the page tells of one finished notebook."""
     entry = paths.read_record(path, RECORD)
     table = score_table(entry["scores"])
-    defaults = {name: each.default for name, each in declared(entry["notebook"]).items()}
+    defaults = {
+        name: each.default for name, each in declared(entry["notebook"]).items()
+    }
     return entry | {
         "columns": list(table.columns[3:]),
         "rows": list(zip(table.to_dict("records"), entry["scores"], strict=True)),
         "defaults": defaults,
-        "figures": {file.stem: _jpeg(file) for file in sorted(path.parent.glob("figures/*.png"))},
+        "figures": {
+            file.stem: _jpeg(file) for file in sorted(path.parent.glob("figures/*.png"))
+        },
         "credits": paths.read_json(path.parent / "credits.json"),
     }
 

@@ -15,8 +15,20 @@ from helpers.runs.parameters import check, declared
 from helpers.scenes.files import files_behind
 
 SCORED_NOTEBOOKS = ("02_", "03_", "04_", "05_", "06_")
-INPUTS = ("source", "imagery", "start_from", "own_photos")  # parameters that may name files
-RECORD = ("notebook", "profile", "seed", "device", "seconds", "scores")  # of `metrics.json`
+INPUTS = (
+    "source",
+    "imagery",
+    "start_from",
+    "own_photos",
+)  # parameters that may name files
+RECORD = (
+    "notebook",
+    "profile",
+    "seed",
+    "device",
+    "seconds",
+    "scores",
+)  # of `metrics.json`
 
 
 def check_run_id(run_id):
@@ -51,7 +63,9 @@ def identity(notebook, profile, parameters):
     for name in INPUTS:
         value = parameters.get(name)
         places = [
-            Path(folder, value).expanduser() for folder in ("", paths.DATA, paths.ROOT) if value
+            Path(folder, value).expanduser()
+            for folder in ("", paths.DATA, paths.ROOT)
+            if value
         ]
         if path := next(filter(Path.exists, places), None):
             state = json.dumps(files_behind(path)).encode()
@@ -104,7 +118,9 @@ def start(notebook, values):
         refuse_other_job(run_id, paths.read_record(record), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     paths.write_json(record, job)
-    if "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ:  # `--resume` goes on with what somebody began
+    if (
+        "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ
+    ):  # `--resume` goes on with what somebody began
         paths.write_text(paths.RUNS / "latest", run_id + "\n")
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
     return Run(run_id, notebook, profile, chosen, folder)
@@ -171,7 +187,9 @@ class Run:
         Raises:
             ValueError: no baseline, no or several headline rows, or a score that is not finite.
         """
-        scores = json.loads(json.dumps(scores, default=lambda number: number.item()))  # of NumPy
+        scores = json.loads(
+            json.dumps(scores, default=lambda number: number.item())
+        )  # of NumPy
         _check_scores(scores, self.notebook.startswith(SCORED_NOTEBOOKS))
         total = time.perf_counter() - self._began
         entry = {
@@ -189,17 +207,25 @@ def _check_scores(scores, is_scored):
     for row in scores:
         for key, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{row['method']}: {key} is {value}; expected a finite number")
+                raise ValueError(
+                    f"{row['method']}: {key} is {value}; expected a finite number"
+                )
     roles = sorted({row["role"] for row in scores if row["split"] == "test"})
     headlines = [row["method"] for row in scores if row.get("headline")]
     if is_scored and (not {"baseline", "model"}.issubset(roles) or len(headlines) != 1):
-        wanted = "scores need a baseline and a model on the test split, and one headline"
-        raise ValueError(f"{wanted}; there are the roles {roles} and the headlines {headlines}")
+        wanted = (
+            "scores need a baseline and a model on the test split, and one headline"
+        )
+        raise ValueError(
+            f"{wanted}; there are the roles {roles} and the headlines {headlines}"
+        )
 
 
 def weights_sha256(model):
     """Return the SHA-256 of a network's weights, in their order."""
-    return hashlib.sha256(b"".join(values.tobytes() for values in model.get_weights())).hexdigest()
+    return hashlib.sha256(
+        b"".join(values.tobytes() for values in model.get_weights())
+    ).hexdigest()
 
 
 def ledger(run_ids=None):
@@ -231,7 +257,11 @@ def ledger(run_ids=None):
 
 
 def _rows(run_id, entry):
-    about = {"run": run_id} | {key: entry[key] for key in ("notebook", "profile", "seed")}
+    about = {"run": run_id} | {
+        key: entry[key] for key in ("notebook", "profile", "seed")
+    }
     about["device"] = entry["device"].get("kind")
-    about |= {f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")}
+    about |= {
+        f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")
+    }
     return [about | row for row in entry["scores"]]

@@ -24,7 +24,9 @@ runs.execute(**json.loads(sys.argv[1]))
 LOST = "the process ended by itself, most often for lack of memory: fewer workers need less"
 
 
-def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1):
+def sweep(
+    name, notebook, grid, *, profile="workshop", values=None, executor=None, workers=1
+):
     """Run a notebook once for every combination of the values of some of its parameters.
 
     Every cell of the grid is a run in a process of its own, named after the sweep and the cell's
@@ -54,25 +56,41 @@ def sweep(name, notebook, grid, *, profile="workshop", values=None, executor=Non
     """
     values = values or {}
     stem, cells = _cells(name, notebook, grid, profile, values)
-    entry = {"notebook": stem, "profile": profile, "values": values, "grid": sorted(grid)}
+    entry = {
+        "notebook": stem,
+        "profile": profile,
+        "values": values,
+        "grid": sorted(grid),
+    }
     path = _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
     refuse_changes(f"sweep {name}", begun, begun | entry, "Choose another name")
     lock = paths.RUNS / f".{name}.sweep.lock"
     own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
-    with paths.claimed(lock, f"sweep {name} is running already, in process"), own as pool:
+    with (
+        paths.claimed(lock, f"sweep {name} is running already, in process"),
+        own as pool,
+    ):
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
-        print(f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished")
+        print(
+            f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished"
+        )
         variables, futures = environment(SWEEP=1), {}
         for run_id in waiting:
-            job = {"names": [notebook], "profile": profile, "values": values | cells[run_id]}
+            job = {
+                "names": [notebook],
+                "profile": profile,
+                "values": values | cells[run_id],
+            }
             job |= {"run_id": run_id, "resume": True}
             futures[pool.submit(_run_cell, job, variables)] = run_id
         try:
             for count, future in enumerate(as_completed(futures), start=1):
                 run_id = futures[future]
-                if error := future.exception():  # the executor's own, as when its worker died
+                if (
+                    error := future.exception()
+                ):  # the executor's own, as when its worker died
                     paths.write_text(paths.RUNS / run_id / "error.txt", repr(error))
                 print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, stem)[0]}")
         finally:  # after Ctrl-C: those that have not begun
@@ -102,9 +120,15 @@ def sweep_table(name):
     entry, rows = paths.read_json(_path(name)), []
     for run_id, cell in entry["cells"].items():
         state, error = _state(run_id, entry["notebook"])
-        about = {"run": run_id, "notebook": entry["notebook"], "profile": entry["profile"]} | cell
+        about = {
+            "run": run_id,
+            "notebook": entry["notebook"],
+            "profile": entry["profile"],
+        } | cell
         scores = ledger([run_id]).to_dict("records") if state == "finished" else [{}]
-        rows += [about | row | cell | {"state": state, "error": error} for row in scores]
+        rows += [
+            about | row | cell | {"state": state, "error": error} for row in scores
+        ]
     return pd.DataFrame(rows)
 
 
@@ -118,7 +142,11 @@ def _state(run_id, notebook):
     if (folder / notebook / "metrics.json").exists():
         return "finished", ""
     error = folder / "error.txt"
-    return ("failed", error.read_text(encoding="utf-8")) if error.exists() else ("unfinished", "")
+    return (
+        ("failed", error.read_text(encoding="utf-8"))
+        if error.exists()
+        else ("unfinished", "")
+    )
 
 
 def _cells(name, notebook, grid, profile, values):
@@ -132,9 +160,15 @@ def _cells(name, notebook, grid, profile, values):
         told = ", ".join(path.stem for path in chosen)
         raise ValueError(f"a sweep takes one notebook; {notebook} begins {told}")
     if not grid:
-        raise ValueError("the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}")
+        raise ValueError(
+            "the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}"
+        )
     for key, choices in grid.items():
-        if not isinstance(choices, (list, tuple, range)) or not choices or key in values:
+        if (
+            not isinstance(choices, (list, tuple, range))
+            or not choices
+            or key in values
+        ):
             raise ValueError(
                 f"the grid gives {key} as {choices!r}; expected a list of values such as "
                 "[0, 1, 2], and no fixed value beside it"

@@ -43,10 +43,14 @@ def publish(run_id, notebook, name, *, method=None):
     made = _finished(folder, path, method)
     imagery = made["parameters"]["source"]
     if imagery not in packs.catalogue():
-        raise ValueError(f"{path} learned on {imagery}, which is no pack: its licence is unknown")
+        raise ValueError(
+            f"{path} learned on {imagery}, which is no pack: its licence is unknown"
+        )
     if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
         raise ValueError(f"{target} is in use by {owner}: choose another name")
-    place = source.relative_to(paths.ROOT / "notebooks").as_posix()  # such as deeper/02b…
+    place = source.relative_to(
+        paths.ROOT / "notebooks"
+    ).as_posix()  # such as deeper/02b…
     options = ["--profile", made["profile"], *as_options(made["parameters"])]
     made["command"] = shlex.join(["python", "-m", "helpers", "run", place, *options])
     made["credits"] = paths.read_json(folder / "credits.json")
@@ -110,7 +114,9 @@ def _finished(folder, path, method):
         for row in made["scores"]:
             if row["method"] == method if method else row.get("headline"):
                 return made | {"method": row["method"], "scores": row}
-    saved = ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
+    saved = (
+        ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
+    )
     raise ValueError(
         f"{path} is no model with scores of a finished run; methods beside the headline: {saved}"
     )
@@ -142,7 +148,9 @@ def start_from(model, name, run, bands):
     network = read_network(path)
     # a network that was saved may end in further layers, such as one that paints classes of a map
     pairs = list(zip(model.weights, network.weights, strict=False))
-    if len(pairs) < len(model.weights) or any(one.shape != other.shape for one, other in pairs):
+    if len(pairs) < len(model.weights) or any(
+        one.shape != other.shape for one, other in pairs
+    ):
         raise ValueError(
             f"{name} has {network.count_params():,} weights, this network "
             f"{model.count_params():,}: choose other weights, or the same size of network"
@@ -160,7 +168,9 @@ def start_from(model, name, run, bands):
         )
     trained = {id(weight) for weight in model.trainable_weights}
     for weight, value in pairs:
-        if id(weight) in trained or "/moving_" in weight.path:  # tables are this ground's own
+        if (
+            id(weight) in trained or "/moving_" in weight.path
+        ):  # tables are this ground's own
             weight.assign(value)
     print(f"starting from {name}, trained on {before['source']}")
 

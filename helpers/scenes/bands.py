@@ -32,13 +32,19 @@ def find_bands(names, wanted):
     found = []
     for band in wanted:
         for meaning in (_plain, partial(common_name, numbered=numbered)):
-            places = [at for at, name in enumerate(names) if meaning(name) == meaning(band)]
+            places = [
+                at for at, name in enumerate(names) if meaning(name) == meaning(band)
+            ]
             if places:
                 break
         if len(places) != 1:
-            there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+            there = ", ".join(
+                f"{number} {name}" for number, name in enumerate(names, 1)
+            )
             count = len(places) or "no"
-            raise ValueError(f"{count} bands match {band}; the image has {len(names)}: {there}")
+            raise ValueError(
+                f"{count} bands match {band}; the image has {len(names)}: {there}"
+            )
         found += places
     return found
 

@@ -79,7 +79,9 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
     options |= {"window": window, "out_dtype": "float32", "masked": True}
     try:
         # one by one, as rasterio does not read bands of several types together
-        pixels = np.ma.stack([dataset.read(index, **options) for index in indexes]).filled(np.nan)
+        pixels = np.ma.stack(
+            [dataset.read(index, **options) for index in indexes]
+        ).filled(np.nan)
     except RasterioError as error:
         raise ValueError(
             f"{dataset.name} is no readable image: it appears truncated or damaged "
@@ -112,9 +114,13 @@ def opened(path):
             ) from error
         with dataset:
             if not dataset.count:
-                raise ValueError(f"{path} holds no bands itself: give one of the images inside it")
+                raise ValueError(
+                    f"{path} holds no bands itself: give one of the images inside it"
+                )
             if "complex" in " ".join(dataset.dtypes):
-                raise ValueError(f"{path} holds complex numbers: save their magnitude first")
+                raise ValueError(
+                    f"{path} holds complex numbers: save their magnitude first"
+                )
             yield dataset
 
 
@@ -164,9 +170,17 @@ def files_behind(path):
     if path.is_dir():
         behind = path.iterdir()
     elif path.suffix.lower() == ".vrt":
-        with suppress(RasterioError), unplaced_is_fine(), rasterio.open(path) as dataset:
+        with (
+            suppress(RasterioError),
+            unplaced_is_fine(),
+            rasterio.open(path) as dataset,
+        ):
             behind = dataset.files[1:]
-    own = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]] if path.is_file() else []
+    own = (
+        [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
+        if path.is_file()
+        else []
+    )
     return sorted(own + [each for file in behind for each in files_behind(file)])
 
 
@@ -182,7 +196,11 @@ def file_nodata(nodata, dtype, *, needed):
     Else NaN or 0 where one is needed, and None where not.
     """
     is_float = np.dtype(dtype).kind == "f"
-    if nodata is not None and in_dtype_range(nodata, dtype) and (is_float or nodata % 1 == 0):
+    if (
+        nodata is not None
+        and in_dtype_range(nodata, dtype)
+        and (is_float or nodata % 1 == 0)
+    ):
         return nodata
     return (float("nan") if is_float else 0) if needed else None
 

@@ -55,13 +55,19 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
-    return split_scenes(scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed)
+    return split_scenes(
+        scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed
+    )
 
 
 def images(folder):
     """Return the image files of a folder, sorted."""
     found = sorted(Path(folder).glob("[!.]*"))
-    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    return [
+        path
+        for path in found
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+    ]
 
 
 def some(names):
@@ -76,16 +82,24 @@ def _refuse_mixture(folder, scenes):
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
         brightest = np.nan_to_num(scene.pixels).max()
-        is_reflectance = scene.dtype.startswith("float") and 0 < brightest <= REFLECTANCE
+        is_reflectance = (
+            scene.dtype.startswith("float") and 0 < brightest <= REFLECTANCE
+        )
         unit = " reflectance" if is_reflectance else ""
-        place = scene.crs.units_factor[0] if scene.crs else scene.transform and "without CRS"
+        place = (
+            scene.crs.units_factor[0]
+            if scene.crs
+            else scene.transform and "without CRS"
+        )
         kind = (
             f"bands {' '.join(scene.bands)}, {scene.dtype}{unit}, pixels {width:.4g} x "
             f"{height:.4g} ({place or 'without a place'})"
         )
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
-        told = "; ".join(f"{len(names)} of {kind}: {some(names)}" for kind, names in kinds.items())
+        told = "; ".join(
+            f"{len(names)} of {kind}: {some(names)}" for kind, names in kinds.items()
+        )
         raise ValueError(
             f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each "
             "kind in a folder of its own"
@@ -133,7 +147,11 @@ def pair_rows(folder, roles):
         rows = read_table(table, ("path", "role")).to_dict("records")
     else:
         rows = [
-            {"path": path.relative_to(folder).as_posix(), "role": role, "pair": path.stem}
+            {
+                "path": path.relative_to(folder).as_posix(),
+                "role": role,
+                "pair": path.stem,
+            }
             for role in roles
             for path in images(folder / role if len(roles) > 1 else folder)
         ]
@@ -163,7 +181,9 @@ def placed(scene, row):
     """Return a scene with the credit of a row; and with its place, if it has none itself."""
     scene = replace(scene, credit=row.get("credit") or scene.credit)
     crs, *edges = place = [row.get(name) for name in PLACE]
-    if scene.transform or not all(place) or row["west"] == row["east"]:  # a photo is a point
+    if (
+        scene.transform or not all(place) or row["west"] == row["east"]
+    ):  # a photo is a point
         return scene
     try:
         edges = np.array(edges, float)
@@ -209,8 +229,12 @@ def split_manifest(folder, *, seed=0):
         if scene.transform:  # a photo, which has none, lies where its partner does
             tiles[name] = scene
     if lacking := set(group[kept.index]) - set(tiles):
-        raise ValueError(f"{path} does not say where {min(lacking)} lies: it cannot be split")
-    split = dict(zip(tiles, split_tiles(list(tiles.values()), BUFFER, seed), strict=True))
+        raise ValueError(
+            f"{path} does not say where {min(lacking)} lies: it cannot be split"
+        )
+    split = dict(
+        zip(tiles, split_tiles(list(tiles.values()), BUFFER, seed), strict=True)
+    )
     split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
     table["split"] = split.reindex(table.index, fill_value="unpaired")
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -57,7 +57,9 @@ class Scene:
         if not (self.transform and self.crs and self.crs.is_projected):
             return None
         width_m = self.pixel_size[0] * self.crs.linear_units_factor[1]
-        if self.crs.to_epsg() == 3857:  # Mercator's metres are metres at the equator only
+        if (
+            self.crs.to_epsg() == 3857
+        ):  # Mercator's metres are metres at the equator only
             width_m /= np.cosh((self.bounds[1] + self.bounds[3]) / 2 / 6378137)
         return float(width_m)
 
@@ -80,7 +82,9 @@ class Scene:
         Raises:
             ValueError: the window reaches beyond the scene.
         """
-        pixels = self.pixels[max(row, 0) : row + height, max(column, 0) : column + width]
+        pixels = self.pixels[
+            max(row, 0) : row + height, max(column, 0) : column + width
+        ]
         if pixels.shape[:2] != (height, width):
             raise ValueError(
                 f"the window (row, column, height, width) {row, column, height, width} reaches "
@@ -104,7 +108,10 @@ class Scene:
         """
         ends = np.subtract(self.pixels.shape[:2], size - 1)
         sides = map(range, start, ends, (stride or size,) * 2)
-        cuts = (self.cut(row, column, size, size) for row, column in itertools.product(*sides))
+        cuts = (
+            self.cut(row, column, size, size)
+            for row, column in itertools.product(*sides)
+        )
         return [cut for cut in cuts if cut.valid.all()]
 
 
@@ -114,11 +121,16 @@ def stack(scenes):
     Raises:
         ValueError: the scenes lie on different grids.
     """
-    if len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}) > 1:
+    if (
+        len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes})
+        > 1
+    ):
         names = [scene.name for scene in scenes]
         raise ValueError(f"{names} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
-    return replace(scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ()))
+    return replace(
+        scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ())
+    )
 
 
 def fill_nodata(pixels):
@@ -135,5 +147,7 @@ def fill_nodata(pixels):
         return pixels
     from scipy.ndimage import distance_transform_edt
 
-    nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    nearest = distance_transform_edt(
+        missing, return_distances=False, return_indices=True
+    )
     return pixels[tuple(nearest)]

@@ -71,7 +71,10 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     """
     pitch, found = block_px + buffer_px, []
     for scene in scenes:
-        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)  # of the map's origin
+        column, row = ~(scene.transform or Affine.identity()) @ (
+            0,
+            0,
+        )  # of the map's origin
         start = round(row) % pitch, round(column) % pitch
         blocks = scene.patches(block_px, pitch, start)
         found += _apart(blocks, found, scene.crs) if scene.transform else blocks
@@ -130,7 +133,9 @@ def deal(order):
     """
     test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
     names = np.array(SPLITS, object)
-    return np.repeat(names, [len(order) - validation - test, validation, test])[order.argsort()]
+    return np.repeat(names, [len(order) - validation - test, validation, test])[
+        order.argsort()
+    ]
 
 
 def split_tiles(scenes, buffer_px, seed=0):
@@ -210,7 +215,9 @@ def _overlapping(boxes, box):
 def boxes_in(crs, scenes):
     """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north."""
     boxes = [
-        scene.bounds if scene.crs == crs else transform_bounds(scene.crs, crs, *scene.bounds)
+        scene.bounds
+        if scene.crs == crs
+        else transform_bounds(scene.crs, crs, *scene.bounds)
         for scene in scenes
     ]
     return np.array(boxes, "float64").reshape(-1, 4)

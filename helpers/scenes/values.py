@@ -11,7 +11,10 @@ ENDS = (2, 255)  # of the first two units
 UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
 MEND = {
     (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
-    (1, 2): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
+    (
+        1,
+        2,
+    ): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
     (2, 0): ": --scale-offset 0.0001,0 if it is reflectance x 10,000",
 }
 OFFSET = (
@@ -22,7 +25,9 @@ LANDSAT = (
     "It looks like Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for "
     "level 2 of collection 2"
 )
-FACTOR = "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
+FACTOR = (
+    "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
+)
 
 
 def value_range(scenes):
@@ -38,7 +43,9 @@ def value_range(scenes):
     Raises:
         ValueError: a band holds one value only, or nothing.
     """
-    values = np.concatenate([scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes])
+    values = np.concatenate(
+        [scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes]
+    )
     sample = values[:: len(values) // SAMPLE_PX + 1]
     ranges = np.nanpercentile(sample, (0.5, 99.5), axis=0).T
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
@@ -97,8 +104,12 @@ def find_gaps(sample):
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
         missing blocks are read. None where there are few.
     """
-    alike = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)  # in all bands
-    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE  # pixels are equal by chance
+    alike = np.where(
+        np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan
+    )  # in all bands
+    least = (
+        GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
+    )  # pixels are equal by chance
     lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
     if (alike == lowest).mean() > least - GAP_SHARE:
         return float(lowest), "in the image"
@@ -125,7 +136,10 @@ def refuse_misfit(values, bands, ranges, is_physical):
     values = values[values.any(axis=1)]  # 0 in all bands may be an undeclared gap
     if not len(values):
         return
-    (dark, middle, bright), (low, high) = np.percentile(values, (0.5, 50, 99.5), axis=0), ranges.T
+    (dark, middle, bright), (low, high) = (
+        np.percentile(values, (0.5, 50, 99.5), axis=0),
+        ranges.T,
+    )
     if guess := _guess(dark, middle, bright, low, high, is_physical):
         told = "; ".join(
             "{} {:.4g} to {:.4g}, model {:.4g} to {:.4g}".format(*band)
@@ -158,7 +172,13 @@ def _guess(dark, middle, bright, low, high, is_physical):
         return told + MEND.get((unit, expected), "")
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
-        return LANDSAT if dark.min() >= 5000 else OFFSET.format(1000, -1000) if is_offset else None
+        return (
+            LANDSAT
+            if dark.min() >= 5000
+            else OFFSET.format(1000, -1000)
+            if is_offset
+            else None
+        )
     step = np.copysign(1000, dark[0] - low[0])
     steps = np.concatenate([dark - low, bright - high]) / step
     if min(steps) > 0.6 and max(steps) < 2.5 and max(*low * 4, *high) < 13_000:

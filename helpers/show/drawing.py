@@ -6,8 +6,15 @@ import numpy as np
 
 from helpers.scenes import Scene
 
-COLOURS = (("red", "green", "blue"), ("nir", "red", "green"))  # natural, else vegetation is red
-NO_DATA = (0.64, 0.61, 0.68)  # greyish violet, a colour of neither ground, cloud nor error maps
+COLOURS = (
+    ("red", "green", "blue"),
+    ("nir", "red", "green"),
+)  # natural, else vegetation is red
+NO_DATA = (
+    0.64,
+    0.61,
+    0.68,
+)  # greyish violet, a colour of neither ground, cloud nor error maps
 # Any two differ by 17 or more (CIEDE2000), also for red-green and blue-yellow blind readers
 PALETTE = ("#004488", "#DDAA33", "#BB5566", "#66CCEE", "#000000", "#AAAAAA")
 MAX_PX = 1500  # larger images are thinned out to draw them, as no screen shows more
@@ -58,7 +65,9 @@ def stretch(images, percentiles=(2, 98), *, bands=None):
 def _ends(shown, percentiles=(2, 98)):
     values = np.concatenate([pixels.reshape(-1, pixels.shape[-1]) for pixels in shown])
     known = values[np.isfinite(values).all(axis=-1)]
-    return np.percentile(known if len(known) else np.ones_like(values), percentiles, axis=0)
+    return np.percentile(
+        known if len(known) else np.ones_like(values), percentiles, axis=0
+    )
 
 
 def paint(images, bands=None, limits=None):
@@ -72,20 +81,28 @@ def paint(images, bands=None, limits=None):
     for kind in set(kinds):
         alike = [each for each, own in zip(shown, kinds, strict=True) if own == kind]
         is_given = limits is not None and np.size(limits[0]) in (1, kind[1])
-        ends[kind] = (0, 255) if kind[0] == "uint8" else limits if is_given else _ends(alike)
-    return [_stretched(each, *ends[kind]) for each, kind in zip(shown, kinds, strict=True)]
+        ends[kind] = (
+            (0, 255) if kind[0] == "uint8" else limits if is_given else _ends(alike)
+        )
+    return [
+        _stretched(each, *ends[kind]) for each, kind in zip(shown, kinds, strict=True)
+    ]
 
 
 def _stretched(pixels, low, high):
     bright = (pixels - low) / np.maximum(np.subtract(high, low), 1e-12)
     missing = np.isnan(bright).any(axis=-1, keepdims=True)
-    return np.rint(255 * np.where(missing, NO_DATA, np.clip(bright, 0, 1))).astype("uint8")
+    return np.rint(255 * np.where(missing, NO_DATA, np.clip(bright, 0, 1))).astype(
+        "uint8"
+    )
 
 
 def wrap(text, width_in, size_pt):
     """Break a text into lines of this width; a letter is about 0.55 of its size wide."""
     characters = int(width_in * 72 / (0.55 * size_pt))
-    return "\n".join(textwrap.fill(line, characters) for line in (text or "").splitlines())
+    return "\n".join(
+        textwrap.fill(line, characters) for line in (text or "").splitlines()
+    )
 
 
 def credit_of(images):
@@ -99,7 +116,9 @@ def figure(width, height, *, rows=1, columns=1, caption=None, credit=None):
     import matplotlib.pyplot as plt
 
     caption, credit = wrap(caption, width, 11), wrap(credit, width, 8)
-    height += sum(0.08 + 0.18 * len(text.splitlines()) for text in (caption, credit) if text)
+    height += sum(
+        0.08 + 0.18 * len(text.splitlines()) for text in (caption, credit) if text
+    )
     size = {"figsize": (width, height), "layout": "constrained"}
     fig, axes = plt.subplots(rows, columns, squeeze=False, **size)
     plt.close(fig)

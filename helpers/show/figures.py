@@ -60,7 +60,9 @@ def grid(
         ax.axis("off")
         ax.set_anchor("N")  # images of other proportions line up under their titles
     axes = axes[: len(images)]
-    for ax, picture, title, (tall, wide, _) in zip(axes, painted, titles, shapes, strict=True):
+    for ax, picture, title, (tall, wide, _) in zip(
+        axes, painted, titles, shapes, strict=True
+    ):
         # the page has fewer pixels than a large image: average them
         kernel = "auto" if max(tall, wide) > 512 else "nearest"
         ax.imshow(picture, extent=(0, wide, tall, 0), interpolation=kernel)
@@ -86,7 +88,9 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     import pandas as pd
 
     table = pd.DataFrame(history)
-    table = table.set_index("step") if "step" in table else table.set_index(table.index + 1)
+    table = (
+        table.set_index("step") if "step" in table else table.set_index(table.index + 1)
+    )
     levels = baseline if isinstance(baseline, dict) else {"baseline": baseline}
     fig, (ax,) = drawing.figure(7, 3.5, caption=caption)
     ax.set_prop_cycle(color=drawing.PALETTE)
@@ -95,7 +99,9 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     for dashes, (name, value) in zip(("--", ":", "-."), levels.items(), strict=False):
         if value is not None:
             label = f"{name} {value:.4g}"
-            ax.axhline(value, label=label, color="black", linewidth=1.2, linestyle=dashes)
+            ax.axhline(
+                value, label=label, color="black", linewidth=1.2, linestyle=dashes
+            )
     ax.set(xlabel="step", ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
@@ -121,12 +127,20 @@ def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
     """
     backdrop = [backdrop] if isinstance(backdrop, Scene) else list(backdrop)
     everything = [*backdrop, *sum(splits.values(), [])]
-    if not everything or any(scene.bounds is None or scene.crs is None for scene in everything):
-        raise ValueError("a map needs scenes with a place on the ground: give georeferenced ones")
+    if not everything or any(
+        scene.bounds is None or scene.crs is None for scene in everything
+    ):
+        raise ValueError(
+            "a map needs scenes with a place on the ground: give georeferenced ones"
+        )
     crs = everything[0].crs
     if any(scene.crs != crs for scene in backdrop):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
-    unit, scale = ("km", crs.linear_units_factor[1] / 1000) if crs.is_projected else ("degrees", 1)
+    unit, scale = (
+        ("km", crs.linear_units_factor[1] / 1000)
+        if crs.is_projected
+        else ("degrees", 1)
+    )
     boxes = [transform_bounds(scene.crs, crs, *scene.bounds) for scene in everything]
     boxes = scale * np.array(boxes)
     (west, south), (east, north) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
@@ -137,7 +151,9 @@ def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
     boxes = iter(boxes)
     for picture in drawing.paint(backdrop):
         left, bottom, right, top = next(boxes)
-        ax.imshow(picture, alpha=0.55, extent=(left, right, bottom, top))  # pale behind the blocks
+        ax.imshow(
+            picture, alpha=0.55, extent=(left, right, bottom, top)
+        )  # pale behind the blocks
     for colour, (split, members) in zip(drawing.PALETTE, splits.items(), strict=False):
         label = f"{split}: {len(members)}"
         for left, bottom, right, top in islice(boxes, len(members)):

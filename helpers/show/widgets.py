@@ -54,7 +54,9 @@ def before_after(before, after, *, titles=("before", "after"), **look):
         ValueError: the images have other proportions, so they do not show the same ground.
     """
     images = [before, after]
-    (rows, columns), (rows_after, columns_after) = (drawing.array(one).shape[:2] for one in images)
+    (rows, columns), (rows_after, columns_after) = (
+        drawing.array(one).shape[:2] for one in images
+    )
     if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
         raise ValueError(
             f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}: their "
@@ -74,7 +76,11 @@ def before_after(before, after, *, titles=("before", "after"), **look):
         both[:, max(border - 1, 0) : border + 1] = 255
         return Image.fromarray(both)
 
-    look_of_slider = {"description": " ", "readout": False, "layout": {"width": f"{width}px"}}
+    look_of_slider = {
+        "description": " ",
+        "readout": False,
+        "layout": {"width": f"{width}px"},
+    }
     slider = IntSlider(width // 2, 0, width, **look_of_slider)
     credit = look.get("credit") or drawing.credit_of(images)
     return _redrawn(picture, f"{' | '.join(titles)} · {credit}", border=slider)
@@ -124,7 +130,9 @@ def explore(draw, count, *, reach=2.0, credit=""):
     sliders = {title: FloatSlider(0.0, **scale) for title in titles}
 
     def picture(**numbers):
-        return enlarged(_bytes(draw(np.array([[*numbers.values()]], "float32")))[0], 384)
+        return enlarged(
+            _bytes(draw(np.array([[*numbers.values()]], "float32")))[0], 384
+        )
 
     return _redrawn(picture, credit, **sliders)
 
@@ -160,7 +168,10 @@ def click_map(picture, look, *, credit=""):
         return enlarged(_bytes(look(*place)), 420)
 
     return VBox(
-        [HTML(MAP_STYLE.format(data=data, height=height)), _redrawn(view, credit, place=chart)]
+        [
+            HTML(MAP_STYLE.format(data=data, height=height)),
+            _redrawn(view, credit, place=chart),
+        ]
     )
 
 

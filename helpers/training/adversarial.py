@@ -35,7 +35,9 @@ class Adversarial(keras.Model):
     ):  # fmt: skip
         super().__init__(name=f"{generator.name}_adversarial")
         if kind not in ADVERSARIES:
-            raise ValueError(f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}")
+            raise ValueError(
+                f"there is no adversary {kind!r}; there are {', '.join(ADVERSARIES)}"
+            )
         self.generator, self.discriminator, self.terms = generator, discriminator, terms
         # a copy of the layers, not of how it was compiled
         self.averaged = generator.__class__.from_config(generator.get_config())
@@ -44,7 +46,14 @@ class Adversarial(keras.Model):
         self.weight, self.kind, self.conditional = weight, kind, conditional
         self.ramp_steps, self.decay, self.encoder = ramp_steps, decay, encoder
         self.augment = augment
-        names = ["loss", *terms, "adversarial", "discriminator", "accuracy", "gradient_norm"]
+        names = [
+            "loss",
+            *terms,
+            "adversarial",
+            "discriminator",
+            "accuracy",
+            "gradient_norm",
+        ]
         names += ["latent"] if encoder else []
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
@@ -82,7 +91,9 @@ class Adversarial(keras.Model):
             if self.kind == "wgan_gp":
                 shown = self.discriminator, condition, targets, estimates
                 judge_loss += PENALTY * gradient_penalty(*shown, step=step)
-            parts = self._compared(real_features or targets, fake_features or estimates, *counts)
+            parts = self._compared(
+                real_features or targets, fake_features or estimates, *counts
+            )
             ramp = ops.minimum(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
             loss = sum(weight * parts[name] for name, (weight, _) in self.terms.items())
             loss += ramp * self.weight * opinion + LATENT_WEIGHT * latent
@@ -105,7 +116,9 @@ class Adversarial(keras.Model):
             return inputs, 0.0
         half = inputs.shape[0] // 2
         encoded = self.encoder(target[half:], training=True)
-        return ops.concatenate([inputs[:half], encoded]), energy_distance(inputs[half:], encoded)
+        return ops.concatenate([inputs[:half], encoded]), energy_distance(
+            inputs[half:], encoded
+        )
 
     def _judged(self, condition, images, step):
         """Return the discriminator's answer to images: logits, and features if it has some."""
@@ -121,7 +134,8 @@ class Adversarial(keras.Model):
         if counts is not None:
             counted = [_shrunk(counts[..., None], target) for target in targets]
             pairs = [
-                [share * each for each in pair] for share, pair in zip(counted, pairs, strict=True)
+                [share * each for each in pair]
+                for share, pair in zip(counted, pairs, strict=True)
             ]
         return {
             name: sum(compare(*pair) for pair in pairs) / len(pairs)
@@ -131,7 +145,9 @@ class Adversarial(keras.Model):
     def _average(self, step):
         """Move the averaged generator towards the present one, over few steps early on."""
         decay = ops.minimum(self.decay, (1 + step) / (10 + step))
-        for average, weight in zip(self.averaged.variables, self.generator.variables, strict=True):
+        for average, weight in zip(
+            self.averaged.variables, self.generator.variables, strict=True
+        ):
             average.assign(decay * average + (1 - decay) * weight)
 
     def _trained(self, name):
@@ -189,12 +205,17 @@ def fit_adversarial(
     shaped = {"kind": kind, "weight": weight, "decay": decay, "ramp_steps": ramp_steps}
     with device.scope():
         networks = generator, discriminator, encoder
-        model = Adversarial(*networks, terms, conditional=conditional, augment=augment, **shaped)
+        model = Adversarial(
+            *networks, terms, conditional=conditional, augment=augment, **shaped
+        )
         optimizers = [keras.optimizers.Adam(learning_rate, *betas) for _ in range(2)]
         shaped["learning_rate"] = optimizers[0].get_config()["learning_rate"]
         if device.precision == "mixed_float16":
             optimizers = list(map(keras.optimizers.LossScaleOptimizer, optimizers))
         model.compile(*optimizers, jit_compile=device.xla)
-    shaped |= {"steps": steps, "terms": {name: share for name, (share, _) in terms.items()}}
+    shaped |= {
+        "steps": steps,
+        "terms": {name: share for name, (share, _) in terms.items()},
+    }
     state = State(checkpoint, model, shaped | (settings or {}), optimizers)
     return model.averaged, train(model, make_dataset, state, steps=steps, **reporting)

@@ -44,7 +44,10 @@ class Device:
 
     def __str__(self):
         what = f"{self.count} GPU" if self.kind == "gpu" else f"CPU, {self.count} cores"
-        xla, versions = "on" if self.xla else "off", f"{tf.__version__}, Keras {keras.__version__}"
+        xla, versions = (
+            "on" if self.xla else "off",
+            f"{tf.__version__}, Keras {keras.__version__}",
+        )
         return f"device: {what} · {self.precision} · XLA {xla} · TensorFlow {versions}"
 
 
@@ -66,7 +69,9 @@ def prepare_device(*, precision="auto", seed=0):
         ValueError: unknown precision.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+        raise ValueError(
+            f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}"
+        )
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

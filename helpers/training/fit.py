@@ -64,7 +64,9 @@ def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
     history = state.restore()
     first = history[-1]["step"] if history else 0
     if first < steps:
-        reporter = Reporter(state, history, steps=steps, keep_best=keep_best, **reporting)
+        reporter = Reporter(
+            state, history, steps=steps, keep_best=keep_best, **reporting
+        )
         options = {"steps_per_epoch": steps - first, "shuffle": False, "verbose": 0}
         model.fit(make_dataset(first), callbacks=[reporter], **options)
         state.save(history)  # once more, with the averaged weights in place
@@ -84,9 +86,14 @@ class State:
     """
 
     def __init__(self, path, model, settings, optimizers):
-        self.path, self.settings = Path(path), json.dumps(settings, sort_keys=True, default=str)
+        self.path, self.settings = (
+            Path(path),
+            json.dumps(settings, sort_keys=True, default=str),
+        )
         self.model, self.best = model, self.path.with_suffix(".best.npz")
-        slots = [variable for optimizer in optimizers for variable in optimizer.variables]
+        slots = [
+            variable for optimizer in optimizers for variable in optimizer.variables
+        ]
         self.variables = [*model.variables, *slots]
 
     def save(self, history):

@@ -11,8 +11,12 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
-ENERGY_WEIGHT = 5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
-PAIRED_WEIGHT = 5.0  # of the features' distance between a view and the landscape of its numbers
+ENERGY_WEIGHT = (
+    5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
+)
+PAIRED_WEIGHT = (
+    5.0  # of the features' distance between a view and the landscape of its numbers
+)
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 _eyes = cache(features.backbone)  # to build one takes a second
 
@@ -44,10 +48,13 @@ def diversity(images, real):
     if min(len(images), len(real)) < 2:
         raise ValueError("one image has nothing to differ from; expected two or more")
     apart = [
-        features.feature_distance(each, np.roll(each, 1, axis=0)).mean() for each in (images, real)
+        features.feature_distance(each, np.roll(each, 1, axis=0)).mean()
+        for each in (images, real)
     ]
     if not apart[1] > 0:
-        raise ValueError("the real images are all the same: there is no diversity to compare with")
+        raise ValueError(
+            "the real images are all the same: there is no diversity to compare with"
+        )
     return float(apart[0] / apart[1])
 
 
@@ -80,7 +87,10 @@ def fit_landscapes(
         ValueError: the checkpoint belongs to other settings.
     """
     size = generator.input_shape[-1]
-    fixed, real = draw_latents(len(validation), size, [seed, -1]), features.embed(validation)
+    fixed, real = (
+        draw_latents(len(validation), size, [seed, -1]),
+        features.embed(validation),
+    )
 
     def with_latents(step, batch):
         *_, view = batch
@@ -95,7 +105,9 @@ def fit_landscapes(
         "energy": (ENERGY_WEIGHT, losses.energy_distance),
         "paired": (PAIRED_WEIGHT, _paired),
     }
-    rate = keras.optimizers.schedules.PolynomialDecay(learning_rate, steps, learning_rate / 10)
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        learning_rate, steps, learning_rate / 10
+    )
     return fit_adversarial(
         generator, discriminator,
         lambda first: make_dataset(first).enumerate(first).map(with_latents),

@@ -33,10 +33,16 @@ def cleared(clear_weight, cloud_weight=0.25):
     """
 
     def loss(target, estimate):
-        ground = ops.mean(ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1)
+        ground = ops.mean(
+            ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1
+        )
         is_clear = ops.max(target[..., -2:], axis=-1) < 0.01
-        weights = ops.where(is_clear, clear_weight, ops.maximum(1 - target[..., -2], cloud_weight))
-        found = ops.mean(ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1)
+        weights = ops.where(
+            is_clear, clear_weight, ops.maximum(1 - target[..., -2], cloud_weight)
+        )
+        found = ops.mean(
+            ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1
+        )
         return ops.mean(weights * ground + 0.3 * found)
 
     return loss
@@ -105,7 +111,11 @@ def ssim_loss(target, estimate):
 LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
 LANDSCAPE_PX = 64
 LANDSCAPE_SHIFTS = range(-2, 3)  # of two pixels each, as a compass is some degrees off
-SOBEL = [[[-1, -1], [0, -2], [1, -1]], [[-2, 0], [0, 0], [2, 0]], [[-1, 1], [0, 2], [1, 1]]]
+SOBEL = [
+    [[-1, -1], [0, -2], [1, -1]],
+    [[-2, 0], [0, 0], [2, 0]],
+    [[-1, 1], [0, 2], [1, 1]],
+]
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
 
 
@@ -277,11 +287,15 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
     """
     size, key = [tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)]
     share = tf.random.stateless_uniform(size, key)
-    between = [share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)]
+    between = [
+        share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)
+    ]
     with tf.GradientTape() as tape:
         tape.watch(between)
         logits = discriminator([*condition, *between], training=True)
-        judged = ops.sum(ops.mean(logits, axis=(1, 2, 3)))  # of an image: mean over its patches
+        judged = ops.sum(
+            ops.mean(logits, axis=(1, 2, 3))
+        )  # of an image: mean over its patches
     slopes = tape.gradient(judged, between)
     squares = sum(ops.sum(slope**2, axis=(1, 2, 3)) for slope in slopes)
     return ops.mean((ops.sqrt(squares + 1e-12) - 1) ** 2)

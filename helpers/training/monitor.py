@@ -45,7 +45,12 @@ class Reporter(keras.callbacks.Callback):
         from IPython.display import display
         from tqdm.auto import tqdm
 
-        shown = {"total": self.steps, "initial": self.at, "unit": "step", "mininterval": 0.5}
+        shown = {
+            "total": self.steps,
+            "initial": self.at,
+            "unit": "step",
+            "mininterval": 0.5,
+        }
         self.bar = tqdm(desc=self.model.name, disable=show.is_static(), **shown)
         self.display = None if self.bar.disable else display(display_id=True)
         self.started = time.perf_counter()
@@ -75,7 +80,9 @@ class Reporter(keras.callbacks.Callback):
             scores |= self.watch(self.model)
         scores = {name: float(value) for name, value in scores.items()}
         if self.best is min and self.score not in scores:
-            raise ValueError(f"keep_best is {self.score!r}; the scores are {', '.join(scores)}")
+            raise ValueError(
+                f"keep_best is {self.score!r}; the scores are {', '.join(scores)}"
+            )
         self.history.append({"step": self.at, "seconds": self.seconds} | scores)
         known = [row[self.score] for row in self.history if self.score in row]
         if known and known[-1] == self.best(known):
@@ -86,16 +93,26 @@ class Reporter(keras.callbacks.Callback):
         if self.display:
             self.display.update(self._curve())
         else:
-            shown, names = scores | {"baseline": self.baseline}, ("loss", self.score, "baseline")
-            told = [f"{key} {shown[key]:.4f}" for key in names if shown.get(key) is not None]
+            shown, names = (
+                scores | {"baseline": self.baseline},
+                ("loss", self.score, "baseline"),
+            )
+            told = [
+                f"{key} {shown[key]:.4f}" for key in names if shown.get(key) is not None
+            ]
             where = f"{self.model.name}: step {self.at}/{self.steps}"
             print(where, *told, sep=" · ", flush=True)
         self.model.reset_metrics()
 
     def _curve(self):
         steps = [row["step"] for row in self.history]
-        lines = {"step": steps, self.model.name: [row.get(self.score) for row in self.history]}
-        return show.curves(lines, baseline=self.baseline, ylabel=f"validation {self.score}")
+        lines = {
+            "step": steps,
+            self.model.name: [row.get(self.score) for row in self.history],
+        }
+        return show.curves(
+            lines, baseline=self.baseline, ylabel=f"validation {self.score}"
+        )
 
     def _draw_on_board(self, scores, pictures):
         with self.board.as_default(step=self.at):
@@ -109,4 +126,6 @@ class Reporter(keras.callbacks.Callback):
 
 def predict(model, inputs):
     """Return the network's answer to images, float32 array, clipped to 0..1."""
-    return np.clip(model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1)
+    return np.clip(
+        model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1
+    )

@@ -12,7 +12,11 @@ from dataclasses import dataclass, replace
 import werkzeug
 from werkzeug.serving import make_server
 
-HALF = ("reset", "stall", "truncated")  # half of the body is sent, then the connection breaks
+HALF = (
+    "reset",
+    "stall",
+    "truncated",
+)  # half of the body is sent, then the connection breaks
 FAULTS = {  # kind: what differs in the Response
     "429_retry_after": {"status": 429, "headers": {"Retry-After": "1"}},
     "503": {"status": 503},
@@ -52,18 +56,29 @@ class Server:
     """
 
     def __init__(self, routes, *, latency_s=0.0, faults=None, seed=0, port=0):
-        self.routes, self.latency_s, self.faults, self.seed = routes, latency_s, faults or {}, seed
+        self.routes, self.latency_s, self.faults, self.seed = (
+            routes,
+            latency_s,
+            faults or {},
+            seed,
+        )
         if unknown := self.faults.keys() - FAULTS:
-            raise ValueError(f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
+            raise ValueError(
+                f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}"
+            )
         self.requests, self.suffered = 0, set()
         self.lock, self.stopping = threading.Lock(), threading.Event()
-        logging.getLogger("werkzeug").setLevel("CRITICAL")  # it would print every request
+        logging.getLogger("werkzeug").setLevel(
+            "CRITICAL"
+        )  # it would print every request
         with socket.create_server(("127.0.0.1", port), backlog=128) as bound:
             self.listening = make_server(
                 "127.0.0.1", port, self.answer, threaded=True, fd=bound.fileno()
             )
         self.url = f"http://127.0.0.1:{self.listening.port}"
-        threading.Thread(target=self.listening.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(
+            target=self.listening.serve_forever, args=(0.05,), daemon=True
+        ).start()
 
     def __enter__(self):
         return self
@@ -97,14 +112,22 @@ class Server:
         answer.headers.update(made.headers)  # after the length was set
         if fault in HALF:
             answer.content_length = len(made.body)
-            answer.response = self.half(made.body, fault, request.environ["werkzeug.socket"])
+            answer.response = self.half(
+                made.body, fault, request.environ["werkzeug.socket"]
+            )
             return answer
         length = len(made.body) if made.status == 200 else None
-        return answer.make_conditional(request, accept_ranges=True, complete_length=length)
+        return answer.make_conditional(
+            request, accept_ranges=True, complete_length=length
+        )
 
     def routed(self, request):
         """Return the Response of the first route that fits."""
-        request.query, request.body, request.base = request.args.to_dict(), request.data, self.url
+        request.query, request.body, request.base = (
+            request.args.to_dict(),
+            request.data,
+            self.url,
+        )
         asked = f"{request.method.replace('HEAD', 'GET')} {request.path}"
         for method, pattern, function in self.routes:
             if match := re.fullmatch(f"{method} {pattern}", asked):

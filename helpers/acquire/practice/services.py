@@ -86,7 +86,9 @@ def raster(pack, file):
 @lru_cache
 def land():
     """Return the ground of the Rocky Mountains for `relief.view`."""
-    dem, colours = (packs.open_scene("rocky_mountain", name) for name in ("dem", "image"))
+    dem, colours = (
+        packs.open_scene("rocky_mountain", name) for name in ("dem", "image")
+    )
     return relief.aligned(dem, colours)[0]
 
 
@@ -112,7 +114,13 @@ def search(request):
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
     named = json.dumps(asked["collections"])
     found = find(
-        request, FITTING, first=first, last=last or "9", most=most, box=asked["bbox"], named=named
+        request,
+        FITTING,
+        first=first,
+        last=last or "9",
+        most=most,
+        box=asked["bbox"],
+        named=named,
     )
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
@@ -123,7 +131,9 @@ def commons_query(request):
     reach = int(request.query["ggsradius"]) / 111_195
     across = reach / np.cos(np.radians(lat))
     south, north = lat - reach, lat + reach
-    found = find(request, NEAR, west=lon - across, south=south, east=lon + across, north=north)
+    found = find(
+        request, NEAR, west=lon - across, south=south, east=lon + across, north=north
+    )
     few = found[: int(request.query["ggslimit"])]
     pages = {page["pageid"]: page for page in few}
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
@@ -144,13 +154,25 @@ TILE = r"(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"  # of an address
 ROUTES = [
     ("GET", rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}", made(tile)),
     ("GET", r"/eox/.*/g/(?P<z>\d+)/(?P<y>\d+)/(?P<x>\d+)\.jpg", made(tile)),
-    ("GET", rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}", made(tile)),
+    (
+        "GET",
+        rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}",
+        made(tile),
+    ),
     ("GET", LEGACY, lambda ask: as_json(find(ask, TOUCHING, **ask.query))),
-    ("GET", "/files/photos/28.jpg", lambda ask: image(Image.fromarray(data.astronaut()))),
+    (
+        "GET",
+        "/files/photos/28.jpg",
+        lambda ask: image(Image.fromarray(data.astronaut())),
+    ),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
     ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
-    ("GET", "/earth_search/v1/collections", lambda ask: as_json(find(ask, "collections"))),
+    (
+        "GET",
+        "/earth_search/v1/collections",
+        lambda ask: as_json(find(ask, "collections")),
+    ),
     ("POST", "/earth_search/v1/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]

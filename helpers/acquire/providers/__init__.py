@@ -26,7 +26,10 @@ def services():
     """Return dict from the name of each service to what is known of it, a dict."""
     table = tomllib.loads(Path(__file__).with_name("services.toml").read_text("utf-8"))
     shared, own = table["shared"], table["service"]
-    return {name: shared["any"] | shared[known["kind"]] | known for name, known in own.items()}
+    return {
+        name: shared["any"] | shared[known["kind"]] | known
+        for name, known in own.items()
+    }
 
 
 def connect(name, server=None, **options):
@@ -55,5 +58,7 @@ def connect(name, server=None, **options):
         raise ValueError(f"there is no provider {name!r}; known are {', '.join(known)}")
     service = known[name]
     if unknown := options.keys() - service.keys():
-        raise TypeError(f"{name} has no option {min(unknown)!r}; it has {', '.join(service)}")
+        raise TypeError(
+            f"{name} has no option {min(unknown)!r}; it has {', '.join(service)}"
+        )
     return KINDS[service["kind"]](name, service | options, server)

@@ -66,18 +66,29 @@ def write(path, layers, *, bounds, credit):
         with contextlib.ExitStack() as stack:
             stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()))
             addresses = (f"/vsicurl/{one.address}" for one in layers)
-            files = [stack.enter_context(rasterio.open(address)) for address in addresses]
+            files = [
+                stack.enter_context(rasterio.open(address)) for address in addresses
+            ]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
             for file, layer in zip(files, layers, strict=True):
                 read |= _read(file, layer, grid)
             dtype = np.result_type(*(file.dtypes[0] for file in files)).name
             named = {file.nodata for file in files}
-            nodata = named.pop() if len(named) == 1 else rasterio.dtypes.dtype_ranges[dtype][1]
+            nodata = (
+                named.pop()
+                if len(named) == 1
+                else rasterio.dtypes.dtype_ranges[dtype][1]
+            )
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
-    pixels, place = np.stack(list(read.values()), axis=-1), (grid["transform"], grid["crs"])
-    scene = scenes.Scene(pixels, tuple(read), *place, credit, dtype=dtype, nodata=nodata)
+    pixels, place = (
+        np.stack(list(read.values()), axis=-1),
+        (grid["transform"], grid["crs"]),
+    )
+    scene = scenes.Scene(
+        pixels, tuple(read), *place, credit, dtype=dtype, nodata=nodata
+    )
     scenes.write(scene, path)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
@@ -92,7 +103,9 @@ def _read(file, layer, grid):
     with WarpedVRT(file, **grid, resampling=how) as on_grid:
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
     values, seen = numbers * layer.scale, numbers > 0
-    low = np.count_nonzero(values[seen] < 1 - layer.offset) / max(1, np.count_nonzero(seen))
+    low = np.count_nonzero(values[seen] < 1 - layer.offset) / max(
+        1, np.count_nonzero(seen)
+    )
     if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
         warnings.warn(
             f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels below "
@@ -110,14 +123,18 @@ def _grid(file, bounds):
     """Return a dict of crs, transform, width, height of a window, in whole pixels of the file."""
     window = Window(0, 0, file.width, file.height)
     if bounds:
-        west, south, east, north = transform_bounds("EPSG:4326", file.crs, *bounds, densify_pts=51)
+        west, south, east, north = transform_bounds(
+            "EPSG:4326", file.crs, *bounds, densify_pts=51
+        )
         diagonal = {"type": "LineString", "coordinates": [(west, south), (east, north)]}
         try:  # an edge of a pixel is not met exactly
             window = geometry_window(file, [diagonal], pad_x=-1e-6, pad_y=-1e-6)
         except WindowError:
             raise Refused("the scene does not reach into the bounds") from None
     if window.width * window.height > MOST_PIXELS:
-        raise Refused(f"the window has more than {MOST_PIXELS:,} pixels: give narrower `bounds`")
+        raise Refused(
+            f"the window has more than {MOST_PIXELS:,} pixels: give narrower `bounds`"
+        )
     return {
         "crs": file.crs,
         "transform": file.window_transform(window),

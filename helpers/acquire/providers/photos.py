@@ -16,7 +16,9 @@ from helpers.acquire.providers.provider import Provider
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
 MOST_ANSWERS = 100  # to one question of Commons
-MARKUP = r"(?is)<(\w+)[^>]*display:\s*none[^>]*>.*?</\1>|<(style|script)\b.*?</\2>|<[^>]*>"
+MARKUP = (
+    r"(?is)<(\w+)[^>]*display:\s*none[^>]*>.*?</\1>|<(style|script)\b.*?</\2>|<[^>]*>"
+)
 
 
 class Photos(Provider):
@@ -48,7 +50,9 @@ class Photos(Provider):
             yield from self._pages(quarter, limit)
 
     def _ask(self, parameters):
-        return self.client.get_bytes(self.base + self.query, parameters, check=self._checked)
+        return self.client.get_bytes(
+            self.base + self.query, parameters, check=self._checked
+        )
 
     def _checked(self, data):
         """Return the value in JSON; a ValueError, after which the client asks again: it is busy."""
@@ -78,18 +82,28 @@ class Commons(Photos):
 
     def _answers(self, lon, lat, radius_m, most):
         """Yield one answer; further ones bring more properties of the same files."""
-        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m), "ggslimit": most}
+        asked = {
+            "ggscoord": f"{lat}|{lon}",
+            "ggsradius": max(10, radius_m),
+            "ggslimit": most,
+        }
         files, more = collections.defaultdict(dict), {}
         for _ in range(MOST_ANSWERS):
             answer = self._ask(asked | more)
-            found = answer.get("query", {}) if "batchcomplete" in answer else answer["query"]
+            found = (
+                answer.get("query", {})
+                if "batchcomplete" in answer
+                else answer["query"]
+            )
             for number, file in found.get("pages", {}).items():
                 files[number] |= file
             if "continue" not in answer:
                 yield {"query": {"pages": files}}
                 return
             more = answer["continue"]
-        raise ValueError(f"the paging of {self.name} repeats itself: its API may have changed")
+        raise ValueError(
+            f"the paging of {self.name} repeats itself: its API may have changed"
+        )
 
 
 class Vk(Photos):
@@ -97,7 +111,9 @@ class Vk(Photos):
 
     def _answers(self, lon, lat, radius_m, most):
         asked = {"lat": lat, "long": lon, "count": self.page_size}
-        asked["radius"] = min(allowed for allowed in self.radii_m if allowed >= radius_m)
+        asked["radius"] = min(
+            allowed for allowed in self.radii_m if allowed >= radius_m
+        )
         for offset in itertools.count(0, self.page_size):
             answer = self._ask(asked | {"offset": offset})
             yield answer

@@ -15,7 +15,9 @@ from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
 
-AT_HOME = Policy(connections=8, requests_per_s=None)  # of a practice server, which is yours alone
+AT_HOME = Policy(
+    connections=8, requests_per_s=None
+)  # of a practice server, which is yours alone
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,13 @@ class Provider:
 
     def _found(self, one):
         """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
-        place = footprint(one["geometry"]) if "geometry" in one else tuple(one["bounds"])
-        credit, licence = one["credit"] or self.credit, one.get("licence") or self.licence
+        place = (
+            footprint(one["geometry"]) if "geometry" in one else tuple(one["bounds"])
+        )
+        credit, licence = (
+            one["credit"] or self.credit,
+            one.get("licence") or self.licence,
+        )
         return Found(one["id"], place, iso(one["time"]), credit, licence, one)
 
     def fetch(self, found, folder, *, role="", pair="", **how):
@@ -183,7 +190,9 @@ def iso(value):
     import pandas
 
     seconds = isinstance(value, int)
-    when = pandas.to_datetime(value, unit="s" if seconds else None, utc=seconds, errors="coerce")
+    when = pandas.to_datetime(
+        value, unit="s" if seconds else None, utc=seconds, errors="coerce"
+    )
     return "" if pandas.isna(when) else when.isoformat()
 
 
@@ -192,7 +201,9 @@ def _key(provider, server):
     name, place = provider.key_name, provider.key_place
     value = os.environ.get(name, "").strip() or ("practice" if server else "")
     if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
-        with contextlib.suppress(NotImplementedError, EOFError):  # papermill: nobody is there
+        with contextlib.suppress(
+            NotImplementedError, EOFError
+        ):  # papermill: nobody is there
             value = getpass.getpass(f"{name} (from {place}; it is not shown): ").strip()
     if not value:
         raise PermissionError(

@@ -80,12 +80,23 @@ class Stac(Provider):
         answer = self.client.get_json(f"{self.url}/collections")
         names = [one["id"] for one in answer["collections"]]
         if self.collection not in names:
-            near = ", ".join(difflib.get_close_matches(self.collection, names, cutoff=0.4))
+            near = ", ".join(
+                difflib.get_close_matches(self.collection, names, cutoff=0.4)
+            )
             raise ValueError(
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
 
-    def _items(self, one, row, folder, *, bands=("red", "green", "blue"), bounds=None, offset=None):
+    def _items(
+        self,
+        one,
+        row,
+        folder,
+        *,
+        bands=("red", "green", "blue"),
+        bounds=None,
+        offset=None,
+    ):
         """Yield the Item of a scene, `<role>/<scene>.tif`.
 
         Args:
@@ -96,11 +107,21 @@ class Stac(Provider):
         """
         if math.isnan(one.bounds[0]):
             raise Refused("its footprint is empty")
-        how = {"bands": bands, "bounds": bounds and tiles.check_bounds(bounds), "offset": offset}
-        url = f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
+        how = {
+            "bands": bands,
+            "bounds": bounds and tiles.check_bounds(bounds),
+            "offset": offset,
+        }
+        url = (
+            f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
+        )
         name = f"{row['role']}/{safe_name(one.id)}.tif"
-        row = {column: row[column] for column in row if column not in BOUNDS}  # `make` adds it
-        yield Item(name, url, row, checks.file, functools.partial(self._write, one=one, **how))
+        row = {
+            column: row[column] for column in row if column not in BOUNDS
+        }  # `make` adds it
+        yield Item(
+            name, url, row, checks.file, functools.partial(self._write, one=one, **how)
+        )
 
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
@@ -117,7 +138,9 @@ class Stac(Provider):
         if self.signing and ".blob.core." in address:
             address += f"?{self._token(time.time() // 1800)}"
         scale, add = calibration(asset, band, about["properties"], offset)
-        return cog.Layer(band, address, scale, add, offset is not None, is_classes(asset, band))
+        return cog.Layer(
+            band, address, scale, add, offset is not None, is_classes(asset, band)
+        )
 
     @functools.lru_cache(1)  # noqa: B019
     def _token(self, half_hour):
@@ -136,7 +159,11 @@ def choose(assets, band):
     common, ranked = plain(band), []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
-        fits = key.lower() == band.lower(), plain(key) == common, asset["common"] == [common]
+        fits = (
+            key.lower() == band.lower(),
+            plain(key) == common,
+            asset["common"] == [common],
+        )
         if any(fits):
             ranked.append((fits.index(True), len(ranked), asset))
     if not ranked:
@@ -189,7 +216,9 @@ def _polite(client):
             ask = client.post_json if method == "POST" else client.get_json
             answer = ask(href, parameters)
             if href.endswith("/search"):
-                answer["features"]  # pystac-client takes an answer without for the last page
+                answer[
+                    "features"
+                ]  # pystac-client takes an answer without for the last page
             return json.dumps(answer)
 
     return Polite()

@@ -28,7 +28,13 @@ class Tellus(Provider):
 
     def _pages(self, box, limit, *, datasets=None, since=None):
         west, south, east, north = box
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        ring = [
+            [west, south],
+            [east, south],
+            [east, north],
+            [west, north],
+            [west, south],
+        ]
         body = {
             "datasets": list(datasets or self.data_sets),
             "query": {"start_datetime": {"gte": utc(since)}} if since else {},
@@ -53,11 +59,15 @@ class Tellus(Provider):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
         about, scene = one.about, safe_name(one.id)
         if about["network"] != "global":
-            raise Refused(f"its data set may be used inside Tellus only ({about['network']})")
+            raise Refused(
+                f"its data set may be used inside Tellus only ({about['network']})"
+            )
         url = f"{self.base}/datasets/{about['data_set']}/data/{one.id}/files/"
         note = Path(folder) / ".tellus" / f"{scene}.json"
         if not note.exists():
-            paths.write_json(note, jmespath.search(self.file_fields, self.client.get_json(url)))
+            paths.write_json(
+                note, jmespath.search(self.file_fields, self.client.get_json(url))
+            )
         for file in paths.read_json(note):
             name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
             make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
@@ -73,7 +83,9 @@ class TellusLegacy(Tiles):
     """The first Tellus, which is superseded: the scenes of ASNARO-1, several of a place."""
 
     def _pages(self, box, limit):
-        asked = dict(zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True))
+        asked = dict(
+            zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True)
+        )
         yield self._read(self.client.get_json(self.base + self.query, asked))
 
 

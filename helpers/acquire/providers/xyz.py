@@ -74,7 +74,9 @@ class Tiles(Provider):
         check = functools.partial(_full, size_px=self.tile_px, filled=filled)
         for tile in tiles.within(one.bounds, zoom, limit, f"{seed} {one.id}"):
             name = f"{zoom}/{tile.x}/{tile.y}"
-            place = dict(zip(BOUNDS, mercantile.xy_bounds(tile), strict=True), crs="EPSG:3857")
+            place = dict(
+                zip(BOUNDS, mercantile.xy_bounds(tile), strict=True), crs="EPSG:3857"
+            )
             yield Item(
                 f"{row['role']}/{safe_name(one.id)}/{name.replace('/', '_')}.*",
                 self._url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
@@ -101,7 +103,16 @@ class Mosaic(Tiles):
 
     def search(self, bounds, *, limit=None):
         """Return the mosaic within bounds, as a list of one Found."""
-        return [Found(self.layer, tiles.check_bounds(bounds), "", self.credit, self.licence, {})]
+        return [
+            Found(
+                self.layer,
+                tiles.check_bounds(bounds),
+                "",
+                self.credit,
+                self.licence,
+                {},
+            )
+        ]
 
     def patch(self, lon, lat, *, width_m, size_px):
         """Return the square image around a position, as an Item that cuts it from the tiles.
@@ -128,7 +139,9 @@ class Mosaic(Tiles):
             )
         first, last = self.zooms
         fine = (
-            z for z in range(first, last) if tiles.ground_resolution_m(lat, z) <= width_m / size_px
+            z
+            for z in range(first, last)
+            if tiles.ground_resolution_m(lat, z) <= width_m / size_px
         )
         zoom = next(fine, last)
         box = x - half, y - half, x + half, y + half
@@ -142,13 +155,21 @@ class Mosaic(Tiles):
 
     def _cut(self, client, path, *, box, zoom, size_px):
         """Write the image of a box in metres of the map."""
-        side, (west, south, east, north) = self.tile_px, np.array(box) / tiles.CIRCUMFERENCE_M
-        low, high = (2**zoom * (0.5 + np.array(edge)) for edge in ((west, -north), (east, -south)))
+        side, (west, south, east, north) = (
+            self.tile_px,
+            np.array(box) / tiles.CIRCUMFERENCE_M,
+        )
+        low, high = (
+            2**zoom * (0.5 + np.array(edge))
+            for edge in ((west, -north), (east, -south))
+        )
         first, last = np.floor(low).astype(int), np.ceil(high).astype(int)  # tiles
         mosaic = Image.new("RGBA", tuple(side * (last - first)))
         check = functools.partial(checks.picture, size_px=(side, side))
         for x, y in itertools.product(*map(range, first, last)):
-            tile = client.get_bytes(self._url((x % 2**zoom, y, zoom), self.layer), check=check)
+            tile = client.get_bytes(
+                self._url((x % 2**zoom, y, zoom), self.layer), check=check
+            )
             mosaic.paste(tile, tuple(side * (np.array([x, y]) - first)))
         cut = tuple(side * np.concatenate([low - first, high - first]))
         mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, cut).save(path)
@@ -172,9 +193,13 @@ class Xyz(Mosaic):
             if found := re.search(pattern, template):
                 raise ValueError(f"the template for {host} {why} {found[0]}")
         if ("{key}" in template) != bool(service["key_name"]):
-            raise ValueError("{key} in the template and its variable as `key_name` go together")
+            raise ValueError(
+                "{key} in the template and its variable as `key_name` go together"
+            )
         if not (service["credit"] and service["licence"]):
-            raise ValueError(f"{host}: give `credit` and `licence`; every file shows them")
+            raise ValueError(
+                f"{host}: give `credit` and `licence`; every file shows them"
+            )
         # there is no practice for these
         super().__init__(name, service | {"layer": service["layer"] or host})
 
@@ -189,7 +214,9 @@ def named(name):
         raise ValueError(
             f"{name!r} is no name that the library xyzservices knows, or that is not installed"
         ) from None
-    keys = {field: "{key}" for field, value in found.items() if "<insert your" in str(value)}
+    keys = {
+        field: "{key}" for field, value in found.items() if "<insert your" in str(value)
+    }
     return {
         "layer": found.name,
         "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
