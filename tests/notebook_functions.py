@@ -1,0 +1,22 @@
+"""Functions that a notebook defines, for tests and benchmarks of them."""
+
+import nbformat
+import numpy as np
+
+from helpers import features, models, paths
+from helpers.backend import keras
+
+
+def defined_in(notebook, name):
+    """A function of a notebook, given by its name without suffix."""
+    (path,) = (paths.ROOT / "notebooks").rglob(f"{notebook}*.ipynb")
+    cells = nbformat.read(path, 4).cells
+    (source,) = (cell.source for cell in cells if cell.source.startswith(f"def {name}("))
+    names = {"features": features, "keras": keras, "models": models, "np": np}
+    exec(source, names)
+    return names[name]
+
+
+def espcn(bands, *, scale, **options):
+    """The network of notebook 02b, which enlarges by itself."""
+    return defined_in("02b", "build_espcn")(bands, scale, **options)
