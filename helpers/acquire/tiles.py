@@ -38,32 +38,27 @@ def check_bounds(bounds):
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
         west = south = east = north = math.nan
-    lon, lat, back = max(abs(west), abs(east)), max(abs(south), abs(north)), west - east
-    if (
-        not (lon <= 180 and lat <= 90 and south < north)
-        or 0 <= back <= 180
-        or back == 360
-    ):
-        hint = ""
-        if lon <= 90 < lat <= 180:
-            hint = ". It looks as if latitude and longitude were swapped"
+    lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
+    has_area = south < north and (west < east or 180 < west - east < 360)
+    if not (has_area and lon <= 180 and lat <= 90):
+        swapped = ". It looks as if latitude and longitude were swapped"
         raise ValueError(
             f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
-            f"±180 and ±90, that span an area{hint}"
+            f"±180 and ±90, that span an area{swapped if lon <= 90 < lat <= 180 else ''}"
         )
-    if west > east:  # the antimeridian has two names
-        west, east = (
-            (-180.0 if west == 180 else west),
-            (180.0 if east == -180 else east),
-        )
+    if west == 180:  # the antimeridian has two names
+        west = -180.0
+    if east == -180:
+        east = 180.0
     return west, south, east, north
 
 
 def halves(bounds):
     """Return the box itself, or its two parts where it crosses the antimeridian."""
     west, south, east, north = bounds
-    crossing = [(west, south, 180.0, north), (-180.0, south, east, north)]
-    return crossing if west > east else [bounds]
+    if west < east:
+        return [bounds]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 def count(bounds, zoom):
