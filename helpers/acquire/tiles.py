@@ -10,7 +10,6 @@ import random
 import mercantile
 from mercantile import Tile
 
-CIRCUMFERENCE_M = mercantile.CE  # of the sphere that EPSG:3857 takes the Earth for
 MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile does
 
 
@@ -23,29 +22,26 @@ def position(lon, lat):
     return math.nan, math.nan
 
 
-def ground_resolution_m(lat, zoom):
-    """Return the metres on the ground that a pixel of a tile of 256 pixels covers at a latitude."""
-    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / 256 / 2**zoom
-
-
 def check_bounds(bounds):
     """Return the box as four floats; west > east crosses the antimeridian, if by less than 180°.
 
     Raises:
         ValueError: a box that cannot be meant (says what is expected).
     """
+    expected = (
+        f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within ±180 "
+        "and ±90, that span an area"
+    )
     try:
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
-        west = south = east = north = math.nan
+        raise ValueError(expected) from None
     lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
+    if lon <= 90 < lat <= 180:
+        expected += ". It looks as if latitude and longitude were swapped"
     has_area = south < north and (west < east or 180 < west - east < 360)
-    if not (has_area and lon <= 180 and lat <= 90):
-        swapped = ". It looks as if latitude and longitude were swapped"
-        raise ValueError(
-            f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
-            f"±180 and ±90, that span an area{swapped if lon <= 90 < lat <= 180 else ''}"
-        )
+    if lon > 180 or lat > 90 or not has_area:
+        raise ValueError(expected)
     if west == 180:  # the antimeridian has two names
         west = -180.0
     if east == -180:

@@ -88,14 +88,13 @@ def _read(file, layer, grid):
     how = Resampling.bilinear if coarser else Resampling.nearest
     with WarpedVRT(file, **grid, resampling=how) as on_grid:
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
-    values, seen = numbers * layer.scale, numbers > 0
-    low = np.count_nonzero(values[seen] < 1 - layer.offset) / max(
-        1, np.count_nonzero(seen)
-    )
-    if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
+    values = numbers * layer.scale
+    low = values[numbers > 0] < 1 - layer.offset
+    implausible = layer.offset < 0 and low.sum() > IMPLAUSIBLE * low.size
+    if implausible and not layer.fixed:
         warnings.warn(
-            f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels below "
-            "1, so it seems to be applied already, and is left out. Override it with "
+            f"{layer.band}: an offset of {layer.offset:g} would push {low.mean():.0%} of the "
+            "pixels below 1, so it seems to be applied already, and is left out. Override it with "
             f"`offset={layer.offset:g}`",
             stacklevel=2,
         )

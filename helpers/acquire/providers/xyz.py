@@ -49,7 +49,7 @@ class Tiles(Provider):
         Args:
             found, folder, role, pair: as `Provider.fetch` takes them; default pair: "z/x/y", which
                 joins two layers of a place.
-            zoom: of the tiles; see `tiles.ground_resolution_m`.
+            zoom: of the tiles.
             limit: most tiles of a scene; of more, a random choice is taken, by `seed`.
             filled: least share of a tile that must hold data (be opaque).
 
