@@ -86,10 +86,11 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
                 f"{dataset.name} is no readable image: it appears truncated or damaged "
                 f"({error.__cause__ or error})"
             ) from error
-        is_gap = (np.abs(band) > 3e38) | (band == nodata)  # infinite, or lowest float32
-        if dataset.nodata is None:
-            is_gap |= band == LOWEST.get(dataset.dtypes[index - 1])
-        band[is_gap] = np.nan
+        band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
+        own = LOWEST.get(dataset.dtypes[index - 1])
+        for gap in (nodata, own if dataset.nodata is None else None):
+            if gap is not None:  # to compare with None takes longer than to read
+                band[band == gap] = np.nan
         bands.append(band)
     return np.stack(bands)
 
