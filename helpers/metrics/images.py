@@ -77,7 +77,8 @@ def ssim(reference, estimate, *, data_range):
 
 def mae(reference, estimate):
     """Compute the mean absolute error of each image, over all bands, in the unit of the images."""
-    return _per_image(_absolute_error, reference, estimate)
+    pairs = _valid_pixels(reference, estimate)
+    return np.array([np.abs(truth - guess).mean() for truth, guess in pairs])
 
 
 def rmse(reference, estimate):
@@ -225,10 +226,6 @@ def _per_image(score, reference, estimate):
     return np.array([score(*pair) for pair in _valid_pixels(reference, estimate)])
 
 
-def _absolute_error(truth, guess):
-    return np.mean(np.abs(truth - guess))
-
-
 def _squared_error(truth, guess):
     return np.mean((truth - guess) ** 2)
 
@@ -269,8 +266,13 @@ def _images(reference, estimate):
             "batch of one"
         )
     valid = ~np.isnan(reference).any(axis=-1)
-    _check_finite("reference", reference, valid)
-    _check_finite("estimate", estimate, valid)
+    for name, images in (("reference", reference), ("estimate", estimate)):
+        wrong = np.count_nonzero(~np.isfinite(images)[valid], axis=0)
+        if wrong.any():
+            raise ValueError(
+                f"the {name} has values that are NaN or infinite where there is data: in each "
+                f"band {wrong.tolist()}"
+            )
     empty = np.flatnonzero(~valid.any(axis=(1, 2)))
     if empty.size:
         raise ValueError(
@@ -278,20 +280,6 @@ def _images(reference, estimate):
         )
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
         yield truth.astype(np.float64), guess.astype(np.float64), where
-
-
-def _check_finite(name, images, valid):
-    """Refuse values that are NaN or infinite where there is data."""
-    wrong = ~np.isfinite(images) & valid[..., None]
-    faulty = np.count_nonzero(wrong, axis=(0, 1, 2))
-    if faulty.any():
-        bands = [
-            f"{count} in band {band}" for band, count in enumerate(faulty) if count
-        ]
-        raise ValueError(
-            f"the {name} has values that are NaN or infinite where there is data: "
-            f"{', '.join(bands)}"
-        )
 
 
 def _valid_pixels(reference, estimate):

@@ -56,8 +56,8 @@ class Scoreboard:
             raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
         arrays = {name: np.asarray(values) for name, values in scores.items()}
         self.counts[method] = arrays.pop("confusion", None)
-        by_patch = {name: values for name, values in arrays.items() if values.ndim}
-        table = pd.DataFrame(by_patch)
+        single = {name: arrays.pop(name) for name in [*arrays] if not arrays[name].ndim}
+        table = pd.DataFrame(arrays)
         before = {len(known) for known in self.by_patch.values()}
         if before - {len(table)}:
             raise ValueError(
@@ -65,11 +65,9 @@ class Scoreboard:
                 "score all methods on the same patches"
             )
         self.by_patch[method] = table
-        single = {
-            name: value.item() for name, value in arrays.items() if not value.ndim
-        }
-        about = {"method": method, "role": role, "split": "test"}
         means = table.mean().dropna().to_dict()
+        about = {"method": method, "role": role, "split": "test"}
+        single = {name: value.item() for name, value in single.items()}
         self.whole[method] = about | means | single | facts
 
     @property
@@ -87,12 +85,12 @@ class Scoreboard:
         return other - model if score.endswith(ERRORS) else model - other
 
     def gain(self, method, score, over=None):
-        """Return (gain, low, high) over another method; None where no patch has the score."""
+        """Return (gain, low, high) over another method; () where no patch has the score."""
         if score == "mean_iou":
             other = over or self.baseline
             return gain_pooled(self.counts[method], self.counts[other], seed=self.seed)
         ahead = self.ahead(method, score, over).dropna().to_numpy()
-        return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else None
+        return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else ()
 
     def rows(self):
         """Return a dict of scores for each method, as `run.record` takes them."""
@@ -133,38 +131,27 @@ def score_table(rows):
     import pandas as pd
 
     ordered = sorted(rows, key=lambda row: not row.get("headline"))
-    names = [
-        name for row in ordered for name, value in row.items() if _is_score(name, value)
-    ]
+    numbers = pd.DataFrame(ordered).select_dtypes("number")
+    names = [name for name in numbers if not name.endswith(("_low", "_high"))]
     gains = [name for name in names if name.startswith("gain_")]
-    first = [gains[0].removeprefix("gain_"), gains[0]] if gains else []
-    others = [name for name in names if name not in gains]
-    last = ["gain_over"] if gains else []
-    columns = dict.fromkeys(["method", "role", "split", *first, *others, *gains, *last])
-    cells = [{name: _cell(row, name) for name in columns} for row in rows]
-    return pd.DataFrame(cells, columns=list(columns))
-
-
-def _is_score(name, value):
-    return not isinstance(value, (str, bool)) and not name.endswith(("_low", "_high"))
+    main = gains[0].removeprefix("gain_") if gains else ""
+    names.sort(key=lambda name: (name.removeprefix("gain_") != main, name in gains))
+    columns = ["method", "role", "split", *names] + ["gain_over"] * bool(gains)
+    cells = [[_cell(row, name) for name in columns] for row in rows]
+    return pd.DataFrame(cells, columns=columns)
 
 
 def _cell(row, name):
     if name not in row or isinstance(row[name], str):
         return row.get(name, "")
-    style = (
-        "+.3g"
-        if name.startswith("gain_")
-        else ".4g"
-        if abs(row[name]) < 10_000
-        else ",.0f"
-    )
+    style = ".4g" if abs(row[name]) < 10_000 else ",.0f"
+    if name.startswith("gain_"):
+        style = "+.3g"
     keys = [key for key in (name, f"{name}_low", f"{name}_high") if key in row]
     value, *ends = (f"{row[key]:{style}}" for key in keys)
     return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def _ends(name, found):
-    """Return a dict of a value and both ends of its interval; empty for None."""
-    names = name, f"{name}_low", f"{name}_high"
-    return dict(zip(names, found, strict=True)) if found else {}
+    """Return a dict of a value and both ends of its interval, if there are any."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=False))
