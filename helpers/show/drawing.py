@@ -139,7 +139,7 @@ def _scale_bar(ax, width_m, columns):
     length_m = steps_m[steps_m <= width_m / 3].max()
     bar = AnchoredSizeBar(
         ax.transData, length_m * columns / width_m, EngFormatter("m")(length_m), "lower left",
-        color="white", label_top=True, borderpad=0.5, sep=3, size_vertical=columns / 200,
+        color="white", label_top=True, pad=0.4, borderpad=0.5, sep=3, size_vertical=columns / 200,
     )  # fmt: skip
     bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
     ax.add_artist(bar)
