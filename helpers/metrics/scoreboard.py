@@ -31,8 +31,10 @@ class Scoreboard:
     """
 
     def __init__(self, gains, *, over=None, intervals=(), seed=0):
-        self.gains, self.over = gains, over
-        self.intervals, self.seed = intervals, seed
+        self.gains = gains
+        self.over = over
+        self.intervals = intervals
+        self.seed = seed
         self.by_patch, self.whole, self.counts = {}, {}, {}
 
     def add(self, method, role, scores, **facts):
@@ -56,27 +58,34 @@ class Scoreboard:
             raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
         arrays = {name: np.asarray(values) for name, values in scores.items()}
         self.counts[method] = arrays.pop("confusion", None)
-        single = {name: arrays.pop(name) for name in [*arrays] if not arrays[name].ndim}
+        single = {
+            name: arrays.pop(name).item() for name in [*arrays] if not arrays[name].ndim
+        }
         table = pd.DataFrame(arrays)
-        before = {len(known) for known in self.by_patch.values()}
-        if before - {len(table)}:
+        first = next(iter(self.by_patch.values()), table)
+        if len(first) != len(table):
             raise ValueError(
-                f"{method} has scores of {len(table)} patches, the board of {before.pop()}: "
-                "score all methods on the same patches"
+                f"{method} has scores of {len(table)} patches, the board of {len(first)}: score "
+                "all methods on the same patches"
             )
         self.by_patch[method] = table
         means = table.mean().dropna().to_dict()
         about = {"method": method, "role": role, "split": "test"}
-        single = {name: value.item() for name, value in single.items()}
         self.whole[method] = about | means | single | facts
 
     @property
     def baseline(self):
         """Name of the method that gains are over."""
+        if self.over:
+            return self.over
         main = self.gains[0]
+        scores = {
+            row["method"]: row[main]
+            for row in self.whole.values()
+            if row["role"] == "baseline"
+        }
         best = min if main.endswith(ERRORS) else max
-        known = [row for row in self.whole.values() if row["role"] == "baseline"]
-        return self.over or best(known, key=lambda row: row[main])["method"]
+        return best(scores, key=scores.get)
 
     def ahead(self, method, score, over=None):
         """Return how far a method is ahead on each patch: pandas.Series, positive is better."""
@@ -109,9 +118,9 @@ class Scoreboard:
 
     def table(self):
         """Return a pandas.DataFrame for people: a line for each method, intervals in cells."""
-        table = score_table(self.rows()).set_index("method").drop(columns="split")
+        table = score_table(self.rows()).set_index("method")
         table.columns.name = f"gains over {self.baseline}"
-        return table.drop(columns="gain_over", errors="ignore")
+        return table.drop(columns=["split", "gain_over"], errors="ignore")
 
     def _repr_html_(self):
         return self.table()._repr_html_()
