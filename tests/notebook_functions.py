@@ -1,5 +1,7 @@
 """Functions that a notebook defines, for tests and benchmarks of them."""
 
+import ast
+
 import nbformat
 import numpy as np
 
@@ -10,10 +12,11 @@ from helpers.backend import keras
 def defined_in(notebook, name):
     """A function of a notebook, given by its name without suffix."""
     (path,) = (paths.ROOT / "notebooks").rglob(f"{notebook}*.ipynb")
-    cells = nbformat.read(path, 4).cells
-    (source,) = (cell.source for cell in cells if cell.source.startswith(f"def {name}("))
+    code = (cell.source for cell in nbformat.read(path, 4).cells if f"def {name}(" in cell.source)
+    tree = ast.parse(next(code))
+    tree.body = [node for node in tree.body if getattr(node, "name", None) == name]
     names = {"features": features, "keras": keras, "models": models, "np": np}
-    exec(source, names)
+    exec(compile(tree, path, "exec"), names)
     return names[name]
 
 
