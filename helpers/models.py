@@ -381,8 +381,9 @@ class MinibatchDeviation(layers.Layer):
 
 # --- maps
 
-# chosen on validation ground
-MAP_TAPS, MAP_ENLARGE = ("24", "40", "80", "112", "320"), 3
+# both chosen on validation ground
+MAP_TAPS = "24", "40", "80", "112", "320"
+MAP_ENLARGE = 3
 SMOOTHING_PX = 5  # side of the squares over which the table's answers are averaged
 
 
@@ -463,10 +464,9 @@ def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
     resize = ResizeLike(dtype="float32")
     for each in reversed(maps):
         own = layers.SpatialDropout2D(dropout)(layers.Conv2D(filters, 1)(each))
-        total = own if total is None else own + resize([total, own])
+        total = own if total is None else layers.add([resize([total, own]), own])
     total = _leaky_conv(_leaky(total), filters, 1, 1)
-    context = layers.Conv2D(filters // 2, 1)(total)
-    context = resize([context, image])
+    context = resize([layers.Conv2D(filters // 2, 1)(total), image])
     place = ops.cast(ops.clip(image * steps, 0, steps - 1), "int32")
     place = ops.sum(place * np.array([steps**2, steps, 1], "int32"), axis=-1)
     alone = layers.Embedding(
