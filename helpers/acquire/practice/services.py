@@ -156,12 +156,12 @@ ROUTES = [
     ),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
-    ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
+    ("GET", "/earth_search/?", lambda ask: as_json(find(ask, "landing"))),
     (
         "GET",
-        "/earth_search/v1/collections",
+        "/earth_search/collections",
         lambda ask: as_json(find(ask, "collections")),
     ),
-    ("POST", "/earth_search/v1/search", search),
+    ("POST", "/earth_search/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]
