@@ -112,9 +112,15 @@ def search(request):
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
-    limits = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
-    named = json.dumps(asked["collections"])
-    found = find(request, FITTING, named=named, **limits)
+    found = find(
+        request,
+        FITTING,
+        first=first,
+        last=last or "9",
+        most=most,
+        box=asked["bbox"],
+        named=json.dumps(asked["collections"]),
+    )
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 

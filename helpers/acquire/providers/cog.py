@@ -93,8 +93,7 @@ def _read(file, layer, grid):
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
     values = numbers * layer.scale
     low = values[numbers > 0] < 1 - layer.offset
-    implausible = layer.offset < 0 and low.sum() > IMPLAUSIBLE * low.size
-    if implausible and not layer.fixed:
+    if layer.offset < 0 and not layer.fixed and low.sum() > IMPLAUSIBLE * low.size:
         warnings.warn(
             f"{layer.band}: an offset of {layer.offset:g} would push {low.mean():.0%} of the "
             "pixels below 1, so it seems to be applied already, and is left out. Override it with "

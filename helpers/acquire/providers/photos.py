@@ -23,7 +23,7 @@ class Photos(Provider):
     """Base of photo sources: they search in circles; their errors arrive with status 200.
 
     Each adds `_answers`, which yields its answers for a circle, and whether the circle holds more.
-    Then quarters of the box are asked, too, down to 200 m: of such a place the first answer must do.
+    Then quarters of the box are asked, too, down to 200 m, where the first answer must do.
     """
 
     def _pages(self, box, limit):
@@ -78,8 +78,8 @@ class Commons(Photos):
 
     def _answers(self, lon, lat, radius_m, limit):
         most = min(limit or self.most, self.most)
-        place = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m)}
-        answer = self._ask(place | {"ggslimit": most})
+        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m)}
+        answer = self._ask(asked | {"ggslimit": most})
         if "batchcomplete" not in answer:  # it would go on, which smaller circles save
             yield answer, True
             return

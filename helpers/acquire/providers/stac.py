@@ -110,15 +110,12 @@ class Stac(Provider):
             "bounds": bounds and tiles.check_bounds(bounds),
             "offset": offset,
         }
-        url = (
-            f"{self.base}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
-        )
-        name = f"{row['role']}/{safe_name(one.id)}.tif"
-        row = {
-            column: row[column] for column in row if column not in BOUNDS
-        }  # `make` adds it
         yield Item(
-            name, url, row, checks.file, functools.partial(self._write, one=one, **how)
+            f"{row['role']}/{safe_name(one.id)}.tif",
+            f"{self.base}/collections/{self.collection}/items/{one.id}#{urlencode(how)}",
+            {name: row[name] for name in row if name not in BOUNDS},  # `make` adds them
+            checks.file,
+            functools.partial(self._write, one=one, **how),
         )
 
     def _write(self, client, path, *, one, bands, bounds, offset):
