@@ -48,7 +48,7 @@ class Item:
 
 @dataclass
 class Summary:
-    """Numbers of files fetched and kept, of requests, and why others are missing."""
+    """Count files fetched and kept, and requests; tell why other files are missing."""
 
     folder: Path
     fetched: int = 0
@@ -161,7 +161,7 @@ class _Job:
         return noted["reason"] if noted.get("url") == item.url else ""
 
     def known(self, item):
-        """Return the row of the file of an item, of whatever suffix; {} where it is not there."""
+        """Return the row of an item whose file is there, with any suffix; {} if it is not."""
         for suffix in checks.STARTS:
             name = item.name.replace(".*", suffix)
             row, path = self.table.row(name), self.folder / name
@@ -174,7 +174,7 @@ class _Job:
         return {}
 
     def made(self, item):
-        """Get an item, check it, put it into its place; return its row."""
+        """Download an item, check it, move it into its place; return its row."""
         made, data = {}, b""
         if not item.make:
             data = self.client.get_bytes(item.url, check=item.check)

@@ -1,7 +1,7 @@
-"""Ask servers politely: few connections, a bounded rate, patience, and a key that is never shown.
+"""Ask servers politely: few connections, a bounded rate, retries, and a key that is never shown.
 
-`requests` sends. One loop around it asks again where a server is busy, or where a body breaks on
-the way or is of the wrong type.
+`requests` sends. One loop around it asks again if the server is busy, the connection breaks, or the
+answer is not what was asked for.
 """
 
 import gzip
@@ -37,11 +37,11 @@ class _Unanswered(Exception):
 
 
 class Refused(_Unanswered):
-    """The server will not give this; asking again changes nothing."""
+    """Raised where the server refuses; asking again changes nothing."""
 
 
 class Unreachable(_Unanswered, ConnectionError):
-    """No whole and right answer came after all tries."""
+    """Raised where no try brought a complete and correct answer."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Client(requests.Session):
         return self._ask("POST", url, read_json, json=body)
 
     def _ask(self, method, url, check, **options):
-        """Errors of the libraries show addresses with keys, so nothing is raised from them."""
+        """Ask until `check` accepts. Errors of libraries stay here, as they may show a key."""
         for number in range(self.policy.tries):
             if number:
                 pace.pause(

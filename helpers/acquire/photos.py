@@ -50,7 +50,7 @@ def read_folder(folder):
 
 
 def _row(path, row):
-    """Return a row of the manifest with what the file says; its place is the manifest's without."""
+    """Complete a row of the manifest by what the file itself says."""
     try:
         with pictures.opened(path) as picture:
             row |= pictures.tags(picture)

@@ -14,7 +14,7 @@ MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile doe
 
 
 def position(lon, lat):
-    """Return a position as two floats; NaN where it is none, as 0, 0 (no fix), or a text."""
+    """Return a position as two floats; NaN if it is unknown: no number, out of range, or 0, 0."""
     with contextlib.suppress(TypeError, ValueError):
         lon, lat = float(lon), float(lat)
         if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):

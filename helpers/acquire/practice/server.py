@@ -82,7 +82,7 @@ class Server:
         return self
 
     def stop(self, *_):
-        """End it, with all its connections."""
+        """Stop the server, and close all its connections."""
         self.stopping.set()
         self.listening.shutdown()
         self.listening.server_close()
@@ -100,7 +100,7 @@ class Server:
 
     @werkzeug.Request.application
     def answer(self, request):
-        """Answer, or misbehave."""
+        """Answer a request, or misbehave."""
         with self.lock:
             self.requests += 1
             fault = self.fault(request)

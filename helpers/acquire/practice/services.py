@@ -60,7 +60,7 @@ def layer(name):
 
 @lru_cache(400)
 def tile(z, x, y, kind="jpg", name="eox"):
-    """Return the image of a tile of a layer or a part, a PNG transparent outside; or None."""
+    """Return the image of a tile of a layer or a part of it, transparent outside; or None."""
     (name, *corner), (x, y, z) = name.split("-"), map(int, (x, y, z))
     scene = layer(name)
     if z > LAYERS[name]["zoom"] or max(x, y) >= 2**z:
@@ -135,7 +135,7 @@ def commons_query(request):
 
 
 def made(make):
-    """Turn a function of the groups of an address into one of a request; one draws at a time."""
+    """Turn a function of the parts of an address into one of a request; one draws at a time."""
 
     def answer(request):
         with MAKING:

@@ -201,7 +201,7 @@ def is_classes(asset, band):
 
 
 def _polite(client):
-    """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    """Have pystac-client ask through our own Client: with its limits, retries, messages."""
     from pystac_client.stac_api_io import StacApiIO
 
     class Polite(StacApiIO):

@@ -1,4 +1,4 @@
-"""Search Tellus: Traveler, with whole files of scenes, and the article's first one, with tiles."""
+"""Search Tellus: Traveler, with whole files of scenes, and the first Tellus, with tiles."""
 
 import functools
 from pathlib import Path
