@@ -100,12 +100,11 @@ class Client(requests.Session):
         forbidden_ends=True,
     ):
         super().__init__()
-        self.policy, self.key_name, self.forbidden_ends = (
-            policy,
-            key_name,
-            forbidden_ends,
-        )
-        self.requests, self.lock = 0, threading.Lock()
+        self.policy = policy
+        self.key_name = key_name
+        self.forbidden_ends = forbidden_ends
+        self.requests = 0
+        self.lock = threading.Lock()
         self.headers.update({"User-Agent": agent(), "Accept-Encoding": "gzip"})
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         self.hooks["response"].append(refuse_leak)
@@ -169,7 +168,8 @@ class Client(requests.Session):
             method, url, stream=True, timeout=self.policy.timeout_s, **options
         ) as answer:
             body = self._read(answer.raw, url)
-        status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
+        status = answer.status_code
+        said = f"{status} {answer.reason}"
         if status < 300:
             return body
         if status in BUSY:
@@ -190,7 +190,8 @@ class Client(requests.Session):
 
     def _read(self, raw, url):
         """Read a body; a gzip that ends too early, which urllib3 ignores, is an EOFError."""
-        most, body = self.policy.max_bytes, bytearray()
+        most = self.policy.max_bytes
+        body = bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
             body += part

@@ -33,7 +33,8 @@ def read_folder(folder):
     import pandas
 
     folder = Path(folder)
-    rows, listed = [], {}
+    rows = []
+    listed = {}
     if (folder / "manifest.csv").exists():
         table = download.read_manifest(folder)
         listed = {row["path"]: row for row in table.to_dict("records")}

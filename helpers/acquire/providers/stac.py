@@ -149,7 +149,8 @@ def choose(assets, band):
     It is found by key without case, by alias, or by common name; of several sizes, the finest.
     Refused: there is none.
     """
-    common, ranked = plain(band), []
+    common = plain(band)
+    ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
         fits = (
