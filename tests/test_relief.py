@@ -211,14 +211,14 @@ def test_a_sun_below_the_horizon_is_refused():
 def test_an_image_that_does_not_fit_the_heights_is_refused():
     heights, image = plain()
     for wrong in (image[1:], image[..., :2]):
-        with pytest.raises(ValueError, match=r"the image has shape .*; expected none, and \(3, 200, 200\)"):
+        with pytest.raises(ValueError, match=r"an image of shape \(3, 200, 200\); it has \("):
             look(heights, wrong)
 
 
 def test_heights_with_gaps_are_refused():
     heights, image = plain()
     heights[3, 4:6] = math.nan, math.inf
-    with pytest.raises(ValueError, match="2 heights are not finite"):
+    with pytest.raises(ValueError, match="expected finite heights"):
         look(heights, image)
 
 

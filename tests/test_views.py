@@ -231,14 +231,6 @@ def test_people_climb_and_look_down():
     assert (y, downhill % 360) == (4500, 0)
 
 
-def test_what_cannot_be_drawn_is_refused(on_land):
-    on_land()
-    with pytest.raises(ValueError, match="split is 'tset'; expected test, validation, train"):
-        views.render("tset", 3)
-    with pytest.raises(ValueError, match="count is 0"):
-        views.render("test", 0)
-
-
 # --- rendering
 
 

@@ -56,45 +56,42 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     table["split"] = ""
     satellites = {} if imagery else _satellite_rows(folder)
     room = math.sqrt(2) if table.heading_deg.notna().any() else 1
-    patches, views = {}, {}
+    patches, views = [], []
     for index, photo in table[table.reason == ""].iterrows():
-        satellite = satellites.get(photo.path)
+        satellite = satellites.get(photo.path, {})
         try:
-            _check_size(photo, image_size)
+            if min(photo.width, photo.height) < image_size:
+                size = f"{photo.width:.0f} x {photo.height:.0f} pixels"
+                raise ValueError(f"too small: {size}, {image_size} needed")
             scene = imagery or _patch_scene(folder, satellite, photo)
             place = photo.lon, photo.lat, photo.heading_deg
             patch = cut(scene, *place, size_px=image_size, room=room)
-            patches[index] = patch[..., :3]
-            views[index] = _central_square(folder / photo.path, image_size)
-            table.loc[index, "split"] = satellite.get("split", "") if satellite else ""
+            views.append(_central_square(folder / photo.path, image_size))
+            patches.append(patch[..., :3])
+            table.loc[index, "split"] = satellite.get("split", "")
         except OSError as error:
             table.loc[index, "reason"] = pictures.unreadable(error)
         except ValueError as error:
             table.loc[index, "reason"] = str(error)
-    kept = table[table.reason == ""]
-    if len(kept) < max(least, len(scenes.SPLITS)):
+    kept = table.reason == ""
+    if kept.sum() < max(least, len(scenes.SPLITS)):
         _refuse(folder, table.reason, least)
-    table.loc[kept.index, "split"] = _splits(kept, seed)
+    names = _splits(table[kept], seed)
+    table.loc[kept, "split"] = names
     table.loc[table.split == "guard", "reason"] = "too near to another split"
+    patches, views = np.array(patches), np.array(views)
     low, high = 0, 255
     if imagery and imagery.dtype != "uint8":
-        train = [patches[index] for index in table.index[table.split == "train"]]
+        train = patches[names == "train"]
         low, high = np.percentile(train, (0.5, 99.5), axis=(0, 1, 2))
+    unit = (patches - low) / np.maximum(high - low, 1e-9)
+    patches = as_bytes(255 * unit)
     parts = {}
     for split in scenes.SPLITS:
-        own = table[table.split == split]
-        unit = np.stack([patches[index] for index in own.index]) - low
-        unit /= np.maximum(high - low, 1e-9)
-        seen = np.stack([views[index] for index in own.index])
-        parts[split] = Views(as_bytes(255 * unit), seen, own.reset_index(drop=True))
+        own = names == split
+        rows = table[table.split == split].reset_index(drop=True)
+        parts[split] = Views(patches[own], views[own], rows)
     return parts, table
-
-
-def _check_size(photo, image_size):
-    """Raise a ValueError for a photo that is smaller than what is wanted."""
-    if min(photo.width, photo.height) < image_size:
-        size = f"{photo.width:.0f} x {photo.height:.0f} pixels"
-        raise ValueError(f"too small: {size}, {image_size} needed")
 
 
 def _refuse(folder, reasons, least):
@@ -111,8 +108,9 @@ def _refuse(folder, reasons, least):
 def _satellite_rows(folder):
     """Return the row of each photo's patch, by the photo's path."""
     pairs = folders.pair_rows(folder, ("satellite", "photo")).values()
-    whole = [pair for pair in pairs if len(pair) == 2]
-    return {pair["photo"]["path"]: pair["satellite"] for pair in whole}
+    return {
+        pair["photo"]["path"]: pair["satellite"] for pair in pairs if len(pair) == 2
+    }
 
 
 def _patch_scene(folder, row, photo):
@@ -170,13 +168,14 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
     count = size_px * fine
     aside = ((np.arange(count) + 0.5) / count - 0.5) * width_m
     angle = math.radians(np.nan_to_num(heading_deg))
-    cos, sin = math.cos(angle), math.sin(angle)
+    cos = math.cos(angle)
+    sin = math.sin(angle)
     right = cos * east - sin * north
     down = -sin * east - cos * north
     place = middle + aside[:, None, None] * right + aside[:, None] * down
     if place.min() < 0 or (place > [scene.width, scene.height]).any():
         raise ValueError("outside the imagery")
-    planes = bilinear(np.moveaxis(scene.pixels, -1, 0), np.moveaxis(place, -1, 0) - 0.5)
+    planes = bilinear(scene.pixels.transpose(2, 0, 1), place.transpose(2, 0, 1) - 0.5)
     patch = planes.T.reshape(size_px, fine, size_px, fine, -1).mean((1, 3), dtype="f")
     if np.isnan(patch).any():
         raise ValueError("imagery without data")
@@ -194,9 +193,8 @@ def _axes(scene, lon, lat):
     A patch is so small that both are the same all over it.
     """
     if scene.transform is None:
-        metre_px = scene.width / PATCH_M
         middle = np.array([scene.width, scene.height]) / 2
-        return middle, np.array([metre_px, 0]), np.array([0, -metre_px])
+        return middle, *(np.diag([1, -1]) * (scene.width / PATCH_M))
     if math.isnan(lon):
         raise ValueError("no position")
     step = 1000 / DEGREE_M

@@ -75,15 +75,15 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         haze_km, cloud_seed, split. Kept below `paths.DATA`.
 
     Raises:
-        ValueError: another split, no pair, or more spots than there is room for (says how many).
+        ValueError: more spots than there is room for (says how many).
     """
     table = spots(split, count, seed=seed, again=again)
-    drawn = split, count, image_size, seed, again, packs.catalogue()[PACK]
     code = sorted(Path(relief.__file__).parent.glob("*.py"))
     code += [Path(__file__), Path(photo_views.__file__)]
-    made_from = repr([drawn, *map(paths.sha256, code)])
+    made_from = repr([packs.catalogue()[PACK], *map(paths.sha256, code)])
     key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
+    name = f"{split}_{count}_{image_size}px_{seed}_{again}_{key}.npz"
+    path = paths.DATA / "views" / name
     if not path.exists():
         ground = land()
 
@@ -112,14 +112,11 @@ def spots(split, count, *, seed=0, again=False):
 
     Arguments and errors are those of `render`.
     """
-    if split not in STRIPES_M:
-        raise ValueError(f"split is {split!r}; expected {', '.join(STRIPES_M)}")
-    if count < 1:
-        raise ValueError(f"count is {count}; expected at least one pair")
     number = list(STRIPES_M).index(split)
     apart_m = APART_M.get(split, 0)
     random = np.random.default_rng([seed, number])
-    places, rows = np.empty((0, 2)), []
+    places = np.empty((0, 2))
+    rows = []
     while len(rows) < count:
         for _ in range(PATIENCE):
             place, headings = _spot(land(), STRIPES_M[split], random)
@@ -139,11 +136,10 @@ def spots(split, count, *, seed=0, again=False):
         row["cloud_seed"] = weather.integers(2**31)
         rows.append(row)
         places = np.append(places, [place], axis=0)
-    wide, high = land().ground.pixel_size_m.astype(float)
     x, y = places.T
+    wide, high = land().ground.pixel_size_m.astype(float)
     lon, lat = land().transform @ (x / wide, y / high)
-    known = dict(lon=lon, lat=lat, x_m=x, y_m=y, split=split)
-    return pandas.DataFrame(rows).assign(**known)
+    return pandas.DataFrame(rows).assign(lon=lon, lat=lat, x_m=x, y_m=y, split=split)
 
 
 def _spot(land, stripe, random):
@@ -165,15 +161,16 @@ def _spot(land, stripe, random):
 
 def lookout(heights, pixel_m, place):
     """Return the highest place within `CLIMB_M`, and the compass direction of its slope down."""
-    column, row = (place / pixel_m).astype(int)
-    aside, along = np.rint(CLIMB_M / pixel_m).astype(int)
-    left, top = max(0, column - aside), max(0, row - along)
-    around = heights[top : row + along + 1, left : column + aside + 1]
-    down, right = np.unravel_index(around.argmax(), around.shape)
+    middle = (place / pixel_m).astype(int)
+    reach = np.rint(CLIMB_M / pixel_m).astype(int)
+    left, top = start = np.maximum(middle - reach, 0)
+    right, bottom = middle + reach + 1
+    around = heights[top:bottom, left:right]
+    row, column = np.unravel_index(around.argmax(), around.shape)
     slopes = np.gradient(around, *pixel_m[::-1].tolist())
     south, east = (float(slope.mean()) for slope in slopes)
     downhill = math.degrees(math.atan2(-east, south))
-    return (np.array([left + right, top + down]) + 0.5) * pixel_m, downhill
+    return (start + (column, row) + 0.5) * pixel_m, downhill
 
 
 def dataset(views, *, batch_size, steps, seed=0):
@@ -194,9 +191,7 @@ def dataset(views, *, batch_size, steps, seed=0):
     batches = random_rows(views.patches, views.views, **options)
 
     def mirrored(step, pair):
-        draws = tf.random.stateless_uniform(
-            [batch_size, 1, 1, 1], tf.stack([seed, step])
-        )
+        draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], [seed, step])
         images = tf.cast(tf.stack(pair), tf.float32) / 255
         return tuple(tf.unstack(tf.where(draws < 0.5, images[:, :, :, ::-1], images)))
 
