@@ -84,10 +84,10 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    model = shared_backbone(("112", "320"))
+    model = shared_backbone(TAPS, "float32")
 
     def pooled(batch):
-        means = [np.mean(found, axis=(1, 2)) for found in model(batch)]
+        means = [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]]
         return np.concatenate(means, axis=1)
 
     return _in_batches(pooled, _checked(images))
@@ -107,8 +107,8 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    distance = partial(_distance, shared_backbone(TAPS))
-    return _in_batches(distance, images, others)
+    network = shared_backbone(TAPS, "float32")
+    return _in_batches(partial(_distance, network), images, others)
 
 
 def _in_batches(compute, *arrays):

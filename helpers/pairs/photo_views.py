@@ -69,9 +69,7 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
             views.append(_central_square(folder / photo.path, image_size))
             patches.append(patch[..., :3])
             table.loc[index, "split"] = satellite.get("split", "")
-        except OSError as error:
-            table.loc[index, "reason"] = pictures.unreadable(error)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             table.loc[index, "reason"] = str(error)
     kept = table.reason == ""
     if kept.sum() < max(least, len(scenes.SPLITS)):
