@@ -44,7 +44,7 @@ def data_set(tmp_path, earth):
 
 def test_a_data_set_of_pairs_becomes_classes(data_set):
     """Its colours are those of the legend, and its credits are kept."""
-    ground = folders.read_pairs(data_set, folders.MAPS, block_px=64)
+    ground = folders.read_pairs(data_set, folders.MAPS, block_px=64, buffer_px=16)
     ground, legend = legends.classified(ground, data_set)
     assert {split: len(tiles) for split, tiles in ground.items()} == {"train": 7, "validation": 2, "test": 3}
     known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in maps.LEGEND.values()}

@@ -206,9 +206,9 @@ def map_of(one):
     return COLOURS[one.pixels[..., 3]] if len(one.bands) == 4 else one.pixels[..., 3:]
 
 
-def read_pairs(folder, tile_px=256, tolerance=0, **options):
+def read_pairs(folder, tile_px=256, buffer_px=16, tolerance=0, **options):
     """Read a folder as notebook 05 does."""
-    ground = folders.read_pairs(folder, folders.MAPS, block_px=tile_px, **options)
+    ground = folders.read_pairs(folder, folders.MAPS, block_px=tile_px, buffer_px=buffer_px, **options)
     return legends.classified(ground, folder, tolerance)
 
 

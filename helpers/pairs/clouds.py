@@ -222,7 +222,7 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kind = tf.cast(draws[1] * len(SCORED), tf.int32)
     difficulty = tf.where(draws[2] < 1 / 16, 0.0, difficulty)  # some stay clear
-    made = _clouded(clear, bands, kind, key, light, difficulty)
+    made = _clouded(clear, kind, key, bands, light, difficulty)
     return training_pair(clear, *made, value_range)
 
 
@@ -233,7 +233,7 @@ def training_pair(clear, cloudy, optical_depth, shadow, value_range):
     return to_unit(cloudy, value_range), truth
 
 
-def _clouded(clear, bands, kind, key, light, difficulty):
+def _clouded(clear, kind, key, bands, light, difficulty):
     """Return the cloudy patch, its optical depth and its shadow."""
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
     light = cloud_light(light, optical_depth, key)
@@ -285,14 +285,14 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
     clear = np.float32([cut.pixels for cut in whole_patches(scenes, patch_px)])
     count = len(clear)
     kinds = np.random.default_rng(seed).permutation(np.arange(count) % len(SCORED))
-    # training counts upwards: no cloud comes in both
-    keys = np.stack([np.full(count, seed), -1 - np.arange(count)], axis=-1)
 
-    def cloud(clear, kind, key):
-        return _clouded(clear, bands, kind, key, light, difficulty)
+    def cloud(number, patch_and_kind):
+        # training counts upwards: no cloud comes in both
+        key = tf.stack([seed, -1 - number])
+        return _clouded(*patch_and_kind, key, bands, light, difficulty)
 
-    data = tf.data.Dataset.from_tensor_slices((clear, kinds, keys)).map(cloud)
-    made = data.batch(count).get_single_element()
+    data = tf.data.Dataset.from_tensor_slices((clear, kinds))
+    made = data.enumerate().map(cloud).batch(count).get_single_element()
     cloudy, optical_depth, shadow = map(np.array, made)
     return Examples(
         cloudy=to_unit(cloudy, value_range),
@@ -317,7 +317,7 @@ def without_cloud(scene, coastal, level=2000):
     bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
     near = ndimage.binary_dilation(bright, iterations=8)
     size = scene.height // coastal.height
-    clouded = near.repeat(size, axis=0).repeat(size, axis=1)
+    clouded = near.repeat(size, 0).repeat(size, 1)
     return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
 
 

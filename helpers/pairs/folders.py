@@ -27,7 +27,7 @@ DAY = (
 )
 
 
-def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=0):
+def read_pairs(folder, roles, *, left="satellite", **cuts):
     """Read a folder of pairs, split by ground.
 
     The folder holds one of these:
@@ -46,8 +46,8 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files; satellite images and maps are pictures of
             8 bits.
         roles: CLOUDY or MAPS.
-        block_px, buffer_px, seed: as of `scenes.read_ground`.
         left: role of what lies left in pictures side by side.
+        **cuts: `block_px`, `buffer_px`, `seed` as of `scenes.read_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene with the bands of both images;
@@ -75,7 +75,6 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
             f"{' and '.join(roles)} that share a `pair`, a folder for each role with files of "
             f"equal names, or pictures side by side. Left out: {some(left_out) or 'none'}"
         )
-    cuts = {"block_px": block_px, "buffer_px": buffer_px, "seed": seed}
     ground = split_scenes(joined, _completed(splits), **cuts)
     for split, found in ground.items():
         ground[split] = []
@@ -102,9 +101,10 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
     has_manifest = (folder / "manifest.csv").exists()
-    parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
-    listed = {}
-    for part in [""] if has_manifest or not parts else parts:
+    listed, parts = {}, [""]
+    if not has_manifest:
+        parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
+    for part in parts or [""]:
         found = folders.pair_rows(folder / part, roles)
         if not found and roles == MAPS and not has_manifest:
             found = _side_by_side(folder / part, left)

@@ -63,11 +63,9 @@ def classified(ground, folder, tolerance=0):
         return replace(pair, pixels=pixels.astype("uint8"), bands=bands)
 
     ground = {split: list(map(of_classes, pairs)) for split, pairs in ground.items()}
-    held = {
-        number for pair in ground["train"] for number in np.unique(pair.pixels[..., 3])
-    }
-    absent = [name for number, name in enumerate(legend) if number not in held]
-    if absent:
+    trained = [pair.pixels[..., 3].ravel() for pair in ground["train"]]
+    absent = np.delete(list(legend), np.concatenate(trained))
+    if len(absent):
         warnings.warn(
             f"no training pair holds {', '.join(absent)}: it cannot be learned. Correct its "
             "colour, or remove the class",

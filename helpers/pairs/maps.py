@@ -136,4 +136,4 @@ def paint(classes, legend):
 
 
 def _colours(legend):
-    return np.array(list(legend.values()), "float32") / 255
+    return np.float32(list(legend.values())) / 255
