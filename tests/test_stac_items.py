@@ -50,7 +50,7 @@ def catalogue(serve, folder, items, *, collections=("sentinel-2-l2a",), name="ea
 
 
 def landing_of(request, name):
-    url = f"{request.base}/{name}/v1"
+    url = f"{request.base}/{name}"
     conforms = [f"https://api.stacspec.org/v1.0.0/{part}" for part in ("core", "item-search", "item-search#query")]
     links = [{"rel": "search", "href": f"{url}/search", "method": "POST", "type": "application/geo+json"}]
     head = {"type": "Catalog", "id": "x", "stac_version": "1.0.0", "description": "x"}

@@ -165,8 +165,11 @@ class _Job:
         for suffix in checks.STARTS:
             name = item.name.replace(".*", suffix)
             row, path = self.table.row(name), self.folder / name
-            same = row.get("url") == item.url and path.is_file()
-            if same and row["sha256"] == paths.sha256(path):
+            if (
+                row.get("url") == item.url
+                and path.is_file()
+                and row["sha256"] == paths.sha256(path)
+            ):
                 return row | item.row
         return {}
 

@@ -43,9 +43,7 @@ def read_folder(folder):
         if picture and row["role"] == "photo":
             rows.append(_row(path, UNKNOWN | row))
     if not rows:
-        raise ValueError(
-            f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}"
-        )
+        raise ValueError(f"{folder} holds no photo: no JPEG, PNG, TIFF or WebP file")
     return pandas.DataFrame(rows)[["path", *UNKNOWN]]
 
 
@@ -55,7 +53,7 @@ def _row(path, row):
         with pictures.opened(path) as picture:
             row |= pictures.tags(picture)
     except OSError as error:
-        row["reason"] = pictures.unreadable(error)
+        row["reason"] = str(error)
     if math.isnan(row["lon"]) and row.get("west") == row.get("east", ""):
         row |= {"lon": row["west"], "lat": row["south"]}
     return row

@@ -104,10 +104,14 @@ class Provider:
 
     def _found(self, one):
         """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
-        place = one.get("bounds") or footprint(one["geometry"])
-        credit = one["credit"] or self.credit
-        licence = one.get("licence") or self.licence
-        return Found(one["id"], tuple(place), iso(one["time"]), credit, licence, one)
+        return Found(
+            one["id"],
+            tuple(one.get("bounds") or footprint(one["geometry"])),
+            iso(one["time"]),
+            one["credit"] or self.credit,
+            one.get("licence") or self.licence,
+            one,
+        )
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.

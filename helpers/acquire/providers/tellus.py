@@ -69,9 +69,13 @@ class Tellus(Provider):
                 note, jmespath.search(self.file_fields, self.client.get_json(url))
             )
         for file in paths.read_json(note):
-            name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
-            make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
-            yield Item(name, f"{url}{file['id']}/", row, checks.file, make)
+            yield Item(
+                f"{row['role']}/{scene}/{safe_name(file['name'])}",
+                f"{url}{file['id']}/",
+                row,
+                checks.file,
+                functools.partial(_write, url=f"{url}{file['id']}/download-url/"),
+            )
 
 
 def _write(client, path, *, url):
