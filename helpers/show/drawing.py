@@ -145,8 +145,7 @@ def _scale_bar(ax, width_m, columns):
         label_top=True,
         pad=0.4,
         borderpad=0.5,
-        sep=3,
         size_vertical=columns / 200,
     )
-    bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
+    bar.patch.set(facecolor="black", alpha=0.55)
     ax.add_artist(bar)
