@@ -65,9 +65,7 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
             place = row["lon"], row["lat"], row["heading_deg"]
             patch = cut(scene, *place, size_px=image_size, room=room)[..., :3]
             kept.append((row, patch, _photo(folder / row["path"], image_size)))
-        except OSError as error:
-            row["reason"] = pictures.unreadable(error)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             row["reason"] = str(error)
     if len(kept) < max(least, len(scenes.SPLITS)):
         _refuse(folder, rows, least)
