@@ -70,6 +70,7 @@ def claimed(path, what):
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
         try:
+            lock.execute("pragma synchronous = off")  # need not outlive a power cut
             lock.execute(f"pragma user_version = {os.getpid()}")
             lock.execute("begin immediate")
             if not path.exists():  # its last holder has just removed it

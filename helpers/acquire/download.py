@@ -165,8 +165,11 @@ class _Job:
         for suffix in checks.STARTS:
             name = item.name.replace(".*", suffix)
             row, path = self.table.row(name), self.folder / name
-            same = row.get("url") == item.url and path.is_file()
-            if same and row["sha256"] == paths.sha256(path):
+            if (
+                row.get("url") == item.url
+                and path.is_file()
+                and row["sha256"] == paths.sha256(path)
+            ):
                 return row | item.row
         return {}
 
@@ -182,8 +185,13 @@ class _Job:
                 data = item.check(part.read_bytes())
             else:
                 part.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return item.row | made | {"path": name, "url": item.url, "sha256": digest}
+        return {
+            **item.row,
+            **made,
+            "path": name,
+            "url": item.url,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
 
     def note(self, row, kept):
         """Write down at once that a file is there, so that Ctrl-C loses none."""

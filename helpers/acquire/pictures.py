@@ -9,29 +9,21 @@ from helpers.acquire import tiles
 
 @contextmanager
 def opened(path):
-    """Open the picture in a file, not decoded yet; an OSError says whatever is wrong with it."""
+    """Open the picture in a file, not decoded yet; an OSError says why it cannot be read."""
     from PIL import Image
 
-    if path.suffix.lower() in (".heic", ".heif"):
-        raise OSError("HEIC: convert it to JPEG first")
     try:
-        with Image.open(
-            path
-        ) as picture:  # refuses what declares more than 179 million pixels
+        if path.suffix.lower() in (".heic", ".heif"):
+            raise ValueError("HEIC: convert it to JPEG first")
+        # refuses what declares more than 179 million pixels
+        with Image.open(path) as picture:
             if picture.mode[0] in "IF":
-                raise OSError("more than 8 bits: save it with 8 bits first")
+                raise ValueError("more than 8 bits: save it with 8 bits first")
             yield picture
-    except OSError:
-        raise
-    except (
-        Exception
-    ) as error:  # of Pillow, which raises whatever a damaged file leads to
-        raise OSError(str(error)) from error
-
-
-def unreadable(error):
-    """Return the reason for an OSError of `opened`."""
-    return f"cannot be read: {error.strerror or error}"
+    # Pillow raises whatever a damaged file leads to
+    except Exception as error:
+        reason = getattr(error, "strerror", "") or error
+        raise OSError(f"cannot be read: {reason}") from error
 
 
 def tags(picture):

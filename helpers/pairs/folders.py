@@ -181,7 +181,7 @@ def _picture(folder, row):
         with pictures.opened(path) as picture:
             colours = np.asarray(picture.convert("RGBA"))
     except OSError as error:
-        raise ValueError(f"{path} {pictures.unreadable(error)}") from error
+        raise ValueError(f"{path} {error}") from error
     if "half" in row:
         height, width, _ = colours.shape
         if width != 2 * height:

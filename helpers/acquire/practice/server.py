@@ -63,9 +63,7 @@ class Server:
             seed,
         )
         if unknown := self.faults.keys() - FAULTS:
-            raise ValueError(
-                f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}"
-            )
+            raise ValueError(f"no faults {unknown}; there are {[*FAULTS]}")
         self.requests, self.suffered = 0, set()
         self.lock, self.stopping = threading.Lock(), threading.Event()
         logging.getLogger("werkzeug").setLevel(

@@ -112,9 +112,15 @@ def search(request):
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
-    limits = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
-    named = json.dumps(asked["collections"])
-    found = find(request, FITTING, named=named, **limits)
+    found = find(
+        request,
+        FITTING,
+        first=first,
+        last=last or "9",
+        most=most,
+        box=asked["bbox"],
+        named=json.dumps(asked["collections"]),
+    )
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
@@ -156,12 +162,12 @@ ROUTES = [
     ),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
-    ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
+    ("GET", "/earth_search/?", lambda ask: as_json(find(ask, "landing"))),
     (
         "GET",
-        "/earth_search/v1/collections",
+        "/earth_search/collections",
         lambda ask: as_json(find(ask, "collections")),
     ),
-    ("POST", "/earth_search/v1/search", search),
+    ("POST", "/earth_search/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]

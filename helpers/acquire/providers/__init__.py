@@ -39,7 +39,7 @@ def connect(name, server=None, **options):
         name: one of `services()`, or one that the library xyzservices has, as "Esri.WorldImagery".
         server: a practice server; None: the real service.
         options: values in place of those of `services()`, such as `layer` of gsi, `template` of
-            xyz, `collection` and `url` of the STAC catalogues; and `policy`, a download.Policy.
+            xyz, `collection` and `address` of the STAC catalogues; and `policy`, a download.Policy.
 
     Returns:
         Provider with `search(bounds, limit=…, …)`, which lists what there is, sorted by time, and

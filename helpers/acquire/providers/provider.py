@@ -104,10 +104,14 @@ class Provider:
 
     def _found(self, one):
         """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
-        place = one.get("bounds") or footprint(one["geometry"])
-        credit = one["credit"] or self.credit
-        licence = one.get("licence") or self.licence
-        return Found(one["id"], tuple(place), iso(one["time"]), credit, licence, one)
+        return Found(
+            one["id"],
+            tuple(one.get("bounds") or footprint(one["geometry"])),
+            iso(one["time"]),
+            one["credit"] or self.credit,
+            one.get("licence") or self.licence,
+            one,
+        )
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.
@@ -131,7 +135,7 @@ class Provider:
             )
         items, unusable = [], {}
         for one in found:
-            row = self.row(one) | {"role": role or self.role, "pair": pair}
+            row = self.row(one, role=role or self.role, pair=pair)
             try:
                 items += self._items(one, row, folder, **how)
             except Refused as error:
@@ -141,12 +145,12 @@ class Provider:
             summary.skip(name, reason)
         return summary
 
-    def row(self, one):
-        """Return the columns of the manifest that a Found gives."""
+    def row(self, one, **others):
+        """Return the columns of the manifest that a Found gives, and others."""
         return {
             "source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326",
             "credit": one.credit, "licence": one.licence,
-            **dict(zip(BOUNDS, one.bounds, strict=True)),
+            **dict(zip(BOUNDS, one.bounds, strict=True)), **others,
         }  # fmt: skip
 
 

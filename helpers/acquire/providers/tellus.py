@@ -52,8 +52,8 @@ class Tellus(Provider):
 
     def _found(self, one):
         known = self.data_sets[one["data_set"]]
-        licence = f"{self.base}/{known['terms'].lstrip('/')}"
-        return super()._found({**one, **known, "licence": licence})
+        one["licence"] = f"{self.base}/{known['terms'].lstrip('/')}"
+        return super()._found(one | known)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
@@ -69,9 +69,13 @@ class Tellus(Provider):
                 note, jmespath.search(self.file_fields, self.client.get_json(url))
             )
         for file in paths.read_json(note):
-            name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
-            make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
-            yield Item(name, f"{url}{file['id']}/", row, checks.file, make)
+            yield Item(
+                f"{row['role']}/{scene}/{safe_name(file['name'])}",
+                f"{url}{file['id']}/",
+                row,
+                checks.file,
+                functools.partial(_write, url=f"{url}{file['id']}/download-url/"),
+            )
 
 
 def _write(client, path, *, url):
