@@ -185,8 +185,13 @@ class _Job:
                 data = item.check(part.read_bytes())
             else:
                 part.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return item.row | made | {"path": name, "url": item.url, "sha256": digest}
+        return {
+            **item.row,
+            **made,
+            "path": name,
+            "url": item.url,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
 
     def note(self, row, kept):
         """Write down at once that a file is there, so that Ctrl-C loses none."""

@@ -32,15 +32,17 @@ def read_folder(folder):
     """
     import pandas
 
-    folder, rows, listed = Path(folder), [], {}
+    folder = Path(folder)
+    rows, listed = [], {}
     if (folder / "manifest.csv").exists():
         table = download.read_manifest(folder)
         listed = {row["path"]: row for row in table.to_dict("records")}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if path.suffix.lower() not in SUFFIXES or "/." in f"/{name}":
+            continue
         row = listed.get(name, {"path": name, "role": "photo"})
-        picture = path.suffix.lower() in SUFFIXES and "/." not in f"/{name}"
-        if picture and row["role"] == "photo":
+        if row["role"] == "photo":
             rows.append(_row(path, UNKNOWN | row))
     if not rows:
         raise ValueError(f"{folder} holds no photo: no JPEG, PNG, TIFF or WebP file")

@@ -56,8 +56,10 @@ def write(path, layers, *, bounds, credit):
     """
     read = {}
     try:
-        env = rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent())
-        with env, contextlib.ExitStack() as stack:
+        with (
+            rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()),
+            contextlib.ExitStack() as stack,
+        ):
             files = [
                 stack.enter_context(rasterio.open(f"/vsicurl/{layer.address}"))
                 for layer in layers

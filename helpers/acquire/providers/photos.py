@@ -56,15 +56,15 @@ class Photos(Provider):
         error = answer.get("error")
         if not error:
             return answer
-        code = error.get("error_code", error.get("code"))
-        kind = ValueError if code in self.busy else RuntimeError
+        is_busy = error.get("error_code", error.get("code")) in self.busy
+        kind = ValueError if is_busy else RuntimeError
         raise kind(mask(f"{self.name} answers: {error}")[:300])
 
     def _found(self, one):
         words = html.unescape(re.sub(MARKUP, " ", one["credit"])).split()
-        credit = " ".join(words).replace(" ,", ",")
-        point = tiles.position(one["lon"], one["lat"])
-        return super()._found({**one, "bounds": 2 * point, "credit": credit})
+        one["credit"] = " ".join(words).replace(" ,", ",")
+        one["bounds"] = 2 * tiles.position(one["lon"], one["lat"])
+        return super()._found(one)
 
     def _items(self, one, row, folder):
         yield Item(f"{row['role']}/{self.name}_{one.id}.jpg", one.about["url"], row)
@@ -78,8 +78,13 @@ class Commons(Photos):
 
     def _answers(self, lon, lat, radius_m, limit):
         most = min(limit or self.most, self.most)
-        asked = {"ggscoord": f"{lat}|{lon}", "ggsradius": max(10, radius_m)}
-        answer = self._ask(asked | {"ggslimit": most})
+        answer = self._ask(
+            {
+                "ggscoord": f"{lat}|{lon}",
+                "ggsradius": max(10, radius_m),
+                "ggslimit": most,
+            }
+        )
         if "batchcomplete" not in answer:  # it would go on, which smaller circles save
             yield answer, True
             return

@@ -135,7 +135,7 @@ class Provider:
             )
         items, unusable = [], {}
         for one in found:
-            row = self.row(one) | {"role": role or self.role, "pair": pair}
+            row = self.row(one, role=role or self.role, pair=pair)
             try:
                 items += self._items(one, row, folder, **how)
             except Refused as error:
@@ -145,12 +145,12 @@ class Provider:
             summary.skip(name, reason)
         return summary
 
-    def row(self, one):
-        """Return the columns of the manifest that a Found gives."""
+    def row(self, one, **others):
+        """Return the columns of the manifest that a Found gives, and others."""
         return {
             "source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326",
             "credit": one.credit, "licence": one.licence,
-            **dict(zip(BOUNDS, one.bounds, strict=True)),
+            **dict(zip(BOUNDS, one.bounds, strict=True)), **others,
         }  # fmt: skip
 
 

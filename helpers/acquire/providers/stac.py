@@ -78,9 +78,7 @@ class Stac(Provider):
         answer = self.client.get_json(f"{self.base}/collections")
         names = [one["id"] for one in answer["collections"]]
         if self.collection not in names:
-            near = ", ".join(
-                difflib.get_close_matches(self.collection, names, cutoff=0.4)
-            )
+            near = difflib.get_close_matches(self.collection, names, cutoff=0.4)
             raise ValueError(
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
@@ -121,8 +119,8 @@ class Stac(Provider):
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
         layers = [self._layer(one.about, band, offset) for band in bands]
-        place = cog.write(path, layers, bounds=bounds, credit=one.credit)
-        return dict(zip(BOUNDS, place, strict=True))
+        box = cog.write(path, layers, bounds=bounds, credit=one.credit)
+        return dict(zip(BOUNDS, box, strict=True))
 
     def _layer(self, about, band, offset):
         """Return the cog.Layer of a band; its address is signed if the catalogue requires it."""

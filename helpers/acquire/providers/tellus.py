@@ -52,8 +52,8 @@ class Tellus(Provider):
 
     def _found(self, one):
         known = self.data_sets[one["data_set"]]
-        licence = f"{self.base}/{known['terms'].lstrip('/')}"
-        return super()._found({**one, **known, "licence": licence})
+        one["licence"] = f"{self.base}/{known['terms'].lstrip('/')}"
+        return super()._found(one | known)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
