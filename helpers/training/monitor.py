@@ -91,7 +91,8 @@ class Reporter(keras.callbacks.Callback):
         if self.figure:
             self.figure.update(self._curve())
         else:
-            told = [f"{name} {value:.4f}" for name, value in scores.items()]
+            names = dict.fromkeys(("loss", self.score))
+            told = [f"{name} {scores[name]:.4f}" for name in names]
             print(
                 f"{self.model.name}: step {self.at}/{self.steps}",
                 *told,
