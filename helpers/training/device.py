@@ -32,8 +32,11 @@ class Device:
 
     def record(self):
         """Return the choice and the versions, for `metrics.json`."""
-        names = "kind", "count", "precision", "xla"
-        return {name: getattr(self, name) for name in names} | {
+        return {
+            "kind": self.kind,
+            "count": self.count,
+            "precision": self.precision,
+            "xla": self.xla,
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "machine": platform.machine(),

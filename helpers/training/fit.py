@@ -55,8 +55,12 @@ def fit(
         )
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
-    name = getattr(loss, "__name__", str(loss))
-    shaped = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema}
+    shaped = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "loss": getattr(loss, "__name__", str(loss)),
+        "ema": ema,
+    }
     state = State(checkpoint, model, shaped | (settings or {}), [model.optimizer])
     return train(model, make_dataset, state, steps=steps, **reporting)
 
