@@ -149,7 +149,8 @@ def choose(assets, band):
     It is found by key without case, by alias, or by common name; of several sizes, the finest.
     Refused: there is none.
     """
-    common, ranked = plain(band), []
+    common = plain(band)
+    ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
         fits = (
@@ -201,7 +202,7 @@ def is_classes(asset, band):
 
 
 def _polite(client):
-    """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    """Have pystac-client ask through our own Client: with its limits, retries, messages."""
     from pystac_client.stac_api_io import StacApiIO
 
     class Polite(StacApiIO):
