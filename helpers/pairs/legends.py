@@ -38,16 +38,17 @@ def classified(ground, folder, tolerance=0):
     """
     drawn = [_packed(pair).ravel() for pair in chain(*ground.values())]
     counts = pandas.Series(np.concatenate(drawn)).value_counts()
-    colours = np.transpose(np.unravel_index(counts.index, (256, 256, 256)))
+    colours = np.transpose(np.unravel_index(counts.index, [256] * 3))
     if (folder / "legend.csv").exists():
         legend = _read_legend(folder / "legend.csv")
     elif len(colours) <= MAX_COLOURS:
         in_order = sorted(colours.tolist())
         legend = {"#{:02x}{:02x}{:02x}".format(*each): tuple(each) for each in in_order}
     else:
-        told = f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours"
         warnings.warn(
-            f"{told}: no classes, so that only pictures can be compared", stacklevel=3
+            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: no "
+            "classes, so that only pictures can be compared",
+            stacklevel=3,
         )
         return ground, None
     distances = cdist(colours, list(legend.values()))
@@ -62,13 +63,14 @@ def classified(ground, folder, tolerance=0):
         return replace(pair, pixels=pixels.astype("uint8"), bands=bands)
 
     ground = {split: list(map(of_classes, pairs)) for split, pairs in ground.items()}
-    held = {
-        number for pair in ground["train"] for number in np.unique(pair.pixels[..., 3])
-    }
-    absent = [name for number, name in enumerate(legend) if number not in held]
-    if absent:
-        told = f"no training pair holds {', '.join(absent)}: it cannot be learned"
-        warnings.warn(f"{told}. Correct its colour, or remove the class", stacklevel=3)
+    trained = [pair.pixels[..., 3].ravel() for pair in ground["train"]]
+    absent = np.delete(list(legend), np.concatenate(trained))
+    if len(absent):
+        warnings.warn(
+            f"no training pair holds {', '.join(absent)}: it cannot be learned. Correct its "
+            "colour, or remove the class",
+            stacklevel=3,
+        )
     return ground, legend
 
 
@@ -80,11 +82,12 @@ def _packed(pair):
 def _read_legend(path):
     table = read_table(path, ("class", *COLOURS)).set_index("class")[[*COLOURS]]
     table = table.apply(pandas.to_numeric, errors="coerce")
-    is_doubled = table.duplicated() | table.index.duplicated()
+    is_unique = table.index.is_unique and not table.duplicated().any()
     is_colour = table.isin(range(256)).all(axis=None)
-    if table.empty or is_doubled.any() or not is_colour:
-        told = "expected classes and colours that occur once, and numbers from 0 to 255"
-        raise ValueError(f"{path}: {told}")
+    if table.empty or not (is_unique and is_colour):
+        raise ValueError(
+            f"{path}: expected classes and colours that occur once, and numbers from 0 to 255"
+        )
     return table.agg(tuple, axis=1).to_dict()
 
 

@@ -31,10 +31,16 @@ def degrade(high_res, scale):
     """
     height, width = high_res.shape[1:3]
     if height % scale or width % scale:
-        told = f"{height} x {width} pixels cannot be shrunk {scale} times"
-        raise ValueError(f"{told}: cut to multiples of {scale} first")
-    size = [height // scale, width // scale]
-    return tf.image.resize(high_res, size, "bicubic", antialias=True)
+        raise ValueError(
+            f"{height} x {width} pixels cannot be shrunk {scale} times: cut to multiples of "
+            f"{scale} first"
+        )
+    return tf.image.resize(
+        high_res,
+        [height // scale, width // scale],
+        "bicubic",
+        antialias=True,
+    )
 
 
 def upsample(low_res, scale):
@@ -46,11 +52,17 @@ def upsample(low_res, scale):
     Returns:
         float32 tensor (batch, height * scale, width * scale, bands), same unit.
     """
-    size = tf.shape(low_res)[1:3] * scale
-    return tf.image.resize(low_res, size, "bicubic")
+    return tf.image.resize(low_res, tf.shape(low_res)[1:3] * scale, "bicubic")
 
 
-def dataset(scenes, *, value_range, scale, enlarged, **stream):
+def dataset(
+    scenes,
+    *,
+    value_range,
+    scale,
+    enlarged,
+    **stream,
+):
     """Stream training pairs, degraded here, or as two sensors saw the ground.
 
     Args:
@@ -66,12 +78,9 @@ def dataset(scenes, *, value_range, scale, enlarged, **stream):
 
     def pair(pixels):
         low_res, high_res = _low_and_high(pixels, value_range, scale)
-        if enlarged:
-            low_res = upsample(low_res, scale)
-        return low_res, high_res
+        return (upsample(low_res, scale) if enlarged else low_res), high_res
 
-    is_one_sensor = len(scenes[0].bands) == len(value_range)
-    align = 1 if is_one_sensor else scale
+    align = 1 if len(scenes[0].bands) == len(value_range) else scale
     return patches(scenes, align=align, finish=pair, **stream)
 
 
@@ -84,7 +93,13 @@ def _low_and_high(pixels, value_range, scale):
     return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
 
 
-def arrays(scenes, *, value_range, scale, patch_px):
+def arrays(
+    scenes,
+    *,
+    value_range,
+    scale,
+    patch_px,
+):
     """Cut ground into pairs of patches that do not overlap, for validation and test.
 
     Args:
@@ -111,8 +126,12 @@ def shrink_scene(scene, scale):
     Returns:
         Scene; no data wherever a pixel without data had any part in a coarse one.
     """
-    height, width = scene.height // scale, scene.width // scale
-    scene = scene.cut(0, 0, height * scale, width * scale)
+    scene = scene.cut(
+        row=0,
+        column=0,
+        height=scene.height // scale * scale,
+        width=scene.width // scale * scale,
+    )
     # NaN spreads as far as it counts
     coarse = degrade(scene.pixels[None], scale)[0].numpy()
     transform = scene.transform and scene.transform @ Affine.scale(scale)
