@@ -10,7 +10,8 @@ from helpers.relief.textures import SIDE, bilinear, mixed, noise, numbers
 ZENITH = numbers(0.21, 0.42, 0.76)
 HORIZON = numbers(0.76, 0.84, 0.94)
 GLOW = numbers(1, 0.9, 0.7)
-CLOUD, CLOUDY = 0.96, 0.6
+CLOUD = 0.96
+CLOUDY = 0.6
 PARTS = 2  # rays across a pixel, and down: edges become smooth
 # The ground sinks by this times the distance squared; the air bends rays.
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)
@@ -151,8 +152,8 @@ def _sky(rays, sun, clouds):
     color += GLOW * (0.35 * np.exp(-40 * beside) + glare)
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
-    [cloud] = bilinear(square, place / 5 + clouds, seamless=True)
-    [wisps] = bilinear(square, place, seamless=True)
+    [cloud] = bilinear(square, place / 5 + clouds, "wrap")
+    [wisps] = bilinear(square, place, "wrap")
     cover = clouds[0] * (1.4 / SIDE) - 1.3
     share = (CLOUDY * (cloud + 0.35 * wisps + cover)).clip(0, 0.85)
     return mixed(color, CLOUD, share * (6 * rise).clip(0, 1))

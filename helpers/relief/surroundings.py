@@ -7,9 +7,11 @@ from helpers.relief.textures import bilinear, mixed, numbers
 
 LAYERS_M = 0.05, 0.6, 8.0  # pixel sizes of the invented relief's layers
 POWERS = 1.2, 0.2, 0.2, 0  # of the size: how much a layer's heights, slopes, tint count
-TREE_M, TREE_PX_M = 10, 0.5  # height of the tallest tree; pixels of trees
+TREE_M = 10  # height of the tallest tree
+TREE_PX_M = 0.5
 CLEARING_M = 60  # distance of the nearest tree
-WARP_PX_M, WARP_M = 9, 25  # how the image's pixels are hidden
+WARP_M = 25  # how far the image is moved to hide its pixels
+WARP_PX_M = 9
 WOOD = numbers(0.1, 0.15, 0.07)
 TINT = numbers(0.13, 0.11, 0.09)
 DARKEST = numbers(0.1, 0.1, 0.08)
@@ -51,7 +53,7 @@ class Surroundings:
     def texture(self, square, place, pixel_m):
         """Interpolate a seamless square whose pixels have this size."""
         start = (self.spot / pixel_m + self.start) % square.shape[1]
-        return bilinear(square, place / pixel_m + start, seamless=True)
+        return bilinear(square, place / pixel_m + start, "wrap")
 
     def detail(self, kinds, place, blur):
         """Add up planes of the invented relief, in all sizes that are not blurred."""
