@@ -203,25 +203,6 @@ def test_an_eye_outside_the_grid_is_refused():
             look(*plain(), column=column, row=row)
 
 
-def test_a_sun_below_the_horizon_is_refused():
-    with pytest.raises(ValueError, match="sun_elevation_deg is -4; expected above 0"):
-        look(*plain(), sun_elevation_deg=-4)
-
-
-def test_an_image_that_does_not_fit_the_heights_is_refused():
-    heights, image = plain()
-    for wrong in (image[1:], image[..., :2]):
-        with pytest.raises(ValueError, match=r"an image of shape \(3, 200, 200\); it has \("):
-            look(heights, wrong)
-
-
-def test_heights_with_gaps_are_refused():
-    heights, image = plain()
-    heights[3, 4:6] = math.nan, math.inf
-    with pytest.raises(ValueError, match="expected finite heights"):
-        look(heights, image)
-
-
 # --- one grid
 
 

@@ -58,16 +58,12 @@ def view(
         float32 (height, width, 3), 0 to 1.
 
     Raises:
-        ValueError: the eye is not over the grid, or the sun is not up.
+        ValueError: the eye is not over the grid.
     """
     _, rows, columns = land.image.shape
     if not (0 < column < columns and 0 < row < rows):
         raise ValueError(
             f"column {column}, row {row} is outside the grid of {columns} x {rows}"
-        )
-    if not 0 < sun_elevation_deg <= 90:
-        raise ValueError(
-            f"sun_elevation_deg is {sun_elevation_deg}; expected above 0, at most 90"
         )
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
