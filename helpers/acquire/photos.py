@@ -33,7 +33,8 @@ def read_folder(folder):
     import pandas
 
     folder = Path(folder)
-    rows, listed = [], {}
+    rows = []
+    listed = {}
     if (folder / "manifest.csv").exists():
         table = download.read_manifest(folder)
         listed = {row["path"]: row for row in table.to_dict("records")}
@@ -50,7 +51,7 @@ def read_folder(folder):
 
 
 def _row(path, row):
-    """Return a row of the manifest with what the file says; its place is the manifest's without."""
+    """Complete a row of the manifest by what the file itself says."""
     try:
         with pictures.opened(path) as picture:
             row |= pictures.tags(picture)

@@ -33,12 +33,15 @@ def tags(picture):
     """
     from PIL.ExifTags import GPS, IFD, Base
 
-    exif, known = picture.getexif(), {}
-    gps, camera = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif)
+    exif = picture.getexif()
+    known = {}
+    gps = exif.get_ifd(IFD.GPSInfo)
+    camera = exif.get_ifd(IFD.Exif)
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
         taken = str(camera.get(Base.DateTimeOriginal)).strip("\0 ")
         known["time"] = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S").isoformat()
-    lon, lat = _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
+    lon = _degrees(gps, GPS.GPSLongitude)
+    lat = _degrees(gps, GPS.GPSLatitude)
     lon, lat = tiles.position(lon, lat)
     heading = float(gps.get(GPS.GPSImgDirection, math.nan))
     width, height = picture.size[:: -1 if exif.get(Base.Orientation, 1) > 4 else 1]

@@ -25,7 +25,8 @@ KINDS = {
 def services():
     """Return dict from the name of each service to what is known of it, a dict."""
     table = tomllib.loads(Path(__file__).with_name("services.toml").read_text("utf-8"))
-    shared, own = table["shared"], table["service"]
+    shared = table["shared"]
+    own = table["service"]
     return {
         name: shared["any"] | shared[known["kind"]] | known
         for name, known in own.items()

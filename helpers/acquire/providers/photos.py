@@ -108,7 +108,7 @@ class Vk(Photos):
 
 
 def inside(bounds, box):
-    """Return whether a photo lies in a box; one of unknown position may."""
+    """Return whether a photo lies in a box; True if its position is unknown."""
     point = bounds[:2]
     return np.array_equal(np.clip(point, box[:2], box[2:]), point, equal_nan=True)
 

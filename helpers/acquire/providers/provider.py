@@ -42,8 +42,8 @@ class Provider:
     def __init__(self, name, service, server=None):
         vars(self).update(service, name=name, source=name, base=service["address"])
         if server:
-            place = {"source": f"practice {name}", "base": f"{server.url}/{name}"}
-            vars(self).update(self.practice | place)
+            vars(self).update(self.practice, source=f"practice {name}")
+            self.base = f"{server.url}/{name}"
         self.policy = self.policy or (AT_HOME if server else Policy(**self.limits))
         self.client = Client(
             self.policy,
@@ -69,7 +69,8 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        bounds, found = tiles.check_bounds(bounds), {}
+        bounds = tiles.check_bounds(bounds)
+        found = {}
         try:
             for one in self._listed(bounds, limit, filters):
                 found[one.id] = one
@@ -133,7 +134,8 @@ class Provider:
                 "nothing to fetch: the search found nothing. Try wider bounds, look whether they "
                 "are in the order west, south, east, north (longitude first), or loosen the filters"
             )
-        items, unusable = [], {}
+        items = []
+        unusable = {}
         for one in found:
             row = self.row(one, role=role or self.role, pair=pair)
             try:
@@ -187,7 +189,8 @@ def iso(value):
 
 def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
-    name, place = provider.key_name, provider.key_place
+    name = provider.key_name
+    place = provider.key_place
     value = os.environ.get(name) or ("practice" if server else "")
     if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
         # under papermill nobody is there

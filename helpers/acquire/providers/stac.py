@@ -149,7 +149,8 @@ def choose(assets, band):
     It is found by key without case, by alias, or by common name; of several sizes, the finest.
     Refused: there is none.
     """
-    common, ranked = plain(band), []
+    common = plain(band)
+    ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
         fits = (
@@ -196,12 +197,14 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
-    return bool(re.fullmatch(CLASSES, plain(band)) or asset["classes"] or masks)
+    if re.fullmatch(CLASSES, plain(band)) or asset["classes"]:
+        return True
+    is_byte = asset["type"] in ("uint8", "int8")
+    return is_byte and bool(re.search(MASKS, asset["roles"]))
 
 
 def _polite(client):
-    """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    """Have pystac-client ask through our own Client: with its limits, retries, messages."""
     from pystac_client.stac_api_io import StacApiIO
 
     class Polite(StacApiIO):

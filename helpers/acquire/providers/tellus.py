@@ -1,4 +1,4 @@
-"""Search Tellus: Traveler, with whole files of scenes, and the article's first one, with tiles."""
+"""Search Tellus: Traveler, with whole files of scenes, and the first Tellus, with tiles."""
 
 import functools
 from pathlib import Path
@@ -19,7 +19,8 @@ class Tellus(Provider):
     @functools.cached_property
     def data_sets(self):
         """List the data sets on offer: dict from id to credit, terms, and where they may go."""
-        known, url = {}, f"{self.base}/datasets/"
+        known = {}
+        url = f"{self.base}/datasets/"
         while url:
             answer = self.client.get_json(url)
             known |= dict(jmespath.search(self.data_set_fields, answer))
@@ -42,12 +43,14 @@ class Tellus(Provider):
             "only_downloadable_file": True,
             "paginate": {"size": 100, "cursor": None},
         }
-        count, total = 0, 1
+        count = 0
+        total = 1
         while count < total:
             answer = self.client.post_json(f"{self.base}/data-search/", body)
             page = self._read(answer)
             yield page
-            count, total = count + len(page), answer["meta"]["total"]
+            count += len(page)
+            total = answer["meta"]["total"]
             body = answer["meta"]["search-condition"]  # with the next cursor
 
     def _found(self, one):
@@ -57,7 +60,8 @@ class Tellus(Provider):
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
-        about, scene = one.about, safe_name(one.id)
+        about = one.about
+        scene = safe_name(one.id)
         if about["network"] != "global":
             raise Refused(
                 f"its data set may be used inside Tellus only ({about['network']})"

@@ -126,7 +126,8 @@ class Xyz(Mosaic):
     """
 
     def __init__(self, name, service, server=None):
-        template, host = service["template"], urlsplit(service["template"]).hostname
+        template = service["template"]
+        host = urlsplit(template).hostname
         for pattern, why in service["refused"]:
             if found := re.search(pattern, template):
                 raise ValueError(f"the template for {host} {why} {found[0]}")
