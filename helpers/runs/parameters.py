@@ -39,8 +39,9 @@ def notebooks(names=()):
     for name in names or ["0"]:  # with which all lessons begin
         begun = {path for key, path in known.items() if key.startswith(name)}
         if not begun:
-            told = ", ".join(sorted(known))
-            raise ValueError(f"no notebook is called {name}; there are {told}")
+            raise ValueError(
+                f"no notebook is called {name}; there are {', '.join(sorted(known))}"
+            )
         found |= begun
     return sorted(found)
 
@@ -69,8 +70,9 @@ class Parameter(NamedTuple):
         if "float" in self.type:
             items = [float(item) if type(item) is int else item for item in items]
         if is_list != self.type.startswith("list") or not all(map(self._allows, items)):
-            told = f"expected {self.type}: {self.help}"
-            raise ValueError(f"parameter {self.name} is {value!r}; {told}")
+            raise ValueError(
+                f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}"
+            )
         return items if is_list else items[0]
 
     def _allows(self, item):

@@ -72,11 +72,11 @@ def some(names):
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    usual, kinds = np.median([scene.pixel_size for scene in scenes], axis=0), {}
+    usual, kinds = scenes[0].pixel_size, {}
     for scene in scenes:
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
-        place = scene.crs.units_factor[0] if scene.crs else "without a place"
+        place = scene.crs.units_factor[0] if scene.crs else "no CRS"
         dtype = scene.dtype
         brightest = np.nanmax(scene.pixels, initial=0)
         if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
