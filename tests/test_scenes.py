@@ -381,6 +381,9 @@ def test_overlap_of_scenes_in_coordinates_without_a_name(make_scene):
     with pytest.raises(ValueError, match="scene0 .train. and east .test. show the same ground"):
         scenes.check_disjoint({"train": [scene], "test": [make_scene(crs=None, west=500_030, seed=1, name="east")]})
     scenes.check_disjoint({"train": [scene], "test": [make_scene(seed=1)]})
+    tiles = [scene, *(make_scene(west=500_000 + 3000 * at, seed=at) for at in range(1, 6))]
+    with pytest.raises(ValueError, match="some images have a CRS and others have none"):
+        scenes.split_scenes(tiles, [""] * 6, block_px=64, buffer_px=4)
 
 
 def test_scenes_that_touch_in_two_zones_do_not_overlap(make_scene):

@@ -26,7 +26,7 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     Raises:
         ValueError: a given split that lacks a part or shows ground twice, or too little ground.
     """
-    longest = max(min(scene.height, scene.width) for scene in scenes)
+    longest = max(min(scene.pixels.shape[:2]) for scene in scenes)
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(
@@ -139,6 +139,8 @@ def deal(order):
 def split_tiles(scenes, buffer_px, seed=0):
     """Split scenes by their place, as `split_boxes` does; the buffer is in pixels of the first."""
     boxes = boxes_in(scenes[0].crs, scenes)
+    if np.isnan(boxes).any():
+        raise ValueError("some images have a CRS and others have none: give it to all")
     return split_boxes(boxes, buffer_px * scenes[0].pixel_size[0], seed)
 
 
@@ -207,7 +209,10 @@ def _overlapping(boxes, box):
 
 
 def boxes_in(crs, scenes):
-    """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north."""
+    """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north.
+
+    They are NaN where one of them has coordinates without a CRS, and the other has a CRS.
+    """
     return np.reshape([_box(scene, crs) for scene in scenes], (-1, 4))
 
 
