@@ -2,8 +2,8 @@
 
 A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. The last brackets
 of the comment hold what is allowed: a list of values, or a range such as `[1..1000]`, open where a
-side is left out. Papermill's own reader is not used: it takes 3 s to load, gives default values as
-text, and passes over lines that it cannot read.
+side is left out. Papermill's own reader does not serve: it gives default values as text, cuts them
+at a "#" in a string, and passes over a line that it cannot read, such as one of `int | None`.
 """
 
 import ast
