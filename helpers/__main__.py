@@ -185,7 +185,7 @@ def _compare(run_ids):
         print("there is no finished run yet")
         return
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
-        scores = [row.dropna().to_dict() for _, row in rows.iloc[:, 7:].iterrows()]
+        scores = [row.dropna().to_dict() for _, row in rows.iloc[:, :-7].iterrows()]
         print(f"\n{run} · {notebook}")
         print(metrics.score_table(scores).to_string(index=False, line_width=100))
 

@@ -76,11 +76,11 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    model = shared_backbone(("112", "320"))
+    model = shared_backbone(TAPS, "float32")
 
     def pooled(batch):
         return np.concatenate(
-            [np.mean(found, axis=(1, 2)) for found in model(batch)], axis=1
+            [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]], axis=1
         )
 
     return _in_batches(pooled, _checked(images))
@@ -99,7 +99,9 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    return _in_batches(partial(_distance, shared_backbone(TAPS)), images, others)
+    return _in_batches(
+        partial(_distance, shared_backbone(TAPS, "float32")), images, others
+    )
 
 
 def _in_batches(compute, *arrays):
@@ -177,7 +179,7 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
 
 
 @lru_cache(4)
-def shared_backbone(taps, dtype="float32"):
+def shared_backbone(taps, dtype):
     """Return the network of `backbone`, built once and kept."""
     return backbone(taps, dtype=dtype)
 

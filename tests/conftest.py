@@ -1,5 +1,6 @@
 """What the tests share: small scenes, and folders that are thrown away."""
 
+import gc
 import os
 import signal
 
@@ -29,6 +30,12 @@ LONGEST = (  # files of tests, begun first, so that of two at a time neither is 
 def pytest_collection_modifyitems(items):
     """The longest files first; within a file, and among the others, as they stand."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish():
+    """What is imported stays: garbage is not looked for in it again, and less often in what graphs are made of."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture

@@ -21,10 +21,12 @@ import threading
 import warnings
 from pathlib import Path
 
-SHARED = (  # what notebooks import; of `helpers` only what does not read the environment
-    "helpers.backend", "ipywidgets", "matplotlib.pyplot", "pandas", "rasterio", "scipy.ndimage", "skimage.metrics",
+SHARED = (  # what notebooks import; `helpers.paths` reads the environment, and is read again by each kernel
+    "helpers.acquire.practice", "helpers.acquire.providers", "helpers.acquire.sources", "helpers.apply",
+    "helpers.features", "helpers.pairs.cloudy_pairs", "helpers.pairs.maps", "helpers.pairs.views", "helpers.runs",
+    "helpers.training", "ipywidgets", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "skimage.measure",
 )  # fmt: skip
-EAGERLY = "TESTS_RUN_EAGERLY"  # if set: no graphs, of which each takes more time than a few steps
+EAGERLY = "TESTS_RUN_EAGERLY"  # beginnings of notebooks run without graphs, each of which takes longer than few steps
 
 
 @functools.cache
@@ -74,16 +76,28 @@ def take_over(caller):
         os.dup2(file, number)
         os.close(file)
     sys.modules["numpy"].random.seed()  # else all kernels draw the same
-    if EAGERLY in asked["environment"]:
-        warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
-        sys.modules["tensorflow"].config.run_functions_eagerly(True)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     sys.path[:1] = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    importlib.reload(sys.modules["helpers.paths"])
     caller.send(str(os.getpid()).encode())
     threading.Thread(target=lambda: caller.recv(1) or os._exit(1), daemon=True).start()
-    return asked["arguments"]
+    sys.modules["kernels"] = sys.modules["__main__"]  # which will be that of the kernel
+    begin = "import kernels; kernels.watch(get_ipython())"
+    return asked["arguments"] + [f"--IPKernelApp.exec_lines={begin}"] * (EAGERLY in os.environ)
+
+
+def watch(shell):
+    """Switch graphs off as soon as a notebook whose name is listed begins its run."""
+    begins = tuple(f'run = runs.start("{name}' for name in os.environ[EAGERLY].split())
+
+    def switch(info):
+        if info.raw_cell.startswith(begins):
+            warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
+            sys.modules["tensorflow"].config.run_functions_eagerly(True)
+
+    shell.events.register("pre_run_cell", switch)
 
 
 def stand_in(address, arguments):

@@ -32,7 +32,7 @@ def run_apart(notebook, folder, *values):
     """Run one notebook with these parameters in profile smoke, without graphs; its part of the run."""
     command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
     command += [word for value in values for word in ("-p", value)]
-    eagerly = environment(folder) | {kernels.EAGERLY: "1"}
+    eagerly = environment(folder) | {kernels.EAGERLY: notebook}
     done = subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (metrics,) = folder.glob("apart/*/metrics.json")

@@ -8,7 +8,7 @@ import pytest
 from helpers import models, training
 from helpers.backend import keras, tf
 from helpers.training import losses
-from tests.trainings import eagerly, kept_after  # noqa: F401 - fixture
+from tests.trainings import kept_after, without_graphs
 
 RANGE = ((0.0, 2.0), (0.0, 1.0), (0.0, 4.0))
 VALIDATION = tuple(np.random.default_rng(9).random((2, side, side, 3)).astype("float32") for side in (8, 32))
@@ -36,10 +36,11 @@ def trained(device, folder, *, steps=4, multi_scale=False, **options):
     discriminator = models.multi_scale_discriminator(3, sizes=3 if multi_scale else 1, filters=8)
     settings = dict(terms={"l1": (1.0, losses.l1)}, weight=0.1, learning_rate=1e-3, reports=4) | options
 
-    averaged, history = training.fit_adversarial(
-        generator, discriminator, batches, steps=steps, device=device, validation=VALIDATION,
-        checkpoint=folder / "state.npz", **settings,
-    )  # fmt: skip
+    with without_graphs():  # the smoke run of notebook 03 builds one
+        averaged, history = training.fit_adversarial(
+            generator, discriminator, batches, steps=steps, device=device, validation=VALIDATION,
+            checkpoint=folder / "state.npz", **settings,
+        )  # fmt: skip
     return averaged, discriminator, history
 
 
@@ -61,7 +62,6 @@ def test_the_history_says_how_it_goes(whole):
     assert parts <= set(history) and history.accuracy.between(0, 1).all() and (history.gradient_norm > 0).all()
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_the_adversary_enters_slowly(device, tmp_path):
     """In the first step its weight is 0, and at the end of the ramp it is whole."""
     _, _, history = trained(device, tmp_path, steps=3, ramp_steps=2, weight=0.5)
@@ -143,7 +143,6 @@ def test_an_unknown_adversary_is_refused(device, tmp_path):
         trained(device, tmp_path, kind="gan")
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
     """Wrong targets where the weight is 0 change neither the loss nor, without an adversary, the weights."""
     half = tf.cast(tf.range(32) < 16, tf.float32)[None, :, None] * tf.ones((2, 1, 32))
@@ -154,17 +153,17 @@ def test_pixels_that_do_not_count_teach_nothing(device, tmp_path):
 
         keras.utils.set_random_seed(0)
         generator = models.residual_upsampler(3, scale=4, filters=8, blocks=1)
-        _, history = training.fit_adversarial(
-            generator, models.multi_scale_discriminator(3, sizes=1, filters=8), make, steps=2, device=device,
-            terms={"l1": (1.0, losses.l1)}, weight=0.0, learning_rate=1e-3, reports=2, validation=VALIDATION,
-            checkpoint=tmp_path / f"{shift}.npz",
-        )  # fmt: skip
+        with without_graphs():
+            _, history = training.fit_adversarial(
+                generator, models.multi_scale_discriminator(3, sizes=1, filters=8), make, steps=2, device=device,
+                terms={"l1": (1.0, losses.l1)}, weight=0.0, learning_rate=1e-3, reports=2, validation=VALIDATION,
+                checkpoint=tmp_path / f"{shift}.npz",
+            )  # fmt: skip
         return history.l1
 
     np.testing.assert_allclose(spoiled(0.0), spoiled(5.0), rtol=1e-6)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_further_scores_and_the_best_weights_are_kept(device, tmp_path):
     """`watch` adds columns; `keep_best` ends with the weights of the report that scored best."""
     seen = []

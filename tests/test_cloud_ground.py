@@ -45,7 +45,7 @@ def test_real_pairs_as_examples_know_no_depth():
     found = cloudy_pairs.examples(pairs, value_range=((100, 200),) * 2, patch_px=8)
     assert found.cloudy.shape == found.clear.shape == (6 + 4, 8, 8, 2)
     np.testing.assert_allclose(found.cloudy - found.clear, 0.5, atol=1e-6)
-    assert np.isnan(found.cover).all() and not any(mask.any() for mask in found.subsets().values())
+    assert np.isnan(found.transmittance).all() and np.isnan(found.shadow).all()
     with pytest.raises(ValueError, match="no patch of 32 x 32 pixels"):
         cloudy_pairs.examples(pairs[:1], value_range=((100, 200),) * 2, patch_px=32)
 
@@ -60,7 +60,6 @@ def test_a_folder_has_pairs_where_both_roles_are_there(tmp_path):
 def test_a_manifest_says_whether_there_are_pairs(tmp_path):
     """Also one without the column `pair`, which clear imagery does not need."""
     table = tmp_path / "manifest.csv"
-    for text, expected in (("path,role\na.tif,image\n", False), ("path\na.tif\n", False),
-                           ("path,role\na.tif,clear\nb.tif,cloudy\n", True)):  # fmt: skip
+    for text, expected in (("path,role\na.tif,image\n", False), ("path,role\na.tif,clear\nb.tif,cloudy\n", True)):
         table.write_text(text)
         assert cloudy_pairs.has_pairs(tmp_path) == expected

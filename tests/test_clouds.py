@@ -83,11 +83,11 @@ def test_cover_and_depth_of_each_kind(kind, cover, depth):
     deepest = taus.max(axis=(1, 2))
     assert depth[0] * 0.999 <= deepest.min() and deepest.max() <= depth[1] * 1.001
     through = np.exp(-taus)
-    assert (through >= clouds.CLEAR).mean(axis=(1, 2)).min() > 0.15
+    assert (through >= 0.98).mean(axis=(1, 2)).min() > 0.15
     if kind == "thin":
-        assert through.min() > clouds.THIN
+        assert through.min() > 0.3
     else:  # soft rims
-        assert ((through > clouds.THIN) & (through < clouds.CLEAR)).mean() > {"broken": 0.1, "opaque": 0.04}[kind]
+        assert ((through > 0.3) & (through < 0.98)).mean() > {"broken": 0.1, "opaque": 0.04}[kind]
 
 
 def test_cover_and_depth_grow_with_the_difficulty():
@@ -139,29 +139,25 @@ def test_ground_below_zero_is_dimmed_like_any_other():
 
 def test_examples_follow_from_the_truth_they_carry(examples):
     cloudy, clear = (scenes.from_unit(part, RANGE) for part in (examples.cloudy, examples.clear))
-    free = examples.optical_depth == 0
+    free = examples.transmittance == 1
     shaded = clear * examples.shadow[..., None]
     assert free.mean() > 0.3 and np.abs(cloudy - shaded)[free].max() < 0.05
-    assert np.allclose(examples.transmittance, np.exp(-examples.optical_depth), atol=1e-6)  # blue is dimmed most
     # the light of a cloud: what is given, up to 15 % brighter or darker with 2 % tint and 5 % texture
-    dense = examples.optical_depth > 12
+    dense = examples.transmittance < np.exp(-12)
     relative = cloudy[dense] / np.array(LIGHT)
     assert dense.any() and 0.85 * 0.98 * 0.95 < relative.min() < relative.max() < 1.15 * 1.02 * 1.05
     assert np.ptp(relative, axis=0).min() > 0.02 and np.ptp(relative, axis=1).max() < 0.05
     assert examples.cloudy.max() > 4 and examples.cloudy.dtype == np.float32  # not clipped
 
 
-def test_subsets_part_the_pixels(examples):
-    subsets = examples.subsets()
-    assert set(subsets) == {"clear", "shadow", "thin", "opaque"}
-    assert (sum(mask.astype(int) for mask in subsets.values()) == 1).all()
-    assert min(mask.mean() for mask in subsets.values()) > 0.02
+def test_examples_hold_clear_shaded_thin_and_opaque_pixels(examples):
+    through, shaded = examples.transmittance, examples.shadow < 0.99
+    clear, opaque = (through >= 0.98) & ~shaded, through < 0.3
+    thin, shadow = (through >= 0.3) & (through < 0.98), (through >= 0.98) & shaded
+    assert min(mask.mean() for mask in (clear, shadow, thin, opaque)) > 0.02
     change = np.abs(examples.cloudy - examples.clear).max(axis=-1)
-    assert change[subsets["clear"]].max() < change[subsets["opaque"]].min()
-    assert not subsets["opaque"][examples.kind == "thin"].any()
-    shaded = subsets["shadow"]
-    assert examples.shadow[shaded].max() < 0.99 and examples.transmittance[shaded].min() >= 0.98
-    assert np.allclose(examples.cover, (examples.transmittance < 0.98).mean(axis=(1, 2)))
+    assert change[clear].max() < change[opaque].min()
+    assert not opaque[examples.kind == "thin"].any()
 
 
 def test_examples_hold_a_third_of_each_kind_in_another_order_for_another_seed(examples):
@@ -236,16 +232,6 @@ def test_copies_are_so_many_versions_and_no_more():
 
     assert len(versions(copies=3)) == 2 * 3
     assert len(versions()) == 18 * 4
-
-
-def test_the_baseline_takes_off_the_haze_and_adds_nothing():
-    clear = np.random.default_rng(0).random((2, 30, 30, 3), dtype="float32")
-    dark = np.percentile(clear[0], 1, axis=(0, 1))
-    hazy = clear[0] + np.float32([0.3, 0.2, 0.1])
-    assert np.allclose(clouds.dark_object(hazy, dark), clear[0], atol=1e-6)
-    assert np.array_equal(clouds.dark_object(clear[1] - 0.5, dark), clear[1] - 0.5)
-    both = clouds.dark_object(np.stack([hazy, clear[1] - 0.5]), dark)  # each patch by itself
-    assert np.allclose(both[0], clear[0], atol=1e-6) and np.array_equal(both[1], clear[1] - 0.5)
 
 
 def test_the_pictures_of_a_seed_stay_as_shipped_weights_know_them():

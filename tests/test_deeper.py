@@ -31,9 +31,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
-    """All of them, run once from the command line, without graphs, which the lessons have; the folder of the run."""
+    """All of them, run once from the command line, without graphs, which lessons have; the folder of the run."""
     folder = tmp_path_factory.mktemp("runs")
-    eagerly = environment(folder) | {kernels.EAGERLY: "1"}
+    eagerly = environment(folder) | {kernels.EAGERLY: "0"}
     command = [sys.executable, "-m", "helpers", "run", "deeper/", "--profile", "smoke", "--run-id", "deeper"]
     done = subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

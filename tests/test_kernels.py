@@ -34,16 +34,23 @@ def said(tmp_path, monkeypatch):
 
 def test_a_kernel_shares_nothing_with_the_next(said, tmp_path):
     cells = (
-        "import os, sys; print('tensorflow' in sys.modules, 'helpers.paths' in sys.modules, os.getcwd())",
+        "import os, sys; print('tensorflow' in sys.modules, os.getcwd())",
         "print(os.environ['MARK'], hasattr(os, 'marked')); os.marked = True",
         "import numpy, random; print(numpy.random.random(), random.random())",
         "import subprocess; print(subprocess.run(['true']).returncode, os.getppid())",
+        "from helpers import paths, runs; print(paths.RUNS, runs.run.paths.RUNS)",
     )
-    first, second = (said(*cells, MARK=mark) for mark in ("one", "two"))
-    assert first[0] == second[0] == f"True False {tmp_path}"
+    first, second = (said(*cells, MARK=mark, SATELLITE_NOTEBOOKS_RUNS=f"/{mark}") for mark in ("one", "two"))
+    assert first[0] == second[0] == f"True {tmp_path}" and (first[4], second[4]) == ("/one /one", "/two /two")
     assert (first[1], second[1]) == ("one False", "two False")
     assert first[2] != second[2]
     assert first[3] == second[3] and first[3].startswith("0 ")
+
+
+def test_graphs_are_switched_off_for_the_notebooks_that_are_named(said):
+    begin = "from types import SimpleNamespace as S; runs = S(start=print)", 'run = runs.start("05_maps", globals())'
+    ask = "import tensorflow as tf; print(tf.config.functions_run_eagerly())"
+    assert [said(*begin, ask, **{kernels.EAGERLY: names})[2] for names in ("04 05", "06")] == ["True", "False"]
 
 
 def test_a_kernel_ends_with_whoever_started_it(said, tmp_path):

@@ -7,7 +7,7 @@ from helpers import features, metrics, models, training
 from helpers.acquire import packs
 from helpers.backend import keras, tf
 from helpers.training import latent, losses
-from tests.trainings import kept_after
+from tests.trainings import kept_after, without_graphs
 
 pytestmark = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 SIDE = 32
@@ -35,14 +35,11 @@ def trained(device, folder, **options):
     generator = models.landscape_generator(3, image_px=SIDE, filters=4)
     discriminator = models.projected_discriminator(image_px=SIDE, channels=8)
     encoder = models.view_encoder(3, image_px=SIDE, filters=4)
-    tf.config.run_functions_eagerly(True)  # to build the graph takes longer; the smoke run of notebook 06 does
-    try:
+    with without_graphs():  # the stability benchmark builds one
         averaged, history = training.fit_landscapes(
             generator, discriminator, views, steps=3, learning_rate=1e-3, device=device, validation=VALIDATION,
             checkpoint=folder / "state.npz", reports=4, encoder=encoder, **options,
         )  # fmt: skip
-    finally:
-        tf.config.run_functions_eagerly(False)
     return averaged, discriminator, history
 
 

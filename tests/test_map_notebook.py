@@ -44,8 +44,9 @@ def data_set(tmp_path, earth):
 
 def test_a_data_set_of_pairs_becomes_classes(data_set):
     """Its colours are those of the legend, and its credits are kept."""
-    ground, legend, credits, whole = maps.open_pairs(data_set, tile_px=64)
+    ground, legend = maps.read_folder(data_set, tile_px=64)
     assert {split: len(tiles) for split, tiles in ground.items()} == {"train": 7, "validation": 2, "test": 3}
     known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in maps.LEGEND.values()}
     assert len(legend) > 3 and set(legend) <= known  # the colours of these maps are their legend
-    assert credits == ["Survey of satellites; Survey of maps"] and whole is None
+    credits = {pair.credit for pairs in ground.values() for pair in pairs}
+    assert credits == {"Survey of satellites; Survey of maps"}

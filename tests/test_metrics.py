@@ -199,7 +199,7 @@ def test_estimate_that_is_not_finite(metric, fault, pair):
     reference, estimate = pair
     estimate[1, 2:4, 5, 2] = fault
     estimate[3, 0, 0, 0] = fault
-    with pytest.raises(ValueError, match=r"the estimate .* 1 in band 0, 2 in band 2$"):
+    with pytest.raises(ValueError, match=r"the estimate .* in each band \[1, 0, 2\]$"):
         metric(reference, estimate)
 
 
@@ -213,7 +213,7 @@ def test_wrong_input(metric, pair):
     with pytest.raises(ValueError, match="none of them 0"):
         metric(reference[:0], estimate[:0])
     reference[0, 0, 0, 1] = np.inf
-    with pytest.raises(ValueError, match="the reference .* 1 in band 1"):
+    with pytest.raises(ValueError, match=r"the reference .* in each band \[0, 1, 0\]"):
         metric(reference, estimate)
     reference[[1, 3]] = np.nan
     reference[0] = 0.5
@@ -232,7 +232,7 @@ def test_ranges_and_scales_are_positive(value, pair):
 
 def test_ssim_needs_a_whole_window(pair):
     reference, estimate = pair
-    with pytest.raises(ValueError, match=r"image 0 \(6 x 24 pixels\) has no window of 7 x 7"):
+    with pytest.raises(ValueError, match=r"image 0 of \(6, 24\) pixels has no window of 7 x 7"):
         metrics.ssim(reference[:, :6], estimate[:, :6], data_range=1)
     reference[2, ::5] = np.nan
     with pytest.raises(ValueError, match="image 2 "):

@@ -8,17 +8,16 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from urllib.parse import quote, quote_plus
 
 import nbformat
-import psutil
 import pytest
 import rasterio
 import yaml
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
+from tests import kernels
 from tests.notebook_runs import PLANTED, environment, run_apart
 
 NOTEBOOKS = runs.notebooks()
@@ -41,10 +40,11 @@ def code_cells(path):
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
-    """The whole series, run once from the command line; the folder of the run."""
+    """The whole series, run once from the command line; the folder of the run. The longest run without graphs."""
     folder = tmp_path_factory.mktemp("runs")
     command = [sys.executable, "-m", "helpers", "run", "--profile", "smoke", "--run-id", "smoke"]
-    done = subprocess.run(command, cwd=paths.ROOT, env=environment(folder), capture_output=True, text=True)
+    variables = environment(folder) | {kernels.EAGERLY: ""}
+    done = subprocess.run(command, cwd=paths.ROOT, env=variables, capture_output=True, text=True)
     (folder / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "report.html" in done.stdout
@@ -126,28 +126,42 @@ def test_a_view_from_the_ground_is_not_put_on_a_map(smoke_run, tmp_path):
     assert path.stem.startswith("06") and not (tmp_path / "out.tif").exists()
 
 
-def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
-    """kill -9 while the adversary trains, then --resume: the weights are those of a run that was not touched.
+KILL = """
+import os
+from helpers.training.fit import State
 
-    Here kernels are started as users' are, without the import that those of the smoke run share.
-    """
-    name = "03_multispectral_super_resolution"
-    command = [sys.executable, "-m", "helpers", "run", "03", "--profile", "smoke", "--run-id", "cut"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = {"cwd": paths.ROOT, "env": environment(tmp_path) | {"JUPYTER_PATH": ""}, **quiet}
-    process = subprocess.Popen(command, **options)
-    state = tmp_path / "cut" / name / "adversarial.npz"
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.01)
-    assert process.poll() is None, "it was over before it could be killed"
-    for one in (*psutil.Process(process.pid).children(recursive=True), process):  # the kernel, too
-        one.kill()
-    process.wait()
-    assert subprocess.run([*command, "--resume"], **options).returncode == 0
-    for model in ("model", "models/adversarial"):
+save = State.save
+
+
+def save_and_die(state, history):
+    save(state, history)
+    if state.path.stem == "srcnn" and history[-1]["step"] == 2 and not os.path.exists(os.environ["KILLED"]):
+        open(os.environ["KILLED"], "w").close()
+        os.kill(os.getpid(), 9)
+
+
+State.save = save_and_die
+"""
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
+    """kill -9 in the second of two trainings, after two of its three steps; then --resume: the same weights."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup" / "kill.py"  # a kernel runs it before all else
+    startup.parent.mkdir(parents=True)
+    startup.write_text(KILL)
+    variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "KILLED": str(tmp_path / "killed")}
+    options = {"cwd": paths.ROOT, "env": environment(tmp_path) | variables, "capture_output": True, "text": True}
+    command = [sys.executable, "-m", "helpers", "run", "02", "--profile", "smoke", "--run-id", "cut"]
+    killed = subprocess.run(command, **options)
+    assert killed.returncode == 1 and "the notebook's process ended by itself" in killed.stderr
+    assert (tmp_path / "killed").exists()
+    done = subprocess.run([*command, "--resume"], **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    name = "02_srcnn_super_resolution"
+    for model in ("model", "models/srcnn"):
         digests = [
             paths.read_json(folder / name / f"{model}.json")["weights_sha256"]
-            for folder in (smoke_run, state.parents[1])
+            for folder in (smoke_run, tmp_path / "cut")
         ]
         assert digests[0] == digests[1], model
 

@@ -10,8 +10,9 @@ from tests.test_photos import ESTES_PARK, NOWHERE, judged, landscape, lesson, sa
 
 
 def pair_with_patches(table, provider, folder, *, width_m=6000, size_px=128):
-    """As notebook deeper/01b does."""
-    return lesson().pair_with_patches(table, provider, folder, width_m=width_m, size_px=size_px)
+    """As notebook deeper/01b does, but with patches of the provider."""
+    pair = lesson(patch_item=lambda row, provider, **size: provider.patch(row, **size)).pair_with_patches
+    return pair(table, provider, folder, width_m=width_m, size_px=size_px)
 
 
 class Imagery:
@@ -19,7 +20,8 @@ class Imagery:
 
     client, made = download.Client(), 0
 
-    def patch(self, lon, lat, *, width_m, size_px):
+    def patch(self, photo, *, width_m, size_px):
+        lon, lat = photo["lon"], photo["lat"]
         if not abs(lat) <= 85:
             raise ValueError("latitude beyond Web Mercator")
 
@@ -31,8 +33,10 @@ class Imagery:
 
         half = width_m / 2
         row = {"source": "stub", "west": -half, "south": -half, "east": half, "north": half, "crs": "EPSG:3857"}
+        row |= {"pair": photo["path"], "role": "satellite"}
         url = f"https://example.org/{lon}/{lat}/{width_m}/{size_px}"
-        return download.Item("patch.png", url=url, row=row | {"credit": "Stub"}, make=make)
+        name = f"satellite/{download.safe_name(photo['path'])}.png"
+        return download.Item(name, url=url, row=row | {"credit": "Stub"}, make=make)
 
 
 @pytest.fixture

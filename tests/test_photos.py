@@ -1,11 +1,13 @@
 """Ground photos: reading where they were taken, judging, and pairing with patches."""
 
-import dataclasses
+import functools
+import itertools
 import re
 import struct
 import types
 from pathlib import Path
 
+import mercantile
 import nbformat
 import numpy as np
 import pandas
@@ -15,7 +17,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from skimage import data
 
 from helpers import paths
-from helpers.acquire import download, photos, pictures
+from helpers.acquire import checks, download, photos, pictures
 
 NOWHERE, ZERO_BY_ZERO = {}, 123_454_321
 ESTES_PARK = {"lon": -105.52, "lat": 40.37}
@@ -80,22 +82,18 @@ def cells(pattern):
     return [source for source in code if re.search(f"^({pattern})", source, re.M)]
 
 
-def lesson(classify=None):
-    """The functions of notebook deeper/01b; its landscapes are the scene "valley"."""
-    names = {"np": np, "pd": pandas, "Path": Path, "pictures": pictures, "classify": classify, "CLASSES": {0: "valley"}}
-    names |= {
-        "paths": paths,
-        "download": download,
-        "Image": Image,
-        "ImageOps": ImageOps,
-        "replace": dataclasses.replace,
-    }
+def lesson(**others):
+    """The functions of notebook deeper/01b, or others in place of them; its landscapes are the scene "valley"."""
+    names = {"np": np, "pd": pandas, "Path": Path, "Image": Image, "ImageOps": ImageOps, "CLASSES": {0: "valley"}}
+    names |= {"paths": paths, "download": download, "pictures": pictures, "checks": checks}
+    names |= {"mercantile": mercantile, "itertools": itertools, "partial": functools.partial}
     exec("\n".join(cells(r"def (?!probabilities|classify)\w+\(")), names)
+    names |= others
     return types.SimpleNamespace(**names)
 
 
 def judged(folder, classify=lambda picture: "valley"):
-    return lesson(classify).judge(photos.read_folder(folder), folder)
+    return lesson(classify=classify).judge(photos.read_folder(folder), folder)
 
 
 def reasons(folder, **rules):

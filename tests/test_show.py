@@ -361,4 +361,4 @@ def test_a_click_on_the_map_shows_what_is_seen_there(with_kernel):
 
 def test_where_nobody_clicks_six_places_are_drawn():
     figure = show.click_map(np.zeros((30, 60, 3), "uint8"), seen_at)
-    assert [drawn(figure, panel)[0, 0, 0] for panel in range(3)] == pytest.approx([64, 128, 191], abs=1)
+    assert [drawn(figure, panel)[0, 0, 0] for panel in range(3)] == pytest.approx([70, 134, 198], abs=1)

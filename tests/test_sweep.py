@@ -195,7 +195,7 @@ def test_an_executor_that_fails_leaves_its_error_in_the_table(toy):
     ({"note": "many"}, {}, "gives note as 'many'; expected a list"),
     ({"seed": []}, {}, r"gives seed as \[\]; expected a list"),
     ({}, {}, "the grid names no parameter"),
-    ({"seed": [0]}, {"notebook": "0"}, "takes one notebook; 0 begins 02_toy, 03_other"),
+    ({"seed": [0]}, {"notebook": "0"}, "takes one notebook; 0 begins notebooks/02_toy.ipynb, notebooks/03_other"),
     ({"seed": [0]}, {"notebook": "07"}, "no notebook is called 07"),
     ({"seed": [0]}, {"name": "a/b"}, "run id 'a/b-seed-0-"),
 ])  # fmt: skip

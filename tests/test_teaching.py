@@ -181,7 +181,7 @@ def test_commands_can_be_given_as_they_stand(path):
         if words[:3] == ["python", "-m", "helpers"] and "…" not in command:
             options = _parser().parse_args(words[3:])
             if words[3] == "run":
-                plan(runs.notebooks(options.notebooks), options.profile or "workshop", dict(options.values))
+                plan(options.notebooks, options.profile or "workshop", dict(options.values))
         elif words[0] == "make":
             for word in words[1:]:
                 name = word.partition("=")[0]

@@ -1,4 +1,4 @@
-"""Tiles and patches cut from them: templates that are refused, places, limits, over loopback."""
+"""Tiles, and patches that notebook 01b cuts from them: templates that are refused, places, limits, over loopback."""
 
 # ruff: noqa: F811
 import io
@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 
 from helpers.acquire import download, providers, tiles
 from helpers.acquire import practice as loopback
+from tests.test_photos import lesson
 from tests.test_providers import BOX, XYZ, connect, no_keys, numbered_tile, png, serve, xyz  # noqa: F401
 
 HOSTS = ["tile.openstreetmap.org", "a.tile.openstreetmap.org", "B.Tile.osm.org", "{s}.tile.osm.org",
@@ -95,6 +96,10 @@ def test_scenes_that_differ_in_unsafe_letters_only_do_not_overwrite_each_other(s
     assert len(list(tmp_path.glob("image/*/*.png"))) == 3 * tiles.count(BOX, 9)
 
 
+def patch(source, lon, lat, **size):
+    return lesson().patch_item({"path": "a.jpg", "lon": lon, "lat": lat}, source, **size)
+
+
 def test_a_patch_is_cut_around_its_centre(serve, tmp_path):
     def ramp(request):  # red and green are the position on the map in tiles, over the 8 tiles of zoom 3
         x, y = (int(request.groups[axis]) + (np.arange(256) + 0.5) / 256 for axis in "xy")
@@ -104,27 +109,27 @@ def test_a_patch_is_cut_around_its_centre(serve, tmp_path):
         return loopback.Response(buffer.getvalue(), "image/png")
 
     source = xyz(serve((*XYZ[:2], ramp)), zooms=(3, 3))
-    item = source.patch(10.0, 45.0, width_m=2_000_000, size_px=64)
+    item = patch(source, 10.0, 45.0, width_m=2_000_000, size_px=64)
     download.fetch([item], tmp_path, source.client, total=1)
     image = np.asarray(Image.open(tmp_path / item.name)).astype(float)
     assert image.shape == (64, 64, 4)
     x, y = (10 + 180) / 360 * 8, (1 - math.asinh(math.tan(math.radians(45))) / math.pi) / 2 * 8
     assert np.abs(image[31:33, 31:33].mean(axis=(0, 1))[:2] / 30 - (x, y)).max() < 0.02
-    side = 2_000_000 / tiles.ground_resolution_m(45, 3) / 256
+    side = 2_000_000 / (156_543.03 * math.cos(math.radians(45)) / 2**3) / 256  # metres in a pixel of zoom 0
     assert abs((image[:, -1, 0] - image[:, 0, 0]).mean() / 30 - side * 63 / 64) < 0.03
     row = download.read_manifest(tmp_path).iloc[0]
     place = CRS.from_epsg(4326), CRS.from_epsg(3857)
     centre = np.ravel(rasterio.warp.transform(*place, [10.0], [45.0]))
     assert np.allclose(centre, ((row.west + row.east) / 2, (row.south + row.north) / 2), atol=1)
     with pytest.raises(ValueError, match="choose another width"):
-        source.patch(10.0, 84.9, width_m=2_000_000, size_px=64)
+        patch(source, 10.0, 84.9, width_m=2_000_000, size_px=64)
 
 
 @pytest.mark.parametrize("width_m", [0, -100, float("nan")])
 def test_a_patch_without_a_width_is_refused(serve, width_m):
     source = xyz(serve(XYZ), zooms=(3, 3))
     with pytest.raises(ValueError, match="choose another width"):
-        source.patch(10.0, 45.0, width_m=width_m, size_px=64)
+        patch(source, 10.0, 45.0, width_m=width_m, size_px=64)
 
 
 def test_a_patch_reaches_over_the_antimeridian_and_takes_no_tile_of_another_size(serve, tmp_path):
@@ -132,10 +137,10 @@ def test_a_patch_reaches_over_the_antimeridian_and_takes_no_tile_of_another_size
         return numbered_tile(request) if int(request.groups["y"]) >= 4 else png(size=10)
 
     source = xyz(serve((*XYZ[:2], small_in_the_north)), zooms=(3, 3))
-    item = source.patch(179.999, -17, width_m=200_000, size_px=64)
+    item = patch(source, 179.999, -17, width_m=200_000, size_px=64)
     assert not download.fetch([item], tmp_path, source.client).skipped
     assert np.asarray(Image.open(tmp_path / item.name))[32, [5, -5], 0].tolist() == [7, 0]
-    summary = download.fetch([source.patch(100, 17, width_m=200_000, size_px=64)], tmp_path, source.client)
+    summary = download.fetch([patch(source, 100, 17, width_m=200_000, size_px=64)], tmp_path, source.client)
     assert "(10, 10) px, expected (256, 256)" in next(iter(summary.skipped))
 
 

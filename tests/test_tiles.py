@@ -74,11 +74,6 @@ def test_the_whole_map_is_counted_without_listing_it():
     assert next(tiles.within((-180, -EDGE, 180, EDGE), 22)) == (0, 0, 22)
 
 
-def test_the_ground_resolution_is_the_known_one():
-    assert tiles.ground_resolution_m(0, 0) == pytest.approx(156_543.03, abs=0.01)
-    assert tiles.ground_resolution_m(60, 10) == pytest.approx(156_543.03 / 2 / 1024, rel=1e-6)
-
-
 @pytest.mark.parametrize(
     ("box", "words"),
     [

@@ -24,9 +24,11 @@ def kept_after(step, folder):
         yield
 
 
-@pytest.fixture
-def eagerly():
+@contextmanager
+def without_graphs():
     """Train without graphs: to build one takes longer than a few steps."""
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)

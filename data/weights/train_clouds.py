@@ -72,7 +72,14 @@ def at_home(network, ground, light, block_px):
     truth, *others = (np.clip(scenes.to_unit(each, value_range), 0, 1).astype("float32") for each in pixels)
     before, after = (metrics.psnr(truth, each, data_range=1) for each in others)
     found = {"psnr_db": after.mean(), "gain_psnr_db": (after - before).mean()}
-    for name, mask in test.subsets().items():
+    through, is_shaded = test.transmittance, test.shadow < 0.99
+    subsets = {
+        "clear": (through >= 0.98) & ~is_shaded,
+        "shadow": (through >= 0.98) & is_shaded,
+        "thin": (through >= 0.3) & (through < 0.98),
+        "opaque": through < 0.3,
+    }
+    for name, mask in subsets.items():
         errors = [((truth - others[1]) ** 2).mean(axis=-1)[at, where] for at, where in enumerate(mask)]
         found[f"{name}_psnr_db"] = np.mean([-10 * np.log10(e.mean() + 1e-6) for e in errors if len(e) >= 50])
     return {name: float(value) for name, value in found.items()}

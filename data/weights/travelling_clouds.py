@@ -76,8 +76,9 @@ def simulate(patch, key, *, bands, value_range, skew):
         no_gap=more[0] < NO_GAP, rim_width=between(RIM_WIDTH, more[1]),
     )  # fmt: skip
     far, alone = far_shadow(size_px, key)
-    shadow = tf.minimum(shadow, far)
-    optical_depth = tf.where(alone, 0.0, optical_depth)
+    stays_clear = draws[2] < 1 / 4
+    shadow = tf.where(stays_clear, 1.0, tf.minimum(shadow, far))
+    optical_depth = tf.where(alone | stays_clear, 0.0, optical_depth)
     # the side of a cloud that faces the sun is brighter; it is thin where its shadow comes from
     light = 1e4 * between(LIGHT, draws[3]) * relative_um ** (SLOPE * (2 * draws[5] - 1))
     relief = 0.3 * draws[3] * (shadow - tf.exp(-optical_depth))
@@ -89,10 +90,8 @@ def simulate(patch, key, *, bands, value_range, skew):
     darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
     air = tf.minimum(1e4 * AIR * haze * relative_um**-2, 0.8 * darkest)
     dimmed = lit + (1 - lit) * air / tf.maximum(clear, 1.0)
-    looks = {"extinction": clouds.extinction(bands), "light": light}
-    cloudy = clouds.composite_cloud(clear, optical_depth, dimmed, **looks)
-    truth = optical_depth, tf.reduce_mean(lit, axis=-1), draws[2] < 1 / 4
-    return clouds.training_pair(clear, cloudy, *truth, value_range)
+    cloudy = clouds.composite_cloud(clear, optical_depth, dimmed, clouds.extinction(bands), light)
+    return clouds.training_pair(clear, cloudy, optical_depth, tf.reduce_mean(lit, axis=-1), value_range)
 
 
 def far_shadow(size_px, key):

@@ -74,7 +74,7 @@ def fetch(names=None, from_folder=None):
         FileNotFoundError: the folder has no whole package file.
         OSError: not enough room on the disk, or no source has the file after several tries.
     """
-    for pack in [_pack(name) for name in names or catalogue()]:
+    for pack in map(_pack, names or catalogue()):
         absent = missing(pack.name, verify=True)
         if absent:
             room = sum(pack.members[member][0] for member in absent)

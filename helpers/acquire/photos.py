@@ -9,9 +9,9 @@ from pathlib import Path
 from helpers.acquire import download, pictures
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic", ".heif"}
-FROM_MANIFEST = ("source", "scene", "credit", "licence", "url")
+TEXTS = ("time", "source", "scene", "credit", "licence", "url", "reason")
 UNKNOWN = dict.fromkeys(("lon", "lat", "heading_deg", "width", "height"), math.nan)
-UNKNOWN |= {"time": "", "reason": ""}
+UNKNOWN |= dict.fromkeys(TEXTS, "")
 
 
 def read_folder(folder):
@@ -38,27 +38,24 @@ def read_folder(folder):
         listed = {row["path"]: row for row in table.to_dict("records")}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        row = listed.get(name, {"role": "photo"})
+        row = listed.get(name, {"path": name, "role": "photo"})
         picture = path.suffix.lower() in SUFFIXES and "/." not in f"/{name}"
         if picture and row["role"] == "photo":
-            rows.append(_row(folder, name, row))
+            rows.append(_row(path, UNKNOWN | row))
     if not rows:
         raise ValueError(
             f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}"
         )
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows)[["path", *UNKNOWN]]
 
 
-def _row(folder, path, listed):
-    """Return a row of the table: what the file says, completed by its row in the manifest."""
-    row = {"path": path, **UNKNOWN} | {
-        name: listed.get(name, "") for name in FROM_MANIFEST
-    }
+def _row(path, row):
+    """Return a row of the manifest with what the file says; its place is the manifest's without."""
     try:
-        with pictures.opened(folder / path) as picture:
+        with pictures.opened(path) as picture:
             row |= pictures.tags(picture)
     except OSError as error:
         row["reason"] = pictures.unreadable(error)
-    if math.isnan(row["lon"]) and listed.get("west") == listed.get("east", ""):
-        row |= {"lon": listed["west"], "lat": listed["south"]}
-    return row | {"time": row["time"] or listed.get("time", "")}
+    if math.isnan(row["lon"]) and row.get("west") == row.get("east", ""):
+        row |= {"lon": row["west"], "lat": row["south"]}
+    return row

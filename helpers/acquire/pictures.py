@@ -35,26 +35,24 @@ def unreadable(error):
 
 
 def tags(picture):
-    """Read the EXIF data of an opened picture, as `photos.read_folder` describes it."""
+    """Read the EXIF data of an opened picture, as `photos.read_folder` describes it.
+
+    Without `time` where the camera does not know it.
+    """
     from PIL.ExifTags import GPS, IFD, Base
 
-    exif, time = picture.getexif(), ""
-    gps, taken = (
-        exif.get_ifd(IFD.GPSInfo),
-        exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal),
-    )
-    lon, lat = tiles.position(
-        _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
-    )
-    heading = float(gps.get(GPS.GPSImgDirection, math.nan))
+    exif, known = picture.getexif(), {}
+    gps, camera = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif)
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
-        time = datetime.strptime(
-            str(taken).strip("\0 "), "%Y:%m:%d %H:%M:%S"
-        ).isoformat()
+        taken = str(camera.get(Base.DateTimeOriginal)).strip("\0 ")
+        known["time"] = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S").isoformat()
+    lon, lat = _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
+    lon, lat = tiles.position(lon, lat)
+    heading = float(gps.get(GPS.GPSImgDirection, math.nan))
     width, height = picture.size[:: -1 if exif.get(Base.Orientation, 1) > 4 else 1]
-    return {
+    return known | {
         "lon": lon, "lat": lat, "heading_deg": heading % 360 if 0 <= heading <= 360 else math.nan,
-        "time": time, "width": width, "height": height,
+        "width": width, "height": height,
     }  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import random
 import mercantile
 from mercantile import Tile
 
-CIRCUMFERENCE_M = mercantile.CE  # of the sphere that EPSG:3857 takes the Earth for
 MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile does
 
 
@@ -23,47 +22,39 @@ def position(lon, lat):
     return math.nan, math.nan
 
 
-def ground_resolution_m(lat, zoom):
-    """Return the metres on the ground that a pixel of a tile of 256 pixels covers at a latitude."""
-    return math.cos(math.radians(lat)) * CIRCUMFERENCE_M / 256 / 2**zoom
-
-
 def check_bounds(bounds):
     """Return the box as four floats; west > east crosses the antimeridian, if by less than 180°.
 
     Raises:
         ValueError: a box that cannot be meant (says what is expected).
     """
+    expected = (
+        f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within ±180 "
+        "and ±90, that span an area"
+    )
     try:
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
-        west = south = east = north = math.nan
-    lon, lat, back = max(abs(west), abs(east)), max(abs(south), abs(north)), west - east
-    if (
-        not (lon <= 180 and lat <= 90 and south < north)
-        or 0 <= back <= 180
-        or back == 360
-    ):
-        hint = ""
-        if lon <= 90 < lat <= 180:
-            hint = ". It looks as if latitude and longitude were swapped"
-        raise ValueError(
-            f"bounds {bounds}: expected four numbers, west, south, east, north in degrees, within "
-            f"±180 and ±90, that span an area{hint}"
-        )
-    if west > east:  # the antimeridian has two names
-        west, east = (
-            (-180.0 if west == 180 else west),
-            (180.0 if east == -180 else east),
-        )
+        raise ValueError(expected) from None
+    lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
+    if lon <= 90 < lat <= 180:
+        expected += ". It looks as if latitude and longitude were swapped"
+    has_area = south < north and (west < east or 180 < west - east < 360)
+    if lon > 180 or lat > 90 or not has_area:
+        raise ValueError(expected)
+    if west == 180:  # the antimeridian has two names
+        west = -180.0
+    if east == -180:
+        east = 180.0
     return west, south, east, north
 
 
 def halves(bounds):
     """Return the box itself, or its two parts where it crosses the antimeridian."""
     west, south, east, north = bounds
-    crossing = [(west, south, 180.0, north), (-180.0, south, east, north)]
-    return crossing if west > east else [bounds]
+    if west < east:
+        return [bounds]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 def count(bounds, zoom):

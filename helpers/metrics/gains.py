@@ -36,13 +36,12 @@ def gain(model_scores, baseline_scores, *, seed=0):
             f"scores have shapes {model.shape} and {baseline.shape}; expected one score per patch, "
             "the same patches in both, and at least two"
         )
-    finite = np.isfinite(model) & np.isfinite(baseline)
-    if faulty := np.count_nonzero(~finite):
+    ahead = model - baseline
+    if faulty := np.count_nonzero(~np.isfinite(ahead)):
         raise ValueError(
             f"{faulty} of {model.size} patches have a score that is not finite (PSNR is inf where "
             "the images are identical): leave those patches out of both, and say so"
         )
-    ahead = model - baseline
     draws = bootstrap(
         [ahead], np.mean, n_resamples=RESAMPLES, batch=AT_ONCE, method="percentile",
         random_state=np.random.default_rng(seed),

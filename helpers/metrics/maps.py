@@ -59,13 +59,13 @@ def confusion(classes, estimate, count):
             "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of "
             "one"
         )
-    for name, found in (("truth", classes), ("estimate", estimate)):
-        is_whole = np.issubdtype(found.dtype, np.integer)
-        if not is_whole or found.min() < 0 or found.max() >= count:
-            raise ValueError(
-                f"the {name} holds classes {found.min()} to {found.max()}, {found.dtype}; expected "
-                f"whole numbers from 0 to {count - 1}"
-            )
+    both = np.stack([classes, estimate])
+    low, high = both.min(), both.max()
+    if both.dtype.kind not in "iu" or low < 0 or high >= count:
+        raise ValueError(
+            f"truth and estimate hold classes {low} to {high}, {both.dtype}; expected whole "
+            f"numbers from 0 to {count - 1}"
+        )
     pairs = classes.astype(np.int64) * count + estimate
     counts = [np.bincount(image.ravel(), minlength=count**2) for image in pairs]
     return np.reshape(counts, (-1, count, count))
@@ -114,15 +114,12 @@ def map_scores(confusion, classes):
         occurs.
     """
     pooled = confusion.sum(axis=0)
-    by_class = zip(classes, iou(pooled), strict=True)
-    scores = {
-        "confusion": confusion,
-        "mean_iou": mean_iou(pooled),
-        "pixel_accuracy": pixel_accuracy(pooled),
-    }
-    return scores | {
-        f"iou_{name}": value for name, value in by_class if np.isfinite(value)
-    }
+    scores = {"confusion": confusion, "mean_iou": mean_iou(pooled)}
+    scores["pixel_accuracy"] = pixel_accuracy(pooled)
+    for name, value in zip(classes, iou(pooled), strict=True):
+        if np.isfinite(value):
+            scores[f"iou_{name}"] = value
+    return scores
 
 
 def kid(real, fake):

@@ -31,8 +31,10 @@ class Scoreboard:
     """
 
     def __init__(self, gains, *, over=None, intervals=(), seed=0):
-        self.gains, self.over = gains, over
-        self.intervals, self.seed = intervals, seed
+        self.gains = gains
+        self.over = over
+        self.intervals = intervals
+        self.seed = seed
         self.by_patch, self.whole, self.counts = {}, {}, {}
 
     def add(self, method, role, scores, **facts):
@@ -56,29 +58,34 @@ class Scoreboard:
             raise ValueError(f'role is {role!r}; expected "baseline" or "model"')
         arrays = {name: np.asarray(values) for name, values in scores.items()}
         self.counts[method] = arrays.pop("confusion", None)
-        by_patch = {name: values for name, values in arrays.items() if values.ndim}
-        table = pd.DataFrame(by_patch)
-        before = {len(known) for known in self.by_patch.values()}
-        if before - {len(table)}:
+        single = {
+            name: arrays.pop(name).item() for name in [*arrays] if not arrays[name].ndim
+        }
+        table = pd.DataFrame(arrays)
+        first = next(iter(self.by_patch.values()), table)
+        if len(first) != len(table):
             raise ValueError(
-                f"{method} has scores of {len(table)} patches, the board of {before.pop()}: "
-                "score all methods on the same patches"
+                f"{method} has scores of {len(table)} patches, the board of {len(first)}: score "
+                "all methods on the same patches"
             )
         self.by_patch[method] = table
-        single = {
-            name: value.item() for name, value in arrays.items() if not value.ndim
-        }
-        about = {"method": method, "role": role, "split": "test"}
         means = table.mean().dropna().to_dict()
+        about = {"method": method, "role": role, "split": "test"}
         self.whole[method] = about | means | single | facts
 
     @property
     def baseline(self):
         """Name of the method that gains are over."""
+        if self.over:
+            return self.over
         main = self.gains[0]
+        scores = {
+            row["method"]: row[main]
+            for row in self.whole.values()
+            if row["role"] == "baseline"
+        }
         best = min if main.endswith(ERRORS) else max
-        known = [row for row in self.whole.values() if row["role"] == "baseline"]
-        return self.over or best(known, key=lambda row: row[main])["method"]
+        return best(scores, key=scores.get)
 
     def ahead(self, method, score, over=None):
         """Return how far a method is ahead on each patch: pandas.Series, positive is better."""
@@ -87,12 +94,12 @@ class Scoreboard:
         return other - model if score.endswith(ERRORS) else model - other
 
     def gain(self, method, score, over=None):
-        """Return (gain, low, high) over another method; None where no patch has the score."""
+        """Return (gain, low, high) over another method; () where no patch has the score."""
         if score == "mean_iou":
             other = over or self.baseline
             return gain_pooled(self.counts[method], self.counts[other], seed=self.seed)
         ahead = self.ahead(method, score, over).dropna().to_numpy()
-        return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else None
+        return gain(ahead, 0 * ahead, seed=self.seed) if ahead.size else ()
 
     def rows(self):
         """Return a dict of scores for each method, as `run.record` takes them."""
@@ -111,9 +118,9 @@ class Scoreboard:
 
     def table(self):
         """Return a pandas.DataFrame for people: a line for each method, intervals in cells."""
-        table = score_table(self.rows()).set_index("method").drop(columns="split")
+        table = score_table(self.rows()).set_index("method")
         table.columns.name = f"gains over {self.baseline}"
-        return table.drop(columns="gain_over", errors="ignore")
+        return table.drop(columns=["split", "gain_over"], errors="ignore")
 
     def _repr_html_(self):
         return self.table()._repr_html_()
@@ -133,38 +140,27 @@ def score_table(rows):
     import pandas as pd
 
     ordered = sorted(rows, key=lambda row: not row.get("headline"))
-    names = [
-        name for row in ordered for name, value in row.items() if _is_score(name, value)
-    ]
+    numbers = pd.DataFrame(ordered).select_dtypes("number")
+    names = [name for name in numbers if not name.endswith(("_low", "_high"))]
     gains = [name for name in names if name.startswith("gain_")]
-    first = [gains[0].removeprefix("gain_"), gains[0]] if gains else []
-    others = [name for name in names if name not in gains]
-    last = ["gain_over"] if gains else []
-    columns = dict.fromkeys(["method", "role", "split", *first, *others, *gains, *last])
-    cells = [{name: _cell(row, name) for name in columns} for row in rows]
-    return pd.DataFrame(cells, columns=list(columns))
-
-
-def _is_score(name, value):
-    return not isinstance(value, (str, bool)) and not name.endswith(("_low", "_high"))
+    main = gains[0].removeprefix("gain_") if gains else ""
+    names.sort(key=lambda name: (name.removeprefix("gain_") != main, name in gains))
+    columns = ["method", "role", "split", *names] + ["gain_over"] * bool(gains)
+    cells = [[_cell(row, name) for name in columns] for row in rows]
+    return pd.DataFrame(cells, columns=columns)
 
 
 def _cell(row, name):
     if name not in row or isinstance(row[name], str):
         return row.get(name, "")
-    style = (
-        "+.3g"
-        if name.startswith("gain_")
-        else ".4g"
-        if abs(row[name]) < 10_000
-        else ",.0f"
-    )
+    style = ".4g" if abs(row[name]) < 10_000 else ",.0f"
+    if name.startswith("gain_"):
+        style = "+.3g"
     keys = [key for key in (name, f"{name}_low", f"{name}_high") if key in row]
     value, *ends = (f"{row[key]:{style}}" for key in keys)
     return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def _ends(name, found):
-    """Return a dict of a value and both ends of its interval; empty for None."""
-    names = name, f"{name}_low", f"{name}_high"
-    return dict(zip(names, found, strict=True)) if found else {}
+    """Return a dict of a value and both ends of its interval, if there are any."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=False))

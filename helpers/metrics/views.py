@@ -27,20 +27,17 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     Raises:
         ValueError: shapes differ, or too few spots are so far from each other.
     """
+    from scipy.spatial.distance import cdist
+
     predicted = np.asarray(predicted, np.float64)
     true = np.asarray(true, np.float64)
     count = len(true)
-    if (
-        predicted.shape != true.shape
-        or predicted.ndim != 2
-        or positions_m.shape != (count, 2)
-    ):
+    if predicted.shape != true.shape or positions_m.shape != (count, 2):
         raise ValueError(
             f"features have shapes {predicted.shape} and {true.shape}, positions "
             f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"
         )
-    apart = positions_m[:, None] - positions_m
-    near = np.hypot(apart[..., 0], apart[..., 1]) < apart_m
+    near = cdist(positions_m, positions_m) < apart_m
     spots = np.repeat(np.arange(count), draws)
     random = np.random.default_rng(seed)
     orders = np.array([random.permutation(count) for _ in spots])
@@ -51,17 +48,10 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
             f"only {found.min()} spots are {apart_m} m from spot {spots[found.argmin()]} and from "
             f"each other, expected {among}: choose among fewer, or predict more spots"
         )
-    distance = _squared_distances(predicted, true)
+    distance = cdist(predicted, true)
     nearer = distance[spots] <= np.diag(distance)[spots, None]
     ranks = 1 + np.count_nonzero(chosen & nearer, axis=1)
     return ranks.reshape(count, draws)
-
-
-def _squared_distances(predicted, true):
-    """Compute the distance of each predicted view to each true one; rounding keeps ties."""
-    lengths = (predicted**2).sum(axis=1), (true**2).sum(axis=1)
-    distance = np.add.outer(*lengths) - 2 * predicted @ true.T
-    return distance.round(12)
 
 
 def _far_apart(near, spots, orders, count):

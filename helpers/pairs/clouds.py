@@ -1,18 +1,18 @@
 """Simulate clouds over clear ground, with the share of light that each lets through."""
 
-from dataclasses import dataclass, replace
+from collections import namedtuple
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
-from helpers.backend import tf
+from helpers.backend import keras, tf
 from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
 
 KINDS = ("thin", "broken", "opaque", "cirrus")
-SCORED = KINDS[
-    :3
-]  # in pairs and examples; cirrus, another thin cloud, is for `travelling_clouds`
+SCORED = KINDS[:3]  # of pairs and examples; only `travelling_clouds` draws cirrus
 # A row for each kind, at difficulty 1: limits of the share of a patch under cloud, and of the
 # largest optical depth; the part of the field's range over which depth rises from the rim to the
 # largest; and how fast it rises at the rim itself.
@@ -30,59 +30,19 @@ SHAPES = np.array(
 SPECTRUM = np.reshape((11 / 3, 3.0, 11 / 3, 11 / 3), (-1, 1, 1))
 STREAKS = np.reshape((1.0, 1.0, 1.0, 4.0), (-1, 1, 1))  # how much longer than wide
 DISTANCE = (0.06, 0.24)  # from a cloud to its shadow, in sides of a patch
-DARKEST = (
-    0.3,
-    0.8,
-)  # share of light that an opaque cloud takes; the blue sky gives the rest
+DARKEST = (0.3, 0.8)  # share of light that opaque cloud takes; the sky gives the rest
 WAVELENGTH_UM = {
     "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705,
     "rededge2": 0.74, "rededge3": 0.783,
     "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
 }  # fmt: skip
-ANGSTROM_EXPONENT = (
-    0.3  # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
-)
+# 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
+ANGSTROM_EXPONENT = 0.3
 LIMIT = 1.2  # largest reflectance of anything
 REFLECTANCE = (0, 10_000 * LIMIT)  # networks see this as 0 to 1: reflectance x 10,000
 UNIT = (REFLECTANCE,)  # of all bands
-CLEAR, THIN = 0.98, 0.3  # smallest transmittance of a clear pixel, and of thin cloud
-UNSHADED = 0.99  # smallest share of direct light that counts as no shadow
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Patches with simulated clouds, and the truth about them.
-
-    Attributes:
-        cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not
-            clipped.
-        optical_depth: float32 (patches, height, width), at 0.49 um.
-        transmittance: float32, same shape: share of light let through, smallest over the bands.
-        shadow: float32, same shape: light left by shadows; 1 = no shadow.
-        kind: str (patches,), of KINDS.
-        cover: float32 (patches,), share of pixels with a transmittance below 0.98.
-    """
-
-    cloudy: np.ndarray
-    clear: np.ndarray
-    optical_depth: np.ndarray
-    transmittance: np.ndarray
-    shadow: np.ndarray
-    kind: np.ndarray
-    cover: np.ndarray
-
-    def subsets(self):
-        """Return a dict from "clear", "shadow", "thin", "opaque" to bool (patches, height, width).
-
-        Each pixel is in one of them; in none, where the transmittance is unknown.
-        """
-        through, shaded = self.transmittance, self.shadow < UNSHADED
-        return {
-            "clear": (through >= CLEAR) & ~shaded,
-            "shadow": (through >= CLEAR) & shaded,
-            "thin": (through >= THIN) & (through < CLEAR),
-            "opaque": through < THIN,
-        }
+# Patches with simulated clouds, and the truth about them; see `examples`.
+Examples = namedtuple("Examples", "cloudy clear transmittance shadow kind")
 
 
 def draw(
@@ -125,20 +85,21 @@ def draw(
     # the cloud's place, and its shadow's: cloud height times tangent of the sun's zenith angle
     reach = int(np.ceil(distance[1] * size_px))
     start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
-    length, angle = between(distance, draws[4]) * size_px, 2 * np.pi * draws[5]
+    length = between(distance, draws[4]) * size_px
+    angle = 2 * np.pi * draws[5]
     away = tf.round(length * tf.stack([tf.sin(angle), tf.cos(angle)]))
-    starts = start, start + tf.cast(away, tf.int32)
-    here, there = (tf.slice(field, at, [size_px, size_px]) for at in starts)
+    here = tf.slice(field, start, [size_px, size_px])
+    there = tf.slice(field, start + tf.cast(away, tf.int32), [size_px, size_px])
     edge, top = levels(here, 1 - cover, 1 - 0.02 * cover)
-    rise = (
-        rise * rim_width * tf.maximum(top - edge, 1e-9)
-    )  # not 0 where a cloud has a pixel or two
-    inside = [tf.clip_by_value((part - edge) / rise, 0, 1) for part in (here, there)]
-    optical_depth, towards_sun = (
-        depth * part * (rim + (1 - rim) * part) for part in inside
-    )
-    taken = between(darkest, draws[6]) * (1 - tf.exp(-towards_sun))
-    return optical_depth, 1 - taken
+    # not 0 where a cloud has a pixel or two
+    rise = rise * rim_width * tf.maximum(top - edge, 1e-9)
+
+    def depth_of(part):
+        inside = tf.clip_by_value((part - edge) / rise, 0, 1)
+        return depth * inside * (rim + (1 - rim) * inside)
+
+    taken = between(darkest, draws[6]) * (1 - tf.exp(-depth_of(there)))
+    return depth_of(here), 1 - taken
 
 
 def uniform(key, number, count):
@@ -161,20 +122,21 @@ def levels(field, *shares):
 def turbulence(size_px, kind, key):
     """Draw a field (2 size_px, 2 size_px) with the power-law spectrum of a kind of cloud."""
     side = 2 * size_px
-    rows, columns = np.fft.fftfreq(side)[:, None] * side, np.fft.rfftfreq(side) * side
-    wavenumber = np.hypot(
-        rows, columns * STREAKS
-    )  # turned and skewed later, with the ground
+    rows = np.fft.fftfreq(side)[:, None] * side
+    columns = np.fft.rfftfreq(side) * side
+    # turned and skewed later, with the ground
+    wavenumber = np.hypot(rows, columns * STREAKS)
     wavenumber[:, 0, 0] = np.inf
     amplitude = (wavenumber ** (-SPECTRUM / 2)).astype("float32")
-    amplitude[:, :, [0, -1]] *= 2**0.5  # these waves are counted once, all others twice
+    # these waves are counted once, all others twice
+    amplitude[:, :, [0, -1]] *= 2**0.5
     # a sum of so many waves is as good as normal, and uniform numbers take half the time
     waves = tf.random.stateless_uniform([2, side, size_px + 1], key, -1, 1)
     waves *= tf.gather(amplitude, kind)
     return tf.signal.irfft2d(tf.complex(waves[0], waves[1]))
 
 
-def composite_cloud(clear, optical_depth, shadow, *, extinction, light):
+def composite_cloud(clear, optical_depth, shadow, extinction, light):
     """Put a cloud between ground and satellite: it dims the ground's light, and adds its own.
 
     Args:
@@ -204,14 +166,7 @@ def skewed(image, shear):
     """
     middle = (image.shape[0] - 1) / 2
     transform = tf.stack([1.0, shear, -shear * middle, 0.0, 1.0, 0.0, 0.0, 0.0])
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=transform[None],
-        output_shape=image.shape[:2],
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-        fill_value=0.0,
-    )[0]
+    return keras.ops.image.affine_transform(image, transform, fill_mode="reflect")
 
 
 def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **stream):
@@ -234,18 +189,9 @@ def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **str
         value range, not clipped. The truth is the clear ground, and as two more bands the opacity
         of the cloud and the shadow, shares of light that they take.
     """
-    bands = scenes[0].bands
-    looks = {
-        "light": light,
-        "value_range": value_range,
-        "difficulty": difficulty,
-        "skew": skew,
-    }
-
-    def pair(patch, key):
-        return simulate(patch, key, bands=bands, **looks)
-
-    return patches(scenes, augment=pair, **stream)
+    looks = dict(light=light, value_range=value_range, difficulty=difficulty, skew=skew)
+    augment = partial(simulate, bands=scenes[0].bands, **looks)
+    return patches(scenes, augment=augment, **stream)
 
 
 def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
@@ -258,27 +204,26 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
     draws = uniform(key, 3, 7)
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kind = tf.cast(draws[1] * len(SCORED), tf.int32)
-    cloudy, optical_depth, shadow = _clouded(clear, bands, kind, key, light, difficulty)
-    stays_clear = draws[2] < 1 / 16
-    return training_pair(clear, cloudy, optical_depth, shadow, stays_clear, value_range)
+    difficulty = tf.where(draws[2] < 1 / 16, 0.0, difficulty)  # some stay clear
+    made = _clouded(clear, bands, kind, key, light, difficulty)
+    return training_pair(clear, *made, value_range)
 
 
-def training_pair(clear, cloudy, optical_depth, shadow, stays_clear, value_range):
-    """Return the cloudy patch and the truth about it, as of `dataset`; some stay clear."""
+def training_pair(clear, cloudy, optical_depth, shadow, value_range):
+    """Return the cloudy patch and the truth about it, as of `dataset`."""
     taken = 1 - tf.stack([tf.exp(-optical_depth), shadow], axis=-1)
-    truth = [to_unit(clear, value_range), tf.where(stays_clear, 0.0, taken)]
-    cloudy = tf.where(stays_clear, clear, cloudy)
-    return to_unit(cloudy, value_range), tf.concat(truth, axis=-1)
+    truth = tf.concat([to_unit(clear, value_range), taken], axis=-1)
+    return to_unit(cloudy, value_range), truth
 
 
 def _clouded(clear, bands, kind, key, light, difficulty):
     """Return the cloudy patch, its optical depth and its shadow."""
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
     light = cloud_light(light, optical_depth, key)
-    looks = {"extinction": extinction(bands), "light": light}
     # in full, else TensorFlow multiplies in another order, and last digits change
     lit = tf.broadcast_to(shadow[..., None], clear.shape)
-    return composite_cloud(clear, optical_depth, lit, **looks), optical_depth, shadow
+    cloudy = composite_cloud(clear, optical_depth, lit, extinction(bands), light)
+    return cloudy, optical_depth, shadow
 
 
 def cloud_light(light, optical_depth, key, relief=0.0):
@@ -308,37 +253,36 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
         seed: of the clouds, and of which patch gets which kind.
 
     Returns:
-        Examples.
+        Examples:
+        - cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not
+          clipped
+        - transmittance: float32 (patches, height, width), share of light let through, smallest over
+          the bands
+        - shadow: float32, same shape, light left by shadows; 1 = no shadow
+        - kind: str (patches,), of KINDS
 
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
     bands = scenes[0].bands
-    clear = np.stack(
-        [patch.pixels for patch in whole_patches(scenes, patch_px)]
-    ).astype("float32")
-    kinds = np.random.default_rng(seed).permutation(np.arange(len(clear)) % len(SCORED))
-    numbers = -1 - np.arange(
-        len(clear)
-    )  # training counts upwards: no cloud comes in both
+    clear = np.float32([cut.pixels for cut in whole_patches(scenes, patch_px)])
+    count = len(clear)
+    kinds = np.random.default_rng(seed).permutation(np.arange(count) % len(SCORED))
+    # training counts upwards: no cloud comes in both
+    keys = np.stack([np.full(count, seed), -1 - np.arange(count)], axis=-1)
 
-    def cloud(clear, kind, number):
-        key = tf.stack([seed, number])
+    def cloud(clear, kind, key):
         return _clouded(clear, bands, kind, key, light, difficulty)
 
-    parts = tf.data.Dataset.from_tensor_slices((clear, kinds, numbers)).map(cloud)
-    cloudy, optical_depth, shadow = map(
-        np.stack, zip(*parts.as_numpy_iterator(), strict=True)
-    )
-    transmittance = np.exp(-optical_depth * extinction(bands).max())
+    data = tf.data.Dataset.from_tensor_slices((clear, kinds, keys)).map(cloud)
+    made = data.batch(count).get_single_element()
+    cloudy, optical_depth, shadow = map(np.array, made)
     return Examples(
         cloudy=to_unit(cloudy, value_range),
         clear=to_unit(clear, value_range),
-        optical_depth=optical_depth,
-        transmittance=transmittance,
+        transmittance=np.exp(-optical_depth * extinction(bands).max()),
         shadow=shadow,
         kind=np.array(KINDS)[kinds],
-        cover=(transmittance < CLEAR).mean(axis=(1, 2), dtype="float32"),
     )
 
 
@@ -354,11 +298,9 @@ def without_cloud(scene, coastal, level=2000):
         Scene with no data under and around clouds.
     """
     bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
+    near = ndimage.binary_dilation(bright, iterations=8)
     size = scene.height // coastal.height
-    clouded = (
-        np.kron(ndimage.binary_dilation(bright, iterations=8), np.ones((size, size)))
-        > 0
-    )
+    clouded = near.repeat(size, axis=0).repeat(size, axis=1)
     return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
 
 
@@ -366,20 +308,3 @@ def extinction(bands):
     """Return the optical depth of each band, relative to blue; 1 for names that are not known."""
     relative_um = np.array([WAVELENGTH_UM.get(band, 0.49) / 0.49 for band in bands])
     return (relative_um**-ANGSTROM_EXPONENT).astype("float32")
-
-
-def dark_object(cloudy, dark):
-    """Subtract from each band the excess of its darkest pixels: a baseline without learning.
-
-    Args:
-        cloudy: float (..., height, width, bands).
-        dark: per band, the first percentile of clear training ground, same unit; the darkest pixels
-            of a patch are their first percentile, too.
-
-    Returns:
-        float32 array, same shape and unit.
-
-    Source: dark-object subtraction, Chavez 1988.
-    """
-    haze = np.percentile(cloudy, 1, axis=(-3, -2), keepdims=True) - np.asarray(dark)
-    return (cloudy - np.maximum(haze, 0)).astype("float32")

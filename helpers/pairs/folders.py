@@ -9,7 +9,7 @@ import pandas
 from rasterio.transform import Affine
 
 from helpers.acquire import pictures
-from helpers.scenes import Scene, folders, look_at_values, split_scenes, stack
+from helpers.scenes import Scene, folders, look_at_values, split_scenes
 from helpers.scenes.folders import some
 
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
@@ -21,10 +21,13 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 MAX_DAYS = 60
-DAY = r"(?<!\d)((?:19|20)\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01]))(?!\d)"
+DAY = (
+    r"(?<!\d)(?P<year>(?:19|20)\d\d)[-_]?(?P<month>0[1-9]|1[0-2])[-_]?"
+    r"(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
+)
 
 
-def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
+def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=0):
     """Read a folder of pairs, split by ground.
 
     The folder holds one of these:
@@ -44,7 +47,7 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
             8 bits.
         roles: CLOUDY or MAPS.
         block_px, buffer_px, seed: as of `scenes.read_ground`.
-        left: role of what lies left in pictures side by side; default: the first.
+        left: role of what lies left in pictures side by side.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene with the bands of both images;
@@ -56,45 +59,44 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left=None, seed=0):
             data; a picture that cannot be read; an incomplete split, or one for which nothing is
             left.
     """
-    folder, (first, second) = Path(folder), roles
-    listed = _listed(folder, roles, left)
-    whole = {name: rows for name, rows in listed.items() if len(rows) == 2}
-    left_out = [
-        f"{name} ({min(rows)} only)" for name, rows in listed.items() if len(rows) < 2
-    ]
-    if not whole:
+    folder, joined, splits, left_out, apart = Path(folder), [], [], [], []
+    for name, rows in _listed(folder, roles, left).items():
+        if len(rows) < 2:
+            left_out.append(f"{name} ({min(rows)} only)")
+            continue
+        joined.append(_joined(folder, name, rows, roles))
+        # two splits of one pair make a word that `split_scenes` refuses
+        splits.append("".join(sorted({row.get("split", "") for row in rows.values()})))
+        if _days_apart(rows) > MAX_DAYS:
+            apart.append(name)
+    if not joined:
+        first, second = roles
         raise ValueError(
             f"{folder} holds no pairs: expected a manifest.csv with rows of the roles {first} and "
             f"{second} that share a `pair`, folders {first} and {second} with files of equal "
             f"names, or pictures side by side. Left out: {some(left_out) or 'none'}"
         )
-    joined = [_joined(folder, name, rows, roles) for name, rows in whole.items()]
-    # two splits of one pair make a word that `split_scenes` refuses
-    splits = [
-        sorted({row.get("split", "") for row in rows.values()})
-        for rows in whole.values()
-    ]
-    given = _completed(list(map("".join, splits)))
-    ground = split_scenes(
-        joined, given, block_px=block_px, buffer_px=buffer_px, seed=seed
-    )
+    cuts = {"block_px": block_px, "buffer_px": buffer_px, "seed": seed}
+    ground = split_scenes(joined, _completed(splits), **cuts)
     for split, found in ground.items():
-        reasons = [_useless(pair, roles) for pair in found]
-        left_out += [
-            f"{p.name} ({why})" for p, why in zip(found, reasons, strict=True) if why
-        ]
-        ground[split] = [p for p, why in zip(found, reasons, strict=True) if not why]
+        ground[split] = []
+        for pair in found:
+            if reason := _useless(pair, roles):
+                left_out.append(f"{pair.name} ({reason})")
+            else:
+                ground[split].append(pair)
         if not ground[split]:
             raise ValueError(
                 f"{folder} has no pair for {split}. Left out: {some(left_out)}"
             )
     if left_out:
         warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
-    if apart := [name for name, rows in whole.items() if _days_apart(rows) > MAX_DAYS]:
-        told = (
-            f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}"
+    if apart:
+        warnings.warn(
+            f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}; the ground "
+            "may have changed meanwhile",
+            stacklevel=2,
         )
-        warnings.warn(f"{told}; the ground may have changed meanwhile", stacklevel=2)
     return ground
 
 
@@ -114,32 +116,27 @@ def _listed(folder, roles, left):
 
 def _pairs_in(folder, roles, left):
     """List the pairs of a manifest, of two folders, or of pictures side by side."""
-    has_roles = (folder / "manifest.csv").exists() or any(
-        (folder / r).is_dir() for r in roles
-    )
-    if has_roles or roles == CLOUDY:
-        return folders.pair_rows(folder, roles)
+    found = folders.pair_rows(folder, roles)
+    if found or roles == CLOUDY or (folder / "manifest.csv").exists():
+        return found
     order = sorted(roles, key=lambda role: role != left)
-    found = folders.pair_rows(folder, ["image"])
-    for name, rows in found.items():
-        found[name] = {
-            role: rows["image"] | {"half": order.index(role)} for role in roles
-        }
+    for name, rows in folders.pair_rows(folder, ["image"]).items():
+        halves = enumerate(order)
+        found[name] = {role: rows["image"] | {"half": half} for half, role in halves}
     return found
 
 
-def _completed(given):
+def _completed(splits):
     """Return the splits, of two parts made three: the last training pairs validate."""
-    if set(given) not in ({"train", "validation"}, {"train", "test"}):
-        return given
-    given = [split.replace("validation", "test") for split in given]
-    trained = np.flatnonzero(np.array(given) == "train")
-    held = trained[-max(1, len(trained) // 10) :]
-    for number in held:
-        given[number] = "validation"
+    if set(splits) not in ({"train", "validation"}, {"train", "test"}):
+        return splits
+    is_trained = np.array(splits) == "train"
+    held = np.flatnonzero(is_trained)[-max(1, is_trained.sum() // 10) :]
+    splits = np.where(is_trained, "train", "test").astype(object)
+    splits[held] = "validation"
     told = f"a split is missing: the last {len(held)} training pairs by name validate"
     warnings.warn(told, stacklevel=3)
-    return given
+    return splits
 
 
 def _joined(folder, name, rows, roles):
@@ -150,8 +147,6 @@ def _joined(folder, name, rows, roles):
     """
     read = _picture if roles == MAPS else folders.read_row
     first, second = both = [read(folder, rows[role]) for role in roles]
-    if roles == CLOUDY:
-        look_at_values(folder, [s for s in both if np.ptp(np.nan_to_num(s.pixels))])
     facts = [
         f"{s.width} x {s.height} pixels of {', '.join(s.bands)} as {s.dtype} in {s.crs}"
         for s in both
@@ -164,12 +159,19 @@ def _joined(folder, name, rows, roles):
             f"the images of pair {name!r} differ: {facts[0]} at {first.bounds}, and {facts[1]} at "
             f"{second.bounds}. Resample one to the grid of the other first"
         )
+    pixels = np.concatenate([first.pixels, second.pixels], axis=-1)
+    if roles == CLOUDY:
+        look_at_values(folder, [s for s in both if np.ptp(np.nan_to_num(s.pixels))])
+        pixels[~np.isfinite(pixels).all(axis=-1)] = np.nan
     bands = tuple(f"{roles[1]}_{band}" for band in second.bands)
-    pair = stack([first, replace(second, bands=bands, transform=first.transform)])
-    if not pair.valid.all():
-        pair.pixels[~pair.valid] = np.nan
-    credits = dict.fromkeys(scene.credit for scene in both if scene.credit)
-    return replace(pair, name=name, credit="; ".join(credits))
+    credits = filter(None, dict.fromkeys([first.credit, second.credit]))
+    return replace(
+        first,
+        pixels=pixels,
+        bands=first.bands + bands,
+        name=name,
+        credit="; ".join(credits),
+    )
 
 
 def _picture(folder, row):
@@ -200,12 +202,10 @@ def _useless(pair, roles):
     if not len(pixels):
         return "no pixel with data in both images"
     low, high = np.percentile(pixels, [0.5, 99.5], axis=0)
-    is_flat = (low == high).reshape(2, -1).all(axis=1)
-    return (
-        f"its {roles[is_flat.argmax()]} image shows one value only"
-        if is_flat.any()
-        else None
-    )
+    for role, is_flat in zip(roles, np.split(low == high, 2), strict=True):
+        if is_flat.all():
+            return f"its {role} image shows one value only"
+    return None
 
 
 def _days_apart(rows):
@@ -213,7 +213,6 @@ def _days_apart(rows):
     told = [
         f"{row.get('time')} {row.get('scene')} {row['path']}" for row in rows.values()
     ]
-    days = pandas.Series(told).str.extract(DAY)[0].str.replace("[-_]", "", regex=True)
-    return abs(
-        pandas.to_datetime(days, format="%Y%m%d", errors="coerce").diff()[1].days
-    )
+    parts = pandas.Series(told).str.extract(DAY)
+    days = pandas.to_datetime(parts, errors="coerce")
+    return abs(days.diff()[1].days)

@@ -6,8 +6,8 @@ from itertools import chain
 
 import numpy as np
 import pandas
+from scipy.spatial.distance import cdist
 
-from helpers import metrics
 from helpers.pairs.folders import COLOURS
 from helpers.scenes.folders import read_table
 
@@ -37,33 +37,34 @@ def classified(ground, folder, tolerance=0):
             colours).
     """
     drawn = [_packed(pair).ravel() for pair in chain(*ground.values())]
-    packed, counts = np.unique(np.concatenate(drawn), return_counts=True)
-    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
+    counts = pandas.Series(np.concatenate(drawn)).value_counts()
+    colours = np.transpose(np.unravel_index(counts.index, (256, 256, 256)))
     if (folder / "legend.csv").exists():
         legend = _read_legend(folder / "legend.csv")
     elif len(colours) <= MAX_COLOURS:
-        legend = {
-            "#{:02x}{:02x}{:02x}".format(*colour): tuple(colour)
-            for colour in colours.tolist()
-        }
+        in_order = sorted(colours.tolist())
+        legend = {"#{:02x}{:02x}{:02x}".format(*each): tuple(each) for each in in_order}
     else:
         told = f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours"
         warnings.warn(
             f"{told}: no classes, so that only pictures can be compared", stacklevel=3
         )
         return ground, None
-    nearest = metrics.decode(colours.astype("uint8"), legend)
-    distances = ((colours - np.array(list(legend.values()))[nearest]) ** 2).sum(axis=-1)
-    far = distances > tolerance**2
-    _report_undecided(colours[far], counts[far], counts.sum())
+    distances = cdist(colours, list(legend.values()))
+    is_far = distances.min(axis=1) > tolerance
+    _report_undecided(colours[is_far], counts[is_far], counts.sum())
+    class_of = np.zeros(256**3, "uint8")
+    class_of[counts.index] = distances.argmin(axis=1)
 
     def of_classes(pair):
-        classes = nearest[np.searchsorted(packed, _packed(pair))]
-        pixels = np.dstack([pair.pixels[..., :3], classes])
-        return replace(pair, pixels=pixels, bands=(*COLOURS, "class"))
+        pixels = np.dstack([pair.pixels[..., :3], class_of[_packed(pair)]])
+        bands = (*COLOURS, "class")
+        return replace(pair, pixels=pixels.astype("uint8"), bands=bands)
 
     ground = {split: list(map(of_classes, pairs)) for split, pairs in ground.items()}
-    held = set(chain(*(np.unique(pair.pixels[..., 3]) for pair in ground["train"])))
+    held = {
+        number for pair in ground["train"] for number in np.unique(pair.pixels[..., 3])
+    }
     absent = [name for number, name in enumerate(legend) if number not in held]
     if absent:
         told = f"no training pair holds {', '.join(absent)}: it cannot be learned"
@@ -73,35 +74,31 @@ def classified(ground, folder, tolerance=0):
 
 def _packed(pair):
     """Return the colours of a pair's map as one number each."""
-    return pair.pixels[..., 3:] @ np.array([65536, 256, 1])
+    return pair.pixels[..., 3:].astype(int) @ [65536, 256, 1]
 
 
 def _read_legend(path):
-    table = read_table(path, ("class", *COLOURS))
-    colours = table[list(COLOURS)].apply(pandas.to_numeric, errors="coerce")
-    legend = dict(
-        zip(table["class"], colours.itertuples(index=False, name=None), strict=True)
-    )
-    is_doubled = len(set(legend.values())) < len(table) or len(legend) < len(table)
-    if not legend or is_doubled or not colours.isin(range(256)).all(axis=None):
+    table = read_table(path, ("class", *COLOURS)).set_index("class")[[*COLOURS]]
+    table = table.apply(pandas.to_numeric, errors="coerce")
+    is_doubled = table.duplicated() | table.index.duplicated()
+    is_colour = table.isin(range(256)).all(axis=None)
+    if table.empty or is_doubled.any() or not is_colour:
         told = "expected classes and colours that occur once, and numbers from 0 to 255"
         raise ValueError(f"{path}: {told}")
-    return legend
+    return table.agg(tuple, axis=1).to_dict()
 
 
-def _report_undecided(colours, pixels, total):
+def _report_undecided(colours, counts, total):
     """Warn of pixels whose colours are far from all of the legend; refuse where they are many."""
-    if not len(colours):
+    if counts.empty:
         return
-    most = [
-        f"{tuple(colours[at].tolist())} {pixels[at]} px"
-        for at in np.argsort(-pixels)[:5]
-    ]
+    most = zip(map(tuple, colours[:5].tolist()), counts, strict=False)
     told = (
-        f"{pixels.sum() / total:.1%} of the map pixels are undecided: further than the tolerance "
-        f"from every colour of the legend. Colours: {', '.join(most)}"
+        f"{counts.sum() / total:.1%} of the map pixels are undecided: further than the tolerance "
+        f"from every colour of the legend. Colours: "
+        + ", ".join(f"{colour} {count} px" for colour, count in most)
     )
-    if pixels.sum() > MAX_UNDECIDED * total:
+    if counts.sum() > MAX_UNDECIDED * total:
         raise ValueError(
             f"{told}. Correct the legend; or, if the maps were stored with loss, as JPEG does, "
             "give a larger tolerance"

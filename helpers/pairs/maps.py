@@ -9,56 +9,24 @@ from dataclasses import replace
 import numpy as np
 
 from helpers import scenes
-from helpers.acquire import packs, sources
+from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs.folders import COLOURS, MAPS, read_pairs
 from helpers.pairs.legends import classified
-from helpers.pairs.patches import patches, whole_patches
+from helpers.pairs.patches import patches
 
-# The classes of IGBP that each class of the map holds. Open and closed shrubs, the two savannas and
-# the two kinds of fields cannot be told apart by colour; towns are too small and count as fields.
-IGBP = {
-    "water": (0,), "forest": (1, 3, 4, 5), "rainforest": (2,), "ice": (15,), "savanna": (8, 9),
-    "shrub": (6, 7), "grass and wetland": (10, 11), "crops": (12, 13, 14), "barren": (16,),
-}  # fmt: skip
 LEGEND = {  # for colour-blind eyes, too: the least difference of two is 12 by CIEDE2000
     "water": (44, 82, 165), "forest": (48, 124, 43), "rainforest": (8, 62, 44),
     "ice": (244, 250, 255), "savanna": (144, 151, 98), "shrub": (166, 98, 110),
     "grass and wetland": (182, 238, 132), "crops": (228, 158, 28), "barren": (227, 202, 184),
 }  # fmt: skip
+# Place in LEGEND of the classes 0 to 16 of IGBP. Open and closed shrubs, the two savannas and the
+# kinds of fields cannot be told apart by colour; towns are too small and count as fields.
+IGBP = np.float32([0, 1, 2, 1, 1, 1, 5, 5, 4, 4, 6, 6, 7, 7, 7, 3, 8])
 NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
 BUFFER_PX = 16  # between ground of different splits
 STRIDE_PX = 48  # between blocks of training ground, which overlap
 MIN_LAND = 0.3  # share of a block
-
-
-def open_pairs(source, *, tile_px, seed=0, **reading):
-    """Open the Blue Marble with its land cover, or a folder of pairs, as tiles of one size.
-
-    Args:
-        source: "blue_marble", or a folder.
-        tile_px, seed: side of the tiles; of the split.
-        **reading: of a folder, as of `read_folder`.
-
-    Returns:
-        tuple: dict from split to list of Scene; legend, or None; credits, sorted; and the whole
-        Earth, None of a folder.
-    """
-    if source == "blue_marble":
-        whole = earth()
-        return (
-            land_cover(whole, block_px=tile_px, seed=seed),
-            LEGEND,
-            [whole.credit],
-            whole,
-        )
-    folder = sources.locate(source)
-    ground, legend = read_folder(folder, tile_px=tile_px, seed=seed, **reading)
-    ground = {split: whole_patches(pairs, tile_px) for split, pairs in ground.items()}
-    credits = {
-        pair.credit or folder.name for pairs in ground.values() for pair in pairs
-    }
-    return ground, legend, sorted(credits), None
 
 
 def read_folder(folder, *, tile_px, tolerance=0, **reading):
@@ -73,9 +41,8 @@ def read_folder(folder, *, tile_px, tolerance=0, **reading):
     Returns:
         dict from split to a list of Scene; and the legend, or None.
     """
-    return classified(
-        read_pairs(folder, MAPS, block_px=tile_px, **reading), folder, tolerance
-    )
+    ground = read_pairs(folder, MAPS, block_px=tile_px, **reading)
+    return classified(ground, folder, tolerance)
 
 
 def earth():
@@ -86,20 +53,16 @@ def earth():
     Returns:
         Scene, bands red, green, blue, class; 7.4 km a pixel at the equator.
     """
-    image, cover = (
-        packs.open_scene("blue_marble", "image"),
-        packs.open_scene("land_cover"),
-    )
-    sides, step = image.pixels.shape[:2], cover.height / image.height
-    places = [((np.arange(side) + 0.5) * step).astype(int) for side in sides]
-    igbp = cover.pixels[np.ix_(*places)][..., 0].astype(int)
-    class_of = np.zeros(17, "float32")
-    for number, members in enumerate(IGBP.values()):
-        class_of[list(members)] = number
-    pixels = np.dstack([image.pixels, class_of[igbp]])
-    credit = f"{image.credit} · {cover.credit}"
+    image = packs.open_scene("blue_marble", "image")
+    cover = packs.open_scene("land_cover")
+    igbp = tf.image.resize(cover.pixels, image.pixels.shape[:2], "nearest")
+    classes = IGBP[igbp.numpy().astype(int)]
     both = replace(
-        image, pixels=pixels, bands=(*COLOURS, "class"), credit=credit, name="earth"
+        image,
+        pixels=np.concatenate([image.pixels, classes], axis=-1),
+        bands=(*COLOURS, "class"),
+        credit=f"{image.credit} · {cover.credit}",
+        name="earth",
     )
     top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
     return both.cut(top, 0, bottom - top, image.width)
@@ -120,9 +83,8 @@ def land_cover(whole, *, block_px=128, seed=0):
     cuts = {"block_px": block_px, "buffer_px": BUFFER_PX}
     ground = scenes.split_ground([whole], seed=seed, **cuts)
     held_out = ground["validation"] + ground["test"]
-    ground["train"] = scenes.blocks_away_from(
-        held_out, whole, stride_px=STRIDE_PX, **cuts
-    )
+    cuts["stride_px"] = STRIDE_PX
+    ground["train"] = scenes.blocks_away_from(held_out, whole, **cuts)
     return {split: with_land(blocks) for split, blocks in ground.items()}
 
 
@@ -149,8 +111,13 @@ def dataset(pairs, *, legend=None, target="class", **stream):
     """
 
     def pair(pixels):
-        satellite, drawn, classes = _parts(pixels, legend)
-        return satellite, tf.cast(classes, tf.int32) if target == "class" else drawn
+        satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
+        if legend is None:
+            return satellite, drawn / 255
+        classes = tf.cast(drawn[..., 0], tf.int32)
+        if target == "class":
+            return satellite, classes
+        return satellite, tf.gather(_colours(legend), classes)
 
     return patches(pairs, finish=pair, **stream)
 
@@ -166,17 +133,12 @@ def arrays(pairs, legend=None):
         Satellite images and maps, float32 (batch, height, width, 3), 0 to 1; and the classes, uint8
         (batch, height, width), or None.
     """
-    parts = _parts(np.stack([pair.pixels for pair in pairs]).astype(np.uint8), legend)
-    return [part if part is None else np.asarray(part) for part in parts]
-
-
-def _parts(pixels, legend):
-    """Return image, map and classes, None without a legend, of uint8 or float pixels."""
+    pixels = np.stack([pair.pixels for pair in pairs]).astype("uint8")
     satellite, drawn = pixels[..., :3] / np.float32(255), pixels[..., 3:]
     if legend is None:
         return satellite, drawn / np.float32(255), None
     classes = drawn[..., 0]
-    return satellite, tf.gather(_colours(legend), tf.cast(classes, tf.int32)), classes
+    return satellite, paint(classes, legend), classes
 
 
 def paint(classes, legend):

@@ -43,29 +43,26 @@ def patches(
     pixels = tf.constant(_stacked(scenes, patch_px))
     count, height, width, bands = pixels.shape
 
+    rooms = [(side - patch_px) // align + 1 for side in (height, width)]
+
     def sample(index):
         this_pass, place = index // count, index % count
         order = tf.stack([seed, this_pass])
         which = tf.random.experimental.index_shuffle(place, order, max_index=count - 1)
-        key = tf.stack([seed, which * copies + this_pass % copies if copies else index])
+        copy = which * copies + this_pass % copies if copies else index
+        key = tf.stack([seed, copy])
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
-        row = draw[0] % ((height - patch_px) // align + 1) * align
-        column = draw[1] % ((width - patch_px) // align + 1) * align
-        patch = tf.slice(
-            pixels, [which, row, column, 0], [1, patch_px, patch_px, bands]
-        )[0]
+        start = tf.concat([[which], draw[:2] % rooms * align, [0]], axis=0)
+        patch = tf.slice(pixels, start, [1, patch_px, patch_px, bands])[0]
         patch = turned(tf.cast(patch, tf.float32), draw[2] % 8)
         return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    samples = indices.map(
-        sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    batches = samples.batch(batch_size, drop_remainder=True)
-    # one call at a time leaves the cores to the training step
-    return (batches.map(finish, num_parallel_calls=1) if finish else batches).prefetch(
-        2
-    )
+    data = indices.map(sample, tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size, drop_remainder=True)
+    if finish:  # one call at a time leaves the cores to the training step
+        data = data.map(finish, num_parallel_calls=1)
+    return data.prefetch(2)
 
 
 def _stacked(scenes, patch_px):
@@ -115,9 +112,8 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     """
     count, wanted = len(target), steps * batch_size
     if not count:
-        raise ValueError(
-            "no pairs to train on: render some, or read a folder that has some"
-        )
+        told = "no pairs to train on: render some, or read a folder that has some"
+        raise ValueError(told)
     random = np.random.default_rng(seed)
     order = np.concatenate([random.permutation(count) for _ in range(0, wanted, count)])
     order = order[:wanted].reshape(steps, batch_size)
@@ -126,6 +122,8 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     def taken(which):
         return tf.nest.map_structure(lambda array: tf.gather(array, which), arrays)
 
-    return lambda first: (
-        tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
-    )
+    def data(first):
+        rows = tf.data.Dataset.from_tensor_slices(order[first:])
+        return rows.map(taken).prefetch(2)
+
+    return data

@@ -33,9 +33,8 @@ def degrade(high_res, scale):
     if height % scale or width % scale:
         told = f"{height} x {width} pixels cannot be shrunk {scale} times"
         raise ValueError(f"{told}: cut to multiples of {scale} first")
-    return tf.image.resize(
-        high_res, [height // scale, width // scale], "bicubic", antialias=True
-    )
+    size = [height // scale, width // scale]
+    return tf.image.resize(high_res, size, "bicubic", antialias=True)
 
 
 def upsample(low_res, scale):
@@ -47,8 +46,8 @@ def upsample(low_res, scale):
     Returns:
         float32 tensor (batch, height * scale, width * scale, bands), same unit.
     """
-    height, width = tf.shape(low_res)[1], tf.shape(low_res)[2]
-    return tf.image.resize(low_res, [height * scale, width * scale], "bicubic")
+    size = tf.shape(low_res)[1:3] * scale
+    return tf.image.resize(low_res, size, "bicubic")
 
 
 def dataset(scenes, *, value_range, scale, enlarged, **stream):
@@ -67,9 +66,12 @@ def dataset(scenes, *, value_range, scale, enlarged, **stream):
 
     def pair(pixels):
         low_res, high_res = _low_and_high(pixels, value_range, scale)
-        return (upsample(low_res, scale) if enlarged else low_res), high_res
+        if enlarged:
+            low_res = upsample(low_res, scale)
+        return low_res, high_res
 
-    align = 1 if len(scenes[0].bands) == len(value_range) else scale
+    is_one_sensor = len(scenes[0].bands) == len(value_range)
+    align = 1 if is_one_sensor else scale
     return patches(scenes, align=align, finish=pair, **stream)
 
 
@@ -95,8 +97,8 @@ def arrays(scenes, *, value_range, scale, patch_px):
     Raises:
         ValueError: there is not one whole patch without no-data pixels.
     """
-    pixels = np.stack([patch.pixels for patch in whole_patches(scenes, patch_px)])
-    low_res, high_res = _low_and_high(pixels, value_range, scale)
+    pixels = [patch.pixels for patch in whole_patches(scenes, patch_px)]
+    low_res, high_res = _low_and_high(np.stack(pixels), value_range, scale)
     return np.asarray(low_res), high_res
 
 
@@ -109,9 +111,9 @@ def shrink_scene(scene, scale):
     Returns:
         Scene; no data wherever a pixel without data had any part in a coarse one.
     """
-    scene = scene.cut(0, 0, scene.height // scale * scale, scene.width // scale * scale)
-    coarse = degrade(scene.pixels[None], scale)[
-        0
-    ].numpy()  # NaN spreads as far as it counts
+    height, width = scene.height // scale, scene.width // scale
+    scene = scene.cut(0, 0, height * scale, width * scale)
+    # NaN spreads as far as it counts
+    coarse = degrade(scene.pixels[None], scale)[0].numpy()
     transform = scene.transform and scene.transform @ Affine.scale(scale)
     return replace(scene, pixels=coarse, transform=transform)

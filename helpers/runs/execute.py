@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections import ChainMap
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +13,13 @@ from helpers import paths
 from helpers.acquire import packs
 from helpers.runs.parameters import check, check_names, declared, notebooks
 from helpers.runs.report import write_report
-from helpers.runs.run import INPUTS, check_run_id, claim, environment, refuse_other_job
+from helpers.runs.run import (
+    INPUTS,
+    check_run_id,
+    claim,
+    environment,
+    refuse_other_job,
+)
 
 DEFAULT_PROFILE = "workshop"
 
@@ -48,23 +55,20 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     if begun and not (names or profile or values):
         job = begun
     else:
-        chosen, profile = notebooks(names), profile or DEFAULT_PROFILE
-        planned = plan(chosen, profile, values or {}).values()
-        files = [path.relative_to(paths.ROOT).as_posix() for path in chosen]
-        job = {"profile": profile, "parameters": dict(zip(files, planned, strict=True))}
+        profile = profile or DEFAULT_PROFILE
+        parameters = plan(names, profile, values or {})
+        job = {"profile": profile, "parameters": parameters}
     if begun:
-        refuse_other_job(run_id, _settings(begun), _settings(job))
+        before, now = (
+            {"profile": each["profile"]} | each["parameters"] for each in (begun, job)
+        )
+        refuse_other_job(run_id, before, now)
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
+    lock, told = folder / ".lock", f"run {run_id} is going on already, in process"
+    # the notebooks' processes take these over
     variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
-    with (
-        paths.claimed(
-            folder / ".lock", f"run {run_id} is going on already, in process"
-        ),
-        mock.patch.dict(
-            os.environ, variables
-        ),  # the notebooks' processes take them over
-    ):
+    with paths.claimed(lock, told), mock.patch.dict(os.environ, variables):
         paths.write_json(folder / "run.json", job)
         for name, given in job["parameters"].items():
             path = paths.ROOT / name
@@ -80,50 +84,39 @@ def _begun(run_id, resume):
             f"run {run_id} exists: give --resume to go on with it, or choose another --run-id"
         )
     record = folder / "run.json"
-    return (
-        paths.read_record(record, ("profile", "parameters"))
-        if record.exists()
-        else None
-    )
+    if record.exists():
+        return paths.read_record(record, ("profile", "parameters"))
 
 
-def _settings(job):
-    """Return a flat dict of all that was set for a run, to compare it with another."""
-    flat = {"profile": job["profile"], "notebooks": list(job["parameters"])}
-    for notebook, values in job["parameters"].items():
-        flat |= {f"{name} of {notebook}": value for name, value in values.items()}
-    return flat
-
-
-def plan(chosen, profile, values):
+def plan(names, profile, values):
     """Check the parameters of notebooks: values over those of the profile.
 
     Args:
-        chosen: paths of notebooks.
+        names: beginnings of notebook names; all lessons by default.
         profile: name in `notebooks/profiles.yaml`.
         values: dict; a text is read as the type of its parameter, paths count from here. A value
             goes to the notebooks that have such a parameter.
 
     Returns:
-        dict from the name of a notebook to the dict of the parameters that are given to it.
+        dict from the path of a notebook in the project to the dict of the parameters that are given
+        to it.
 
     Raises:
-        ValueError: unknown profile or parameter, or a wrong value.
+        ValueError: unknown notebook, profile or parameter, or a wrong value.
     """
     text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
     profiles = yaml.safe_load(text)
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
-    parameters = {path.stem: declared(path) for path in chosen}
-    known = {
-        name: each for found in parameters.values() for name, each in found.items()
-    }
+    parameters = {path: declared(path) for path in notebooks(names)}
+    known = dict(ChainMap(*parameters.values()))
     check_names(values, known)
     values = {name: _read(known[name], value) for name, value in values.items()}
     planned = {}
-    for notebook, found in parameters.items():
+    for path, found in parameters.items():
         given = {name: value for name, value in values.items() if name in found}
-        planned[notebook] = check(profiles[profile].get(notebook, {}) | given, found)
+        given = profiles[profile].get(path.stem, {}) | given
+        planned[path.relative_to(paths.ROOT).as_posix()] = check(given, found)
     return planned
 
 
@@ -151,4 +144,5 @@ def _execute_one(notebook, output, values):
         notebook, output, parameters=values, cwd=notebook.parent, kernel_name="python3",
         progress_bar=sys.stderr.isatty(), stdout_file=sys.stdout,
         extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns of TCP and of Ctrl-C
+        shutdown_kernel="immediate",  # TensorFlow takes 3 s to leave, and nothing is left to do
     )  # fmt: skip

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from helpers import paths
 
+LINE = re.compile("(\\w+): (.+?) = (.+)  # (.+)")
 RENAMED = {"guard_px": "buffer_px"}  # parameters of earlier versions
 
 
@@ -32,19 +33,16 @@ def notebooks(names=()):
         ValueError: a name that fits no notebook (names all of them).
     """
     folder = paths.ROOT / "notebooks"
-    files = sorted([*folder.glob("[0-9]*.ipynb"), *folder.glob("[!.]*/[0-9]*.ipynb")])
-    known = {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in files
-    }
-    found = [] if names else [path for path in files if path.parent == folder]
-    for name in names:
-        begun = [path for key, path in known.items() if f"{key}.ipynb".startswith(name)]
+    files = [*folder.glob("[0-9]*.ipynb"), *folder.glob("[!.]*/[0-9]*.ipynb")]
+    known = {path.relative_to(folder).as_posix(): path for path in files}
+    found = set()
+    for name in names or ["0"]:  # with which all lessons begin
+        begun = {path for key, path in known.items() if key.startswith(name)}
         if not begun:
-            raise ValueError(
-                f"no notebook is called {name}; there are {', '.join(known)}"
-            )
-        found += begun
-    return sorted(set(found))
+            told = ", ".join(sorted(known))
+            raise ValueError(f"no notebook is called {name}; there are {told}")
+        found |= begun
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,6 @@ class Parameter:
         return float(low or "-inf") <= item <= float(high or "inf")
 
 
-def as_options(values):
-    """Return a dict of values as options of the command line, which `parse` reads back."""
-    options = []
-    for name, value in values.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        options += ["-p", f"{name}={text}"]
-    return options
-
-
 def declared(notebook):
     """Read the parameters that a notebook declares.
 
@@ -115,7 +104,7 @@ def declared(notebook):
     folder, name = paths.ROOT / "notebooks", f"{Path(notebook).stem}.ipynb"
     cells = paths.read_json(next(folder.rglob(name), folder / name))["cells"]
     tagged = [
-        cell["source"]
+        "".join(cell["source"])
         for cell in cells
         if "parameters" in cell["metadata"].get("tags", [])
     ]
@@ -124,19 +113,17 @@ def declared(notebook):
             f"{notebook}: {len(tagged)} cells are tagged `parameters`; expected one. "
             "Exercises have none: open them in JupyterLab"
         )
-    found, source = {}, "".join(tagged[0])
-    for node in ast.parse(source).body:
-        line, code = (
-            source.splitlines()[node.lineno - 1],
-            ast.get_source_segment(source, node),
-        )
-        if not isinstance(node, ast.AnnAssign) or not line.startswith(code):
+    found = {}
+    for line in tagged[0].splitlines():
+        if not line or line.startswith("#"):
+            continue
+        parts = LINE.fullmatch(line)
+        if not parts:
             raise ValueError(
                 f"{notebook}: `{line}` should read `name: type = value  # meaning`"
             )
-        name, value = node.target.id, ast.literal_eval(node.value)
-        meaning = line.removeprefix(code).strip(" #")
-        found[name] = Parameter(name, ast.unparse(node.annotation), value, meaning)
+        name, kind, value, meaning = parts.groups()
+        found[name] = Parameter(name, kind, ast.literal_eval(value), meaning)
     return found
 
 

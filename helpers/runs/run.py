@@ -207,17 +207,15 @@ def _check_scores(scores, is_scored):
     for row in scores:
         for key, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(
-                    f"{row['method']}: {key} is {value}; expected a finite number"
-                )
+                told = f"{row['method']}: {key} is {value}; expected a finite number"
+                raise ValueError(told)
     roles = sorted({row["role"] for row in scores if row["split"] == "test"})
     headlines = [row["method"] for row in scores if row.get("headline")]
-    if is_scored and (not {"baseline", "model"}.issubset(roles) or len(headlines) != 1):
-        wanted = (
-            "scores need a baseline and a model on the test split, and one headline"
-        )
+    is_whole = {"baseline", "model"}.issubset(roles) and len(headlines) == 1
+    if is_scored and not is_whole:
         raise ValueError(
-            f"{wanted}; there are the roles {roles} and the headlines {headlines}"
+            "scores need a baseline and a model on the test split, and one headline; there are "
+            f"the roles {roles} and the headlines {headlines}"
         )
 
 
@@ -235,8 +233,8 @@ def ledger(run_ids=None):
         run_ids: names of runs, or of sweeps, which stand for their cells; default: all runs.
 
     Returns:
-        pandas.DataFrame with run, notebook, profile, seed, device, training_seconds, total_seconds
-        and the scores.
+        pandas.DataFrame: the scores, then run, notebook, profile, seed, device_kind,
+        seconds_training and seconds_total.
 
     Raises:
         ValueError: a name that is neither a run nor a sweep (names the last ones).
@@ -244,7 +242,7 @@ def ledger(run_ids=None):
     import pandas as pd
 
     known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
-    rows = []
+    entries = []
     for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"
         if name not in known and not sweep.exists():
@@ -252,16 +250,8 @@ def ledger(run_ids=None):
             raise ValueError(f"there is no run {name}; the last ones are {told}")
         for run_id in [name] if name in known else paths.read_json(sweep)["cells"]:
             for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
-                rows += _rows(run_id, paths.read_record(file, RECORD))
-    return pd.DataFrame(rows)
-
-
-def _rows(run_id, entry):
-    about = {"run": run_id} | {
-        key: entry[key] for key in ("notebook", "profile", "seed")
-    }
-    about["device"] = entry["device"].get("kind")
-    about |= {
-        f"{part}_seconds": entry["seconds"][part] for part in ("training", "total")
-    }
-    return [about | row for row in entry["scores"]]
+                entries.append({"run": run_id} | paths.read_record(file, RECORD))
+    about = ["run", "notebook", "profile", "seed", ["device", "kind"]]
+    about += [["seconds", "training"], ["seconds", "total"]]
+    table = pd.json_normalize(entries, "scores", about, errors="ignore", sep="_")
+    return table.infer_objects()

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 
 from helpers import paths
 from helpers.runs.execute import plan
-from helpers.runs.parameters import notebooks
 from helpers.runs.run import check_run_id, environment, ledger, refuse_changes
 
 ALONE = """
@@ -56,43 +55,28 @@ def sweep(
     """
     values = values or {}
     stem, cells = _cells(name, notebook, grid, profile, values)
-    entry = {
-        "notebook": stem,
-        "profile": profile,
-        "values": values,
-        "grid": sorted(grid),
-    }
+    entry = {"notebook": stem, "profile": profile, "values": values}
+    entry["grid"] = sorted(grid)
     path = _path(name)
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
     refuse_changes(f"sweep {name}", begun, begun | entry, "Choose another name")
-    lock = paths.RUNS / f".{name}.sweep.lock"
+    lock, told = paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running already"
     own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
-    with (
-        paths.claimed(lock, f"sweep {name} is running already, in process"),
-        own as pool,
-    ):
+    with paths.claimed(lock, f"{told}, in process"), own as pool:
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
-        print(
-            f"sweep {name}: {len(cells)} cells, {len(cells) - len(waiting)} already finished"
-        )
-        variables, futures = environment(SWEEP=1), {}
+        done = len(cells) - len(waiting)
+        print(f"sweep {name}: {len(cells)} cells, {done} already finished")
+        options, futures = {"names": [notebook], "profile": profile, "resume": True}, {}
         for run_id in waiting:
-            job = {
-                "names": [notebook],
-                "profile": profile,
-                "values": values | cells[run_id],
-            }
-            job |= {"run_id": run_id, "resume": True}
-            futures[pool.submit(_run_cell, job, variables)] = run_id
+            job = options | {"run_id": run_id, "values": values | cells[run_id]}
+            futures[pool.submit(_run_cell, job, environment(SWEEP=1))] = run_id
         try:
-            for count, future in enumerate(as_completed(futures), start=1):
-                run_id = futures[future]
-                if (
-                    error := future.exception()
-                ):  # the executor's own, as when its worker died
+            for future in as_completed(futures):
+                run_id, error = futures[future], future.exception()
+                if error:  # the executor's own, as when its worker died
                     paths.write_text(paths.RUNS / run_id / "error.txt", repr(error))
-                print(f"[{count}/{len(waiting)}] {run_id}: {_state(run_id, stem)[0]}")
+                print(f"{run_id}: {_state(run_id, stem)[0]}")
         finally:  # after Ctrl-C: those that have not begun
             for future in futures:
                 future.cancel()
@@ -120,15 +104,9 @@ def sweep_table(name):
     entry, rows = paths.read_json(_path(name)), []
     for run_id, cell in entry["cells"].items():
         state, error = _state(run_id, entry["notebook"])
-        about = {
-            "run": run_id,
-            "notebook": entry["notebook"],
-            "profile": entry["profile"],
-        } | cell
+        about = {"run": run_id, "notebook": entry["notebook"]} | cell
         scores = ledger([run_id]).to_dict("records") if state == "finished" else [{}]
-        rows += [
-            about | row | cell | {"state": state, "error": error} for row in scores
-        ]
+        rows += [row | about | {"state": state, "error": error} for row in scores]
     return pd.DataFrame(rows)
 
 
@@ -141,12 +119,9 @@ def _state(run_id, notebook):
     folder = paths.RUNS / run_id
     if (folder / notebook / "metrics.json").exists():
         return "finished", ""
-    error = folder / "error.txt"
-    return (
-        ("failed", error.read_text(encoding="utf-8"))
-        if error.exists()
-        else ("unfinished", "")
-    )
+    if (folder / "error.txt").exists():
+        return "failed", (folder / "error.txt").read_text(encoding="utf-8")
+    return "unfinished", ""
 
 
 def _cells(name, notebook, grid, profile, values):
@@ -155,32 +130,29 @@ def _cells(name, notebook, grid, profile, values):
     Returns:
         str, the notebook's name, and a dict from the id of a run to the values of its cell.
     """
-    chosen = notebooks([notebook])
-    if len(chosen) > 1:
-        told = ", ".join(path.stem for path in chosen)
-        raise ValueError(f"a sweep takes one notebook; {notebook} begins {told}")
     if not grid:
         raise ValueError(
             "the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}"
         )
     for key, choices in grid.items():
-        if (
-            not isinstance(choices, (list, tuple, range))
-            or not choices
-            or key in values
-        ):
+        is_list = isinstance(choices, (list, tuple, range)) and len(choices)
+        if not is_list or key in values:
             raise ValueError(
                 f"the grid gives {key} as {choices!r}; expected a list of values such as "
                 "[0, 1, 2], and no fixed value beside it"
             )
-    stem, cells = chosen[0].stem, {}
+    cells = {}
     for combination in itertools.product(*grid.values()):
         given = values | dict(zip(grid, combination, strict=True))
-        planned = plan(chosen, profile, given)[stem]
-        cell = {key: planned[key] for key in grid}
-        job = json.dumps([stem, profile, planned], sort_keys=True).encode()
+        planned = plan([notebook], profile, given)
+        if len(planned) > 1:
+            told = f"a sweep takes one notebook; {notebook} begins {', '.join(planned)}"
+            raise ValueError(told)
+        ((path, parameters),) = planned.items()
+        cell = {key: parameters[key] for key in grid}
+        job = json.dumps([path, profile, parameters], sort_keys=True).encode()
         cells[_run_id(name, cell, hashlib.sha256(job).hexdigest())] = cell
-    return stem, cells
+    return paths.Path(path).stem, cells
 
 
 def _run_id(name, cell, digest):

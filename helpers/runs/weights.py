@@ -1,6 +1,7 @@
 """Publish weights of a finished run in `data/weights`; start a training from such weights."""
 
 import io
+import json
 import shlex
 import zipfile
 
@@ -9,7 +10,7 @@ import numpy as np
 from helpers import paths
 from helpers.acquire import packs
 from helpers.apply.network import model_path, read_network
-from helpers.runs.parameters import as_options, notebooks
+from helpers.runs.parameters import notebooks
 from helpers.runs.run import check_run_id, weights_sha256
 
 MAX_BYTES = 2_000_000  # they are kept with the code
@@ -41,20 +42,21 @@ def publish(run_id, notebook, name, *, method=None):
     folder = paths.RUNS / run_id / source.stem
     path = folder / (f"models/{method}.keras" if method else "model.keras")
     made = _finished(folder, path, method)
-    imagery = made["parameters"]["source"]
-    if imagery not in packs.catalogue():
+    imagery, known = made["parameters"]["source"], packs.catalogue()
+    if imagery not in known:
         raise ValueError(
             f"{path} learned on {imagery}, which is no pack: its licence is unknown"
         )
     if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
         raise ValueError(f"{target} is in use by {owner}: choose another name")
-    place = source.relative_to(
-        paths.ROOT / "notebooks"
-    ).as_posix()  # such as deeper/02b…
-    options = ["--profile", made["profile"], *as_options(made["parameters"])]
-    made["command"] = shlex.join(["python", "-m", "helpers", "run", place, *options])
+    place = source.relative_to(paths.ROOT / "notebooks").as_posix()
+    words = ["python", "-m", "helpers", "run", place, "--profile", made["profile"]]
+    for parameter, value in made["parameters"].items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["-p", f"{parameter}={text}"]
+    made["command"] = shlex.join(words)
     made["credits"] = paths.read_json(folder / "credits.json")
-    made["licence"] = packs.catalogue()[imagery].licence
+    made["licence"] = known[imagery].licence
     network = read_network(path)
     round_weights(network)
     return keep(network, name, paths.read_json(path.with_suffix(".json")), made)
@@ -112,13 +114,11 @@ def _finished(folder, path, method):
     if metrics.exists() and path.exists():
         made = paths.read_json(metrics)
         for row in made["scores"]:
-            if row["method"] == method if method else row.get("headline"):
+            if row["method"] == method or (row.get("headline") and not method):
                 return made | {"method": row["method"], "scores": row}
-    saved = (
-        ", ".join(sorted(each.stem for each in folder.glob("models/*.keras"))) or "none"
-    )
     raise ValueError(
-        f"{path} is no model with scores of a finished run; methods beside the headline: {saved}"
+        f"{path} is no model with scores of a finished run: the headline is `model.keras`, and "
+        "`--method` names others, in the run's folder `models`"
     )
 
 
@@ -148,9 +148,8 @@ def start_from(model, name, run, bands):
     network = read_network(path)
     # a network that was saved may end in further layers, such as one that paints classes of a map
     pairs = list(zip(model.weights, network.weights, strict=False))
-    if len(pairs) < len(model.weights) or any(
-        one.shape != other.shape for one, other in pairs
-    ):
+    alike = [one.shape == other.shape for one, other in pairs]
+    if len(pairs) < len(model.weights) or not all(alike):
         raise ValueError(
             f"{name} has {network.count_params():,} weights, this network "
             f"{model.count_params():,}: choose other weights, or the same size of network"
@@ -166,11 +165,10 @@ def start_from(model, name, run, bands):
             f"{name} was made with {'; '.join(told)}: it may have learned on what is test ground "
             "here: give the same value"
         )
-    trained = {id(weight) for weight in model.trainable_weights}
+    trained = {weight.path for weight in model.trainable_weights}
     for weight, value in pairs:
-        if (
-            id(weight) in trained or "/moving_" in weight.path
-        ):  # tables are this ground's own
+        # tables are this ground's own
+        if weight.path in trained or "/moving_" in weight.path:
             weight.assign(value)
     print(f"starting from {name}, trained on {before['source']}")
 

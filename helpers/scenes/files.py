@@ -91,7 +91,8 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
     if dataset.nodata is None:
         lowest = [LOWEST.get(dataset.dtypes[index - 1], np.nan) for index in indexes]
         pixels[pixels == np.reshape(lowest, (-1, 1, 1))] = np.nan
-    pixels[pixels == nodata] = np.nan
+    if nodata is not None:  # to compare with None takes longer than to read
+        pixels[pixels == nodata] = np.nan
     return pixels
 
 

@@ -1,7 +1,5 @@
 """Draw figures: images side by side, curves, blocks on the ground."""
 
-from itertools import islice
-
 import numpy as np
 from rasterio.warp import transform_bounds
 
@@ -10,8 +8,8 @@ from helpers.show import drawing
 
 
 def grid(
-    images, titles=None, *, bands=None, stretch=None, columns=None, pixel_size_m=None, credit=None,
-    caption=None, size=None,
+    images, titles=None, *, bands=None, stretch=None, columns=None, pixel_size_m=None, credit="",
+    caption="", size=None,
 ):  # fmt: skip
     """Show images side by side under one shared stretch, so that what looks brighter is brighter.
 
@@ -44,34 +42,37 @@ def grid(
             f"{len(images)} images and {len(titles)} titles; expected at least one, and a title "
             "for each"
         )
-    shapes = [drawing.array(image).shape for image in images]
-    painted = drawing.paint(images, bands, stretch)
-    columns = columns or min(len(images), 4)
-    rows = -(-len(images) // columns)
+    scenes = [drawing.as_scene(image) for image in images]
+    painted = drawing.paint(scenes, bands, stretch)
+    columns = columns or min(len(scenes), 4)
+    rows = -(-len(scenes) // columns)
     size = size or min(5, 10 / columns)
     titles = [drawing.wrap(title, size, 10) for title in titles]
-    height = size * max(tall / wide for tall, wide, _ in shapes)
+    height = size * max(scene.height / scene.width for scene in scenes)
     height += 0.19 * max(len(title.splitlines()) for title in titles)
     fig, axes = drawing.figure(
-        size * columns, height * rows, rows=rows, columns=columns, caption=caption,
-        credit=credit or drawing.credit_of(images),
-    )  # fmt: skip
+        size * columns,
+        height * rows,
+        rows,
+        columns,
+        caption=caption,
+        credit=credit or drawing.credit_of(scenes),
+    )
     for ax in axes:
         ax.axis("off")
         ax.set_anchor("N")  # images of other proportions line up under their titles
-    axes = axes[: len(images)]
-    for ax, picture, title, (tall, wide, _) in zip(
-        axes, painted, titles, shapes, strict=True
-    ):
+    axes = axes[: len(scenes)]
+    for ax, scene, picture, title in zip(axes, scenes, painted, titles, strict=True):
+        extent = 0, scene.width, scene.height, 0
         # the page has fewer pixels than a large image: average them
-        kernel = "auto" if max(tall, wide) > 512 else "nearest"
-        ax.imshow(picture, extent=(0, wide, tall, 0), interpolation=kernel)
+        kernel = "auto" if max(extent) > 512 else "nearest"
+        ax.imshow(picture, extent=extent, interpolation=kernel)
         ax.set_title(title, fontsize=10)
-    drawing.scale_bars(axes, images, pixel_size_m)
+    drawing.scale_bars(axes, scenes, pixel_size_m)
     return fig
 
 
-def curves(history, *, baseline=None, ylabel="", caption=None):
+def curves(history, *, baseline=None, ylabel="", caption=""):
     """Draw values against training steps, with the baseline as a dashed line.
 
     Args:
@@ -88,20 +89,15 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     import pandas as pd
 
     table = pd.DataFrame(history)
-    table = (
-        table.set_index("step") if "step" in table else table.set_index(table.index + 1)
-    )
-    levels = baseline if isinstance(baseline, dict) else {"baseline": baseline}
+    table = table.set_index("step" if "step" in table else table.index + 1)
+    levels = pd.Series(baseline, dtype=float).rename({0: "baseline"}).dropna()
     fig, (ax,) = drawing.figure(7, 3.5, caption=caption)
     ax.set_prop_cycle(color=drawing.PALETTE)
     for name, values in table.items():
         ax.plot(values.astype(float).dropna(), linewidth=1.8, label=name)
     for dashes, (name, value) in zip(("--", ":", "-."), levels.items(), strict=False):
-        if value is not None:
-            label = f"{name} {value:.4g}"
-            ax.axhline(
-                value, label=label, color="black", linewidth=1.2, linestyle=dashes
-            )
+        label = f"{name} {value:.4g}"
+        ax.axhline(value, label=label, color="black", linestyle=dashes)
     ax.set(xlabel="step", ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
@@ -109,7 +105,7 @@ def curves(history, *, baseline=None, ylabel="", caption=None):
     return fig
 
 
-def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
+def footprints(splits, backdrop=(), *, credit="", caption="", opacity=0.45):
     """Draw which blocks of ground train, validate and test: rectangles on the map.
 
     Args:
@@ -127,42 +123,43 @@ def footprints(splits, backdrop=(), *, credit=None, caption=None, opacity=0.45):
     """
     backdrop = [backdrop] if isinstance(backdrop, Scene) else list(backdrop)
     everything = [*backdrop, *sum(splits.values(), [])]
-    if not everything or any(
-        scene.bounds is None or scene.crs is None for scene in everything
-    ):
+    if not everything or not all(each.bounds and each.crs for each in everything):
         raise ValueError(
             "a map needs scenes with a place on the ground: give georeferenced ones"
         )
     crs = everything[0].crs
     if any(scene.crs != crs for scene in backdrop):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
-    unit, scale = (
-        ("km", crs.linear_units_factor[1] / 1000)
-        if crs.is_projected
-        else ("degrees", 1)
-    )
-    boxes = [transform_bounds(scene.crs, crs, *scene.bounds) for scene in everything]
-    boxes = scale * np.array(boxes)
-    (west, south), (east, north) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    fig, (ax,) = drawing.figure(
-        7, 1 + 6.2 * (north - south) / (east - west), caption=caption,
-        credit=credit or drawing.credit_of(backdrop),
-    )  # fmt: skip
-    boxes = iter(boxes)
-    for picture in drawing.paint(backdrop):
-        left, bottom, right, top = next(boxes)
-        ax.imshow(
-            picture, alpha=0.55, extent=(left, right, bottom, top)
-        )  # pale behind the blocks
+    unit, scale = "degrees", 1
+    if crs.is_projected:
+        unit = "km"
+        scale = crs.linear_units_factor[1] / 1000
+
+    def sides(scenes):
+        """West, south, east and north of each scene on the map."""
+        found = [transform_bounds(each.crs, crs, *each.bounds) for each in scenes]
+        return scale * np.reshape(found, (-1, 4)).T
+
+    credit = credit or drawing.credit_of(backdrop)
+    fig, (ax,) = drawing.figure(7, 1, caption=caption, credit=credit)
+    pictures = drawing.paint(backdrop)
+    for picture, box in zip(pictures, sides(backdrop).T, strict=True):
+        # pale behind the blocks
+        ax.imshow(picture, alpha=0.55, extent=box[[0, 2, 1, 3]])
     for colour, (split, members) in zip(drawing.PALETTE, splits.items(), strict=False):
-        label = f"{split}: {len(members)}"
-        for left, bottom, right, top in islice(boxes, len(members)):
-            ax.bar(
-                left, top - bottom, right - left, bottom, align="edge", label=label,
-                facecolor=(colour, opacity), edgecolor=colour, linewidth=1.5,
-            )  # fmt: skip
-            label = None  # once in the legend
-    ax.set(xlim=(west, east), ylim=(south, north), aspect="equal")
-    ax.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})")
+        left, bottom, right, top = sides(members)
+        ax.bar(
+            left,
+            top - bottom,
+            right - left,
+            bottom,
+            align="edge",
+            facecolor=(colour, opacity),
+            edgecolor=colour,
+            label=f"{split}: {len(members)}",
+        )
+    ax.margins(0)
+    fig.set_figheight(fig.get_figheight() + 6.2 * ax.get_data_ratio())
+    ax.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})", aspect="equal")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     return fig

@@ -53,37 +53,27 @@ def before_after(before, after, *, titles=("before", "after"), **look):
     Raises:
         ValueError: the images have other proportions, so they do not show the same ground.
     """
-    images = [before, after]
-    (rows, columns), (rows_after, columns_after) = (
-        drawing.array(one).shape[:2] for one in images
-    )
-    if abs(rows * columns_after / (rows_after * columns) - 1) > 0.01:
+    images = before, after = [drawing.as_scene(image) for image in (before, after)]
+    if abs(before.height * after.width / (after.height * before.width) - 1) > 0.01:
         raise ValueError(
-            f"before is {rows} x {columns} pixels, after {rows_after} x {columns_after}: their "
-            "proportions differ, so they do not show the same ground"
+            f"before is {before.height} x {before.width} pixels, after {after.height} x "
+            f"{after.width}: their proportions differ, so they do not show the same ground"
         )
     if is_static():
         return figures.grid(images, titles, **look)
-    from ipywidgets import IntSlider
-    from PIL import Image
-
     painted = drawing.paint(images, look.get("bands"), look.get("stretch"))
     left, right = map(enlarged, painted)
-    width, right = left.width, right.resize(left.size, Image.Resampling.NEAREST)
+    width, height = left.size
+    right = right.resize(left.size, resample=0)  # without smoothing
 
     def picture(border):
-        both = np.where(np.arange(width)[:, None] < border, left, right)
-        both[:, max(border - 1, 0) : border + 1] = 255
-        return Image.fromarray(both)
+        both = left.copy()
+        both.paste(right.crop((border, 0, width, height)), (border, 0))
+        both.paste("white", (max(border - 1, 0), 0, border + 1, height))
+        return both
 
-    look_of_slider = {
-        "description": " ",
-        "readout": False,
-        "layout": {"width": f"{width}px"},
-    }
-    slider = IntSlider(width // 2, 0, width, **look_of_slider)
-    credit = look.get("credit") or drawing.credit_of(images)
-    return _redrawn(picture, f"{' | '.join(titles)} · {credit}", border=slider)
+    line = f"{' | '.join(titles)} · {look.get('credit') or drawing.credit_of(images)}"
+    return _redrawn(picture, line, border=(0, width))
 
 
 def _redrawn(draw, line, **widgets):
@@ -95,12 +85,18 @@ def _redrawn(draw, line, **widgets):
     return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
 
 
-def enlarged(picture, size_px=SLIDER_PX):
-    """Return uint8 (height, width, 3) as a Pillow image of about this width, without smoothing."""
-    from PIL import Image
+def enlarged(image, size_px=SLIDER_PX):
+    """Return an image as a Pillow image of about this width, without smoothing.
 
-    zoom = max(1, size_px // picture.shape[1])
-    return Image.fromarray(picture.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    Args:
+        image: (height, width, 3), uint8, or float with 0 to 1 for the same range.
+        size_px: width of the result, unless the image is wider.
+    """
+    from PIL.Image import fromarray
+
+    (painted,) = drawing.paint([image], limits=(0, 1))
+    zoom = max(1, size_px // painted.shape[1])
+    return fromarray(painted.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
 def explore(draw, count, *, reach=2.0, credit=""):
@@ -117,24 +113,18 @@ def explore(draw, count, *, reach=2.0, credit=""):
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
-    titles = [f"number {place}" for place in range(1, count + 1)]
+    names = [f"number {place}" for place in range(1, count + 1)]
     if is_static():
         stops = np.linspace(-reach, reach, 7)
-        latents = np.concatenate([np.outer(stops, axis) for axis in np.eye(count)])
-        labels = [f"{title} = {stop:+.1f}" for title in titles for stop in stops]
-        drawn = _bytes(draw(latents.astype("float32")))
-        return figures.grid(list(drawn), labels, columns=7, credit=credit)
-    from ipywidgets import FloatSlider
-
-    scale = {"min": -reach, "max": reach, "step": 0.05, "layout": {"width": "384px"}}
-    sliders = {title: FloatSlider(0.0, **scale) for title in titles}
+        images = draw(np.kron(np.eye(count), stops[:, None]).astype("float32"))
+        titles = [f"{name} = {stop:+.1f}" for name in names for stop in stops]
+        return figures.grid(images, titles, columns=7, stretch=(0, 1), credit=credit)
 
     def picture(**numbers):
-        return enlarged(
-            _bytes(draw(np.array([[*numbers.values()]], "float32")))[0], 384
-        )
+        (image,) = draw(np.array([[*numbers.values()]], "float32"))
+        return enlarged(image, 384)
 
-    return _redrawn(picture, credit, **sliders)
+    return _redrawn(picture, credit, **dict.fromkeys(names, (-reach, reach, 0.05)))
 
 
 def click_map(picture, look, *, credit=""):
@@ -152,33 +142,20 @@ def click_map(picture, look, *, credit=""):
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
+    spots = [((x + 0.5) / 20, (y + 0.5) / 16) for y in range(16) for x in range(20)]
+    places = {
+        f"{x:.0%} from the west, {y:.0%} from the north": (x, y) for x, y in spots
+    }
     if is_static():
-        places = [(x, y) for y in (0.35, 0.65) for x in (0.25, 0.5, 0.75)]
-        seen = [_bytes(look(*place)) for place in places]
-        return figures.grid(seen, list(map(_where, places)), columns=3, credit=credit)
+        six = [*places][105:116:5] + [*places][205:216:5]
+        seen = [look(*places[name]) for name in six]
+        return figures.grid(seen, six, columns=3, stretch=(0, 1), credit=credit)
     from ipywidgets import HTML, ToggleButtons, VBox
 
-    places = [((x + 0.5) / 20, (y + 0.5) / 16) for y in range(16) for x in range(20)]
-    chart = ToggleButtons(options={_where(place): place for place in places}, index=170)
+    chart = ToggleButtons(options=places, index=170)
     chart.add_class("click-map")
     data = b64encode(enlarged(picture, 1)._repr_png_()).decode()
     height = 480 * picture.shape[0] // picture.shape[1]
-
-    def view(place):
-        return enlarged(_bytes(look(*place)), 420)
-
-    return VBox(
-        [
-            HTML(MAP_STYLE.format(data=data, height=height)),
-            _redrawn(view, credit, place=chart),
-        ]
-    )
-
-
-def _where(place):
-    x, y = place
-    return f"{x:.0%} from the west, {y:.0%} from the north"
-
-
-def _bytes(image):
-    return np.rint(255 * np.clip(image, 0, 1)).astype("uint8")
+    style = HTML(MAP_STYLE.format(data=data, height=height))
+    view = _redrawn(lambda place: enlarged(look(*place), 420), credit, place=chart)
+    return VBox([style, view])

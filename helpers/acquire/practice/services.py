@@ -25,8 +25,8 @@ FITTING = """items[?contains(`{named}`, collection) && properties."eo:cloud_cove
                    && properties.datetime >= '{first}' && properties.datetime <= '{last}'
                    && bbox[2] >= `{box[0]}` && bbox[0] <= `{box[2]}`
                    && bbox[3] >= `{box[1]}` && bbox[1] <= `{box[3]}`]"""
-NEAR = """photos[?coordinates[0].lon >= `{west}` && coordinates[0].lon <= `{east}`
-                 && coordinates[0].lat >= `{south}` && coordinates[0].lat <= `{north}`]"""
+NEAR = """photos[?coordinates[0].lon >= `{low[0]}` && coordinates[0].lon <= `{high[0]}`
+                 && coordinates[0].lat >= `{low[1]}` && coordinates[0].lat <= `{high[1]}`]"""
 
 
 def listed(base=""):
@@ -112,30 +112,19 @@ def search(request):
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
+    limits = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
     named = json.dumps(asked["collections"])
-    found = find(
-        request,
-        FITTING,
-        first=first,
-        last=last or "9",
-        most=most,
-        box=asked["bbox"],
-        named=named,
-    )
+    found = find(request, FITTING, named=named, **limits)
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
 def commons_query(request):
     """List files around a place, with author, licence and place."""
     lat, lon = map(float, request.query["ggscoord"].split("|"))
-    reach = int(request.query["ggsradius"]) / 111_195
-    across = reach / np.cos(np.radians(lat))
-    south, north = lat - reach, lat + reach
-    found = find(
-        request, NEAR, west=lon - across, south=south, east=lon + across, north=north
-    )
-    few = found[: int(request.query["ggslimit"])]
-    pages = {page["pageid"]: page for page in few}
+    reach = int(request.query["ggsradius"]) / 80_000  # degrees; a little wide
+    low, high = [lon - reach, lat - reach], [lon + reach, lat + reach]
+    found = find(request, NEAR, low=low, high=high)[: int(request.query["ggslimit"])]
+    pages = {page["pageid"]: page for page in found}
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from dataclasses import dataclass
+from collections import namedtuple
 
 import numpy as np
 import rasterio
@@ -30,19 +30,12 @@ GDAL = {  # no listing of folders, no memory of what was broken
 }
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(namedtuple("Layer", "band address scale offset fixed classes")):
     """A band that is wanted: where its file lies, and what its digital numbers mean.
 
-    `fixed`: the offset was given, and is applied even where it looks wrong.
+    `fixed`: the offset was given, and is applied even where it looks wrong; `classes`: its values
+    are classes.
     """
-
-    band: str
-    address: str
-    scale: float
-    offset: float
-    fixed: bool
-    classes: bool
 
 
 def write(path, layers, *, bounds, credit):
@@ -63,32 +56,25 @@ def write(path, layers, *, bounds, credit):
     """
     read = {}
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()))
-            addresses = (f"/vsicurl/{one.address}" for one in layers)
-            files = [
-                stack.enter_context(rasterio.open(address)) for address in addresses
-            ]
+        env = rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent())
+        with env, contextlib.ExitStack() as stack:
+            opened = (rasterio.open(f"/vsicurl/{layer.address}") for layer in layers)
+            files = [stack.enter_context(file) for file in opened]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
             for file, layer in zip(files, layers, strict=True):
                 read |= _read(file, layer, grid)
             dtype = np.result_type(*(file.dtypes[0] for file in files)).name
-            named = {file.nodata for file in files}
-            nodata = (
-                named.pop()
-                if len(named) == 1
-                else rasterio.dtypes.dtype_ranges[dtype][1]
-            )
+            nodata, *others = {file.nodata for file in files}
+            if (
+                others
+            ):  # a value that stands for none in one file may be data in another
+                nodata = rasterio.dtypes.dtype_ranges[dtype][1]
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
-    pixels, place = (
-        np.stack(list(read.values()), axis=-1),
-        (grid["transform"], grid["crs"]),
-    )
-    scene = scenes.Scene(
-        pixels, tuple(read), *place, credit, dtype=dtype, nodata=nodata
-    )
+    pixels, place = np.dstack([*read.values()]), (grid["transform"], grid["crs"])
+    file_as = {"dtype": dtype, "nodata": nodata}
+    scene = scenes.Scene(pixels, tuple(read), *place, credit, **file_as)
     scenes.write(scene, path)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
@@ -102,14 +88,13 @@ def _read(file, layer, grid):
     how = Resampling.bilinear if coarser else Resampling.nearest
     with WarpedVRT(file, **grid, resampling=how) as on_grid:
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
-    values, seen = numbers * layer.scale, numbers > 0
-    low = np.count_nonzero(values[seen] < 1 - layer.offset) / max(
-        1, np.count_nonzero(seen)
-    )
-    if layer.offset < 0 and low > IMPLAUSIBLE and not layer.fixed:
+    values = numbers * layer.scale
+    low = values[numbers > 0] < 1 - layer.offset
+    implausible = layer.offset < 0 and low.sum() > IMPLAUSIBLE * low.size
+    if implausible and not layer.fixed:
         warnings.warn(
-            f"{layer.band}: an offset of {layer.offset:g} would push {low:.0%} of the pixels below "
-            "1, so it seems to be applied already, and is left out. Override it with "
+            f"{layer.band}: an offset of {layer.offset:g} would push {low.mean():.0%} of the "
+            "pixels below 1, so it seems to be applied already, and is left out. Override it with "
             f"`offset={layer.offset:g}`",
             stacklevel=2,
         )

@@ -5,7 +5,7 @@ import getpass
 import math
 import os
 import sys
-from dataclasses import dataclass
+from collections import namedtuple
 
 import jmespath
 import numpy as np
@@ -15,13 +15,11 @@ from helpers.acquire import download, tiles
 from helpers.acquire.http import Client, Policy, Refused
 from helpers.acquire.manifest import BOUNDS
 
-AT_HOME = Policy(
-    connections=8, requests_per_s=None
-)  # of a practice server, which is yours alone
+# of a practice server, which is yours alone
+AT_HOME = Policy(connections=8, requests_per_s=None)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(namedtuple("Found", "id bounds time credit licence about")):
     """One result of a search: a scene, a mosaic of tiles, or a photo.
 
     Attributes:
@@ -29,15 +27,8 @@ class Found:
         bounds: (west, south, east, north) in degrees; a photo's is its point twice; NaN: unknown.
         time: when it was taken, ISO 8601, or "".
         credit, licence: whom to credit, and under which terms it may be used.
-        about: what else is known.
+        about: dict of what else is known.
     """
-
-    id: str
-    bounds: tuple
-    time: str
-    credit: str
-    licence: str
-    about: dict
 
 
 class Provider:
@@ -113,14 +104,10 @@ class Provider:
 
     def _found(self, one):
         """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
-        place = (
-            footprint(one["geometry"]) if "geometry" in one else tuple(one["bounds"])
-        )
-        credit, licence = (
-            one["credit"] or self.credit,
-            one.get("licence") or self.licence,
-        )
-        return Found(one["id"], place, iso(one["time"]), credit, licence, one)
+        place = one.get("bounds") or footprint(one["geometry"])
+        credit = one["credit"] or self.credit
+        licence = one.get("licence") or self.licence
+        return Found(one["id"], tuple(place), iso(one["time"]), credit, licence, one)
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.
@@ -189,22 +176,19 @@ def iso(value):
     """Return a time in ISO 8601, from seconds since 1970 or a text of any form; else ""."""
     import pandas
 
-    seconds = isinstance(value, int)
-    when = pandas.to_datetime(
-        value, unit="s" if seconds else None, utc=seconds, errors="coerce"
-    )
+    known = {"unit": "s", "utc": True} if isinstance(value, int) else {}
+    when = pandas.to_datetime(value, errors="coerce", **known)
     return "" if pandas.isna(when) else when.isoformat()
 
 
 def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name, place = provider.key_name, provider.key_place
-    value = os.environ.get(name, "").strip() or ("practice" if server else "")
+    value = os.environ.get(name) or ("practice" if server else "")
     if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
-        with contextlib.suppress(
-            NotImplementedError, EOFError
-        ):  # papermill: nobody is there
-            value = getpass.getpass(f"{name} (from {place}; it is not shown): ").strip()
+        # under papermill nobody is there
+        with contextlib.suppress(NotImplementedError, EOFError):
+            value = getpass.getpass(f"{name} (from {place}; it is not shown): ")
     if not value:
         raise PermissionError(
             f"{provider.name} wants a key: set the environment variable {name} before Jupyter "

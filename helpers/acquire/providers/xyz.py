@@ -1,14 +1,11 @@
-"""Fetch map tiles of Web Mercator, and cut patches from them."""
+"""Fetch map tiles of Web Mercator."""
 
 import functools
-import itertools
-import math
 import re
 from urllib.parse import quote, urlsplit
 
 import mercantile
 import numpy as np
-from PIL import Image
 
 from helpers.acquire import checks, tiles
 from helpers.acquire.download import Item, safe_name
@@ -26,7 +23,7 @@ class Tiles(Provider):
     (subdomain), {r} ("@2x" for 512 pixels), {key}, {suffix}, and {lon}, {lat} of the middle.
     """
 
-    def _url(self, tile, scene):
+    def tile_url(self, tile, scene):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
@@ -52,7 +49,7 @@ class Tiles(Provider):
         Args:
             found, folder, role, pair: as `Provider.fetch` takes them; default pair: "z/x/y", which
                 joins two layers of a place.
-            zoom: of the tiles; see `tiles.ground_resolution_m`.
+            zoom: of the tiles.
             limit: most tiles of a scene; of more, a random choice is taken, by `seed`.
             filled: least share of a tile that must hold data (be opaque).
 
@@ -79,7 +76,7 @@ class Tiles(Provider):
             )
             yield Item(
                 f"{row['role']}/{safe_name(one.id)}/{name.replace('/', '_')}.*",
-                self._url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
+                self.tile_url(tile, one.id) + (f"#filled={filled:g}" if filled else ""),
                 row | place | {"pair": row["pair"] or name, "tile": name},
                 check,
             )
@@ -113,66 +110,6 @@ class Mosaic(Tiles):
                 {},
             )
         ]
-
-    def patch(self, lon, lat, *, width_m, size_px):
-        """Return the square image around a position, as an Item that cuts it from the tiles.
-
-        They are of the lowest zoom that is not coarser than the image.
-
-        Args:
-            lon, lat: centre, degrees.
-            width_m: side on the ground at the centre, metres.
-            size_px: side of the image; pixels are resampled (bicubic).
-
-        Returns:
-            download.Item, to be fetched with the provider's `client`; its `row` has the place.
-
-        Raises:
-            ValueError: the patch reaches beyond the map.
-        """
-        x, y = mercantile.xy(lon, lat)
-        half = width_m / math.cos(math.radians(lat)) / 2
-        if not 0 < half <= tiles.CIRCUMFERENCE_M / 2 - abs(y):
-            raise ValueError(
-                f"a patch of {width_m:,} m around longitude {lon}, latitude {lat} reaches beyond "
-                "the map: choose another width"
-            )
-        first, last = self.zooms
-        fine = (
-            z
-            for z in range(first, last)
-            if tiles.ground_resolution_m(lat, z) <= width_m / size_px
-        )
-        zoom = next(fine, last)
-        box = x - half, y - half, x + half, y + half
-        row = self.row(Found(self.layer, box, "", self.credit, self.licence, {}))
-        return Item(
-            f"{lat:.5f}_{lon:.5f}_{width_m:.0f}m.png",
-            f"{self.base}{self.template}#{self.layer},{lon},{lat},{width_m},{size_px}",
-            row | {"crs": "EPSG:3857"},
-            make=functools.partial(self._cut, box=box, zoom=zoom, size_px=size_px),
-        )
-
-    def _cut(self, client, path, *, box, zoom, size_px):
-        """Write the image of a box in metres of the map."""
-        side, (west, south, east, north) = (
-            self.tile_px,
-            np.array(box) / tiles.CIRCUMFERENCE_M,
-        )
-        low, high = (
-            2**zoom * (0.5 + np.array(edge))
-            for edge in ((west, -north), (east, -south))
-        )
-        first, last = np.floor(low).astype(int), np.ceil(high).astype(int)  # tiles
-        mosaic = Image.new("RGBA", tuple(side * (last - first)))
-        check = functools.partial(checks.picture, size_px=(side, side))
-        for x, y in itertools.product(*map(range, first, last)):
-            tile = client.get_bytes(
-                self._url((x % 2**zoom, y, zoom), self.layer), check=check
-            )
-            mosaic.paste(tile, tuple(side * (np.array([x, y]) - first)))
-        cut = tuple(side * np.concatenate([low - first, high - first]))
-        mosaic.resize((size_px, size_px), Image.Resampling.BICUBIC, cut).save(path)
 
 
 class Xyz(Mosaic):
