@@ -108,7 +108,8 @@ def test_bands_by_hand(tmp_path, model, ground):
     (["Band 1", "Band 2", "Band 3", "Band 4"], "no bands match blue; the image has 4: 1 Band 1, .*--bands 3,2,1"),
     (["red", "green", "blue", ""], "no bands match nir; the image has 4: 1 red, .* 4 band4.*--bands"),
     (["blue", "green", "red", "red"], "2 bands match red"),
-    (["blue", "B2", "red", "nir"], "no bands match green"),
+    (["blue", "pan", "red", "nir"], "no bands match green"),
+    (["blue", "B2", "red", "nir"], "2 bands match blue"),
     (["B1", "B2", "B5", "B7"], "no bands match blue"),  # Landsat 7, whose B2 is green
 ])  # fmt: skip
 def test_bands_that_are_not_clear_are_refused_with_the_way_out(tmp_path, model, ground, names, told):
@@ -137,9 +138,9 @@ def test_colours_stay_where_they_were(tmp_path, save):  # noqa: F811
     (1e-4, 0, "float32", r"blue 0.12.* model 1200 to 1700.*looks like reflectance.*--scale-offset 10000,0"),
     (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000.*--value-range model trusts"),
     (0.05, 0, "uint8", "8-bit pixels or percent where the model expects digital numbers.*--value-range auto"),
-    (30, 0, "float32", "differ by a factor of about"),
-    (1, 20_000, "uint16", "differ by a factor of about"),
-    (1, -3000, "int16", "No value lies within|offset of"),
+    (30, 0, "float32", "looks like another scale: give --scale-offset"),
+    (1, 20_000, "uint16", "looks like another scale"),
+    (1, -3000, "int16", "looks like another scale"),
 ])  # fmt: skip
 def test_values_of_another_scale_are_refused(tmp_path, model, ground, monkeypatch, scale, offset, dtype, told):
     values = (ground.astype("float64") * scale + offset).astype(dtype)
@@ -151,11 +152,8 @@ def test_values_of_another_scale_are_refused(tmp_path, model, ground, monkeypatc
 
 
 def test_digital_numbers_for_a_model_of_pictures(tmp_path, save, ground):  # noqa: F811
-    """Neither 10,000 nor its inverse mends that."""
     model = save(models.srcnn(4, filters=(4, 4)), BANDS, value_range=[(10, 240)] * 4)
-    told = (
-        r"digital numbers where the model expects 8-bit pixels or percent\. --value-range LO,HI or --value-range auto"
-    )
+    told = r"digital numbers where the model expects 8-bit pixels or percent.*or --value-range auto"
     with pytest.raises(ValueError, match=told):
         answered(model, ground, tmp_path)
 

@@ -87,8 +87,8 @@ def test_options_that_do_not_fit(tmp_path, model, scene, options, message):
     "scale, offset, message",
     [
         (1e-4, 0, "looks like reflectance where .*: --scale-offset 10000,0"),
-        (0.01, 0, "a picture of 8 bits is no measurement"),
-        (2.5, 5_500, "Landsat's own numbers"),
+        (0.01, 0, "--scale-offset 100,0 mends it, but for pictures of 8 bits"),
+        (2.5, 5_500, "looks like another scale: .*Landsat's collection 2"),
         (0.3, 1_050, "an offset of 1000"),
         (0.01, 0, "percent"),
     ],

@@ -1,7 +1,6 @@
 """Find bands by name, as files of different makers spell them."""
 
 import re
-from functools import partial
 
 SAME = {
     "near infrared": "nir", "near-infrared": "nir", "nir1": "nir",
@@ -29,23 +28,17 @@ def find_bands(names, wanted):
         ValueError: a band is missing, or there are several of that name.
     """
     numbered = _numbered(set(map(_number, names)))
+    known = [common_name(name, numbered) for name in names]
     found = []
     for band in wanted:
-        for meaning in (_plain, partial(common_name, numbered=numbered)):
-            places = [
-                at for at, name in enumerate(names) if meaning(name) == meaning(band)
-            ]
-            if places:
-                break
-        if len(places) != 1:
-            there = ", ".join(
-                f"{number} {name}" for number, name in enumerate(names, 1)
-            )
-            count = len(places) or "no"
+        name = common_name(band, numbered)
+        if known.count(name) != 1:
+            there = [f"{number} {own}" for number, own in enumerate(names, 1)]
             raise ValueError(
-                f"{count} bands match {band}; the image has {len(names)}: {there}"
+                f"{known.count(name) or 'no'} bands match {band}; the image has {len(names)}: "
+                f"{', '.join(there)}"
             )
-        found += places
+        found.append(known.index(name))
     return found
 
 

@@ -14,7 +14,7 @@ from rasterio.profiles import DefaultGTiffProfile
 from helpers.paths import atomic
 from helpers.scenes.scene import Scene
 
-MAX_READ_BYTES = 4e9  # a Scene is held in memory; `apply` takes images of any size
+MAX_VALUES = 1e9  # a Scene is held in memory; `apply` takes images of any size
 COLOURS = ("red", "green", "blue")
 LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
@@ -37,7 +37,7 @@ def read(path, *, nodata=None):
     """
     with opened(path) as image:
         indexes, names = image_bands(image)
-        if 4 * image.width * image.height * len(names) > MAX_READ_BYTES:
+        if image.width * image.height * len(names) > MAX_VALUES:
             raise ValueError(
                 f"{path} is too large to be held in memory: {len(names)} bands of {image.shape} "
                 "pixels. Cut it first; `python -m helpers apply` works on images of any size"
@@ -58,7 +58,7 @@ def read(path, *, nodata=None):
             image.crs,
             image.tags().get("credit", ""),
             Path(path).stem,
-            image.dtypes[indexes[0] - 1],
+            image.dtypes[0],
             image.nodata if nodata is None else nodata,
         )
 
@@ -77,23 +77,22 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
         ValueError: the file is truncated.
     """
     options |= {"window": window, "out_dtype": "float32", "masked": True}
-    try:
-        # one by one, as rasterio does not read bands of several types together
-        pixels = np.ma.stack(
-            [dataset.read(index, **options) for index in indexes]
-        ).filled(np.nan)
-    except RasterioError as error:
-        raise ValueError(
-            f"{dataset.name} is no readable image: it appears truncated or damaged "
-            f"({error.__cause__ or error})"
-        ) from error
-    pixels[np.abs(pixels) > 3e38] = np.nan  # infinite, or the lowest float32
-    if dataset.nodata is None:
-        lowest = [LOWEST.get(dataset.dtypes[index - 1], np.nan) for index in indexes]
-        pixels[pixels == np.reshape(lowest, (-1, 1, 1))] = np.nan
-    if nodata is not None:  # to compare with None takes longer than to read
-        pixels[pixels == nodata] = np.nan
-    return pixels
+    bands = []
+    for index in indexes:  # one by one, as their data types may differ
+        try:
+            band = dataset.read(index, **options).filled(np.nan)
+        except RasterioError as error:
+            raise ValueError(
+                f"{dataset.name} is no readable image: it appears truncated or damaged "
+                f"({error.__cause__ or error})"
+            ) from error
+        band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
+        own = LOWEST.get(dataset.dtypes[index - 1])
+        for gap in (nodata, own if dataset.nodata is None else None):
+            if gap is not None:  # to compare with None takes longer than to read
+                band[band == gap] = np.nan
+        bands.append(band)
+    return np.stack(bands)
 
 
 @contextmanager
@@ -114,13 +113,10 @@ def opened(path):
                 "PNG or JPEG, and no ? in the name of a picture with a palette"
             ) from error
         with dataset:
-            if not dataset.count:
+            if not dataset.count or "complex" in " ".join(dataset.dtypes):
                 raise ValueError(
-                    f"{path} holds no bands itself: give one of the images inside it"
-                )
-            if "complex" in " ".join(dataset.dtypes):
-                raise ValueError(
-                    f"{path} holds complex numbers: save their magnitude first"
+                    f"{path} holds complex numbers: save their magnitude; or only images inside "
+                    "it: give one of these"
                 )
             yield dataset
 
@@ -167,22 +163,16 @@ def files_behind(path):
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
     path = Path(path).resolve()
-    behind = [mask for mask in [Path(f"{path}.msk")] if mask.exists()]
     if path.is_dir():
-        behind = path.iterdir()
-    elif path.suffix.lower() == ".vrt":
-        with (
-            suppress(RasterioError),
-            unplaced_is_fine(),
-            rasterio.open(path) as dataset,
-        ):
-            behind = dataset.files[1:]
-    own = (
-        [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
-        if path.is_file()
-        else []
-    )
-    return sorted(own + [each for file in behind for each in files_behind(file)])
+        return sorted(each for file in path.iterdir() for each in files_behind(file))
+    if not path.exists():
+        return []
+    found = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
+    behind = [f"{path}.msk"]
+    if path.suffix.lower() == ".vrt":
+        with suppress(RasterioError), opened(path) as dataset:
+            behind += dataset.files[1:]
+    return sorted(found + [each for file in behind for each in files_behind(file)])
 
 
 def remove_sidecars(path):
@@ -197,11 +187,8 @@ def file_nodata(nodata, dtype, *, needed):
     Else NaN or 0 where one is needed, and None where not.
     """
     is_float = np.dtype(dtype).kind == "f"
-    if (
-        nodata is not None
-        and in_dtype_range(nodata, dtype)
-        and (is_float or nodata % 1 == 0)
-    ):
+    fits = nodata is not None and in_dtype_range(nodata, dtype)
+    if fits and (is_float or nodata % 1 == 0):
         return nodata
     return (float("nan") if is_float else 0) if needed else None
 
@@ -244,7 +231,7 @@ def write(scene, path):
     Raises:
         OSError: the disk is full.
     """
-    missing = bool(np.isnan(scene.pixels).any())
+    missing = np.isnan(scene.pixels).any()
     nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
     values = to_file_values(scene.pixels, scene.dtype, nodata)
     profile = DefaultGTiffProfile(
@@ -258,7 +245,6 @@ def write(scene, path):
         predictor=3 if scene.dtype.startswith("float") else 2,
         # else GDAL takes three bands of 8 bits for red, green, blue, and a fourth for alpha
         photometric="rgb" if tuple(scene.bands) == COLOURS else "minisblack",
-        bigtiff="if_safer",
     )
     with (
         atomic(path) as temporary,

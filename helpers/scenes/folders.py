@@ -1,6 +1,5 @@
 """Folders of images: list and read them, refuse what is no single data set, split a manifest."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -23,7 +22,7 @@ BUFFER = 1 / 16  # of an image's width, between tiles of different splits
 LEFT_OUT = ("guard", "copy", "unpaired")
 
 
-def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
+def read_ground(folder, *, role="image", **cuts):
     """Read a folder of images, split by ground.
 
     With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`), the
@@ -33,7 +32,7 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     Args:
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
         role: which rows of the manifest to read.
-        block_px, buffer_px, seed: as of `split_ground`.
+        **cuts: `block_px`, `buffer_px` and `seed`, as of `split_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene.
@@ -43,8 +42,6 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
             manifest that cannot be read, or whose split is incomplete or shows ground twice.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is neither the name of a pack nor a folder")
     rows = [by_role[role] for by_role in pair_rows(folder, [role]).values()]
     if not rows:
         raise ValueError(
@@ -55,9 +52,7 @@ def read_ground(folder, *, role="image", block_px, buffer_px, seed=0):
     _refuse_mixture(folder, scenes)
     look_at_values(folder, scenes)
     given = [row.get("split", "") for row in rows]
-    return split_scenes(
-        scenes, given, block_px=block_px, buffer_px=buffer_px, seed=seed
-    )
+    return split_scenes(scenes, given, **cuts)
 
 
 def images(folder):
@@ -81,28 +76,19 @@ def _refuse_mixture(folder, scenes):
     for scene in scenes:
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
-        brightest = np.nan_to_num(scene.pixels).max()
-        is_reflectance = (
-            scene.dtype.startswith("float") and 0 < brightest <= REFLECTANCE
-        )
-        unit = " reflectance" if is_reflectance else ""
-        place = (
-            scene.crs.units_factor[0]
-            if scene.crs
-            else scene.transform and "without CRS"
-        )
-        kind = (
-            f"bands {' '.join(scene.bands)}, {scene.dtype}{unit}, pixels {width:.4g} x "
-            f"{height:.4g} ({place or 'without a place'})"
-        )
+        place = scene.crs.units_factor[0] if scene.crs else "without a place"
+        dtype = scene.dtype
+        brightest = np.nanmax(scene.pixels, initial=0)
+        if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
+            dtype += " reflectance"
+        bands = " ".join(scene.bands)
+        kind = f"bands {bands}, {dtype}, pixels {width:.4g} x {height:.4g} ({place})"
         kinds.setdefault(kind, []).append(scene.name)
     if len(kinds) > 1:
-        told = "; ".join(
-            f"{len(names)} of {kind}: {some(names)}" for kind, names in kinds.items()
-        )
+        told = [f"{len(kinds[kind])} of {kind}: {some(kinds[kind])}" for kind in kinds]
         raise ValueError(
-            f"{folder} holds several kinds of images: {told}. Keep those of one kind, or put each "
-            "kind in a folder of its own"
+            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, "
+            "or put each kind in a folder of its own"
         )
 
 
@@ -115,12 +101,14 @@ def read_table(path, needed=()):
     import pandas
 
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, skipinitialspace=True)
-            header, *rows = [[cell.strip() for cell in line] for line in lines if line]
-        table = pandas.DataFrame(rows, columns=map(str.lower, header)).fillna("")
-    except (ValueError, csv.Error) as error:
+        # without a header, so that a row with more cells than the first is refused
+        cells = pandas.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
+    header, *rows = cells.fillna("").map(str.strip).values.tolist()
+    table = pandas.DataFrame(rows, columns=map(str.lower, header))
     if missing := set(needed) - set(table):
         raise ValueError(f"{path} has no columns {missing}; it has {[*table]}")
     return table
@@ -181,15 +169,13 @@ def placed(scene, row):
     """Return a scene with the credit of a row; and with its place, if it has none itself."""
     scene = replace(scene, credit=row.get("credit") or scene.credit)
     crs, *edges = place = [row.get(name) for name in PLACE]
-    if (
-        scene.transform or not all(place) or row["west"] == row["east"]
-    ):  # a photo is a point
+    is_point = row.get("west") == row.get("east")  # as a photo is
+    if scene.transform or is_point or not all(place):
         return scene
     try:
-        edges = np.array(edges, float)
-        if not np.isfinite(edges).all():
+        transform = from_bounds(*map(float, edges), scene.width, scene.height)
+        if not np.isfinite(transform).all():
             raise ValueError(edges)
-        transform = from_bounds(*edges, scene.width, scene.height)
         return replace(scene, transform=transform, crs=CRS.from_user_input(crs))
     except ValueError as error:
         raise ValueError(
@@ -218,24 +204,22 @@ def split_manifest(folder, *, seed=0):
     """
     path = Path(folder) / "manifest.csv"
     table = read_table(path, ("path", "role", "pair", *PLACE))
-    group = table.pair.where(table.pair != "", table.path)
-    roles = table.role.groupby(group).transform("nunique")
+    pair = table.pair.where(table.pair != "", table.path)
+    roles = table.role.groupby(pair).transform("nunique")
     whole = table[roles == roles.max()]
     kept = whole[~whole.duplicated(["role", *PLACE])]
     tiles = {}
-    for row in kept.to_dict("records"):
-        name = row["pair"] or row["path"]
-        scene = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel
-        if scene.transform:  # a photo, which has none, lies where its partner does
-            tiles[name] = scene
-    if lacking := set(group[kept.index]) - set(tiles):
+    for at, row in kept.to_dict("index").items():
+        tile = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel
+        if tile.transform:  # a photo, which has none, lies where its partner does
+            tiles[pair[at]] = tile
+    if lacking := set(pair[kept.index]) - set(tiles):
         raise ValueError(
             f"{path} does not say where {min(lacking)} lies: it cannot be split"
         )
-    split = dict(
-        zip(tiles, split_tiles(list(tiles.values()), BUFFER, seed), strict=True)
-    )
-    split = group[kept.index].map(split).reindex(whole.index, fill_value="copy")
-    table["split"] = split.reindex(table.index, fill_value="unpaired")
+    splits = split_tiles(list(tiles.values()), BUFFER, seed)
+    table["split"] = "unpaired"
+    table.loc[whole.index, "split"] = "copy"
+    table.loc[kept.index, "split"] = pair.map(dict(zip(tiles, splits, strict=True)))
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return table.split.value_counts().to_dict()

@@ -82,13 +82,11 @@ class Scene:
         Raises:
             ValueError: the window reaches beyond the scene.
         """
-        pixels = self.pixels[
-            max(row, 0) : row + height, max(column, 0) : column + width
-        ]
-        if pixels.shape[:2] != (height, width):
+        pixels = self.pixels[row : row + height, column : column + width]
+        if min(row, column) < 0 or pixels.shape[:2] != (height, width):
             raise ValueError(
                 f"the window (row, column, height, width) {row, column, height, width} reaches "
-                f"beyond {self.height} x {self.width} pixels of {self.name}"
+                f"beyond {self.height} x {self.width} pixels"
             )
         transform = self.transform and self.transform @ Affine.translation(column, row)
         return replace(self, pixels=pixels, transform=transform)
@@ -108,10 +106,8 @@ class Scene:
         """
         ends = np.subtract(self.pixels.shape[:2], size - 1)
         sides = map(range, start, ends, (stride or size,) * 2)
-        cuts = (
-            self.cut(row, column, size, size)
-            for row, column in itertools.product(*sides)
-        )
+        corners = itertools.product(*sides)
+        cuts = [self.cut(row, column, size, size) for row, column in corners]
         return [cut for cut in cuts if cut.valid.all()]
 
 
@@ -121,16 +117,13 @@ def stack(scenes):
     Raises:
         ValueError: the scenes lie on different grids.
     """
-    if (
-        len({(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes})
-        > 1
-    ):
+    grids = {(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}
+    if len(grids) > 1:
         names = [scene.name for scene in scenes]
         raise ValueError(f"{names} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
-    return replace(
-        scenes[0], pixels=pixels, bands=sum((scene.bands for scene in scenes), ())
-    )
+    bands = sum((scene.bands for scene in scenes), ())
+    return replace(scenes[0], pixels=pixels, bands=bands)
 
 
 def fill_nodata(pixels):

@@ -1,6 +1,7 @@
 """The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
+from itertools import compress
 
 import numpy as np
 from rasterio.transform import Affine
@@ -15,7 +16,7 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
 
     Args:
         scenes: list of Scene.
-        given: the split of each scene, as a manifest has it; none, or all empty, to split again.
+        given: the split of each scene, as a manifest has it; all empty to split again.
         block_px, buffer_px, seed: as of `split_ground`. Scenes count as large where one holds a
             block of the grid wherever that lies, or where there are fewer than three.
 
@@ -29,8 +30,8 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(
-                f"manifest.csv has the splits {sorted(set(given))}; expected {', '.join(SPLITS)} "
-                "in all rows, or in none"
+                f"manifest.csv has the splits {sorted(set(given))}; expected train, validation, "
+                "test in all rows, or in none"
             )
     elif len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
         return split_ground(scenes, block_px=block_px, buffer_px=buffer_px, seed=seed)
@@ -44,9 +45,9 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
             stacklevel=3,
         )
         given = deal(np.arange(len(scenes)))
-    ground = _by_split(scenes, given)
-    check_disjoint(ground)
-    return ground
+    splits = _by_split(scenes, given)
+    check_disjoint(splits)
+    return splits
 
 
 def split_ground(scenes, *, block_px, buffer_px, seed=0):
@@ -54,7 +55,7 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
 
     The blocks lie on a grid fixed to the map. Where scenes overlap, the ground is taken from the
     first that shows it, so that none counts twice. Scenes without a place are split each on a grid
-    of its own, so two of them must not show the same ground.
+    of its own: only equal pixels are known for the same ground.
 
     Args:
         scenes: list of Scene of one ground sample distance.
@@ -67,17 +68,14 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks, or equal scenes without a place.
+        ValueError: fewer than three whole blocks.
     """
     pitch, found = block_px + buffer_px, []
     for scene in scenes:
-        column, row = ~(scene.transform or Affine.identity()) @ (
-            0,
-            0,
-        )  # of the map's origin
+        to_pixels = ~(scene.transform or Affine.identity())
+        column, row = to_pixels @ (0, 0)  # of the map's origin
         start = round(row) % pitch, round(column) % pitch
-        blocks = scene.patches(block_px, pitch, start)
-        found += _apart(blocks, found, scene.crs) if scene.transform else blocks
+        found += _apart(scene.patches(block_px, pitch, start), found, scene.crs)
     if len(found) < len(SPLITS):
         raise ValueError(
             f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
@@ -85,10 +83,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
             "or smaller blocks"
         )
     found.sort(key=_southwards)
-    ground = _by_split(found, deal(np.random.default_rng(seed).permutation(len(found))))
-    if not scenes[0].transform:  # an image may be there twice
-        check_disjoint(ground)
-    return ground
+    order = np.random.default_rng(seed).permutation(len(found))
+    return _by_split(found, deal(order))
 
 
 def _southwards(scene):
@@ -110,9 +106,9 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
 
 
 def _apart(blocks, others, crs, buffer=0):
-    """Return the blocks, all of one CRS, that lie further than a buffer from other scenes."""
-    boxes = boxes_in(crs, others) + buffer * OUTWARDS
-    return [block for block in blocks if not _overlapping(boxes, block.bounds).any()]
+    """Return the blocks that lie further than a buffer from other scenes."""
+    near = _near(boxes_in(crs, blocks), boxes_in(crs, others), buffer)
+    return list(compress(blocks, ~near))
 
 
 def _by_split(scenes, names):
@@ -132,10 +128,8 @@ def deal(order):
         array of the split of each member; validation and test have at least one.
     """
     test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
-    names = np.array(SPLITS, object)
-    return np.repeat(names, [len(order) - validation - test, validation, test])[
-        order.argsort()
-    ]
+    counts = [len(order) - validation - test, validation, test]
+    return np.repeat(np.array(SPLITS, object), counts)[order.argsort()]
 
 
 def split_tiles(scenes, buffer_px, seed=0):
@@ -165,9 +159,7 @@ def split_boxes(boxes, buffer, seed=0):
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
     order = along.argsort(kind="stable")
     split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
-    grown = boxes + buffer / 2 * OUTWARDS
-    held = grown[split != "train"]
-    near = [_overlapping(held, box).any() for box in grown]
+    near = _near(boxes, boxes[split != "train"], buffer)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
         raise ValueError(
@@ -177,33 +169,31 @@ def split_boxes(boxes, buffer, seed=0):
     return split
 
 
-def check_disjoint(ground):
+def check_disjoint(splits):
     """Raise a ValueError that names two scenes of different splits which show the same ground.
 
     Args:
-        ground: dict from split to list of Scene; scenes without a place are compared by their
-            pixels. Rotated ones, and ones in other coordinates, count as the box around them.
+        splits: dict from split to list of Scene. Rotated ones, and ones in other coordinates, count
+            as the box around them.
     """
-    members = [(split, scene) for split, found in ground.items() for scene in found]
-    placed, twins, pictures = [], [], {}
-    for split, scene in members:
-        if scene.transform and scene.crs:
-            placed.append((split, scene))
-        elif np.ptp(scene.pixels) > 0:
-            first = pictures.setdefault(scene.pixels.tobytes(), (split, scene))
-            twins.append((first, (split, scene)))
-    for crs in {scene.crs for _, scene in placed}:
-        boxes = boxes_in(crs, [scene for _, scene in placed])
-        for (split, scene), box in zip(placed, boxes, strict=True):
-            if scene.crs == crs:
-                near = np.flatnonzero(_overlapping(boxes, box))
-                twins += [(placed[at], (split, scene)) for at in near]
-    for (split, scene), (other_split, other) in twins:
-        if split != other_split:
+    scenes = [scene for found in splits.values() for scene in found]
+    names = np.repeat(list(splits), [len(found) for found in splits.values()])
+    crs = next((scene.crs for scene in scenes if scene.transform), None)
+    boxes = boxes_in(crs, scenes)
+    for scene, split, box in zip(scenes, names, boxes, strict=True):
+        shared = _overlapping(boxes, box) & (names != split)
+        if shared.any():
+            at = shared.argmax()
             raise ValueError(
-                f"{scene.name} ({split}) and {other.name} ({other_split}) show the same ground: "
+                f"{scene.name} ({split}) and {scenes[at].name} ({names[at]}) show the same ground: "
                 "scores on it would not be honest. Split by ground, as scenes.split_ground does"
             )
+
+
+def _near(boxes, others, buffer):
+    """Return bool (boxes,): which of them are nearer than a buffer to one of the others."""
+    others = others + buffer * OUTWARDS
+    return np.array([_overlapping(others, box).any() for box in boxes], bool)
 
 
 def _overlapping(boxes, box):
@@ -214,10 +204,15 @@ def _overlapping(boxes, box):
 
 def boxes_in(crs, scenes):
     """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north."""
-    boxes = [
-        scene.bounds
-        if scene.crs == crs
-        else transform_bounds(scene.crs, crs, *scene.bounds)
-        for scene in scenes
-    ]
-    return np.array(boxes, "float64").reshape(-1, 4)
+    return np.reshape([_box(scene, crs) for scene in scenes], (-1, 4))
+
+
+def _box(scene, crs):
+    """Return the box around a scene; a picture without a place shares its box with its copies."""
+    if not scene.transform:
+        is_flat = np.ptp(scene.pixels) == 0  # and may be any ground
+        place = np.nan if is_flat else hash(scene.pixels.tobytes()) % 2**50
+        return place, place, place + 1, place + 1
+    if scene.crs == crs:
+        return scene.bounds
+    return transform_bounds(scene.crs, crs, *scene.bounds)

@@ -9,24 +9,10 @@ GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
 NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
 UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
-MEND = {
-    (0, 2): ": --scale-offset 10000,0 multiplies by 10,000",
-    (
-        1,
-        2,
-    ): ": --scale-offset 100,0 if it is percent; a picture of 8 bits is no measurement",
-    (2, 0): ": --scale-offset 0.0001,0 if it is reflectance x 10,000",
-}
-OFFSET = (
-    "It looks like an offset of {:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
-    "--scale-offset 1,{:g} takes it away"
-)
-LANDSAT = (
-    "It looks like Landsat's own numbers: --scale-offset 0.2,-1000 for level 1, 0.275,-2000 for "
-    "level 2 of collection 2"
-)
-FACTOR = (
-    "They differ by a factor of about {:.3g}: --scale-offset {:.2g},0 takes it away"
+SIZES = (1, 0.01, 1e-4)  # of the units, as reflectance
+SCALE = (
+    "another scale: give --scale-offset SCALE,OFFSET, for Landsat's collection 2 --scale-offset "
+    "0.275,-2000 (at level 1 0.2,-1000)"
 )
 
 
@@ -47,13 +33,14 @@ def value_range(scenes):
         [scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes]
     )
     sample = values[:: len(values) // SAMPLE_PX + 1]
-    ranges = np.nanpercentile(sample, (0.5, 99.5), axis=0).T
-    for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
-        if not high > low:
-            raise ValueError(
-                f"band {band} is {low:g} everywhere to train on: leave it out of `bands`"
-            )
-    return tuple(map(tuple, ranges.tolist()))
+    low, high = np.nanpercentile(sample, (0.5, 99.5), axis=0)
+    is_wide = high > low
+    if not is_wide.all():
+        band = scenes[0].bands[is_wide.argmin()]
+        raise ValueError(
+            f"band {band} has one value everywhere to train on: leave it out of `bands`"
+        )
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def to_unit(pixels, value_range):
@@ -80,7 +67,7 @@ def look_at_values(folder, scenes):
             gaps are named in a warning.
     """
     for scene in scenes:
-        step = min(scene.height, scene.width) // 200 + 1
+        step = min(scene.pixels.shape[:2]) // 200 + 1
         if gap := find_gaps(scene.pixels[::step, ::step]):
             value, where = gap
             told = (
@@ -104,20 +91,20 @@ def find_gaps(sample):
         most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
         missing blocks are read. None where there are few.
     """
-    alike = np.where(
-        np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan
-    )  # in all bands
-    least = (
-        GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
-    )  # pixels are equal by chance
+    from pandas import Series
+
+    is_grey = np.ptp(sample, axis=-1) == 0  # alike in all bands
+    greys = np.where(is_grey, sample[..., 0], np.nan)
+    # pixels of a single band are equal by chance
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
     lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
-    if (alike == lowest).mean() > least - GAP_SHARE:
-        return float(lowest), "in the image"
-    edges = np.concatenate([alike[0], alike[-1], alike[:, 0], alike[:, -1]])
-    found, counts = np.unique(edges[~np.isnan(edges)], return_counts=True)
-    if counts.max(initial=0) >= 10 * least * len(edges):
-        return float(found[counts.argmax()]), "along the edges"
-    return (0.0, "in the image") if (alike == 0).mean() >= least else None
+    if (greys == lowest).mean() > least - GAP_SHARE:
+        return lowest, "in the image"
+    edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
+    counts = Series(edges).value_counts()
+    if counts.max() >= 10 * least * len(edges):
+        return counts.idxmax(), "along the edges"
+    return (0.0, "in the image") if (greys == 0).mean() >= least else None
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
@@ -136,10 +123,8 @@ def refuse_misfit(values, bands, ranges, is_physical):
     values = values[values.any(axis=1)]  # 0 in all bands may be an undeclared gap
     if not len(values):
         return
-    (dark, middle, bright), (low, high) = (
-        np.percentile(values, (0.5, 50, 99.5), axis=0),
-        ranges.T,
-    )
+    dark, middle, bright = np.percentile(values, (0.5, 50, 99.5), axis=0)
+    low, high = ranges.T
     if guess := _guess(dark, middle, bright, low, high, is_physical):
         told = "; ".join(
             "{} {:.4g} to {:.4g}, model {:.4g} to {:.4g}".format(*band)
@@ -147,15 +132,14 @@ def refuse_misfit(values, bands, ranges, is_physical):
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
-            f"percentile). {guess}. --value-range LO,HI or --value-range auto sets another range "
-            "for models of no fixed unit, --value-range model trusts the values as they are, such "
-            "as closed cloud or snow"
+            f"percentile). It looks like {guess}. --value-range LO,HI or --value-range auto sets "
+            "another range for models of no fixed unit, --value-range model trusts the values as "
+            "they are, such as closed cloud or snow"
         )
     if (dark > high).all():
         warnings.warn(
             "all of the image is brighter than what the model was trained on: cloud or snow, or "
-            "another scale? --scale-offset 0.275,-2000 makes reflectance times 10,000 of Landsat's "
-            "numbers of collection 2",
+            f"{SCALE}",
             stacklevel=6,
         )
 
@@ -168,23 +152,24 @@ def _guess(dark, middle, bright, low, high, is_physical):
     unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
     is_darker = ((bright > 0) & (bright < high / 4)).all()
     if unit > expected or (unit < expected and is_darker):
-        told = f"It looks like {UNITS[unit]} where the model expects {UNITS[expected]}"
-        return told + MEND.get((unit, expected), "")
-    if is_physical:
-        is_offset = 900 <= dark.min() < 1800
         return (
-            LANDSAT
-            if dark.min() >= 5000
-            else OFFSET.format(1000, -1000)
-            if is_offset
-            else None
+            f"{UNITS[unit]} where the model expects {UNITS[expected]}: --scale-offset "
+            f"{SIZES[unit] / SIZES[expected]:g},0 mends it, but for pictures of 8 bits"
         )
     step = np.copysign(1000, dark[0] - low[0])
-    steps = np.concatenate([dark - low, bright - high]) / step
-    if min(steps) > 0.6 and max(steps) < 2.5 and max(*low * 4, *high) < 13_000:
-        return OFFSET.format(step, -step)
-    is_brighter = ((high > 0) & (middle > high * 6)).all()  # than cloud makes it
-    if is_brighter or (is_darker and expected != 1):
-        factor = np.median(bright / high)
-        return FACTOR.format(factor, 1 / factor)
-    return "No value lies within the model's range" if (bright < low).all() else None
+    if is_physical:
+        is_offset, is_other = 900 <= dark.min() < 1800, dark.min() >= 5000
+    else:
+        steps = np.concatenate([dark - low, bright - high]) / step
+        is_small = max(*low * 4, *high) < 13_000
+        is_offset = is_small and min(steps) > 0.6 and max(steps) < 2.5
+        is_darker &= expected != 1  # pictures may be dark
+        # six times the brightest is more than cloud makes of the ground
+        is_other = is_darker or ((high > 0) & (middle > high * 6)).all()
+        is_other |= (bright < low).all()
+    if is_offset:
+        return (
+            f"an offset of {step:g}, as Sentinel-2 has it from processing baseline 04.00 on: "
+            f"--scale-offset 1,{-step:g} takes it away"
+        )
+    return SCALE if is_other else None
