@@ -204,12 +204,11 @@ def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save
     profile = {"driver": "GTiff", "height": 600, "width": 500, "count": 3, "dtype": "float32", "interleave": interleave}
     with rasterio.open(tmp_path / "in.tif", "w", **profile, crs=scene.crs, transform=scene.transform) as file:
         file.write(np.moveaxis(scene.pixels, -1, 0))
-        file.descriptions = BANDS
     content = (tmp_path / "in.tif").read_bytes()
     (tmp_path / "in.tif").write_bytes(content[:-missing])
     monkeypatch.setattr("helpers.apply.whole.compute", lambda *_: pytest.fail("computed"))
     with pytest.raises(ValueError, match="in.tif .*appears truncated"):
-        apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif")
+        apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif", bands=(1, 2, 3))
 
 
 def test_the_output_is_a_cloud_optimised_geotiff(tmp_path, make_scene, save):

@@ -37,12 +37,15 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
     # a worker stands in another folder; many files always go on where they stopped
     options |= {"model": str(model_path(model).absolute()), "resume": True}
-    targets, rows = _targets(sources, Path(folder).absolute()), []
-    run, pool = _apart, ThreadPoolExecutor(workers)
+    targets = _targets(sources, Path(folder).absolute())
+    run = _apart
+    pool = ThreadPoolExecutor(workers)
     if dask:
         from distributed import Client
 
-        run, pool = _apply, Client(dask, timeout=WAIT)
+        run = _apply
+        pool = Client(dask, timeout=WAIT)
+    rows = []
     with pool:
         futures = {
             source: pool.submit(run, options | {"source": source, "target": target})

@@ -45,14 +45,13 @@ def read_network(path):
     from helpers import models  # noqa: F401 - the layers of our own that a network may contain
     from helpers.backend import keras
 
-    if path.read_bytes()[:7] == b"version":
-        raise ValueError(
-            f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`"
-        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
-        raise ValueError(f"{path} cannot be loaded ({str(error)[-200:]})") from error
+        raise ValueError(
+            f"{path} cannot be loaded ({str(error)[-200:]}). Is it whole? In place of a pointer of "
+            "Git LFS, `git lfs pull` fetches the file"
+        ) from error
 
 
 def load_model(model):

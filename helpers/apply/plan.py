@@ -1,6 +1,5 @@
 """Validate a job of `apply`: choose bands, value ranges, windows and the kind of output."""
 
-import warnings
 from functools import partial
 from math import ceil
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from rasterio.enums import MaskFlags
 from helpers.apply.network import Predictor
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
-from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
+from helpers.scenes.values import find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 UNIT = "reflectance x 10,000"  # of models that work on any scene
@@ -73,11 +72,10 @@ def planned(
     bands = _matching_bands(image, about["bands"], bands)
     read = partial(read_values, image, bands, nodata)
     read(tuple((side - 1, side) for side in image.shape))  # fails where it is truncated
-    values = _sample(read, image.shape, checked=value_range is None)
+    values = _sample(read, image.shape)
     ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
     multiple_px = about["size_multiple"]
-    if not window_px:
-        window_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
+    most_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
     outputs = {"0.tif": _output(image, about, bands, nodata, opaque)}
     if cloud_mask:
         labels = {"descriptions": ["opacity"], "nodata": np.nan}
@@ -85,7 +83,7 @@ def planned(
     return SimpleNamespace(
         image=image, about=about, read=read, window=window, start=start, stop=stop,
         predictor=Predictor(network, about, ranges, tta), outputs=outputs,
-        cell_px=ceil(window_px / multiple_px) * multiple_px,
+        cell_px=ceil((window_px or most_px) / multiple_px) * multiple_px,
         only_clouded=only_clouded, opaque=opaque,
     )  # fmt: skip
 
@@ -109,19 +107,12 @@ def _matching_bands(image, wanted, given):
         ) from error
 
 
-def _sample(read, shape, checked):
-    """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
+def _sample(read, shape):
+    """Read the whole image, thinned out, float32 (pixels, bands), without gaps."""
     values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
-    if gap := find_gaps(values):
-        value, where = gap
-        told = (
-            f"pixels {where} are {value:g} in all bands, which looks like no data, and the file "
-            f"declares no such value: give --nodata {value:g}"
-        )
-        if checked and value <= NO_MEASUREMENT:
-            raise ValueError(told)
-        warnings.warn(f"{told} if it is. Until then they count as image", stacklevel=5)
-        values[(values == value).all(-1)] = np.nan
+    gap = find_gaps(values, "the image has pixels", "Give --nodata {:g} if it is")
+    if gap is not None:
+        values[(values == gap).all(-1)] = np.nan
     return values[np.isfinite(values).all(-1)]
 
 

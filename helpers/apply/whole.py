@@ -1,6 +1,5 @@
 """Apply a network to a whole GeoTIFF: what is refused, what is gone on with, what is replaced."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import rasterio
@@ -12,6 +11,7 @@ from helpers.apply.plan import planned
 from helpers.apply.windows import compute
 from helpers.apply.working import (
     ENVIRONMENT,
+    JOURNAL,
     begin,
     deliver,
     made_by,
@@ -55,8 +55,8 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     """
     source = Path(source)
     inputs = files_behind(source)
-    wanted = filter(None, [target, options.get("cloud_mask")])
-    targets = [_target(Path(path), source, inputs) for path in wanted]
+    wanted = target, options.get("cloud_mask")
+    targets = [_target(Path(path), source, inputs) for path in wanted if path]
     target = targets[0]
     if target in targets[1:]:
         raise ValueError(
@@ -67,27 +67,29 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     weights = model_path(model)
     digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
     job = options | {"input": inputs, "model": digests}
-    job = {name: str(value) for name, value in job.items()}
+    job = dict(zip(job, map(str, job.values()), strict=True))
     folder = target.with_name(f".{target.name}.work")
-    told = f"{target} is being written already, in process"
+    lock = folder.with_suffix(".lock")
     with (
         rasterio.Env(**ENVIRONMENT),
         opened(source) as image,
-        paths.claimed(folder.with_suffix(".lock"), told),
+        paths.claimed(lock, f"{target} is being written already, in process"),
     ):
         refuse_classes(source)
-        if resume and all(made_by(path, job) for path in targets):
+        is_begun = (folder / JOURNAL).exists()
+        if resume and not is_begun and all(made_by(path, job) for path in targets):
             print(f"{target}: already finished")
             return False
         plan = planned(image, *load_model(model), **options)
         journal = begin(folder, plan, job, resume)
         classes = plan.about["classes"]
-        how = Resampling.mode if classes else Resampling.average
-        with ExitStack() as finals:
-            temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
+        how = Resampling["mode" if classes else "average"]
+        with paths.atomic(target) as temporary:
             compute(plan, folder, journal, progress)
-            for name, temporary in zip(plan.outputs, temporaries, strict=True):
-                deliver(folder / name, temporary, how)
+            deliver(folder / "0.tif", temporary, how)
+        for path in targets[1:]:
+            with paths.atomic(path) as temporary:
+                deliver(folder / "1.tif", temporary, how)
         remove(folder)
         for path in targets:
             remove_sidecars(path)

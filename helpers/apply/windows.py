@@ -1,9 +1,8 @@
-"""Compute an image window by window: one is read, another computed, a third written."""
+"""Compute an image window by window: while one is computed, others are read and written."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
-from threading import Lock
 
 import numpy as np
 
@@ -25,63 +24,70 @@ def compute(plan, folder, journal, progress):
     from tqdm.auto import tqdm
 
     cell = plan.cell_px
-    margin = plan.predictor.margin_px
-    scale = plan.about["scale"]
-    lines = map(range, plan.start // cell * cell, plan.stop, (cell, cell))
+    start = plan.start // cell * cell
+    lines = map(range, start, plan.stop, (cell, cell))
     corners = np.array(list(product(*lines)))
     begun = journal["finished"]
-    reading, computing = Lock(), Lock()
-
-    def answer(corner):
-        """Read a window, mirrored beyond the image; give its ends, pixels and answer."""
-        own = np.array([corner, corner + cell])
-        ends = own + [[-margin], [margin]]
-        inside = ends.clip(0, plan.image.shape)
-        with reading:
-            pixels = plan.read(tuple(inside.T.tolist()))
-        if np.isnan(pixels).all():
-            return None
-        around = abs(ends - inside).T
-        pixels = np.pad(pixels, [(0, 0), *around], mode="symmetric")
-        pixels = np.moveaxis(pixels, 0, -1)
-        shown = fill_nodata(pixels)
-        with computing:
-            made = plan.predictor(shown)
-        own = own.clip(plan.start, plan.stop)
-        cut = own - ends[0]
-        pixels = pixels[tuple(map(slice, *cut))]
-        made = made[tuple(map(slice, *(cut * scale)))]
-        return (own - plan.start) * scale, pixels, made
-
     bar = tqdm(total=len(corners), initial=begun, unit="window", disable=not progress)
-    with ThreadPoolExecutor(2) as pool, bar:
-        submitted = (pool.submit(answer, corner) for corner in corners[begun:])
+    with ThreadPoolExecutor(1) as pool, bar:
+        submitted = (_submit(plan, pool, corner) for corner in corners[begun:])
         waiting = deque(islice(submitted, 2))
         while waiting:
-            answered = waiting.popleft().result()
-            waiting.extend(islice(submitted, 1))  # two are ahead of the one written
-            if answered:  # what is not written has no data
-                _finish(plan, folder, journal, *answered)
+            ends, own, answer = waiting.popleft()
+            # the next is read while this is computed
+            waiting.extend(islice(submitted, 1))
+            if answer:  # what is not written has no data
+                made = _finished(plan, journal, own, answer.result())
+                write(folder, plan.outputs, ends, made)
             journal["finished"] += 1
             paths.write_json(folder / JOURNAL, journal)
             bar.update()
 
 
-def _finish(plan, folder, journal, ends, own, made):
-    """Write an answer with classes, gaps as in the file `own`, and cloud as asked for."""
+def _submit(plan, pool, corner):
+    """Read a window, mirrored beyond the image, and have it computed.
+
+    Returns:
+        ends of what is wanted of it, array ((first row, column), (last row, column)) in the output;
+        its pixels; and the future of the answer to it, None where there is no data.
+    """
+    scale = plan.about["scale"]
+    margin = plan.predictor.margin_px
+    core = np.array([corner, corner + plan.cell_px])
+    ends = core + [[-margin], [margin]]
+    inside = ends.clip(0, plan.image.shape)
+    pixels = plan.read(tuple(inside.T.tolist()))
+    around = abs(ends - inside).T
+    pixels = np.pad(pixels, [(0, 0), *around], mode="symmetric")
+    pixels = np.moveaxis(pixels, 0, -1)
+    core = core.clip(plan.start, plan.stop)
+    cut = core - ends[0]
+    own = pixels[tuple(map(slice, *cut))]
+    part = tuple(map(slice, *(cut * scale)))
+    answer = None
+    if not np.isnan(pixels).all():
+        answer = pool.submit(lambda: plan.predictor(fill_nodata(pixels))[part])
+    return (core - plan.start) * scale, own, answer
+
+
+def _finished(plan, journal, own, made):
+    """Return what to write: classes, gaps as in the file `own`, and cloud as asked for."""
     about = plan.about
     gaps = np.isnan(own).any(-1)
     if about["classes"]:
         made = made.argmax(-1, keepdims=True).astype("float32")
     if about["masks"]:
-        image, masks = np.split(made, [len(about["bands_out"])], -1)  # views
+        bands = len(about["bands_out"])
+        image = made[..., :bands]  # views
+        masks = made[..., bands:]
         clear = (masks < about["changed_above"]).all(-1) & ~gaps
-        journal["clear"] += np.count_nonzero(clear)
-        journal["seen"] += np.count_nonzero(~gaps)
+        journal["clear"] += int(clear.sum())
+        journal["seen"] += int((~gaps).sum())
         if plan.only_clouded:
             image[clear] = own[clear]
         if plan.opaque:
             image[masks[..., 0] >= OPAQUE] = np.nan
-    scale = about["scale"]
-    made[gaps.repeat(scale, 0).repeat(scale, 1)] = np.nan
-    write(folder, plan.outputs, ends, made)
+    for axis in (0, 1):
+        gaps = gaps.repeat(about["scale"], axis)
+    made[gaps] = np.nan
+    return made

@@ -24,6 +24,7 @@ BLOCK_PX = 512
 PROFILE = {
     "driver": "GTiff", "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
     "interleave": "band", "compress": "none", "bigtiff": "if_safer", "photometric": "minisblack",
+    "nodata": None,
 }  # fmt: skip
 # zstd takes half the processor time of deflate at its fastest, for 4 % more bytes
 COG = {
@@ -57,7 +58,7 @@ def begin(folder, plan, job, resume):
     """
     file = folder / JOURNAL
     if resume and file.exists():
-        journal = paths.read_record(file, ("job", "finished", "clear", "seen"))
+        journal = paths.read_record(file)
         differing = {name for name, _ in journal["job"].items() ^ job.items()}
         if differing:
             raise ValueError(
