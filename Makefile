@@ -26,7 +26,7 @@ run: packs  ## run the notebooks and write a report (ARGS="02" for one, ARGS="--
 	.venv/bin/python -m helpers run $(ARGS)
 
 test: packs  ## run all tests
-	.venv/bin/python -m pytest --durations=15 -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	.venv/bin/python -m pytest -p no:nbval --durations=15 -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: packs  ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyterlab $(ARGS) notebooks

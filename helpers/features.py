@@ -11,41 +11,45 @@ import numpy as np
 from helpers.acquire import packs, pytorch_file
 from helpers.backend import keras
 
-PACK, FILE = "imagenet_features", "efficientnet-lite0-57934424.pth"
-MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+PACK = "imagenet_features"
+FILE = "efficientnet-lite0-57934424.pth"
+# The network expects colors of mean 0 and deviation 1 over ImageNet.
+SCALE = [1 / 0.229, 1 / 0.224, 1 / 0.225]
+OFFSET = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
 STAGES = {  # channels: expansion, blocks, stride of the first block, kernel size
-    "16": (1, 1, 1, 3), "24": (6, 2, 2, 3), "40": (6, 2, 2, 5), "80": (6, 3, 2, 3),
-    "112": (6, 3, 1, 5), "192": (6, 4, 2, 5), "320": (6, 1, 1, 3),
-}  # fmt: skip
+    "16": (1, 1, 1, 3),
+    "24": (6, 2, 2, 3),
+    "40": (6, 2, 2, 5),
+    "80": (6, 3, 2, 3),
+    "112": (6, 3, 1, 5),
+    "192": (6, 4, 2, 5),
+    "320": (6, 1, 1, 3),
+}
 TAPS = ("24", "40", "112", "320")
 BATCH = 32  # images at a time
-ops, layers = keras.ops, keras.layers
+ops = keras.ops
+layers = keras.layers
 
 
-def backbone(taps=TAPS, classifier=False, dtype="float32"):
+def backbone(taps=TAPS, dtype="float32", classifier=False):
     """Build the frozen network.
 
     Args:
         taps: stages to return, named by their channels: 16, 24, 40, 80, 112, 192 and 320, at 1/2,
             1/4, 1/8, 1/16, 1/16, 1/32 and 1/32 of the image's size.
-        classifier: return the probabilities of the 1,000 classes of ImageNet instead.
         dtype: data type or Keras policy to compute in; on CPUs gradients are slower in bfloat16.
+        classifier: return the probabilities of the 1,000 classes of ImageNet instead.
 
     Returns:
         keras.Model from images to a list of maps (one map for one tap), or to float (batch, 1000).
 
     Raises:
-        ValueError: an unknown tap, or a damaged file.
+        KeyError: an unknown tap.
+        ValueError: a damaged file.
         FileNotFoundError: the pack is not fetched (names the command).
     """
-    if unknown := [tap for tap in taps if tap not in STAGES]:
-        raise ValueError(
-            f"there is no tap {unknown[0]!r}; expected some of {', '.join(STAGES)}"
-        )
     image = keras.Input((None, None, 3))
-    x = layers.Rescaling(
-        (1 / DEVIATION).tolist(), (-MEAN / DEVIATION).tolist(), dtype=dtype
-    )(image)
+    x = layers.Rescaling(SCALE, OFFSET, dtype=dtype)(image)
     x = _convolution(x, dtype, 32, 3, stride=2)
     maps = {}
     for channels, (expansion, blocks, stride, kernel_px) in STAGES.items():
@@ -54,20 +58,24 @@ def backbone(taps=TAPS, classifier=False, dtype="float32"):
             y = _block(x, dtype, expansion, int(channels), kernel_px)
             x = layers.Add(dtype=dtype)([x, y])
         maps[channels] = x
-        if not classifier and set(taps) <= set(maps):
+        if set(taps) <= set(maps):
             break  # no tap is left
     if classifier:
-        x = layers.GlobalAveragePooling2D(dtype=dtype)(_convolution(x, dtype, 1280, 1))
+        x = _convolution(x, dtype, 1280, 1)
+        x = layers.GlobalAveragePooling2D(dtype=dtype)(x)
         outputs = layers.Dense(1000, activation="softmax", dtype="float32")(x)
     else:
         outputs = [maps[tap] for tap in taps]
     model = keras.Model(image, outputs, name=PACK)
-    model.trainable = False  # every layer, so that it holds inside another model, too
-    pairs = zip(
-        model.weights, _weights(), strict=False
-    )  # both are in the order of the layers
+    model.trainable = False  # each layer is frozen, also inside another model
+    # both are in the order of the layers
+    pairs = zip(model.weights, _weights(), strict=False)
     model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
+
+
+# The network of `backbone`, built once and kept.
+shared_backbone = lru_cache(4)(backbone)
 
 
 def embed(images):
@@ -79,9 +87,8 @@ def embed(images):
     model = shared_backbone(TAPS, "float32")
 
     def pooled(batch):
-        return np.concatenate(
-            [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]], axis=1
-        )
+        means = [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]]
+        return np.concatenate(means, axis=1)
 
     return _in_batches(pooled, _checked(images))
 
@@ -94,14 +101,14 @@ def feature_distance(images, others):
     learned weights (Zhang et al. 2018, arXiv:1801.03924); do not compare it with LPIPS values.
     A ValueError says where shapes differ, or what is wrong with the images.
     """
-    images, others = _checked(images), _checked(others)
+    images = _checked(images)
+    others = _checked(others)
     if images.shape != others.shape:
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    return _in_batches(
-        partial(_distance, shared_backbone(TAPS, "float32")), images, others
-    )
+    network = shared_backbone(TAPS, "float32")
+    return _in_batches(partial(_distance, network), images, others)
 
 
 def _in_batches(compute, *arrays):
@@ -123,13 +130,14 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
         Function of (target, estimate), float (batch, height, width, bands), 0 to 1, to a scalar. A
         ValueError says where there are not three bands.
     """
-    names = list(names or ("red", "green", "blue"))
-    bands = list(bands or names)
+    names = names or ("red", "green", "blue")
+    bands = bands or names
     if len(set(bands)) != 3 or not set(bands) <= set(names):
         raise ValueError(
             f"the features see three bands; {bands} are not three of {names}"
         )
-    model, order = backbone(taps), [names.index(band) for band in bands]
+    model = backbone(taps)
+    order = [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
         seen = []
@@ -153,20 +161,22 @@ def _weights():
     _, sha256 = packs.catalogue()[PACK].members[FILE]
     tensors = pytorch_file.read(packs.member_path(PACK, FILE), sha256)
     arrays = []
-    for i in range(
-        0, len(tensors) - 2, 6
-    ):  # a kernel, then four vectors and the count of its norm
+    # a kernel, then four vectors and the count of its norm
+    for i in range(0, len(tensors) - 2, 6):
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
         gain = gain / np.sqrt(variance + 1e-3)
-        arrays += [kernel.reshape(-1, len(gain)) * gain, bias - mean * gain]
-    return [*arrays, *tensors[-2:]]
+        arrays.append(kernel.reshape(-1, len(gain)) * gain)
+        arrays.append(bias - mean * gain)
+    return arrays + tensors[-2:]
 
 
 def _convolution(x, dtype, channels, kernel_px, stride=1, activation=True):
     """Add a convolution, a depthwise one if `channels` is None, and ReLU6."""
     options = {"strides": stride, "padding": "same", "dtype": dtype}
-    depthwise = layers.DepthwiseConv2D(kernel_px, **options)
-    x = (layers.Conv2D(channels, kernel_px, **options) if channels else depthwise)(x)
+    if channels:
+        x = layers.Conv2D(channels, kernel_px, **options)(x)
+    else:
+        x = layers.DepthwiseConv2D(kernel_px, **options)(x)
     return layers.ReLU(6.0, dtype=dtype)(x) if activation else x
 
 
@@ -178,24 +188,21 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
     return _convolution(x, dtype, channels, 1, activation=False)
 
 
-@lru_cache(4)
-def shared_backbone(taps, dtype):
-    """Return the network of `backbone`, built once and kept."""
-    return backbone(taps, dtype=dtype)
-
-
 def _distance(model, images, others):
     """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
-    total, maps = 0.0, [keras.tree.flatten(model(batch)) for batch in (images, others)]
-    for pair in zip(*maps, strict=True):
-        one, other = map(_unit_length, pair)
-        total += ops.mean(ops.sum((one - other) ** 2, -1), axis=(1, 2))
-    return total / len(maps[0])
+    maps = [keras.tree.flatten(model(batch)) for batch in (images, others)]
+    distances = []
+    for one, other in zip(*maps, strict=True):
+        difference = _unit_length(one) - _unit_length(other)
+        squares = ops.sum(difference**2, -1)
+        distances.append(ops.mean(squares, axis=(1, 2)))
+    return sum(distances) / len(distances)
 
 
 def _unit_length(features):
     features = ops.cast(features, "float32")
-    return features / (ops.sqrt(ops.sum(features**2, -1, keepdims=True)) + 1e-6)
+    squares = ops.sum(features**2, -1, keepdims=True)
+    return features / (ops.sqrt(squares) + 1e-6)
 
 
 def _checked(images):

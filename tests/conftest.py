@@ -3,7 +3,10 @@
 import gc
 import os
 import signal
+import sys
 
+if "rfc3987_syntax" not in sys.modules:  # a grammar of addresses that jsonschema would build for notebooks: 2.3 s
+    sys.modules["rfc3987_syntax"] = None
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
 if "PYTEST_XDIST_WORKER" in os.environ:  # two workers on two cores: a thread each
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -17,13 +20,17 @@ from rasterio.transform import Affine
 from helpers import paths
 from helpers.scenes import Scene
 
+os.fsync = lambda handle: None  # what tests write need not outlive a power cut
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so a script starts what runs in its background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start must hear Ctrl-C
 
 LONGEST = (  # files of tests, begun first, so that of two at a time neither is left alone at the end
-    "test_deeper", "test_notebooks", "test_weights", "test_jupyterlab", "test_exercises",
-    "test_notebook_folders", "test_sweep", "test_apply_many", "test_latent", "test_adversarial",
-    "test_apply", "test_apply_windows", "test_apply_values", "test_apply_resume", "test_command_line",
+    "test_deeper", "test_notebooks", "test_jupyterlab", "test_weights", "test_apply_many", "test_sweep", "test_latent",
+    "test_training", "test_exercises", "test_adversarial", "test_notebook_folders", "test_apply", "test_scene_classes",
+    "test_offline_install", "test_kernels", "test_apply_windows", "test_practice", "test_cloudy_pairs",
+    "test_apply_values", "test_apply_resume", "test_command_line", "test_views", "test_features", "test_clouds",
+    "test_models", "test_foreign_clouds", "test_maps", "test_show", "test_photos", "test_download_kills",
 )  # fmt: skip
 
 

@@ -37,24 +37,24 @@ def trained(device, folder, **options):
     encoder = models.view_encoder(3, image_px=SIDE, filters=4)
     with without_graphs():  # the stability benchmark builds one
         averaged, history = training.fit_landscapes(
-            generator, discriminator, views, steps=3, learning_rate=1e-3, device=device, validation=VALIDATION,
-            checkpoint=folder / "state.npz", reports=4, encoder=encoder, **options,
+            generator, discriminator, views, steps=2, learning_rate=1e-3, device=device, validation=VALIDATION,
+            checkpoint=folder / "state.npz", reports=2, encoder=encoder, **options,
         )  # fmt: skip
     return averaged, discriminator, history
 
 
 @pytest.fixture(scope="module")
 def whole(device, tmp_path_factory):
-    """A training of three steps; the last is the folder of its state, beside that of the state after two."""
+    """A training of two steps; the last is the folder of its state, beside that of the state after one."""
     folder = tmp_path_factory.mktemp("whole")
-    with kept_after(2, folder / "two steps"):
+    with kept_after(1, folder / "one step"):
         return *trained(device, folder / "whole"), folder / "whole"
 
 
 def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, whole):
     """Latents, augmentation, the falling rate, spectral norms and the best weights go on where they were."""
     *networks, history, folder = whole
-    *resumed, resumed_history = trained(device, folder.parent / "two steps")
+    *resumed, resumed_history = trained(device, folder.parent / "one step")
     for one, other in zip(networks, resumed, strict=True):
         for weight, again in zip(one.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_array_equal(weight, again)
@@ -63,7 +63,7 @@ def test_a_training_that_was_stopped_ends_like_one_that_was_not(device, whole):
 
 def test_the_history_says_how_it_goes_and_the_best_is_kept(whole):
     averaged, _, history, _ = whole
-    assert list(history.step) == [1, 2, 3] and np.isfinite(history).all(axis=None)
+    assert list(history.step) == [1, 2] and np.isfinite(history).all(axis=None)
     assert {"energy", "paired", "latent", "discriminator", "kid_imagenet", "diversity"} <= set(history)
     assert "psnr_db" not in history  # there is no view that a landscape should equal
     made = averaged.predict(training.draw_latents(len(VALIDATION), 3, [0, -1]), verbose=0)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.acquire import download, packs
-from helpers.pairs import maps
+from helpers.pairs import folders, legends, maps
 
 pytestmark = pytest.mark.skipif(
     any(packs.missing(name) for name in ("blue_marble", "land_cover", "imagenet_features")),
@@ -44,7 +44,8 @@ def data_set(tmp_path, earth):
 
 def test_a_data_set_of_pairs_becomes_classes(data_set):
     """Its colours are those of the legend, and its credits are kept."""
-    ground, legend = maps.read_folder(data_set, tile_px=64)
+    ground = folders.read_pairs(data_set, folders.MAPS, block_px=64, buffer_px=16)
+    ground, legend = legends.classified(ground, data_set)
     assert {split: len(tiles) for split, tiles in ground.items()} == {"train": 7, "validation": 2, "test": 3}
     known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in maps.LEGEND.values()}
     assert len(legend) > 3 and set(legend) <= known  # the colours of these maps are their legend

@@ -8,9 +8,8 @@ from PIL import Image
 
 from helpers import scenes
 from helpers.acquire import packs
-from helpers.pairs import maps
+from helpers.pairs import folders, legends, maps
 from helpers.pairs.folders import COLOURS as SATELLITE
-from helpers.pairs.maps import read_folder
 
 PICTURE = ("map_red", "map_green", "map_blue")
 needs_packs = pytest.mark.skipif(
@@ -207,8 +206,10 @@ def map_of(one):
     return COLOURS[one.pixels[..., 3]] if len(one.bands) == 4 else one.pixels[..., 3:]
 
 
-def read_pairs(folder, tile_px=256, **options):
-    return read_folder(folder, tile_px=tile_px, **options)
+def read_pairs(folder, tile_px=256, buffer_px=16, tolerance=0, **options):
+    """Read a folder as notebook 05 does."""
+    ground = folders.read_pairs(folder, folders.MAPS, block_px=tile_px, buffer_px=buffer_px, **options)
+    return legends.classified(ground, folder, tolerance)
 
 
 def read(folder, **options):

@@ -65,8 +65,8 @@ def test_vk_tells_other_errors_in_its_words_without_the_token(serve, monkeypatch
 ARTIST = '<style>a{color:red}</style><a href="//x" title="U">Jo &amp;\n <b>Ann</b></a>'
 
 
-def commons_route(asked, places, *, busy=0, stuck=False):
-    """Commons with files at `places`: coordinates come for two files in an answer, the rest by `continue`."""
+def commons_route(asked, places, *, busy=0, most=50):
+    """Commons with files at `places`, and a plan; an answer that has more than `most` files says that it continues."""
 
     def search(request):
         asked.append(request.query)
@@ -78,12 +78,12 @@ def commons_route(asked, places, *, busy=0, stuck=False):
         radius, east = int(request.query["ggsradius"]), math.cos(math.radians(lat))
         near = [math.hypot(place[1] - lat, (place[0] - lon) * east) * 111_000 <= radius for place in places]
         near = np.flatnonzero(near).tolist()
-        near = near[: int(request.query["ggslimit"])]
+        limit = int(request.query["ggslimit"])
         if not near:
             return loopback.as_json({"batchcomplete": ""})
-        start = 0 if stuck else int(request.query.get("cocontinue", 0))
-        pages = {}
-        for number in near:
+        plan = {"pageid": 77, "title": "File:Plan.svg", "imageinfo": [{"thumburl": "https://c/Plan.svg.png"}]}
+        pages = {"77": plan}
+        for number in near[: min(limit, most) - 1]:
             facts = {"Artist": {"value": ARTIST}, "LicenseShortName": {"value": "CC BY-SA 4.0"},
                      "LicenseUrl": {"value": "https://cc/4.0"},
                      "DateTimeOriginal": {"value": "2021-07-01 10:11:12"}}  # fmt: skip
@@ -94,16 +94,9 @@ def commons_route(asked, places, *, busy=0, stuck=False):
                 "extmetadata": facts,
             }
             pages[str(number)] = {"pageid": number, "title": f"File:View {number}.jpg", "imageinfo": [info]}
-            pages["77"] = {
-                "pageid": 77,
-                "title": "File:Plan.svg",
-                "imageinfo": [{"thumburl": "https://c/Plan.svg.png"}],
-            }
-            if number in near[start : start + 2]:
-                pages[str(number)]["coordinates"] = [{"lat": places[number][1], "lon": places[number][0]}]
-        answer = {"query": {"pages": pages}}
-        more = start + 2 < len(near)
-        return loopback.as_json(answer | ({"continue": {"cocontinue": start + 2}} if more else {"batchcomplete": ""}))
+            pages[str(number)]["coordinates"] = [{"lat": places[number][1], "lon": places[number][0]}]
+        more = {"continue": {"cocontinue": "9|1"}} if most < limit and most <= len(near) else {"batchcomplete": ""}
+        return loopback.as_json({"query": {"pages": pages}} | more)
 
     return ("GET", "/commons/w/api.php", search)
 
@@ -141,10 +134,19 @@ def test_photos_outside_the_box_do_not_use_up_the_limit(serve):
     assert sorted(one.bounds[:2] for one in found) == sorted(inside)
 
 
-def test_commons_repeating_continue_is_refused(serve):
-    server = serve(commons_route([], [(-54.5, -25.4)] * 5, stuck=True))
-    with pytest.raises(ValueError, match="paging of commons repeats itself"):
-        connect("commons", server).search((-54.55, -25.45, -54.45, -25.35))
+def test_a_film_or_plan_among_the_files_of_a_full_circle_hides_no_photo(serve):
+    random = np.random.default_rng(1)
+    places = list(zip(random.uniform(-54.55, -54.45, 70), random.uniform(-25.45, -25.35, 70), strict=True))
+    for most in (50, 20):  # full answers, and such that continue
+        server = serve(commons_route([], places, most=most))
+        assert len(connect("commons", server).search((-54.55, -25.45, -54.45, -25.35))) == 70
+
+
+def test_a_search_of_commons_ends_where_many_photos_have_one_place(serve):
+    asked = []
+    server = serve(commons_route(asked, [(-54.5, -25.4)] * 60))
+    assert len(connect("commons", server).search((-54.51, -25.41, -54.49, -25.39))) == 49
+    assert len(asked) < 60
 
 
 def test_circles_cover_their_box():

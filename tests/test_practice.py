@@ -126,7 +126,7 @@ def test_a_tile_of_eox_has_y_before_x(server):
 
 
 def test_pystac_client_finds_items_by_place_time_and_cloud(server):
-    catalogue = pystac_client.Client.open(f"{server.url}/earth_search/v1")
+    catalogue = pystac_client.Client.open(f"{server.url}/earth_search")
 
     def ids(**how):
         how = {"bbox": (-107, 40, -106, 41), "collections": ["landsat-c2-l2"]} | how

@@ -187,7 +187,7 @@ def test_commons_asks_for_no_more_than_the_limit_and_names_a_contact(serve, monk
     source = commons(serve, [commons_page(1)], asked)
     source.search(BOX, limit=7)
     source.search(BOX)
-    assert asked[0]["ggslimit"] == "7" and asked[-1]["ggslimit"] == "500" and "mime" in asked[0]["iiprop"]
+    assert asked[0]["ggslimit"] == "7" and asked[-1]["ggslimit"] == "50" and "mime" in asked[0]["iiprop"]
     assert "(ada@example.org;" in asked[0]["agent"]
     monkeypatch.delenv("SATELLITE_NOTEBOOKS_CONTACT")
     nobody = connect("commons", None).client.headers["User-Agent"]

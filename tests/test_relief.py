@@ -184,13 +184,13 @@ def test_slopes_of_invented_ground_go_with_its_heights():
 
 def test_grids_are_interpolated_as_scipy_does_it():
     random = np.random.default_rng(0)
-    grid, place = random.random((2, 30, 40)), random.uniform(-3, 45, (2, 20_000))
+    grid, place = random.random((2, 32, 40)), random.uniform(-3, 45, (2, 20_000))
     found = textures.bilinear(grid, place)
     for plane, values in zip(grid, found, strict=True):
         expected = map_coordinates(plane, place[::-1], order=1, mode="nearest")
         np.testing.assert_allclose(values, expected, atol=1e-12)
-    repeated = textures.bilinear(grid[:1, :, :30], place, "wrap")
-    expected = map_coordinates(grid[0, :, :30], place[::-1], order=1, mode="grid-wrap")
+    repeated = textures.bilinear(grid[:1, :, :16], place, seamless=True)
+    expected = map_coordinates(grid[0, :, :16], place[::-1], order=1, mode="grid-wrap")
     np.testing.assert_allclose(repeated[0], expected, atol=1e-12)
 
 
@@ -211,14 +211,14 @@ def test_a_sun_below_the_horizon_is_refused():
 def test_an_image_that_does_not_fit_the_heights_is_refused():
     heights, image = plain()
     for wrong in (image[1:], image[..., :2]):
-        with pytest.raises(ValueError, match=r"the image has shape .*; expected none, and \(3, 200, 200\)"):
+        with pytest.raises(ValueError, match=r"an image of shape \(3, 200, 200\); it has \("):
             look(heights, wrong)
 
 
 def test_heights_with_gaps_are_refused():
     heights, image = plain()
     heights[3, 4:6] = math.nan, math.inf
-    with pytest.raises(ValueError, match="2 heights are not finite"):
+    with pytest.raises(ValueError, match="expected finite heights"):
         look(heights, image)
 
 

@@ -130,7 +130,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(make):
     assert len(read.all("img")) == 1
     assert not re.search(r"@import|url\(", read.text)
     assert "default-src 'none'" in str(read.all("meta"))
-    for text in ("© A & B <img src=http://b.org/x>", "https://c.org", '"<script>alert(1)</script>"', '"><b>'):
+    for text in ("© A & B <img src=http://b.org/x>", "https://c.org", "<script>alert(1)</script>", '"><b>'):
         assert text in read.text
 
 

@@ -44,13 +44,13 @@ def stac_routes(folder, count=1, *, next_of=lambda number: number + 1, **facts):
         item = {"type": "Feature", "stac_version": "1.0.0", "id": f"S2_{number}", "bbox": [-54.6, -25.5, -54.5, -25.4],
                 "geometry": {"type": "Polygon", "coordinates": [ring]}, "links": [], "assets": assets,
                 "properties": {"datetime": f"2020-05-{20 - number}T00:00:00Z", "asked": asked, **facts}}  # fmt: skip
-        more = {"rel": "next", "method": "POST", "href": f"{request.base}/earth_search/v1/search",
+        more = {"rel": "next", "method": "POST", "href": f"{request.base}/earth_search/search",
                 "body": {**asked, "page": next_of(number)}}  # fmt: skip
         links = [more] if number + 1 < count else []
         return loopback.as_json({"type": "FeatureCollection", "features": [item], "links": links})
 
     def landing(request):
-        url = f"{request.base}/earth_search/v1"
+        url = f"{request.base}/earth_search"
         conforms = ["core", "item-search", "item-search#query"]
         return loopback.as_json({
             "type": "Catalog", "id": "x", "stac_version": "1.0.0", "description": "x",
@@ -62,7 +62,7 @@ def stac_routes(folder, count=1, *, next_of=lambda number: number + 1, **facts):
     def file(request):
         return loopback.Response((folder / request.groups["name"]).read_bytes(), "image/tiff")
 
-    return (("GET", "/earth_search/v1/?", landing), ("POST", "/earth_search/v1/search", page),
+    return (("GET", "/earth_search/?", landing), ("POST", "/earth_search/search", page),
             ("GET", r"/files/(?P<name>\w+\.tif)", file))  # fmt: skip
 
 

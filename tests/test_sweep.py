@@ -190,14 +190,14 @@ def test_an_executor_that_fails_leaves_its_error_in_the_table(toy):
     ({"seed": [0], "scale": [2, 3, 5]}, {}, r"scale is 5; expected int: enlargement \[2, 3, 4, 8\]"),
     ({"rate": [0.5, "fast"]}, {}, "rate is 'fast'; expected float"),
     ({"seed": [0]}, {"values": {"rate": 2}}, r"rate is 2; expected float: of learning \[0..1\]"),
-    ({"seed": [0]}, {"values": {"seed": 1}}, "gives seed as .0.; expected a list .* no fixed value"),
+    ({"seed": [0]}, {"values": {"seed": 1}}, "the grid is {'seed': .0.}; expected a list .* no fixed value"),
     ({"seed": [0]}, {"profile": "quick"}, "unknown profile quick"),
-    ({"note": "many"}, {}, "gives note as 'many'; expected a list"),
-    ({"seed": []}, {}, r"gives seed as \[\]; expected a list"),
-    ({}, {}, "the grid names no parameter"),
+    ({"note": "many"}, {}, "the grid is {'note': 'many'}; expected a list"),
+    ({"seed": []}, {}, r"the grid is {'seed': \[\]}; expected a list"),
+    ({}, {}, "the grid is {}; expected a list"),
     ({"seed": [0]}, {"notebook": "0"}, "takes one notebook; 0 begins notebooks/02_toy.ipynb, notebooks/03_other"),
     ({"seed": [0]}, {"notebook": "07"}, "no notebook is called 07"),
-    ({"seed": [0]}, {"name": "a/b"}, "run id 'a/b-seed-0-"),
+    ({"seed": [0]}, {"name": "a/b"}, "run id 'a/b': use letters"),
 ])  # fmt: skip
 def test_a_wrong_grid_is_refused_before_anything_runs(toy, write_notebook, grid, options, message):
     write_notebook("03_other")
@@ -207,7 +207,7 @@ def test_a_wrong_grid_is_refused_before_anything_runs(toy, write_notebook, grid,
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"values": {"rate": 0.25}}, "sweep s was begun otherwise: values was {}, now {'rate': 0.25}. Choose another name"),
+    ({"values": {"rate": 0.25}}, "sweep s was begun otherwise: values was {}, now {'rate': 0.25}. Choose another"),
     ({"profile": "smoke"}, "profile was 'workshop', now 'smoke'"),
     ({"notebook": "03"}, "notebook was '02_toy', now '03_other'"),
     ({"grid": {"seed": [0]}}, r"grid was \['scale', 'seed'\], now \['seed'\]"),

@@ -50,7 +50,7 @@ def on_land(folders, monkeypatch):
 
     def put(**cone):
         land = invented_land(**cone)
-        monkeypatch.setattr(views, "_land", lambda: land)
+        monkeypatch.setattr(views, "land", lambda: land)
         monkeypatch.setattr(surroundings, "LAYERS_M", ())
         return land
 
@@ -60,7 +60,7 @@ def on_land(folders, monkeypatch):
 @pytest.fixture
 def kept_apart(tmp_path, monkeypatch):
     """The real ground, whose pairs are kept in a folder of the test."""
-    views._land()
+    views.land()
     monkeypatch.setattr(paths, "DATA", tmp_path)
     return tmp_path
 
@@ -94,7 +94,7 @@ def test_a_mountain_appears_in_view_and_patch_where_its_bearing_and_distance_put
         distance, angle = math.hypot(east, north), math.atan2(east, north) - math.radians(row.heading_deg)
         aside, forward = distance * math.sin(angle), distance * math.cos(angle)
         if 2000 < forward < 4500 and abs(aside / forward) < 0.4:
-            view = views._seen(land, row._asdict(), 64, 0)
+            view = views.seen(land, row._asdict(), 64, 0)
             rows, columns = np.nonzero(is_green(view)[: 32 - 10])  # what rises above the horizon
             assert abs(columns.mean() + 0.5 - (32 + FOCAL * aside / forward)) < 1
             assert abs(rows.min() - (32 - FOCAL * (math.tan(math.radians(10)) + (900 - 20) / forward))) < 2
@@ -157,11 +157,11 @@ def test_fine_imagery_is_averaged_not_picked():
     (20, -10, 0.016, 0.027),  # measured: 0.0142 and 0.0239, most over forest: more single trees are in view
 ])  # fmt: skip
 def test_small_views_show_what_large_ones_do(kept_apart, monkeypatch, eye_m, pitch_deg, mean, most):
-    land, losses = views._land(), []
+    land, losses = views.land(), []
     monkeypatch.setattr(views, "EYE_M", eye_m)
     monkeypatch.setattr(views, "PITCH_DEG", pitch_deg)
     for row in views.spots("train", 6, seed=3).to_dict("records"):
-        large, small = (views._seen(land, row, size, 0) for size in (256, 64))
+        large, small = (views.seen(land, row, size, 0) for size in (256, 64))
         losses.append(abs(large.reshape(64, 4, 64, 4, 3).mean((1, 3)) - small).mean())
     assert np.mean(losses) < mean and max(losses) < most
 
@@ -203,7 +203,7 @@ def test_a_hundred_test_spots_lie_a_kilometre_from_each_other(monkeypatch):
 
 @needs_pack
 def test_spots_are_on_dry_ground_with_relief_ahead_and_know_their_place():
-    ground, _, transform = views._land()
+    ground, _, transform = views.land()
     wide, high = ground.pixel_size_m
     end = ground.shapes.shape[2] * wide, ground.shapes.shape[1] * high
     below = []
@@ -225,18 +225,10 @@ def test_spots_are_on_dry_ground_with_relief_ahead_and_know_their_place():
 
 def test_people_climb_and_look_down():
     heights = np.add.outer(np.zeros(40), 30.0 * np.arange(40))  # rises to the east
-    x, y, downhill = views._lookout(heights, (100, 100), 2050, 2050)
+    (x, y), downhill = views.lookout(heights, np.array([100.0, 100]), np.array([2050, 2050]))
     assert (x, y % 100, downhill % 360) == (2450, 50, 270)
-    _, y, downhill = views._lookout(heights.T, (100, 200), 2050, 4100)
+    (_, y), downhill = views.lookout(heights.T, np.array([100.0, 200]), np.array([2050, 4100]))
     assert (y, downhill % 360) == (4500, 0)
-
-
-def test_what_cannot_be_drawn_is_refused(on_land):
-    on_land()
-    with pytest.raises(ValueError, match="split is 'tset'; expected test, validation, train"):
-        views.render("tset", 3)
-    with pytest.raises(ValueError, match="count is 0"):
-        views.render("test", 0)
 
 
 # --- rendering
@@ -256,9 +248,9 @@ def test_pairs_depend_on_the_seed_alone(kept_apart, monkeypatch):
     fewer = views.render("validation", 3, image_size=32)
     assert np.array_equal(fewer.views, first.views[:3]) and np.array_equal(fewer.patches, first.patches[:3])
     row = first.table.to_dict("records")[4]
-    patch = views.cut(views._land().image, row["lon"], row["lat"], row["heading_deg"], size_px=32)
+    patch = views.cut(views.land().image, row["lon"], row["lat"], row["heading_deg"], size_px=32)
     assert np.array_equal(first.patches[4], np.rint(patch))
-    assert np.array_equal(first.views[4], np.rint(255 * views._seen(views._land(), row, 32, 0)))
+    assert np.array_equal(first.views[4], np.rint(255 * views.seen(views.land(), row, 32, 0)))
     other = views.render("validation", 5, image_size=32, seed=1)
     assert not (other.table.x_m == first.table.x_m).any()
     assert first.patches.dtype == first.views.dtype == np.uint8 and first.views.shape == (5, 32, 32, 3)
@@ -400,7 +392,7 @@ def album(tmp_path):
 
 def test_photos_get_patches_from_imagery_turned_to_their_headings(album, tmp_path):
     image = imagery(tmp_path / "image.tif")
-    ground, table = views.read_views(album, imagery=image, image_size=32)
+    ground, table = views.read_views(album, imagery=scenes.read(image), image_size=32)
     assert set(ground) == {"train", "validation", "test"} and list(table.path) == [f"{k:02}.jpg" for k in range(40)]
     for pairs in ground.values():
         assert pairs.patches.shape == pairs.views.shape == (len(pairs.table), 32, 32, 3)
@@ -414,7 +406,7 @@ def test_photos_get_patches_from_imagery_turned_to_their_headings(album, tmp_pat
 
 
 def test_patches_of_different_splits_lie_6_km_apart_where_photos_allow_that(album, tmp_path):
-    ground, table = views.read_views(album, imagery=imagery(tmp_path / "image.tif"), image_size=16)
+    ground, table = views.read_views(album, imagery=scenes.read(imagery(tmp_path / "image.tif")), image_size=16)
     east = {
         split: pairs.table.lon.to_numpy() * DEGREE_M * math.cos(math.radians(45)) for split, pairs in ground.items()
     }
@@ -429,18 +421,20 @@ def test_photos_that_lie_too_close_are_split_with_a_warning(tmp_path):
     for number in range(20):  # by name they jump to and fro
         photo(tmp_path / "album" / f"{7 * number % 20:02}.jpg", along(number, 20, width_km=8))
     with pytest.warns(UserWarning, match="show the same ground in part: the photos lie too close"):
-        ground, _ = views.read_views(tmp_path / "album", imagery=imagery(tmp_path / "i.tif", 60), image_size=16)
+        ground, _ = views.read_views(
+            tmp_path / "album", imagery=scenes.read(imagery(tmp_path / "i.tif", 60)), image_size=16
+        )
     tables = [ground[split].table for split in ("train", "validation", "test")]
     assert list(map(len, tables)) == [14, 2, 4]
     assert tables[0].lon.max() < tables[1].lon.min() and tables[1].lon.max() < tables[2].lon.min()
 
 
 def test_each_photo_that_is_left_out_has_its_reason(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(photo_views, "MAX_PIXELS", 400 * 400)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 250_000)  # Pillow refuses twice that
     photo(album / "x_unplaced.jpg")
     photo(album / "x_outside.jpg", (8.5, 45))
     photo(album / "x_edge.jpg", along(-4))  # its patch reaches beyond the image
-    photo(album / "x_huge.jpg", along(3), size=(900, 300))
+    photo(album / "x_huge.jpg", along(3), size=(900, 600))
     photo(album / "x_tiny.jpg", along(3), size=(20, 15))
     (album / "x_broken.jpg").write_bytes((album / "00.jpg").read_bytes()[:900])
     (album / "x_text.jpg").write_text("no picture")
@@ -451,25 +445,25 @@ def test_each_photo_that_is_left_out_has_its_reason(album, tmp_path, monkeypatch
         photo_views.ImageOps, "exif_transpose",
         lambda picture: (opened.append(Path(picture.filename).name), real(picture))[1],
     )  # fmt: skip
-    ground, table = views.read_views(album, imagery=image, image_size=32)
+    ground, table = views.read_views(album, imagery=scenes.read(image), image_size=32)
     reasons = table.set_index("path").reason
     assert reasons["x_unplaced.jpg"] == "no position"
     assert reasons["x_outside.jpg"] == reasons["x_edge.jpg"] == "outside the imagery"
-    assert reasons["x_huge.jpg"] == "huge: 900 x 300 pixels, more than 160,000" and "x_huge.jpg" not in opened
+    assert "540000 pixels" in reasons["x_huge.jpg"] and "x_huge.jpg" not in opened
     assert reasons["x_tiny.jpg"] == "too small: 20 x 15 pixels, 32 needed"
     assert reasons["x_broken.jpg"].startswith("cannot be read") and reasons["x_text.jpg"].startswith("cannot be read")
     assert opened and not any("x_" in path for p in ground.values() for path in p.table.path)
     with pytest.raises(ValueError, match=r"holds 40 usable photos of 48; 41 are needed. Left out: .*no position \(2\)"):
-        views.read_views(album, imagery=image, image_size=32, least=41)
-    with pytest.raises(ValueError, match=r"holds 0 usable photos of 48; .*no satellite patch \(4\d\)"):
+        views.read_views(album, imagery=scenes.read(image), image_size=32, least=41)
+    with pytest.raises(ValueError, match=r"holds 0 usable photos of 48; .*no satellite patch, .*\(4\d\)"):
         views.read_views(album, image_size=32)
 
 
 def test_imagery_without_place_or_data_or_of_16_bits(album, tmp_path):
     Image.new("RGB", (50, 50)).save(tmp_path / "plain.png")
-    with pytest.raises(ValueError, match="plain.png has no place or fewer than 3 bands"):
-        views.read_views(album, imagery=tmp_path / "plain.png")
-    ground, _ = views.read_views(album, imagery=imagery(tmp_path / "deep.tif", factor=200), image_size=16)
+    with pytest.raises(ValueError, match="plain has no place or fewer than 3 bands"):
+        views.read_views(album, imagery=scenes.read(tmp_path / "plain.png"))
+    ground, _ = views.read_views(album, imagery=scenes.read(imagery(tmp_path / "deep.tif", factor=200)), image_size=16)
     red = ground["train"].patches[..., 0]
     assert red.min() == 0 and red.max() == 255 and 60 < red.mean() < 200
     scene = scenes.read(tmp_path / "deep.tif")
@@ -509,7 +503,7 @@ def test_the_patches_of_a_data_set_folder_are_taken_with_its_split(tmp_path):
     ground, table = views.read_views(folder, image_size=16)
     assert {split: len(pairs.table) for split, pairs in ground.items()} == {"train": 20, "validation": 7, "test": 10}
     assert red_half(ground["test"].patches) == ["top"] and list(ground["test"].table.path[:1]) == ["30.jpg"]
-    assert set(table.reason[20:23]) == {"left out by the manifest: guard"}
+    assert set(table.reason[20:23]) == {"no satellite patch, or left out by the manifest"}
     with pytest.raises(ValueError, match=r"the photos have the splits \['test', 'train'\]"):
         views.read_views(notebook_folder(tmp_path / "b", split=lambda k: "test" if k % 2 else "train"), image_size=16)
 

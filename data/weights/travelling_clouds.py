@@ -72,20 +72,20 @@ def simulate(patch, key, *, bands, value_range, skew):
     kind = tf.cast(draws[1] * len(clouds.KINDS), tf.int32)
     more, size_px = uniform(key, 5, 2), clear.shape[0]
     optical_depth, shadow = clouds.draw(
-        size_px, kind, between((0.1, 2.0), draws[4]), key, distance=DISTANCE, darkest=DARKEST,
-        no_gap=more[0] < NO_GAP, rim_width=between(RIM_WIDTH, more[1]),
+        size_px, kind, between(0.1, 2.0, draws[4]), key, distance=DISTANCE, darkest=DARKEST,
+        no_gap=more[0] < NO_GAP, rim_width=between(*RIM_WIDTH, more[1]),
     )  # fmt: skip
     far, alone = far_shadow(size_px, key)
     stays_clear = draws[2] < 1 / 4
     shadow = tf.where(stays_clear, 1.0, tf.minimum(shadow, far))
     optical_depth = tf.where(alone | stays_clear, 0.0, optical_depth)
     # the side of a cloud that faces the sun is brighter; it is thin where its shadow comes from
-    light = 1e4 * between(LIGHT, draws[3]) * relative_um ** (SLOPE * (2 * draws[5] - 1))
+    light = 1e4 * between(*LIGHT, draws[3]) * relative_um ** (SLOPE * (2 * draws[5] - 1))
     relief = 0.3 * draws[3] * (shadow - tf.exp(-optical_depth))
     light = clouds.cloud_light(light, optical_depth, key, relief)
     # sky and air brighten the shadow
     share, slope, haze = tf.unstack(uniform(key, 9, 3))
-    sky = between(SKY, share) * relative_um ** -between(SKY_SLOPE, slope)
+    sky = between(*SKY, share) * relative_um ** -between(*SKY_SLOPE, slope)
     lit = shadow[..., None] + (1 - shadow[..., None]) * sky
     darkest = tf.maximum(tf.reduce_min(clear, axis=(0, 1)), 0.0)  # less than 0 by an offset
     air = tf.minimum(1e4 * AIR * haze * relative_um**-2, 0.8 * darkest)
@@ -99,11 +99,11 @@ def far_shadow(size_px, key):
     draws = uniform(key, 8, 5)
     kind = clouds.KINDS.index("opaque")
     field = clouds.turbulence(size_px, kind, tf.random.fold_in(key, 7))[:size_px, :size_px]
-    clear = tf.maximum(1 - between(FAR_COVER, draws[0]), 0)
+    clear = tf.maximum(1 - between(*FAR_COVER, draws[0]), 0)
     edge, top = levels(field, clear, 1.0)
     inside = (field - edge) / (0.4 * tf.maximum(top - edge, 1e-9))
     inside = tf.clip_by_value(inside, tf.where(clear > 0, 0.0, 0.4), 1)  # no rim without a gap
-    taken = between(DARKEST, draws[2]) * (1 - tf.exp(-between(FAR_DEPTH, draws[1]) * inside))
+    taken = between(*DARKEST, draws[2]) * (1 - tf.exp(-between(*FAR_DEPTH, draws[1]) * inside))
     is_far = draws[3] < FAR
     return tf.where(is_far, 1 - taken, 1.0), is_far & (draws[4] < FAR_ALONE)
 

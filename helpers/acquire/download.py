@@ -48,7 +48,7 @@ class Item:
 
 @dataclass
 class Summary:
-    """Numbers of files fetched and kept, of requests, and why others are missing."""
+    """Count files fetched and kept, and requests; tell why other files are missing."""
 
     folder: Path
     fetched: int = 0
@@ -98,7 +98,8 @@ def fetch(items, folder, client, *, total=None):
         OSError: the disk is full; what is done is kept.
     """
     folder = Path(folder)
-    job, before = _Job(items, folder, client), client.requests
+    job = _Job(items, folder, client)
+    before = client.requests
     threads = 2 * client.policy.connections  # some decode while others wait
     pool = ThreadPoolExecutor(threads)
     try:
@@ -121,15 +122,19 @@ class _Job:
     """The work on one folder, by several threads."""
 
     def __init__(self, items, folder, client):
-        self.items, self.folder, self.client = iter(items), folder, client
+        self.items = iter(items)
+        self.folder = folder
+        self.client = client
         for part in folder.rglob(".*.part*"):  # of a process that was killed
             part.unlink()
         self.table = manifest.Table(folder / manifest.NAME, COLUMNS)
         self.missing = manifest.Table(
             folder / manifest.MISSING, manifest.MISSING_COLUMNS
         )
-        self.summary, self.names = Summary(folder), set()
-        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.summary = Summary(folder)
+        self.names = set()
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
 
     def work(self, bar):
         """Obtain items until there are no more."""
@@ -151,7 +156,8 @@ class _Job:
 
     def problem(self, item):
         """Return why an item is not asked for, or ""."""
-        stem, key = item.name.removesuffix(".*"), hash(item.name.casefold())
+        stem = item.name.removesuffix(".*")
+        key = hash(item.name.casefold())
         if "/".join(map(safe_name, stem.split("/"))) != stem:
             return "the name leads out of the folder, or is none that every system can hold"
         if key in self.names:
@@ -161,18 +167,23 @@ class _Job:
         return noted["reason"] if noted.get("url") == item.url else ""
 
     def known(self, item):
-        """Return the row of the file of an item, of whatever suffix; {} where it is not there."""
+        """Return the row of an item whose file is there, with any suffix; {} if it is not."""
         for suffix in checks.STARTS:
             name = item.name.replace(".*", suffix)
-            row, path = self.table.row(name), self.folder / name
-            same = row.get("url") == item.url and path.is_file()
-            if same and row["sha256"] == paths.sha256(path):
+            row = self.table.row(name)
+            path = self.folder / name
+            if (
+                row.get("url") == item.url
+                and path.is_file()
+                and row["sha256"] == paths.sha256(path)
+            ):
                 return row | item.row
         return {}
 
     def made(self, item):
-        """Get an item, check it, put it into its place; return its row."""
-        made, data = {}, b""
+        """Download an item, check it, move it into its place; return its row."""
+        made = {}
+        data = b""
         if not item.make:
             data = self.client.get_bytes(item.url, check=item.check)
         name = item.name.replace(".*", checks.suffix(data))
@@ -182,8 +193,13 @@ class _Job:
                 data = item.check(part.read_bytes())
             else:
                 part.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        return item.row | made | {"path": name, "url": item.url, "sha256": digest}
+        return {
+            **item.row,
+            **made,
+            "path": name,
+            "url": item.url,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
 
     def note(self, row, kept):
         """Write down at once that a file is there, so that Ctrl-C loses none."""

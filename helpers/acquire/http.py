@@ -1,7 +1,7 @@
-"""Ask servers politely: few connections, a bounded rate, patience, and a key that is never shown.
+"""Ask servers politely: few connections, a bounded rate, retries, and a key that is never shown.
 
-`requests` sends. One loop around it asks again where a server is busy, or where a body breaks on
-the way or is of the wrong type.
+`requests` sends. One loop around it asks again if the server is busy, the connection breaks, or the
+answer is not what was asked for.
 """
 
 import gzip
@@ -37,11 +37,11 @@ class _Unanswered(Exception):
 
 
 class Refused(_Unanswered):
-    """The server will not give this; asking again changes nothing."""
+    """Raised where the server refuses; asking again changes nothing."""
 
 
 class Unreachable(_Unanswered, ConnectionError):
-    """No whole and right answer came after all tries."""
+    """Raised where no try brought a complete and correct answer."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,11 @@ class Client(requests.Session):
         forbidden_ends=True,
     ):
         super().__init__()
-        self.policy, self.key_name, self.forbidden_ends = (
-            policy,
-            key_name,
-            forbidden_ends,
-        )
-        self.requests, self.lock = 0, threading.Lock()
+        self.policy = policy
+        self.key_name = key_name
+        self.forbidden_ends = forbidden_ends
+        self.requests = 0
+        self.lock = threading.Lock()
         self.headers.update({"User-Agent": agent(), "Accept-Encoding": "gzip"})
         self.proxies = {"http://127.0.0.1": ""}  # no proxy reaches the practice server
         self.hooks["response"].append(refuse_leak)
@@ -147,7 +146,7 @@ class Client(requests.Session):
         return self._ask("POST", url, read_json, json=body)
 
     def _ask(self, method, url, check, **options):
-        """Errors of the libraries show addresses with keys, so nothing is raised from them."""
+        """Ask until `check` accepts. Errors of libraries stay here, as they may show a key."""
         for number in range(self.policy.tries):
             if number:
                 pace.pause(
@@ -169,7 +168,8 @@ class Client(requests.Session):
             method, url, stream=True, timeout=self.policy.timeout_s, **options
         ) as answer:
             body = self._read(answer.raw, url)
-        status, said = answer.status_code, f"{answer.status_code} {answer.reason}"
+        status = answer.status_code
+        said = f"{status} {answer.reason}"
         if status < 300:
             return body
         if status in BUSY:
@@ -190,7 +190,8 @@ class Client(requests.Session):
 
     def _read(self, raw, url):
         """Read a body; a gzip that ends too early, which urllib3 ignores, is an EOFError."""
-        most, body = self.policy.max_bytes, bytearray()
+        most = self.policy.max_bytes
+        body = bytearray()
         for part in raw.stream(CHUNK_BYTES, decode_content=False):
             pace.pause(0)
             body += part

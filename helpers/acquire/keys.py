@@ -10,7 +10,7 @@ _secrets = set()  # that `mask` takes out of messages and logs
 
 
 class Leak(RequestException):
-    """A redirect would carry the key away."""
+    """Raised where a redirect would carry the key away."""
 
 
 def shown(url):

@@ -30,7 +30,9 @@ class Table:
     """
 
     def __init__(self, path, columns):
-        self.path, self.columns, self.rows = path, columns, {}
+        self.path = path
+        self.columns = columns
+        self.rows = {}
         if path.exists() and path.stat().st_size:
             head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
             if head != columns:

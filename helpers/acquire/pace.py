@@ -1,4 +1,4 @@
-"""Keep a pace towards each host, for all clients of this process, and an end when a job ends."""
+"""Keep to the rate of each host, over all clients of this process; stop waiting when a job ends."""
 
 import threading
 import time
@@ -10,18 +10,18 @@ NEVER = threading.Event()
 
 
 class Stopped(Exception):
-    """The job that this thread works for has ended."""
+    """Raised in a thread whose job has ended."""
 
 
 class Pace:
-    """Turns of all requests to a host: a rate, and a pause for all where it is busy."""
+    """Schedule the requests to a host: at a rate, and with a pause for all while it is busy."""
 
     def __init__(self):
         self.next_start = self.held_until = 0.0
         self.lock = threading.Lock()
 
     def take_turn(self, per_s):
-        """Wait for the time of the next request, and longer where all are held."""
+        """Wait until the next request may start, and longer while the host is on hold."""
         while True:
             with self.lock:
                 start = max(time.perf_counter(), self.next_start, self.held_until)
@@ -31,7 +31,7 @@ class Pace:
                 return
 
     def hold(self, seconds):
-        """Stop all requests for some time."""
+        """Put the host on hold: no request starts for some time."""
         self.held_until = max(self.held_until, time.perf_counter() + seconds)
 
 
@@ -44,6 +44,6 @@ def of(url):
 
 
 def pause(seconds):
-    """Sleep; in a thread of a job, a Stopped ends it once the job has ended."""
+    """Sleep; in a thread of a job, raise Stopped as soon as the job has ended."""
     if getattr(JOB, "ended", NEVER).wait(seconds):
         raise Stopped

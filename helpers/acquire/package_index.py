@@ -27,7 +27,8 @@ def download(archive, url, output_file, pooch):
         requests.ConnectionError: no source of pip has the file, or the connection broke; pooch
             tries again.
     """
-    pip, tried = _pip_settings(), []
+    pip = _pip_settings()
+    tried = []
     sources = _sources(pip)
     with PyPIClient(
         auth=MultiDomainBasicAuth(
@@ -51,12 +52,10 @@ def download(archive, url, output_file, pooch):
                     if match.link.filename == archive.file:
                         return _write(archive, match.link, session, output_file)
                 tried.append(f"{shown(source)} does not list it")
-            except (
-                Exception
-            ) as error:  # of the library below unearth, which differs by version
-                tried.append(
-                    f"{shown(source)} failed ({type(error).__name__}: {mask(error)})"
-                )
+            # of the library below unearth, which differs by version
+            except Exception as error:
+                reason = f"{type(error).__name__}: {mask(error)}"
+                tried.append(f"{shown(source)} failed ({reason})")
     # raised here, as the errors of the libraries may hold a password
     raise requests.ConnectionError(
         f"{archive.file} did not arrive: {'; '.join(tried) or 'pip is configured for no source'}. "

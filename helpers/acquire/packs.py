@@ -104,9 +104,11 @@ def open_scene(pack, name=None, bands=None):
         raise ValueError(f"{pack} holds no imagery: {entry.description}")
     name = name or next(iter(entry.scenes))
     listed = _look_up(name, entry.scenes, f"scene of {pack}")
-    files = [member_path(pack, file) for file in listed["files"]]
     scene = scenes.stack(
-        [scenes.read(path, nodata=listed.get("nodata")) for path in files]
+        [
+            scenes.read(member_path(pack, file), nodata=listed.get("nodata"))
+            for file in listed["files"]
+        ]
     )
     scene = replace(scene, bands=tuple(listed["bands"]), name=f"{pack} {name}")
     if "crs" in listed:  # the file's own is missing, or wrong

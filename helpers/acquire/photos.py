@@ -32,30 +32,31 @@ def read_folder(folder):
     """
     import pandas
 
-    folder, rows, listed = Path(folder), [], {}
+    folder = Path(folder)
+    rows = []
+    listed = {}
     if (folder / "manifest.csv").exists():
         table = download.read_manifest(folder)
         listed = {row["path"]: row for row in table.to_dict("records")}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if path.suffix.lower() not in SUFFIXES or "/." in f"/{name}":
+            continue
         row = listed.get(name, {"path": name, "role": "photo"})
-        picture = path.suffix.lower() in SUFFIXES and "/." not in f"/{name}"
-        if picture and row["role"] == "photo":
+        if row["role"] == "photo":
             rows.append(_row(path, UNKNOWN | row))
     if not rows:
-        raise ValueError(
-            f"{folder} holds no photo; expected {', '.join(sorted(SUFFIXES))}"
-        )
+        raise ValueError(f"{folder} holds no photo: no JPEG, PNG, TIFF or WebP file")
     return pandas.DataFrame(rows)[["path", *UNKNOWN]]
 
 
 def _row(path, row):
-    """Return a row of the manifest with what the file says; its place is the manifest's without."""
+    """Complete a row of the manifest by what the file itself says."""
     try:
         with pictures.opened(path) as picture:
             row |= pictures.tags(picture)
     except OSError as error:
-        row["reason"] = pictures.unreadable(error)
+        row["reason"] = str(error)
     if math.isnan(row["lon"]) and row.get("west") == row.get("east", ""):
         row |= {"lon": row["west"], "lat": row["south"]}
     return row

@@ -9,29 +9,21 @@ from helpers.acquire import tiles
 
 @contextmanager
 def opened(path):
-    """Open the picture in a file, not decoded yet; an OSError says whatever is wrong with it."""
+    """Open the picture in a file, not decoded yet; an OSError says why it cannot be read."""
     from PIL import Image
 
-    if path.suffix.lower() in (".heic", ".heif"):
-        raise OSError("HEIC: convert it to JPEG first")
     try:
-        with Image.open(
-            path
-        ) as picture:  # refuses what declares more than 179 million pixels
+        if path.suffix.lower() in (".heic", ".heif"):
+            raise ValueError("HEIC: convert it to JPEG first")
+        # refuses what declares more than 179 million pixels
+        with Image.open(path) as picture:
             if picture.mode[0] in "IF":
-                raise OSError("more than 8 bits: save it with 8 bits first")
+                raise ValueError("more than 8 bits: save it with 8 bits first")
             yield picture
-    except OSError:
-        raise
-    except (
-        Exception
-    ) as error:  # of Pillow, which raises whatever a damaged file leads to
-        raise OSError(str(error)) from error
-
-
-def unreadable(error):
-    """Return the reason for an OSError of `opened`."""
-    return f"cannot be read: {error.strerror or error}"
+    # Pillow raises whatever a damaged file leads to
+    except Exception as error:
+        reason = getattr(error, "strerror", "") or error
+        raise OSError(f"cannot be read: {reason}") from error
 
 
 def tags(picture):
@@ -41,12 +33,15 @@ def tags(picture):
     """
     from PIL.ExifTags import GPS, IFD, Base
 
-    exif, known = picture.getexif(), {}
-    gps, camera = exif.get_ifd(IFD.GPSInfo), exif.get_ifd(IFD.Exif)
+    exif = picture.getexif()
+    known = {}
+    gps = exif.get_ifd(IFD.GPSInfo)
+    camera = exif.get_ifd(IFD.Exif)
     with suppress(ValueError):  # missing, or "0000:00:00 00:00:00"
         taken = str(camera.get(Base.DateTimeOriginal)).strip("\0 ")
         known["time"] = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S").isoformat()
-    lon, lat = _degrees(gps, GPS.GPSLongitude), _degrees(gps, GPS.GPSLatitude)
+    lon = _degrees(gps, GPS.GPSLongitude)
+    lat = _degrees(gps, GPS.GPSLatitude)
     lon, lat = tiles.position(lon, lat)
     heading = float(gps.get(GPS.GPSImgDirection, math.nan))
     width, height = picture.size[:: -1 if exif.get(Base.Orientation, 1) > 4 else 1]

@@ -14,9 +14,10 @@ MAX_LATITUDE = 85.051129  # there the square map ends, rounded as mercantile doe
 
 
 def position(lon, lat):
-    """Return a position as two floats; NaN where it is none, as 0, 0 (no fix), or a text."""
+    """Return a position as two floats; NaN if it is unknown: no number, out of range, or 0, 0."""
     with contextlib.suppress(TypeError, ValueError):
-        lon, lat = float(lon), float(lat)
+        lon = float(lon)
+        lat = float(lat)
         if abs(lon) <= 180 and abs(lat) <= 90 and (lon or lat):
             return lon, lat
     return math.nan, math.nan
@@ -36,7 +37,8 @@ def check_bounds(bounds):
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
         raise ValueError(expected) from None
-    lon, lat = max(abs(west), abs(east)), max(abs(south), abs(north))
+    lon = max(abs(west), abs(east))
+    lat = max(abs(south), abs(north))
     if lon <= 90 < lat <= 180:
         expected += ". It looks as if latitude and longitude were swapped"
     has_area = south < north and (west < east or 180 < west - east < 360)
@@ -80,9 +82,11 @@ def within(bounds, zoom, limit=None, seed=""):
 def _cover(bounds, zoom):
     """Return the first Tile of a box, and the numbers of columns and rows."""
     west, south, east, north = check_bounds(bounds)
-    south, north = max(south, -MAX_LATITUDE), min(north, MAX_LATITUDE)
+    south = max(south, -MAX_LATITUDE)
+    north = min(north, MAX_LATITUDE)
     if south >= north:
         raise ValueError(f"bounds {bounds}: tiles end at ±85.0511 degrees of latitude")
-    epsilon, first = mercantile.LL_EPSILON, mercantile.tile(west, north, zoom)
+    epsilon = mercantile.LL_EPSILON
+    first = mercantile.tile(west, north, zoom)
     last = mercantile.tile(east - epsilon, south + epsilon, zoom)
     return first, (last.x - first.x) % 2**zoom + 1, last.y - first.y + 1

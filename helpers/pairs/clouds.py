@@ -27,15 +27,25 @@ SHAPES = np.array(
 )
 # Exponent of the power spectrum of a field in two dimensions: turbulent air shows 8/3 in a slice,
 # 11/3 summed up through a deep layer; cumulus, a shallow one, is ragged.
-SPECTRUM = np.reshape((11 / 3, 3.0, 11 / 3, 11 / 3), (-1, 1, 1))
-STREAKS = np.reshape((1.0, 1.0, 1.0, 4.0), (-1, 1, 1))  # how much longer than wide
+SPECTRUM = np.reshape([11, 9, 11, 11], (-1, 1, 1)) / 3
+STREAKS = np.reshape([1, 1, 1, 4], (-1, 1, 1))  # how much longer than wide
 DISTANCE = (0.06, 0.24)  # from a cloud to its shadow, in sides of a patch
 DARKEST = (0.3, 0.8)  # share of light that opaque cloud takes; the sky gives the rest
 WAVELENGTH_UM = {
-    "coastal": 0.443, "blue": 0.49, "green": 0.56, "red": 0.66, "rededge1": 0.705,
-    "rededge2": 0.74, "rededge3": 0.783,
-    "nir": 0.84, "nir08": 0.865, "nir09": 0.945, "cirrus": 1.375, "swir16": 1.61, "swir22": 2.19,
-}  # fmt: skip
+    "coastal": 0.443,
+    "blue": 0.49,
+    "green": 0.56,
+    "red": 0.66,
+    "rededge1": 0.705,
+    "rededge2": 0.74,
+    "rededge3": 0.783,
+    "nir": 0.84,
+    "nir08": 0.865,
+    "nir09": 0.945,
+    "cirrus": 1.375,
+    "swir16": 1.61,
+    "swir22": 2.19,
+}
 # 0 for cloud drops, 1.3 for fine haze (Angstrom 1929); rims have both
 ANGSTROM_EXPONENT = 0.3
 LIMIT = 1.2  # largest reflectance of anything
@@ -77,19 +87,20 @@ def draw(
         left, 1 = none.
     """
     draws = uniform(key, 1, 7)
-    *limits, rise, rim = tf.unstack(tf.gather(SHAPES, kind))
-    cover = 1 - (1 - between(limits[:2], draws[0])) ** difficulty
+    least, most, shallow, deep, rise, rim = tf.unstack(tf.gather(SHAPES, kind))
+    cover = 1 - (1 - between(least, most, draws[0])) ** difficulty
     cover = tf.where(no_gap, 1.0, cover)
-    depth = between(limits[2:], draws[1]) * difficulty
+    depth = between(shallow, deep, draws[1]) * difficulty
     field = turbulence(size_px, kind, tf.random.fold_in(key, 2))
     # the cloud's place, and its shadow's: cloud height times tangent of the sun's zenith angle
     reach = int(np.ceil(distance[1] * size_px))
     start = reach + tf.cast(draws[2:4] * (size_px - 2 * reach), tf.int32)
-    length = between(distance, draws[4]) * size_px
+    length = between(*distance, draws[4]) * size_px
     angle = 2 * np.pi * draws[5]
     away = tf.round(length * tf.stack([tf.sin(angle), tf.cos(angle)]))
-    here = tf.slice(field, start, [size_px, size_px])
-    there = tf.slice(field, start + tf.cast(away, tf.int32), [size_px, size_px])
+    size = [size_px, size_px]
+    here = tf.slice(field, start, size)
+    there = tf.slice(field, start + tf.cast(away, tf.int32), size)
     edge, top = levels(here, 1 - cover, 1 - 0.02 * cover)
     # not 0 where a cloud has a pixel or two
     rise = rise * rim_width * tf.maximum(top - edge, 1e-9)
@@ -98,7 +109,7 @@ def draw(
         inside = tf.clip_by_value((part - edge) / rise, 0, 1)
         return depth * inside * (rim + (1 - rim) * inside)
 
-    taken = between(darkest, draws[6]) * (1 - tf.exp(-depth_of(there)))
+    taken = between(*darkest, draws[6]) * (1 - tf.exp(-depth_of(there)))
     return depth_of(here), 1 - taken
 
 
@@ -107,9 +118,9 @@ def uniform(key, number, count):
     return tf.random.stateless_uniform([count], tf.random.fold_in(key, number))
 
 
-def between(limits, share):
+def between(low, high, share):
     """Interpolate between two limits."""
-    return limits[0] + (limits[1] - limits[0]) * share
+    return low + (high - low) * share
 
 
 def levels(field, *shares):
@@ -127,7 +138,7 @@ def turbulence(size_px, kind, key):
     # turned and skewed later, with the ground
     wavenumber = np.hypot(rows, columns * STREAKS)
     wavenumber[:, 0, 0] = np.inf
-    amplitude = (wavenumber ** (-SPECTRUM / 2)).astype("float32")
+    amplitude = np.float32(wavenumber ** (-SPECTRUM / 2))
     # these waves are counted once, all others twice
     amplitude[:, :, [0, -1]] *= 2**0.5
     # a sum of so many waves is as good as normal, and uniform numbers take half the time
@@ -189,8 +200,14 @@ def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **str
         value range, not clipped. The truth is the clear ground, and as two more bands the opacity
         of the cloud and the shadow, shares of light that they take.
     """
-    looks = dict(light=light, value_range=value_range, difficulty=difficulty, skew=skew)
-    augment = partial(simulate, bands=scenes[0].bands, **looks)
+    augment = partial(
+        simulate,
+        bands=scenes[0].bands,
+        light=light,
+        value_range=value_range,
+        difficulty=difficulty,
+        skew=skew,
+    )
     return patches(scenes, augment=augment, **stream)
 
 
@@ -205,7 +222,7 @@ def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
     clear = skewed(patch, skew * (2 * draws[0] - 1))
     kind = tf.cast(draws[1] * len(SCORED), tf.int32)
     difficulty = tf.where(draws[2] < 1 / 16, 0.0, difficulty)  # some stay clear
-    made = _clouded(clear, bands, kind, key, light, difficulty)
+    made = _clouded(clear, kind, key, bands, light, difficulty)
     return training_pair(clear, *made, value_range)
 
 
@@ -216,7 +233,7 @@ def training_pair(clear, cloudy, optical_depth, shadow, value_range):
     return to_unit(cloudy, value_range), truth
 
 
-def _clouded(clear, bands, kind, key, light, difficulty):
+def _clouded(clear, kind, key, bands, light, difficulty):
     """Return the cloudy patch, its optical depth and its shadow."""
     optical_depth, shadow = draw(clear.shape[0], kind, difficulty, key)
     light = cloud_light(light, optical_depth, key)
@@ -268,14 +285,14 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
     clear = np.float32([cut.pixels for cut in whole_patches(scenes, patch_px)])
     count = len(clear)
     kinds = np.random.default_rng(seed).permutation(np.arange(count) % len(SCORED))
-    # training counts upwards: no cloud comes in both
-    keys = np.stack([np.full(count, seed), -1 - np.arange(count)], axis=-1)
 
-    def cloud(clear, kind, key):
-        return _clouded(clear, bands, kind, key, light, difficulty)
+    def cloud(number, patch_and_kind):
+        # training counts upwards: no cloud comes in both
+        key = tf.stack([seed, -1 - number])
+        return _clouded(*patch_and_kind, key, bands, light, difficulty)
 
-    data = tf.data.Dataset.from_tensor_slices((clear, kinds, keys)).map(cloud)
-    made = data.batch(count).get_single_element()
+    data = tf.data.Dataset.from_tensor_slices((clear, kinds))
+    made = data.enumerate().map(cloud).batch(count).get_single_element()
     cloudy, optical_depth, shadow = map(np.array, made)
     return Examples(
         cloudy=to_unit(cloudy, value_range),
@@ -300,11 +317,11 @@ def without_cloud(scene, coastal, level=2000):
     bright = ndimage.binary_opening(coastal.pixels[..., 0] > level, iterations=2)
     near = ndimage.binary_dilation(bright, iterations=8)
     size = scene.height // coastal.height
-    clouded = near.repeat(size, axis=0).repeat(size, axis=1)
+    clouded = near.repeat(size, 0).repeat(size, 1)
     return replace(scene, pixels=np.where(clouded[..., None], np.nan, scene.pixels))
 
 
 def extinction(bands):
     """Return the optical depth of each band, relative to blue; 1 for names that are not known."""
     relative_um = np.array([WAVELENGTH_UM.get(band, 0.49) / 0.49 for band in bands])
-    return (relative_um**-ANGSTROM_EXPONENT).astype("float32")
+    return np.float32(relative_um**-ANGSTROM_EXPONENT)

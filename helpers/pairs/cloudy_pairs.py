@@ -47,12 +47,12 @@ def dataset(pairs, *, value_range, skew=0.15, **stream):
         shear = skew * (2 * uniform(key, 3, 1)[0] - 1)
         both = to_unit(skewed(patch, shear), [*value_range] * 2)
         cloudy, clear = tf.split(both, 2, axis=-1)
-        seen = tf.reduce_mean(cloudy, axis=-1, keepdims=True)
-        ground = tf.reduce_mean(clear, axis=-1, keepdims=True)
+        seen, ground = (
+            tf.reduce_mean(image, axis=-1, keepdims=True) for image in (cloudy, clear)
+        )
         opacity = (seen - ground) / tf.maximum(CLOUD_LIGHT - ground, 0.1)
         shadow = 1 - seen / tf.maximum(ground, 0.01)
-        taken = tf.concat([opacity, shadow], axis=-1)
-        taken = tf.clip_by_value(taken, 0, 0.98)
+        taken = tf.clip_by_value(tf.concat([opacity, shadow], axis=-1), 0, 0.98)
         return cloudy, tf.concat([clear, taken], axis=-1)
 
     filled = [replace(both, pixels=scenes.fill_nodata(both.pixels)) for both in pairs]

@@ -15,10 +15,10 @@ from helpers.scenes.folders import some
 CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
 COLOURS = ("red", "green", "blue")
 SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
+    "train/": "train",
+    "val/": "validation",
+    "validation/": "validation",
+    "test/": "test",
 }
 MAX_DAYS = 60
 DAY = (
@@ -27,7 +27,7 @@ DAY = (
 )
 
 
-def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=0):
+def read_pairs(folder, roles, *, left="satellite", **cuts):
     """Read a folder of pairs, split by ground.
 
     The folder holds one of these:
@@ -46,8 +46,8 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
         folder: of GeoTIFF, JPEG 2000, PNG or JPEG files; satellite images and maps are pictures of
             8 bits.
         roles: CLOUDY or MAPS.
-        block_px, buffer_px, seed: as of `scenes.read_ground`.
         left: role of what lies left in pictures side by side.
+        **cuts: `block_px`, `buffer_px`, `seed` as of `scenes.read_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene with the bands of both images;
@@ -66,17 +66,15 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
             continue
         joined.append(_joined(folder, name, rows, roles))
         # two splits of one pair make a word that `split_scenes` refuses
-        splits.append("".join(sorted({row.get("split", "") for row in rows.values()})))
+        splits.append("".join(sorted({row["split"] for row in rows.values()})))
         if _days_apart(rows) > MAX_DAYS:
             apart.append(name)
     if not joined:
-        first, second = roles
         raise ValueError(
-            f"{folder} holds no pairs: expected a manifest.csv with rows of the roles {first} and "
-            f"{second} that share a `pair`, folders {first} and {second} with files of equal "
-            f"names, or pictures side by side. Left out: {some(left_out) or 'none'}"
+            f"{folder} holds no pairs: expected a manifest.csv with rows of the roles "
+            f"{' and '.join(roles)} that share a `pair`, a folder for each role with files of "
+            f"equal names, or pictures side by side. Left out: {some(left_out) or 'none'}"
         )
-    cuts = {"block_px": block_px, "buffer_px": buffer_px, "seed": seed}
     ground = split_scenes(joined, _completed(splits), **cuts)
     for split, found in ground.items():
         ground[split] = []
@@ -102,25 +100,27 @@ def read_pairs(folder, roles, *, block_px, buffer_px=16, left="satellite", seed=
 
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
-    parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
-    if (folder / "manifest.csv").exists() or not parts:
-        return _pairs_in(folder, roles, left)
-    found = {}
-    for part in parts:
-        for name, rows in _pairs_in(folder / part, roles, left).items():
+    has_manifest = (folder / "manifest.csv").exists()
+    listed, parts = {}, [""]
+    if not has_manifest:
+        parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
+    for part in parts or [""]:
+        found = folders.pair_rows(folder / part, roles)
+        if not found and roles == MAPS and not has_manifest:
+            found = _side_by_side(folder / part, left)
+        for name, rows in found.items():
             for row in rows.values():
-                row |= {"path": f"{part}/{row['path']}", "split": SPLIT_FOLDERS[part]}
-            found[f"{part}/{name}"] = rows
-    return found
+                row["path"] = part + row["path"]
+                row["split"] = SPLIT_FOLDERS.get(part) or row.get("split", "")
+            listed[part + name] = rows
+    return listed
 
 
-def _pairs_in(folder, roles, left):
-    """List the pairs of a manifest, of two folders, or of pictures side by side."""
-    found = folders.pair_rows(folder, roles)
-    if found or roles == CLOUDY or (folder / "manifest.csv").exists():
-        return found
-    order = sorted(roles, key=lambda role: role != left)
-    for name, rows in folders.pair_rows(folder, ["image"]).items():
+def _side_by_side(folder, left):
+    """List pictures that hold a satellite image and its map."""
+    order = sorted(MAPS, key=lambda role: role != left)
+    found = folders.pair_rows(folder, ["image"])
+    for name, rows in found.items():
         halves = enumerate(order)
         found[name] = {role: rows["image"] | {"half": half} for half, role in halves}
     return found
@@ -130,12 +130,15 @@ def _completed(splits):
     """Return the splits, of two parts made three: the last training pairs validate."""
     if set(splits) not in ({"train", "validation"}, {"train", "test"}):
         return splits
-    is_trained = np.array(splits) == "train"
-    held = np.flatnonzero(is_trained)[-max(1, is_trained.sum() // 10) :]
-    splits = np.where(is_trained, "train", "test").astype(object)
+    splits = pandas.Series(splits)
+    trained = splits.index[splits == "train"]
+    held = trained[-max(1, len(trained) // 10) :]
+    splits[splits != "train"] = "test"
     splits[held] = "validation"
-    told = f"a split is missing: the last {len(held)} training pairs by name validate"
-    warnings.warn(told, stacklevel=3)
+    warnings.warn(
+        f"a split is missing: the last {len(held)} training pairs by name validate",
+        stacklevel=3,
+    )
     return splits
 
 
@@ -181,12 +184,14 @@ def _picture(folder, row):
         with pictures.opened(path) as picture:
             colours = np.asarray(picture.convert("RGBA"))
     except OSError as error:
-        raise ValueError(f"{path} {pictures.unreadable(error)}") from error
+        raise ValueError(f"{path} {error}") from error
     if "half" in row:
         height, width, _ = colours.shape
         if width != 2 * height:
-            told = "expected two images side by side, together twice as wide as high"
-            raise ValueError(f"{path} has {width} x {height} pixels; {told}")
+            raise ValueError(
+                f"{path} has {width} x {height} pixels; expected two images side by side, "
+                "together twice as wide as high"
+            )
         colours = np.split(colours, 2, axis=1)[row["half"]]
     pixels, alpha = colours[..., :3], colours[..., 3:]
     if alpha.min() < 255:

@@ -45,9 +45,10 @@ def classified(ground, folder, tolerance=0):
         in_order = sorted(colours.tolist())
         legend = {"#{:02x}{:02x}{:02x}".format(*each): tuple(each) for each in in_order}
     else:
-        told = f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours"
         warnings.warn(
-            f"{told}: no classes, so that only pictures can be compared", stacklevel=3
+            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: no "
+            "classes, so that only pictures can be compared",
+            stacklevel=3,
         )
         return ground, None
     distances = cdist(colours, list(legend.values()))
@@ -62,13 +63,14 @@ def classified(ground, folder, tolerance=0):
         return replace(pair, pixels=pixels.astype("uint8"), bands=bands)
 
     ground = {split: list(map(of_classes, pairs)) for split, pairs in ground.items()}
-    held = {
-        number for pair in ground["train"] for number in np.unique(pair.pixels[..., 3])
-    }
-    absent = [name for number, name in enumerate(legend) if number not in held]
-    if absent:
-        told = f"no training pair holds {', '.join(absent)}: it cannot be learned"
-        warnings.warn(f"{told}. Correct its colour, or remove the class", stacklevel=3)
+    trained = [pair.pixels[..., 3].ravel() for pair in ground["train"]]
+    absent = np.delete(list(legend), np.concatenate(trained))
+    if len(absent):
+        warnings.warn(
+            f"no training pair holds {', '.join(absent)}: it cannot be learned. Correct its "
+            "colour, or remove the class",
+            stacklevel=3,
+        )
     return ground, legend
 
 
@@ -83,8 +85,9 @@ def _read_legend(path):
     is_doubled = table.duplicated() | table.index.duplicated()
     is_colour = table.isin(range(256)).all(axis=None)
     if table.empty or is_doubled.any() or not is_colour:
-        told = "expected classes and colours that occur once, and numbers from 0 to 255"
-        raise ValueError(f"{path}: {told}")
+        raise ValueError(
+            f"{path}: expected classes and colours that occur once, and numbers from 0 to 255"
+        )
     return table.agg(tuple, axis=1).to_dict()
 
 

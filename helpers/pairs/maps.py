@@ -11,38 +11,28 @@ import numpy as np
 from helpers import scenes
 from helpers.acquire import packs
 from helpers.backend import tf
-from helpers.pairs.folders import COLOURS, MAPS, read_pairs
-from helpers.pairs.legends import classified
+from helpers.pairs.folders import COLOURS
 from helpers.pairs.patches import patches
 
-LEGEND = {  # for colour-blind eyes, too: the least difference of two is 12 by CIEDE2000
-    "water": (44, 82, 165), "forest": (48, 124, 43), "rainforest": (8, 62, 44),
-    "ice": (244, 250, 255), "savanna": (144, 151, 98), "shrub": (166, 98, 110),
-    "grass and wetland": (182, 238, 132), "crops": (228, 158, 28), "barren": (227, 202, 184),
-}  # fmt: skip
+# For colour-blind eyes, too: the least difference of two is 12 by CIEDE2000.
+LEGEND = {
+    "water": (44, 82, 165),
+    "forest": (48, 124, 43),
+    "rainforest": (8, 62, 44),
+    "ice": (244, 250, 255),
+    "savanna": (144, 151, 98),
+    "shrub": (166, 98, 110),
+    "grass and wetland": (182, 238, 132),
+    "crops": (228, 158, 28),
+    "barren": (227, 202, 184),
+}
 # Place in LEGEND of the classes 0 to 16 of IGBP. Open and closed shrubs, the two savannas and the
 # kinds of fields cannot be told apart by colour; towns are too small and count as fields.
 IGBP = np.float32([0, 1, 2, 1, 1, 1, 5, 5, 4, 4, 6, 6, 7, 7, 7, 3, 8])
-NORTH, SOUTH = 84, -60  # degrees; beyond them lies nothing but ice
+TOP, HEIGHT = 90, 2160  # pixels, 84 N to 60 S; beyond them lies nothing but ice
 BUFFER_PX = 16  # between ground of different splits
 STRIDE_PX = 48  # between blocks of training ground, which overlap
 MIN_LAND = 0.3  # share of a block
-
-
-def read_folder(folder, *, tile_px, tolerance=0, **reading):
-    """Read a folder of satellite images and maps.
-
-    Args:
-        folder: Path, as of `folders.read_pairs`, perhaps with a `legend.csv`.
-        tile_px: side of the tiles that large pictures are cut into, where no split is given.
-        tolerance: as of `legends.classified`.
-        **reading: `buffer_px`, `left`, `seed` as of `folders.read_pairs`.
-
-    Returns:
-        dict from split to a list of Scene; and the legend, or None.
-    """
-    ground = read_pairs(folder, MAPS, block_px=tile_px, **reading)
-    return classified(ground, folder, tolerance)
 
 
 def earth():
@@ -64,8 +54,7 @@ def earth():
         credit=f"{image.credit} · {cover.credit}",
         name="earth",
     )
-    top, bottom = (round((90 - edge) / 180 * image.height) for edge in (NORTH, SOUTH))
-    return both.cut(top, 0, bottom - top, image.width)
+    return both.cut(TOP, 0, HEIGHT, image.width)
 
 
 def land_cover(whole, *, block_px=128, seed=0):
@@ -147,4 +136,4 @@ def paint(classes, legend):
 
 
 def _colours(legend):
-    return np.array(list(legend.values()), "float32") / 255
+    return np.float32(list(legend.values())) / 255

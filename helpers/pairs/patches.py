@@ -41,13 +41,12 @@ def patches(
             f"copies is {copies}; expected 0 for new samples, or how many of each patch"
         )
     pixels = tf.constant(_stacked(scenes, patch_px))
-    count, height, width, bands = pixels.shape
-
-    rooms = [(side - patch_px) // align + 1 for side in (height, width)]
+    count, *sides, bands = pixels.shape
+    rooms = [(side - patch_px) // align + 1 for side in sides]
 
     def sample(index):
         this_pass, place = index // count, index % count
-        order = tf.stack([seed, this_pass])
+        order = [seed, this_pass]
         which = tf.random.experimental.index_shuffle(place, order, max_index=count - 1)
         copy = which * copies + this_pass % copies if copies else index
         key = tf.stack([seed, copy])
@@ -58,7 +57,7 @@ def patches(
         return augment(patch, key) if augment else patch
 
     indices = tf.data.Dataset.range(first_step * batch_size, steps * batch_size)
-    data = indices.map(sample, tf.data.AUTOTUNE, deterministic=True)
+    data = indices.map(sample, tf.data.AUTOTUNE)
     data = data.batch(batch_size, drop_remainder=True)
     if finish:  # one call at a time leaves the cores to the training step
         data = data.map(finish, num_parallel_calls=1)
@@ -84,8 +83,10 @@ def whole_patches(scenes, patch_px):
     """Return the non-overlapping patches with data everywhere; a ValueError if there is none."""
     cuts = [patch for scene in scenes for patch in scene.patches(patch_px)]
     if not cuts:
-        told = f"no patch of {patch_px} x {patch_px} pixels without no-data pixels"
-        raise ValueError(f"{told}: use smaller patches")
+        raise ValueError(
+            f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller "
+            "patches"
+        )
     return cuts
 
 
@@ -112,8 +113,9 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     """
     count, wanted = len(target), steps * batch_size
     if not count:
-        told = "no pairs to train on: render some, or read a folder that has some"
-        raise ValueError(told)
+        raise ValueError(
+            "no pairs to train on: render some, or read a folder that has some"
+        )
     random = np.random.default_rng(seed)
     order = np.concatenate([random.permutation(count) for _ in range(0, wanted, count)])
     order = order[:wanted].reshape(steps, batch_size)
@@ -122,8 +124,6 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     def taken(which):
         return tf.nest.map_structure(lambda array: tf.gather(array, which), arrays)
 
-    def data(first):
-        rows = tf.data.Dataset.from_tensor_slices(order[first:])
-        return rows.map(taken).prefetch(2)
-
-    return data
+    return lambda first: (
+        tf.data.Dataset.from_tensor_slices(order[first:]).map(taken).prefetch(2)
+    )

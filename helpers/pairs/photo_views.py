@@ -2,13 +2,11 @@
 
 import math
 import warnings
-from collections import namedtuple
+from collections import Counter, namedtuple
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas
 from PIL import Image, ImageOps
 from rasterio.warp import transform
 
@@ -18,7 +16,7 @@ from helpers.relief.textures import bilinear
 from helpers.scenes import folders, splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
-DEGREE_M, MAX_PIXELS = 111_195, 100_000_000  # of a photo
+DEGREE_M = 111_195
 
 Views = namedtuple("Views", "patches views table")
 
@@ -34,9 +32,9 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     between is left out, and a warning says where the photos lie too close for that.
 
     Args:
-        folder: of JPEG, PNG, TIFF or WebP files.
+        folder: Path, of JPEG, PNG, TIFF or WebP files.
         image_size: side of patches and photos, pixels.
-        imagery: GeoTIFF around the photos, whose first bands are red, green, blue; if not of 8
+        imagery: Scene around the photos, whose first bands are red, green, blue; if not of 8
             bits it is stretched from the 0.5th to the 99.5th percentile of the training patches.
         least: photos that are needed, such as fill a batch.
         seed: of the split.
@@ -49,108 +47,89 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
         ValueError: no photo in the folder, imagery without place or three bands, a manifest whose
             split lacks a part, or too few usable photos (says how many fail for which reason).
     """
-    folder, whole = Path(folder), imagery and scenes.read(imagery)
-    if whole and (whole.crs is None or len(whole.bands) < 3):
-        told = f"{imagery} has no place or fewer than 3 bands"
-        raise ValueError(f"{told}; expected a georeferenced image in colour")
-    rows, kept = photos.read_folder(folder).to_dict("records"), []
-    satellite = {} if whole else _satellite_rows(folder)
-    room = math.sqrt(2) if any(row["heading_deg"] >= 0 for row in rows) else 1
-    for row in rows:
-        listed = satellite.get(row["path"])
-        row["split"] = listed["split"] if listed else ""
-        try:
-            _check(row, image_size, whole or listed, needs_position=whole)
-            scene = whole or _patch_scene(folder, listed, row)
-            place = row["lon"], row["lat"], row["heading_deg"]
-            patch = cut(scene, *place, size_px=image_size, room=room)[..., :3]
-            kept.append((row, patch, _photo(folder / row["path"], image_size)))
-        except OSError as error:
-            row["reason"] = pictures.unreadable(error)
-        except ValueError as error:
-            row["reason"] = str(error)
-    if len(kept) < max(least, len(scenes.SPLITS)):
-        _refuse(folder, rows, least)
-    _set_splits([row for row, *_ in kept], seed)
-    parts, low, high = {}, 0, 255
-    for split in scenes.SPLITS:
-        own = [one for one in kept if one[0]["split"] == split]
-        own_rows, patches, views = zip(*own, strict=True)
-        if split == "train" and whole and whole.dtype != "uint8":
-            low, high = np.percentile(patches, (0.5, 99.5), axis=(0, 1, 2))
-        unit = (np.stack(patches) - low) / np.maximum(high - low, 1e-9)
-        parts[split] = Views(
-            as_bytes(255 * unit), np.stack(views), pandas.DataFrame(own_rows)
+    if imagery and not (imagery.crs and len(imagery.bands) >= 3):
+        raise ValueError(
+            f"{imagery.name} has no place or fewer than 3 bands; expected a georeferenced image "
+            "in colour"
         )
-    return parts, pandas.DataFrame(rows)
+    table = photos.read_folder(folder)
+    table["split"] = ""
+    satellites = {} if imagery else _satellite_rows(folder)
+    room = math.sqrt(2) if table.heading_deg.notna().any() else 1
+    patches, views = [], []
+    for index, photo in table[table.reason == ""].iterrows():
+        satellite = satellites.get(photo.path, {})
+        try:
+            if min(photo.width, photo.height) < image_size:
+                size = f"{photo.width:.0f} x {photo.height:.0f} pixels"
+                raise ValueError(f"too small: {size}, {image_size} needed")
+            scene = imagery or _patch_scene(folder, satellite, photo)
+            place = photo.lon, photo.lat, photo.heading_deg
+            patch = cut(scene, *place, size_px=image_size, room=room)
+            views.append(_central_square(folder / photo.path, image_size))
+            patches.append(patch[..., :3])
+            table.loc[index, "split"] = satellite.get("split", "")
+        except (OSError, ValueError) as error:
+            table.loc[index, "reason"] = str(error)
+    kept = table.reason == ""
+    if kept.sum() < max(least, len(scenes.SPLITS)):
+        _refuse(folder, table.reason, least)
+    names = _splits(table[kept], seed)
+    table.loc[kept, "split"] = names
+    table.loc[table.split == "guard", "reason"] = "too near to another split"
+    patches, views = np.array(patches), np.array(views)
+    low, high = 0, 255
+    if imagery and imagery.dtype != "uint8":
+        train = patches[names == "train"]
+        low, high = np.percentile(train, (0.5, 99.5), axis=(0, 1, 2))
+    unit = (patches - low) / np.maximum(high - low, 1e-9)
+    patches = as_bytes(255 * unit)
+    parts = {}
+    for split in scenes.SPLITS:
+        own = names == split
+        rows = table[table.split == split].reset_index(drop=True)
+        parts[split] = Views(patches[own], views[own], rows)
+    return parts, table
 
 
-def _refuse(folder, rows, least):
+def _refuse(folder, reasons, least):
     """Raise a ValueError that says why there are too few photos."""
-    reasons = [row["reason"].split(":")[0] for row in rows if row["reason"]]
-    often = [
-        f"{name} ({count})"
-        for name, count in pandas.Series(reasons).value_counts().items()
-    ]
+    left_out = Counter(reason.split(":")[0] for reason in reasons if reason)
+    often = [f"{reason} ({count})" for reason, count in left_out.most_common()]
     raise ValueError(
-        f"{folder} holds {len(rows) - len(reasons)} usable photos of {len(rows)}; {least} are "
-        f"needed. Left out: {', '.join(often) or 'none'}. Add photos that say where they were "
-        "taken, with imagery of there, or ask for fewer: `least`"
+        f"{folder} holds {len(reasons) - left_out.total()} usable photos of {len(reasons)}; "
+        f"{least} are needed. Left out: {', '.join(often) or 'none'}. Add photos that say where "
+        "they were taken, with imagery of there, or ask for fewer: `least`"
     )
 
 
 def _satellite_rows(folder):
-    """Return the manifest's row of each photo's patch, by the photo's path."""
-    if not (folder / "manifest.csv").exists():
-        return {}
-    table = folders.read_table(folder / "manifest.csv")
-    listed = [row for row in table.to_dict("records") if row["pair"]]
-    patches = {row["pair"]: row for row in listed if row["role"] == "satellite"}
+    """Return the row of each photo's patch, by the photo's path."""
+    pairs = folders.pair_rows(folder, ("satellite", "photo")).values()
     return {
-        row["path"]: patches.get(row["pair"])
-        for row in listed
-        if row["role"] == "photo"
+        pair["photo"]["path"]: pair["satellite"] for pair in pairs if len(pair) == 2
     }
 
 
-def _check(row, image_size, imagery, needs_position):
-    """Raise a ValueError that says why a photo is not even decoded."""
-    width, height, split = row["width"], row["height"], row["split"]
-    size = f"{width:.0f} x {height:.0f} pixels"
-    rules = {
-        row["reason"]: row["reason"],
-        "no position": needs_position and math.isnan(row["lon"]),
-        "no satellite patch": not imagery,
-        f"huge: {size}, more than {MAX_PIXELS:,}": width * height > MAX_PIXELS,
-        f"too small: {size}, {image_size} needed": min(width, height) < image_size,
-        f"left out by the manifest: {split}": split in folders.LEFT_OUT,
-    }
-    for reason, broken in rules.items():
-        if broken:
-            raise ValueError(reason)
-
-
-def _patch_scene(folder, listed, row):
+def _patch_scene(folder, row, photo):
     """Return the Scene of a photo's patch, with its place on the ground if that is known."""
-    scene = folders.read_row(folder, listed)
+    if not row:
+        raise ValueError("no satellite patch, or left out by the manifest")
+    scene = folders.read_row(folder, row)
     if len(scene.bands) < 3:
-        raise ValueError(f"patch without colours: {listed['path']}")
+        raise ValueError(f"patch without colours: {row['path']}")
     # without both places, the photo is taken to be from the middle
-    known = scene.crs and not math.isnan(row["lon"])
+    known = scene.crs and not math.isnan(photo.lon)
     return scene if known else replace(scene, transform=None)
 
 
-def _photo(path, image_size):
-    """Return the central square of a photo, uint8 (image_size, image_size, 3)."""
+def _central_square(path, image_size):
+    """Return the middle of a photo, upright, uint8 (image_size, image_size, 3)."""
+    size = image_size, image_size
     with pictures.opened(path) as picture:
-        picture.draft(
-            "RGB", (2 * image_size, 2 * image_size)
-        )  # a JPEG is decoded in part only
+        picture.draft("RGB", (2 * image_size, 2 * image_size))  # decodes a JPEG in part
         upright = ImageOps.exif_transpose(picture).convert("RGB")
-        square = ImageOps.fit(
-            upright, (image_size, image_size), Image.Resampling.LANCZOS
-        )
-        return np.asarray(square)
+        return np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS))
 
 
 def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
@@ -171,23 +150,30 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
         float32 (size_px, size_px, bands), in the unit of the scene.
 
     Raises:
-        ValueError: the patch reaches beyond the scene, or holds pixels without data.
+        ValueError: no position, the patch reaches beyond the scene, or it holds pixels without
+            data.
     """
     middle, east, north = _axes(scene, lon, lat)
     pixels_a_metre = np.hypot(*east)
     width_m = min(PATCH_M, scene.width / pixels_a_metre / room)
     if width_m < 0.99 * PATCH_M:
-        told = f"patches show {width_m / 1000:.1f} km of ground instead of {PATCH_M / 1000:g}"
-        warnings.warn(f"{told}: the imagery, turned, holds no more", stacklevel=3)
+        warnings.warn(
+            f"patches show {width_m / 1000:.1f} km of ground instead of 6: the imagery, turned, "
+            "holds no more",
+            stacklevel=3,
+        )
     fine = max(1, round(width_m / size_px * pixels_a_metre))
-    aside = ((np.arange(size_px * fine) + 0.5) / (size_px * fine) - 0.5) * width_m
+    count = size_px * fine
+    aside = ((np.arange(count) + 0.5) / count - 0.5) * width_m
     angle = math.radians(np.nan_to_num(heading_deg))
-    cos, sin = math.cos(angle), math.sin(angle)
-    right, down = cos * east - sin * north, -sin * east - cos * north
+    cos = math.cos(angle)
+    sin = math.sin(angle)
+    right = cos * east - sin * north
+    down = -sin * east - cos * north
     place = middle + aside[:, None, None] * right + aside[:, None] * down
     if place.min() < 0 or (place > [scene.width, scene.height]).any():
         raise ValueError("outside the imagery")
-    planes = bilinear(np.moveaxis(scene.pixels, -1, 0), np.moveaxis(place, -1, 0) - 0.5)
+    planes = bilinear(scene.pixels.transpose(2, 0, 1), place.transpose(2, 0, 1) - 0.5)
     patch = planes.T.reshape(size_px, fine, size_px, fine, -1).mean((1, 3), dtype="f")
     if np.isnan(patch).any():
         raise ValueError("imagery without data")
@@ -207,11 +193,11 @@ def _axes(scene, lon, lat):
     if scene.transform is None:
         middle = np.array([scene.width, scene.height]) / 2
         return middle, *(np.diag([1, -1]) * (scene.width / PATCH_M))
+    if math.isnan(lon):
+        raise ValueError("no position")
     step = 1000 / DEGREE_M
-    lons, lats = (
-        [lon, lon + step / math.cos(math.radians(lat)), lon],
-        [lat, lat, lat + step],
-    )
+    lons = [lon, lon + step / math.cos(math.radians(lat)), lon]
+    lats = [lat, lat, lat + step]
     places = ~scene.transform @ np.array(transform("EPSG:4326", scene.crs, lons, lats))
     middle, east, north = np.transpose(places)
     return middle, (east - middle) / 1000, (north - middle) / 1000
@@ -221,30 +207,26 @@ def positions_m(table):
     """Return where spots lie, float (spots, 2), metres; those without a position are far apart."""
     lon, lat = np.radians(table[["lon", "lat"]].to_numpy()).T
     places = 6_371_000 * np.stack([lon * np.cos(lat), lat], axis=1)
-    return np.where(
-        np.isnan(places), 1e9 * (1 + np.arange(len(places)))[:, None], places
-    )
+    far = 1e9 * (1 + np.arange(len(places)))
+    return np.where(np.isnan(places), far[:, None], places)
 
 
-def _set_splits(rows, seed):
-    """Give each row its split, or the reason why it has none."""
-    given = {row["split"] for row in rows}
+def _splits(table, seed):
+    """Return the split of each photo: as given, else by their places."""
+    given = set(table.split)
     if given == set(scenes.SPLITS):
-        return
+        return table.split
     if given != {""}:
-        wanted = f"{', '.join(scenes.SPLITS)}, or none"
+        wanted = ", ".join(scenes.SPLITS)
         raise ValueError(
-            f"the photos have the splits {sorted(given)}; expected {wanted}"
+            f"the photos have the splits {sorted(given)}; expected {wanted}, or none"
         )
-    table = pandas.DataFrame(rows)
-    places, reach = (
-        positions_m(table),
-        PATCH_M / math.sqrt(2),
-    )  # however a patch is turned
+    places = positions_m(table)
     names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
     told = "show the same ground in part: the photos lie too close"
+    reach = PATCH_M / math.sqrt(2)  # however a patch is turned
+    boxes = np.concatenate([places - reach, places + reach], axis=1)
     with suppress(ValueError):  # no ground is left for a split
-        boxes = np.concatenate([places - reach, places + reach], axis=1)
         apart = splits.split_boxes(boxes, PATCH_M, seed)
         if (apart == "guard").mean() <= 0.5:
             names, told = apart, ""
@@ -254,6 +236,4 @@ def _set_splits(rows, seed):
         warnings.warn(
             f"patches of different splits {told}; the scores may flatter", stacklevel=3
         )
-    for row, split in zip(rows, names, strict=True):
-        row["split"] = split
-        row["reason"] = "too near to another split" if split == "guard" else ""
+    return names

@@ -31,8 +31,10 @@ def degrade(high_res, scale):
     """
     height, width = high_res.shape[1:3]
     if height % scale or width % scale:
-        told = f"{height} x {width} pixels cannot be shrunk {scale} times"
-        raise ValueError(f"{told}: cut to multiples of {scale} first")
+        raise ValueError(
+            f"{height} x {width} pixels cannot be shrunk {scale} times: cut to multiples of "
+            f"{scale} first"
+        )
     size = [height // scale, width // scale]
     return tf.image.resize(high_res, size, "bicubic", antialias=True)
 
@@ -66,12 +68,9 @@ def dataset(scenes, *, value_range, scale, enlarged, **stream):
 
     def pair(pixels):
         low_res, high_res = _low_and_high(pixels, value_range, scale)
-        if enlarged:
-            low_res = upsample(low_res, scale)
-        return low_res, high_res
+        return (upsample(low_res, scale) if enlarged else low_res), high_res
 
-    is_one_sensor = len(scenes[0].bands) == len(value_range)
-    align = 1 if is_one_sensor else scale
+    align = 1 if len(scenes[0].bands) == len(value_range) else scale
     return patches(scenes, align=align, finish=pair, **stream)
 
 
@@ -111,8 +110,12 @@ def shrink_scene(scene, scale):
     Returns:
         Scene; no data wherever a pixel without data had any part in a coarse one.
     """
-    height, width = scene.height // scale, scene.width // scale
-    scene = scene.cut(0, 0, height * scale, width * scale)
+    scene = scene.cut(
+        row=0,
+        column=0,
+        height=scene.height // scale * scale,
+        width=scene.width // scale * scale,
+    )
     # NaN spreads as far as it counts
     coarse = degrade(scene.pixels[None], scale)[0].numpy()
     transform = scene.transform and scene.transform @ Affine.scale(scale)

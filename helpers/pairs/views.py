@@ -12,8 +12,8 @@ import numpy as np
 import pandas
 from tqdm.contrib.concurrent import thread_map
 
-from helpers import paths, relief, scenes
-from helpers.acquire import packs, sources
+from helpers import paths, relief
+from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import photo_views
 from helpers.pairs.patches import random_rows
@@ -29,18 +29,12 @@ STRIPES_M = {
     "validation": (18_000, 20_500),
     "train": (29_500, math.inf),
 }
-APART_M = {
-    "test": 1000
-}  # least distance between two spots: each can be told from all others
+APART_M = {"test": 1000}  # between two spots: each can be told from all others
 SIDES_DEG = -30, 0, 30  # the edges and the middle of a view
-CLIMB_M, AHEAD_M = (
-    400,
-    8000,
-)  # how far people climb; relief that every column of a view has ahead
-EYE_M, PITCH_DEG = (
-    20,
-    -10,
-)  # from a lookout tower, a little downwards: that shows more of the patch
+CLIMB_M = 400  # how far people climb
+AHEAD_M = 8000  # relief that every column of a view has ahead
+# From a lookout tower, a little downwards: that shows more of the patch.
+EYE_M, PITCH_DEG = 20, -10
 TURN_DEG = 5  # largest difference between the headings of two renderings of one spot
 # Limits of the weather. A second rendering may have light and air that training never has.
 WEATHER = {
@@ -53,40 +47,9 @@ OTHER_WEATHER = {
     "sun_elevation_deg": (8, 65),
     "haze_km": (8, 60),
 }
-PATIENCE = (
-    3000  # places tried in vain, one after the other, until the ground counts as full
-)
+PATIENCE = 3000  # places tried in vain for a spot, until the ground counts as full
 
 Land = namedtuple("Land", "ground image transform")
-Opened = namedtuple("Opened", "splits scene left_out credit")
-
-
-def open_pairs(source, counts, *, image_size, imagery="", seed=0, **reading):
-    """Open pairs of satellite patch and view: rendered ones, or a folder of photos.
-
-    Args:
-        source: "rocky_mountain", or a folder of photos.
-        counts: dict from split to the number of pairs to render.
-        image_size, seed: side of patches and views, pixels; of spots and splits.
-        imagery: image that patches are cut from, "" where the folder has its own patches.
-        **reading: further arguments of `read_views`.
-
-    Returns:
-        Opened: splits (dict from split to Views), scene (of the whole ground, or None), left_out
-        (table of photos) and credit.
-    """
-    if source == PACK:
-        size = {"image_size": image_size, "seed": seed}
-        found = {split: render(split, count, **size) for split, count in counts.items()}
-        credit = "Views are rendered. " + packs.catalogue()[PACK].credit
-        return Opened(found, _land().image, pandas.DataFrame(), credit)
-    folder, image = sources.locate(source), sources.locate(imagery) if imagery else None
-    found, photos = read_views(
-        folder, image_size=image_size, imagery=image, seed=seed, **reading
-    )
-    credit = " · ".join(sorted(set(photos.credit) - {""})) or f"photos of {folder.name}"
-    left_out = photos[photos.reason != ""]
-    return Opened(found, image and scenes.read(image), left_out, credit)
 
 
 def render(split, count, *, image_size=128, seed=0, again=False):
@@ -112,31 +75,30 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         haze_km, cloud_seed, split. Kept below `paths.DATA`.
 
     Raises:
-        ValueError: another split, no pair, or more spots than there is room for (says how many).
+        ValueError: more spots than there is room for (says how many).
     """
     table = spots(split, count, seed=seed, again=again)
-    drawn = split, count, image_size, seed, again, packs.catalogue()[PACK]
-    code = (
-        __file__,
-        photo_views.__file__,
-        *sorted(Path(relief.__file__).parent.glob("*.py")),
-    )
-    made_from = repr(drawn).encode() + b"".join(
-        Path(file).read_bytes() for file in code
-    )
-    key = hashlib.sha256(made_from).hexdigest()[:16]
-    path = paths.DATA / "views" / f"{split}_{count}_{image_size}px_{key}.npz"
+    code = sorted(Path(relief.__file__).parent.glob("*.py"))
+    code += [Path(__file__), Path(photo_views.__file__)]
+    made_from = repr([packs.catalogue()[PACK], *map(paths.sha256, code)])
+    key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+    name = f"{split}_{count}_{image_size}px_{seed}_{again}_{key}.npz"
+    path = paths.DATA / "views" / name
     if not path.exists():
-        land = _land()
+        ground = land()
 
         def pair(row):
             place = row["lon"], row["lat"], row["heading_deg"]
-            patch = cut(land.image, *place, size_px=image_size)
-            return as_bytes(patch), as_bytes(255 * _seen(land, row, image_size, seed))
+            patch = cut(ground.image, *place, size_px=image_size)
+            view = seen(ground, row, image_size, seed)
+            return as_bytes(patch), as_bytes(255 * view)
 
-        shown = {"desc": f"rendering {split}", "disable": is_static()}
         found = thread_map(
-            pair, table.to_dict("records"), max_workers=os.cpu_count(), **shown
+            pair,
+            table.to_dict("records"),
+            max_workers=os.cpu_count(),
+            desc=f"rendering {split}",
+            disable=is_static(),
         )
         patches, views = map(np.stack, zip(*found, strict=True))
         with paths.atomic(path) as temporary:
@@ -150,56 +112,65 @@ def spots(split, count, *, seed=0, again=False):
 
     Arguments and errors are those of `render`.
     """
-    if split not in STRIPES_M:
-        raise ValueError(f"split is {split!r}; expected {', '.join(STRIPES_M)}")
-    if count < 1:
-        raise ValueError(f"count is {count}; expected at least one pair")
-    land, number, apart_m = _land(), list(STRIPES_M).index(split), APART_M.get(split, 0)
-    random, places, rows, missed = (
-        np.random.default_rng([seed, number]),
-        np.empty((0, 2)),
-        [],
-        0,
-    )
+    number = list(STRIPES_M).index(split)
+    apart_m = APART_M.get(split, 0)
+    random = np.random.default_rng([seed, number])
+    places = np.empty((0, 2))
+    rows = []
     while len(rows) < count:
-        if missed == PATIENCE:
-            told = f"only {len(rows)} of them lie {apart_m} m from all others"
+        for _ in range(PATIENCE):
+            place, headings = _spot(land(), STRIPES_M[split], random)
+            far = np.hypot(*(places - place).T) >= apart_m
+            if len(headings) and far.all():
+                break
+        else:
             raise ValueError(
-                f"{count} {split} spots are wanted, but {told}: ask for fewer"
+                f"{count} {split} spots are wanted, but only {len(rows)} of them lie {apart_m} m "
+                "from all others: ask for fewer"
             )
-        place, headings = _spot(land, STRIPES_M[split], random)
-        missed += 1
-        if len(headings) and (np.hypot(*(places - place).T) >= apart_m).all():
-            weather, missed = np.random.default_rng([seed, number, len(rows), again]), 0
-            turn = TURN_DEG * weather.uniform(-1, 1) if again else 0
-            lon, lat = land.transform @ (place / land.ground.pixel_size_m.astype(float))
-            row = {"lon": lon, "lat": lat, "x_m": place[0], "y_m": place[1]}
-            row["heading_deg"] = (headings[0] + turn) % 360
-            limits = OTHER_WEATHER if again else WEATHER
-            row |= {name: weather.uniform(*ends) for name, ends in limits.items()}
-            rows.append(
-                row | {"cloud_seed": int(weather.integers(2**31)), "split": split}
-            )
-            places = np.append(places, [place], axis=0)
-    return pandas.DataFrame(rows)
+        weather = np.random.default_rng([seed, number, len(rows), again])
+        turn = TURN_DEG * weather.uniform(-1, 1) if again else 0
+        row = {"heading_deg": (headings[0] + turn) % 360}
+        for name, ends in (OTHER_WEATHER if again else WEATHER).items():
+            row[name] = weather.uniform(*ends)
+        row["cloud_seed"] = weather.integers(2**31)
+        rows.append(row)
+        places = np.append(places, [place], axis=0)
+    x, y = places.T
+    wide, high = land().ground.pixel_size_m.astype(float)
+    lon, lat = land().transform @ (x / wide, y / high)
+    return pandas.DataFrame(rows).assign(lon=lon, lat=lat, x_m=x, y_m=y, split=split)
 
 
 def _spot(land, stripe, random):
     """Draw a place, metres to the east and south, and headings that are of use from there."""
-    wide, high = map(float, land.ground.pixel_size_m)
-    heights = land.ground.shapes[0]
-    rows, columns = heights.shape
-    drawn = random.uniform(
-        (0, stripe[0]), (columns * wide, min(stripe[1], rows * high))
-    )
-    x, y, downhill = _lookout(heights, (wide, high), *drawn)
+    north, south = stripe
+    pixel_m = land.ground.pixel_size_m.astype(float)
+    size = land.ground.image.shape[:0:-1] * pixel_m
+    drawn = random.uniform((0, north), np.minimum(size, (math.inf, south)))
+    place, downhill = lookout(land.ground.shapes[0], pixel_m, drawn)
     headings = (downhill + random.uniform(-50, 50, 8)) % 360
     angles = np.radians(headings[:, None] + SIDES_DEG)
-    around = relief.Surroundings(land.ground, x / wide, y / high)
-    ahead_m = around.end(np.stack([np.sin(angles), -np.cos(angles)])).min(axis=1)
-    red, _, blue = land.ground.image[:, int(y / high), int(x / wide)]
+    ahead = place + AHEAD_M * np.stack([np.sin(angles), -np.cos(angles)], axis=-1)
+    inside = ((ahead > 0) & (ahead < size)).all(axis=(1, 2))
+    column, row = (place / pixel_m).astype(int)
+    red, _, blue = land.ground.image[:, row, column]
     dry = blue <= red or red + blue > 0.4  # water is dark and blue
-    return (x, y), headings[(ahead_m > AHEAD_M) & dry & (stripe[0] < y < stripe[1])]
+    return place, headings[inside & dry & (north < place[1] < south)]
+
+
+def lookout(heights, pixel_m, place):
+    """Return the highest place within `CLIMB_M`, and the compass direction of its slope down."""
+    middle = (place / pixel_m).astype(int)
+    reach = np.rint(CLIMB_M / pixel_m).astype(int)
+    left, top = start = np.maximum(middle - reach, 0)
+    right, bottom = middle + reach + 1
+    around = heights[top:bottom, left:right]
+    row, column = np.unravel_index(around.argmax(), around.shape)
+    slopes = np.gradient(around, *pixel_m[::-1].tolist())
+    south, east = (float(slope.mean()) for slope in slopes)
+    downhill = math.degrees(math.atan2(-east, south))
+    return (start + (column, row) + 0.5) * pixel_m, downhill
 
 
 def dataset(views, *, batch_size, steps, seed=0):
@@ -220,9 +191,7 @@ def dataset(views, *, batch_size, steps, seed=0):
     batches = random_rows(views.patches, views.views, **options)
 
     def mirrored(step, pair):
-        draws = tf.random.stateless_uniform(
-            [batch_size, 1, 1, 1], tf.stack([seed, step])
-        )
+        draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], [seed, step])
         images = tf.cast(tf.stack(pair), tf.float32) / 255
         return tuple(tf.unstack(tf.where(draws < 0.5, images[:, :, :, ::-1], images)))
 
@@ -230,7 +199,7 @@ def dataset(views, *, batch_size, steps, seed=0):
 
 
 @functools.cache
-def _land():
+def land():
     """Return the Rocky Mountains: Ground, the image for the patches, and the relief's transform."""
     dem, image = (packs.open_scene(PACK, name) for name in ("dem", "image"))
     # over-exposed snow is marked as pixels without data
@@ -239,24 +208,17 @@ def _land():
     return Land(ground, white, transform)
 
 
-def _lookout(heights, pixel_size_m, x, y):
-    """Return the highest place within `CLIMB_M`, and the compass direction of its slope down."""
-    wide, high = pixel_size_m
-    column, row = int(x / wide), int(y / high)
-    aside, along = round(CLIMB_M / wide), round(CLIMB_M / high)
-    left, top = max(0, column - aside), max(0, row - along)
-    around = heights[top : row + along + 1, left : column + aside + 1]
-    down, right = np.unravel_index(around.argmax(), around.shape)
-    south, east = (float(slope.mean()) for slope in np.gradient(around, high, wide))
-    downhill = math.degrees(math.atan2(-east, south))
-    return (left + right + 0.5) * wide, (top + down + 0.5) * high, downhill
-
-
-def _seen(land, row, image_size, seed):
+def seen(land, row, image_size, seed):
     """Render the view of a row of the table, 0 to 1."""
     wide, high = land.ground.pixel_size_m
     drawn = {name: row[name] for name in (*WEATHER, "heading_deg", "cloud_seed")}
     return relief.view(
-        land.ground, column=row["x_m"] / wide, row=row["y_m"] / high, seed=seed, eye_m=EYE_M,
-        pitch_deg=PITCH_DEG, size_px=(image_size, image_size), **drawn,
-    )  # fmt: skip
+        land.ground,
+        column=row["x_m"] / wide,
+        row=row["y_m"] / high,
+        seed=seed,
+        eye_m=EYE_M,
+        pitch_deg=PITCH_DEG,
+        size_px=(image_size, image_size),
+        **drawn,
+    )

@@ -5,20 +5,33 @@ import math
 import numpy as np
 
 from helpers.relief.surroundings import Surroundings
-from helpers.relief.textures import bilinear, mixed, noise, numbers
+from helpers.relief.textures import SIDE, bilinear, mixed, noise, numbers
 
-ZENITH, HORIZON = numbers(0.21, 0.42, 0.76), numbers(0.76, 0.84, 0.94)
-GLOW, CLOUD, CLOUDY = numbers(1, 0.9, 0.7), 0.96, 0.6
+ZENITH = numbers(0.21, 0.42, 0.76)
+HORIZON = numbers(0.76, 0.84, 0.94)
+GLOW = numbers(1, 0.9, 0.7)
+CLOUD, CLOUDY = 0.96, 0.6
 PARTS = 2  # rays across a pixel, and down: edges become smooth
-CURVATURE = (1 - 0.13) / (
-    2 * 6_371_000
-)  # ground sinks by this times distance squared (refracted)
+# The ground sinks by this times the distance squared; the air bends rays.
+CURVATURE = (1 - 0.13) / (2 * 6_371_000)
 
 
 def view(
-    land, *, column, row, heading_deg, size_px, field_of_view_deg=60, eye_m=2, pitch_deg=0,
-    sun_azimuth_deg=140, sun_elevation_deg=40, haze_km=25, seed=0, cloud_seed=0,
-):  # fmt: skip
+    land,
+    *,
+    column,
+    row,
+    heading_deg,
+    size_px,
+    field_of_view_deg=60,
+    eye_m=2,
+    pitch_deg=0,
+    sun_azimuth_deg=140,
+    sun_elevation_deg=40,
+    haze_km=25,
+    seed=0,
+    cloud_seed=0,
+):
     """Render a perspective view of the terrain by day.
 
     What a coarse grid lacks is invented: small relief and texture, clouds, and trees where the
@@ -57,19 +70,23 @@ def view(
         )
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
-    high, wide = (PARTS * side for side in size_px)
-    focal = wide / 2 / math.tan(math.radians(field_of_view_deg / 2))
-    up = math.tan(math.radians(pitch_deg)) - _centred(high) / focal
-    aside = _centred(wide)[:, None] / focal
+    high, wide = size_px
+    focal = PARTS * wide / 2 / math.tan(math.radians(field_of_view_deg / 2))
+    aside = _centred(wide) / focal
     way = _direction(heading_deg)[:2] + aside * _direction(heading_deg + 90)[:2]
+    up = math.tan(math.radians(pitch_deg)) - _centred(high) / focal
     ahead, blur, rise = _first_seen(around, way, up, focal, eye_m)
-    place = ahead * way
+    rays = np.stack(np.broadcast_arrays(*way[..., None], up)).reshape(3, -1)
+    place = ahead * rays[:2]
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
-    clear *= 1 - np.clip(2 * ahead / around.end(way) - 1, 0, 1) ** 2
-    film = 1 - np.exp(-1.6 * around.light(place, blur, sun))
-    color = mixed(_sky(way, up, sun, _drawn(cloud_seed)), film, clear * (up < rise))
-    rays = np.clip(color, 0, 1).T.reshape(high // PARTS, PARTS, wide // PARTS, PARTS, 3)
-    return rays.mean((1, 3), dtype="f")
+    clear *= 1 - (2 * ahead / around.end(rays[:2]) - 1).clip(0, 1) ** 2
+    color = _sky(rays, sun, _drawn(cloud_seed))
+    low = np.flatnonzero(rays[2] < rise)
+    light = around.light(place[:, low], blur[low], sun)
+    film = 1 - np.exp(-1.6 * light)
+    color[:, low] = mixed(color[:, low], film, clear[low])
+    parts = color.clip(0, 1).reshape(3, wide, PARTS, high, PARTS)
+    return parts.mean((2, 4)).T
 
 
 def _first_seen(around, way, up, focal, eye_m):
@@ -86,51 +103,56 @@ def _first_seen(around, way, up, focal, eye_m):
         Metres ahead and metres of ground in a pixel, (columns, rows), and how steeply the ground
         rises from the eye to the horizon, (columns, 1). Rays that go up more steeply see the sky.
     """
-    end, growth = around.end(way).max(), min(max(4 / focal, 0.004), 0.02)
+    end = around.end(way).max()
+    growth = min(max(4 / focal, 0.004), 0.02)
     count = math.ceil(math.log(end / eye_m) / growth)
-    steps = np.geomspace(eye_m, end, count).astype("f")
-    place = way * steps
-    blur = np.broadcast_to(np.diff(steps, prepend=0), place[0].shape)
-    eye = around.heights(np.zeros((2, 1, 1), "f"), np.zeros((1, 1), "f")) + eye_m
-    height = around.heights(place, blur) - (eye + CURVATURE * (place**2).sum(axis=0))
-    rise = np.maximum.accumulate(height / steps, axis=1)
+    steps = np.geomspace(eye_m, end, count, dtype="f")
+    place = (way[..., None] * steps).reshape(2, -1)
+    blur = np.tile(np.diff(steps, prepend=0), way.shape[1])
+    eye = around.heights(np.zeros((2, 1), "f"), np.zeros(1, "f")) + eye_m
+    sunken = CURVATURE * (place**2).sum(axis=0)
+    height = around.heights(place, blur) - (eye + sunken)
+    rise = np.maximum.accumulate(height.reshape(-1, count) / steps, axis=1)
     ahead = np.float32([np.interp(up, line, steps) for line in rise])
     wide = ahead / focal
-    blur = np.sqrt(wide * np.maximum(abs(np.gradient(ahead, axis=1)), wide))
-    return ahead, blur, rise[:, -1:]
+    deep = abs(np.gradient(ahead, axis=1))
+    blur = np.sqrt(wide * np.maximum(deep, wide))
+    return ahead.ravel(), blur.ravel(), rise[:, -1].repeat(len(up))
 
 
 def _drawn(seed):
     """Draw the offset of a view's place in the seamless squares, pixels."""
-    return numbers(*np.random.default_rng(seed).integers(0, 512, 2))
+    return numbers(*np.random.default_rng(seed).integers(0, SIDE, 2))
 
 
-def _centred(count):
-    """Return the middles of `count` pixels, from their common middle."""
+def _centred(pixels):
+    """Return how far the rays across some pixels lie from their middle, in rays."""
+    count = PARTS * pixels
     return np.arange((1 - count) / 2, count / 2, dtype="f")
 
 
 def _direction(azimuth_deg, elevation_deg=0):
     """Return the way to a point of the sky: to the east, south and upwards."""
-    azimuth, elevation = map(math.radians, (azimuth_deg, elevation_deg))
+    azimuth = math.radians(azimuth_deg)
+    elevation = math.radians(elevation_deg)
     flat = math.cos(elevation)
-    return numbers(
-        math.sin(azimuth) * flat, -math.cos(azimuth) * flat, math.sin(elevation)
-    )
+    east = math.sin(azimuth) * flat
+    south = -math.cos(azimuth) * flat
+    return numbers(east, south, math.sin(elevation))
 
 
-def _sky(way, up, sun, clouds):
-    """Return the color of the sky behind each ray, (3, columns, rows)."""
-    rays = np.stack(np.broadcast_arrays(*way, up))
-    rays /= np.linalg.norm(rays, axis=0)
+def _sky(rays, sun, clouds):
+    """Return the color of the sky behind each ray, (3, rays)."""
+    rays = rays / np.linalg.norm(rays, axis=0)
     rise = rays[2]
-    color = mixed(ZENITH, HORIZON, np.exp(-5 * np.clip(rise, 0, 1)))
+    color = mixed(ZENITH, HORIZON, np.exp(-5 * rise.clip(0, 1)))
     beside = 1 - (sun * rays).sum(axis=0)
-    color += GLOW * (0.35 * np.exp(-40 * beside) + 0.8 * np.exp(-1500 * beside))
-    place = rays[:2] * (30 / np.maximum(rise, 0.02))  # on a plane above
-    cloud, wisps = (
-        bilinear(noise()[:1], at, "wrap")[0] for at in (place / 5 + clouds, place)
-    )
-    cover = clouds[0] * (1.4 / 512) - 1.3
-    share = np.clip(CLOUDY * (cloud + 0.35 * wisps + cover), 0, 0.85)
-    return mixed(color, CLOUD, share * np.clip(6 * rise, 0, 1))
+    glare = 0.8 * np.exp(-1500 * beside)
+    color += GLOW * (0.35 * np.exp(-40 * beside) + glare)
+    place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
+    square = noise()[:1]
+    [cloud] = bilinear(square, place / 5 + clouds, seamless=True)
+    [wisps] = bilinear(square, place, seamless=True)
+    cover = clouds[0] * (1.4 / SIDE) - 1.3
+    share = (CLOUDY * (cloud + 0.35 * wisps + cover)).clip(0, 0.85)
+    return mixed(color, CLOUD, share * (6 * rise).clip(0, 1))

@@ -27,12 +27,13 @@ def aligned(elevation, imagery, refine=4):
     heights = zoom(elevation.pixels[..., 0], refine, mode="nearest", grid_mode=True)
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
-    place = np.stack(~imagery.transform @ (transform @ (column, row))) - 0.5
-    colors = np.moveaxis(np.nan_to_num(imagery.pixels, nan=255) / 255, -1, 0)
-    image = bilinear(colors, place)
+    place = np.array(~imagery.transform @ (transform @ (column, row)))
+    colors = np.nan_to_num(imagery.pixels, nan=255).transpose(2, 0, 1)
+    image = bilinear(colors / 255, place - 0.5)
     latitude = transform.f + transform.e * len(heights) / 2
     wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
-    return ground(heights, image, (wide, -transform.e * DEGREE_M)), transform
+    high = -transform.e * DEGREE_M
+    return ground(heights, image, (wide, high)), transform
 
 
 def ground(heights, image, pixel_size_m):
@@ -50,14 +51,16 @@ def ground(heights, image, pixel_size_m):
     Raises:
         ValueError: image and heights do not fit, or a height is not finite.
     """
-    gaps, expected = np.count_nonzero(~np.isfinite(heights)), (3, *heights.shape)
-    if gaps or image.shape != expected:
-        told = f"{gaps} heights are not finite, the image has shape {image.shape}"
-        raise ValueError(f"{told}; expected none, and {expected}")
+    if image.shape != (3, *heights.shape) or not np.isfinite(heights).all():
+        raise ValueError(
+            f"expected finite heights, and an image of shape {(3, *heights.shape)}; it has "
+            f"{image.shape}"
+        )
     wide, high = pixel_size_m
-    red, green, blue = image = np.float32(image)
+    image = np.float32(image)
+    red, green, blue = image
     to_south, to_east = np.gradient(heights, high, wide)
-    rough = np.clip(2.5 * np.hypot(to_east, to_south), 0.2, 1.6)
-    forest = np.clip(8 * green - 7.5 * (red + blue) + 2.2, 0, 1)
+    rough = (2.5 * np.hypot(to_east, to_south)).clip(0.2, 1.6)
+    forest = (8 * green - 7.5 * (red + blue) + 2.2).clip(0, 1)
     shapes = np.float32([heights, rough, forest, to_east, to_south])
     return Ground(np.float32(pixel_size_m), shapes, image)

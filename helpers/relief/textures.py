@@ -1,33 +1,51 @@
 """Interpolate grids, and make the seamless squares that detail is invented from."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
+from numpy.fft import fftfreq, irfft2, rfft2, rfftfreq
 from scipy.ndimage import correlate1d
 from scipy.spatial import cKDTree
 
+SIDE = 512  # of the squares of waves, pixels
+TREES_SIDE, TREES = 1024, 113  # pixels and trees along a side of the forest
 
-def bilinear(planes, place, mode="clip"):
-    """Interpolate the planes of a grid, in a third of SciPy's time.
+
+def bilinear(planes, place, seamless=False):
+    """Interpolate the planes of a grid, in a fifth of SciPy's time.
 
     Args:
         planes: (planes, rows, columns).
         place: (2, ...), column and row; 0 is the middle of the first pixel.
-        mode: beyond the grid, "clip" takes its edge and "wrap" repeats it.
+        seamless: repeat the grid beyond its edges; its sides must be powers of two. Else the
+            edge goes on.
 
     Returns:
         array (planes, ...).
     """
-    flat, corner = planes.reshape(len(planes), -1), np.floor(place)
-    column, row = corner.astype("int32")
+    flat = planes.reshape(len(planes), -1)
+    rows, columns = planes.shape[1:]
+    corner = np.floor(place)
+    aside, along = place - corner
+    column, row = corner.astype("intp")
+    left, right = _neighbours(column, columns, seamless)
 
-    def at(down, right):
-        pixels = row + down, column + right
-        return flat.take(np.ravel_multi_index(pixels, planes.shape[1:], mode), 1)
+    def between(row):
+        start = row * columns
+        one = flat.take(start + left, 1)
+        other = flat.take(start + right, 1)
+        return mixed(one, other, aside)
 
-    right, down = place - corner
-    above, below = (mixed(at(row, 0), at(row, 1), right) for row in (0, 1))
-    return mixed(above, below, down)
+    above, below = map(between, _neighbours(row, rows, seamless))
+    return mixed(above, below, along)
+
+
+def _neighbours(first, count, seamless):
+    """Return the pixels on both sides of each place, along an axis of `count` pixels."""
+    both = np.array([first, first + 1])
+    if seamless:
+        return both & (count - 1)
+    return both.clip(0, count - 1)
 
 
 def mixed(one, other, share):
@@ -36,38 +54,44 @@ def mixed(one, other, share):
 
 
 def numbers(*parts):
-    """Return numbers to go with arrays of (numbers, columns, rows)."""
-    return np.array(parts, "f")[:, None, None]
+    """Return numbers to go with arrays of (numbers, places)."""
+    return np.array(parts, "f")[:, None]
 
 
-@lru_cache
-def noise(exponent=1.1, size=512):
+@cache
+def noise(exponent=1.1):
     """Make two seamless squares of waves 3 to 42 pixels long, mean 0, deviation 1."""
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))
+    frequency = np.hypot(fftfreq(SIDE)[:, None], rfftfreq(SIDE))
     kept = (frequency > 1 / 42) & (frequency < 1 / 3)
-    waves = np.fft.rfft2(np.random.default_rng(0).standard_normal((2, size, size)))
-    fields = np.fft.irfft2(waves * kept / np.maximum(frequency, 1 / 42) ** exponent)
+    random = np.random.default_rng(0)
+    waves = kept * rfft2(random.standard_normal((2, SIDE, SIDE)))
+    waves /= frequency.clip(1 / 42) ** exponent
+    fields = irfft2(waves)
     return np.float32(fields / fields.std())
 
 
-@lru_cache
-def ridges():
-    """Make a seamless square of ridges: heights and slopes."""
-    return with_slopes(0.8 - abs(noise(1.6)[0]))
+@cache
+def detail():
+    """Make a seamless square of small relief: heights of ridges, their slopes, and a tint."""
+    ridges = 0.8 - abs(noise(1.6)[0])
+    return np.array([*with_slopes(ridges), noise()[0]])
 
 
-@lru_cache
-def trees(size=1024, cells=113):
+@cache
+def trees():
     """Make a seamless square of cones: the forest that each needs, heights and slopes."""
-    *moved, tall, needed = np.random.default_rng(0).uniform(0.05, 0.95, (4, cells**2))
-    spots = np.indices((cells, cells)).reshape(2, -1) + moved
-    pixels = np.indices((size, size)).T * (cells / size)
-    away, nearest = cKDTree(spots.T, boxsize=cells).query(pixels)
-    cones = (0.5 + 0.5 * tall[nearest]) * np.maximum(1 - away / 0.42, 0)
+    random = np.random.default_rng(0)
+    *moved, tall, needed = random.uniform(0.05, 0.95, (4, TREES**2))
+    spots = np.indices((TREES, TREES)).reshape(2, -1) + moved
+    pixels = np.indices((TREES_SIDE, TREES_SIDE)).T * (TREES / TREES_SIDE)
+    away, nearest = cKDTree(spots.T, boxsize=TREES).query(pixels)
+    cones = (1 - away / 0.42).clip(0)
+    cones *= 0.5 + 0.5 * tall[nearest]
     return np.float32([needed[nearest].T, *with_slopes(cones.T)])
 
 
 def with_slopes(square):
     """Return a seamless square of heights, and their rise a pixel to the east and south."""
-    rises = [correlate1d(square, [-0.5, 0, 0.5], axis, mode="wrap") for axis in (1, 0)]
-    return np.float32([square, *rises])
+    to_east = correlate1d(square, [-0.5, 0, 0.5], 1, mode="wrap")
+    to_south = correlate1d(square, [-0.5, 0, 0.5], 0, mode="wrap")
+    return np.float32([square, to_east, to_south])

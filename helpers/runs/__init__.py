@@ -1,4 +1,5 @@
 """Run notebooks: one folder each, strict parameters, a ledger of scores, reports and sweeps."""
+# ruff: noqa: F401
 
 from helpers.runs.execute import execute
 from helpers.runs.parameters import check, declared, notebooks
@@ -7,8 +8,3 @@ from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student
 from helpers.runs.sweep import sweep, sweep_table
 from helpers.runs.weights import publish, start_from
-
-__all__ = [
-    "Run", "check", "declared", "execute", "ledger", "notebooks", "publish", "start",
-    "start_from", "student", "sweep", "sweep_table", "write_report",
-]  # fmt: skip

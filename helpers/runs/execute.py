@@ -18,7 +18,7 @@ from helpers.runs.run import (
     check_run_id,
     claim,
     environment,
-    refuse_other_job,
+    refuse_changes,
 )
 
 DEFAULT_PROFILE = "workshop"
@@ -56,13 +56,9 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         job = begun
     else:
         profile = profile or DEFAULT_PROFILE
-        parameters = plan(names, profile, values or {})
-        job = {"profile": profile, "parameters": parameters}
+        job = {"profile": profile} | plan(names, profile, values or {})
     if begun:
-        before, now = (
-            {"profile": each["profile"]} | each["parameters"] for each in (begun, job)
-        )
-        refuse_other_job(run_id, before, now)
+        refuse_changes(f"run {run_id}", begun, job)
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
     lock, told = folder / ".lock", f"run {run_id} is going on already, in process"
@@ -70,7 +66,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
     with paths.claimed(lock, told), mock.patch.dict(os.environ, variables):
         paths.write_json(folder / "run.json", job)
-        for name, given in job["parameters"].items():
+        for name, given in list(job.items())[1:]:  # after the profile
             path = paths.ROOT / name
             _execute_one(path, folder / path.stem / path.name, given)
     return write_report(run_id)
@@ -85,7 +81,7 @@ def _begun(run_id, resume):
         )
     record = folder / "run.json"
     if record.exists():
-        return paths.read_record(record, ("profile", "parameters"))
+        return paths.read_record(record, ["profile"])
 
 
 def plan(names, profile, values):
@@ -104,12 +100,12 @@ def plan(names, profile, values):
     Raises:
         ValueError: unknown notebook, profile or parameter, or a wrong value.
     """
-    text = (paths.ROOT / "notebooks" / "profiles.yaml").read_text(encoding="utf-8")
-    profiles = yaml.safe_load(text)
+    file = paths.ROOT / "notebooks" / "profiles.yaml"
+    profiles = yaml.safe_load(file.read_bytes())
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile}; known are {', '.join(profiles)}")
     parameters = {path: declared(path) for path in notebooks(names)}
-    known = dict(ChainMap(*parameters.values()))
+    known = ChainMap(*parameters.values())
     check_names(values, known)
     values = {name: _read(known[name], value) for name, value in values.items()}
     planned = {}

@@ -11,8 +11,8 @@ import difflib
 import json
 import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers import paths
 
@@ -45,8 +45,7 @@ def notebooks(names=()):
     return sorted(found)
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter: its name, type as written, default, and help text with the allowed values."""
 
     name: str

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 from pathlib import Path
 
@@ -27,16 +26,15 @@ def write_report(run_id):
 
     folder = paths.RUNS / run_id
     sections = [_section(path) for path in sorted(folder.glob("*/metrics.json"))]
-    templates = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    template = Path(__file__).with_name("report.html.jinja")
+    page = jinja2.Template(
+        template.read_text(encoding="utf-8"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["json"] = json.dumps
-    environment.tests["key_figure"] = KEY_FIGURE.search
-    page = environment.get_template("report.html.jinja")
-    paths.write_text(
-        folder / "report.html", page.render(run_id=run_id, sections=sections)
-    )
+    text = page.render(run_id=run_id, sections=sections)
+    paths.write_text(folder / "report.html", text)
     return folder / "report.html"
 
 
@@ -44,16 +42,14 @@ def _section(path):
     """Collect what the page tells of one finished notebook."""
     entry = paths.read_record(path, RECORD)
     table = score_table(entry["scores"])
-    defaults = {
-        name: each.default for name, each in declared(entry["notebook"]).items()
-    }
+    files = {file.stem: file for file in sorted(path.parent.glob("figures/*.png"))}
+    key = [name for name in files if KEY_FIGURE.search(name)]
     return entry | {
         "columns": list(table.columns[3:]),
         "rows": list(zip(table.to_dict("records"), entry["scores"], strict=True)),
-        "defaults": defaults,
-        "figures": {
-            file.stem: _jpeg(file) for file in sorted(path.parent.glob("figures/*.png"))
-        },
+        "declared": declared(entry["notebook"]),
+        "figures": {name: _jpeg(file) for name, file in files.items()},
+        "key_figures": key or list(files)[:2],
         "credits": paths.read_json(path.parent / "credits.json"),
     }
 

@@ -33,10 +33,10 @@ RECORD = (
 
 def check_run_id(run_id):
     """Return the id if it can be the name of a run's folder; a ValueError says what it may hold."""
-    if not re.fullmatch(r"[\w-][\w.-]*", run_id):
-        raise ValueError(f"run id {run_id!r}: use letters, digits, '-', '_' and '.'")
-    if run_id == "latest":
-        raise ValueError("run id 'latest' is the name of a file here: choose another")
+    if run_id == "latest" or not re.fullmatch(r"[\w-][\w.-]*", run_id):
+        raise ValueError(
+            f"run id {run_id!r}: use letters, digits, '-', '_' and '.', and not `latest` alone"
+        )
     return run_id
 
 
@@ -73,21 +73,18 @@ def identity(notebook, profile, parameters):
     return job
 
 
-def refuse_changes(what, before, now, advice):
-    """Raise a ValueError where a job was begun otherwise: it says what differs, and the advice."""
+def refuse_changes(what, before, now):
+    """Raise a ValueError where a job was begun otherwise: it says what differs."""
     told = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
         for key in before | now
         if before.get(key) != now.get(key)
     ]
     if told:
-        raise ValueError(f"{what} was begun otherwise: {'; '.join(told)}. {advice}")
-
-
-def refuse_other_job(run_id, before, now):
-    """Raise a ValueError where a run was begun otherwise."""
-    resume = f"`run --run-id {run_id} --resume` alone goes on as it was begun"
-    refuse_changes(f"run {run_id}", before, now, f"{resume}; or choose another run id")
+        raise ValueError(
+            f"{what} was begun otherwise: {'; '.join(told)}. Choose another name, or go on as it "
+            "was begun; `run --resume` alone does that"
+        )
 
 
 def start(notebook, values):
@@ -115,7 +112,7 @@ def start(notebook, values):
         )
     job, record = identity(notebook, profile, chosen), folder / "job.json"
     if record.exists():
-        refuse_other_job(run_id, paths.read_record(record), job)
+        refuse_changes(f"run {run_id}", paths.read_record(record), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     paths.write_json(record, job)
     if (
@@ -205,10 +202,9 @@ class Run:
 
 def _check_scores(scores, is_scored):
     for row in scores:
-        for key, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                told = f"{row['method']}: {key} is {value}; expected a finite number"
-                raise ValueError(told)
+        numbers = [value for value in row.values() if isinstance(value, float)]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"scores need finite numbers; there is {row}")
     roles = sorted({row["role"] for row in scores if row["split"] == "test"})
     headlines = [row["method"] for row in scores if row.get("headline")]
     is_whole = {"baseline", "model"}.issubset(roles) and len(headlines) == 1
@@ -241,7 +237,7 @@ def ledger(run_ids=None):
     """
     import pandas as pd
 
-    known = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
+    known = sorted(path.name for path in paths.RUNS.glob("*/"))
     entries = []
     for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"

@@ -25,7 +25,7 @@ def student(out):
     from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
 
     out = Path(out)
-    if out.is_file() or (out.exists() and any(out.iterdir())):
+    if out.is_file() or any(out.glob("*")):
         raise ValueError(
             f"{out} is not an empty folder, and nothing is overwritten: choose a new one"
         )

@@ -53,24 +53,27 @@ def sweep(
             sweep of that name that is running or was begun with other settings; nothing has run
             then.
     """
-    values = values or {}
+    path, values = _path(name), values or {}
     stem, cells = _cells(name, notebook, grid, profile, values)
-    entry = {"notebook": stem, "profile": profile, "values": values}
-    entry["grid"] = sorted(grid)
-    path = _path(name)
+    entry = {
+        "notebook": stem,
+        "profile": profile,
+        "values": values,
+        "grid": sorted(grid),
+    }
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
-    refuse_changes(f"sweep {name}", begun, begun | entry, "Choose another name")
-    lock, told = paths.RUNS / f".{name}.sweep.lock", f"sweep {name} is running already"
+    refuse_changes(f"sweep {name}", begun, begun | entry)
+    told = f"sweep {name} is running already, in process"
     own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
-    with paths.claimed(lock, f"{told}, in process"), own as pool:
+    with paths.claimed(path.with_suffix(".lock"), told), own as pool:
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
-        done = len(cells) - len(waiting)
-        print(f"sweep {name}: {len(cells)} cells, {done} already finished")
-        options, futures = {"names": [notebook], "profile": profile, "resume": True}, {}
+        print(f"sweep {name}: {len(cells)} cells, {len(waiting)} of them to run")
+        job = {"names": [notebook], "profile": profile, "resume": True}
+        futures = {}
         for run_id in waiting:
-            job = options | {"run_id": run_id, "values": values | cells[run_id]}
-            futures[pool.submit(_run_cell, job, environment(SWEEP=1))] = run_id
+            cell = job | {"run_id": run_id, "values": values | cells[run_id]}
+            futures[pool.submit(_run_cell, cell, environment(SWEEP=1))] = run_id
         try:
             for future in as_completed(futures):
                 run_id, error = futures[future], future.exception()
@@ -99,14 +102,16 @@ def sweep_table(name):
     """
     import pandas as pd
 
-    if not _path(name).exists():
-        raise ValueError(f"there is no sweep {name}: {_path(name)} is missing")
-    entry, rows = paths.read_json(_path(name)), []
+    path, rows = _path(name), []
+    if not path.exists():
+        raise ValueError(f"there is no sweep {name}: {path} is missing")
+    entry = paths.read_json(path)
     for run_id, cell in entry["cells"].items():
         state, error = _state(run_id, entry["notebook"])
         about = {"run": run_id, "notebook": entry["notebook"]} | cell
+        about |= {"state": state, "error": error}
         scores = ledger([run_id]).to_dict("records") if state == "finished" else [{}]
-        rows += [row | about | {"state": state, "error": error} for row in scores]
+        rows += [row | about for row in scores]
     return pd.DataFrame(rows)
 
 
@@ -130,36 +135,32 @@ def _cells(name, notebook, grid, profile, values):
     Returns:
         str, the notebook's name, and a dict from the id of a run to the values of its cell.
     """
-    if not grid:
+    wrong = [
+        key
+        for key, choices in grid.items()
+        if isinstance(choices, str) or not choices or key in values
+    ]
+    if wrong or not grid:
         raise ValueError(
-            "the grid names no parameter; expected a dict such as {'seed': [0, 1, 2]}"
+            f"the grid is {grid!r}; expected a list of values for each parameter, such as "
+            "{'seed': [0, 1, 2]}, and no fixed value beside it"
         )
-    for key, choices in grid.items():
-        is_list = isinstance(choices, (list, tuple, range)) and len(choices)
-        if not is_list or key in values:
-            raise ValueError(
-                f"the grid gives {key} as {choices!r}; expected a list of values such as "
-                "[0, 1, 2], and no fixed value beside it"
-            )
     cells = {}
     for combination in itertools.product(*grid.values()):
         given = values | dict(zip(grid, combination, strict=True))
         planned = plan([notebook], profile, given)
         if len(planned) > 1:
-            told = f"a sweep takes one notebook; {notebook} begins {', '.join(planned)}"
-            raise ValueError(told)
+            told = ", ".join(planned)
+            raise ValueError(f"a sweep takes one notebook; {notebook} begins {told}")
         ((path, parameters),) = planned.items()
         cell = {key: parameters[key] for key in grid}
-        job = json.dumps([path, profile, parameters], sort_keys=True).encode()
-        cells[_run_id(name, cell, hashlib.sha256(job).hexdigest())] = cell
+        # readably, and by a digest of all parameters
+        told = "-".join(f"{key}-{cell[key]}" for key in sorted(cell))
+        plain = re.sub("[^a-z0-9_.-]", "_", told)[:100]
+        job = json.dumps([path, profile, parameters], sort_keys=True)
+        digest = hashlib.sha256(job.encode()).hexdigest()
+        cells[f"{name}-{plain}-{digest[:8]}"] = cell
     return paths.Path(path).stem, cells
-
-
-def _run_id(name, cell, digest):
-    """Name a run after its cell: readably, and by the digest of all its parameters."""
-    told = "-".join(f"{key}-{cell[key]}" for key in sorted(cell))
-    plain = re.sub("[^a-z0-9_.-]", "_", told)[:100]
-    return check_run_id(f"{name}-{plain}-{digest[:8]}")
 
 
 def _run_cell(job, variables):

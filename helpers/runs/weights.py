@@ -49,8 +49,7 @@ def publish(run_id, notebook, name, *, method=None):
         )
     if target.exists() and (owner := _origin(target)["notebook"]) != source.stem:
         raise ValueError(f"{target} is in use by {owner}: choose another name")
-    place = source.relative_to(paths.ROOT / "notebooks").as_posix()
-    words = ["python", "-m", "helpers", "run", place, "--profile", made["profile"]]
+    words = ["python", "-m", "helpers", "run", notebook, "--profile", made["profile"]]
     for parameter, value in made["parameters"].items():
         text = value if isinstance(value, str) else json.dumps(value)
         words += ["-p", f"{parameter}={text}"]
@@ -151,8 +150,8 @@ def start_from(model, name, run, bands):
     alike = [one.shape == other.shape for one, other in pairs]
     if len(pairs) < len(model.weights) or not all(alike):
         raise ValueError(
-            f"{name} has {network.count_params():,} weights, this network "
-            f"{model.count_params():,}: choose other weights, or the same size of network"
+            f"{name} is a network of another size, {network.count_params():,} weights: choose "
+            "other weights, or parameters that give the same size"
         )
     before, now = origin["parameters"], run.parameters
     told = [

@@ -55,7 +55,7 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
 
     The blocks lie on a grid fixed to the map. Where scenes overlap, the ground is taken from the
     first that shows it, so that none counts twice. Scenes without a place are split each on a grid
-    of its own: only equal pixels are known for the same ground.
+    of its own, so two of them must not show the same ground.
 
     Args:
         scenes: list of Scene of one ground sample distance.
@@ -68,14 +68,15 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         pixels.
 
     Raises:
-        ValueError: fewer than three whole blocks.
+        ValueError: fewer than three whole blocks, or equal scenes without a place.
     """
     pitch, found = block_px + buffer_px, []
     for scene in scenes:
         to_pixels = ~(scene.transform or Affine.identity())
         column, row = to_pixels @ (0, 0)  # of the map's origin
         start = round(row) % pitch, round(column) % pitch
-        found += _apart(scene.patches(block_px, pitch, start), found, scene.crs)
+        blocks = scene.patches(block_px, pitch, start)
+        found += _apart(blocks, found, scene.crs) if scene.transform else blocks
     if len(found) < len(SPLITS):
         raise ValueError(
             f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
@@ -84,7 +85,10 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         )
     found.sort(key=_southwards)
     order = np.random.default_rng(seed).permutation(len(found))
-    return _by_split(found, deal(order))
+    splits = _by_split(found, deal(order))
+    if not scenes[0].transform:  # an image may be there twice
+        check_disjoint(splits)
+    return splits
 
 
 def _southwards(scene):
@@ -135,6 +139,8 @@ def deal(order):
 def split_tiles(scenes, buffer_px, seed=0):
     """Split scenes by their place, as `split_boxes` does; the buffer is in pixels of the first."""
     boxes = boxes_in(scenes[0].crs, scenes)
+    if np.isnan(boxes).any():
+        raise ValueError("some images have a CRS and others have none: give it to all")
     return split_boxes(boxes, buffer_px * scenes[0].pixel_size[0], seed)
 
 
@@ -178,15 +184,15 @@ def check_disjoint(splits):
     """
     scenes = [scene for found in splits.values() for scene in found]
     names = np.repeat(list(splits), [len(found) for found in splits.values()])
-    crs = next((scene.crs for scene in scenes if scene.transform), None)
-    boxes = boxes_in(crs, scenes)
-    for scene, split, box in zip(scenes, names, boxes, strict=True):
-        shared = _overlapping(boxes, box) & (names != split)
-        if shared.any():
-            at = shared.argmax()
+    boxes = {crs: boxes_in(crs, scenes) for crs in {scene.crs for scene in scenes}}
+    for number, scene in enumerate(scenes):
+        own = boxes[scene.crs]
+        shared = _overlapping(own, own[number]) & (names != names[number])
+        for at in np.flatnonzero(shared):
             raise ValueError(
-                f"{scene.name} ({split}) and {scenes[at].name} ({names[at]}) show the same ground: "
-                "scores on it would not be honest. Split by ground, as scenes.split_ground does"
+                f"{scene.name} ({names[number]}) and {scenes[at].name} ({names[at]}) show the same "
+                "ground: scores on it would not be honest. Split by ground, as "
+                "scenes.split_ground does"
             )
 
 
@@ -203,7 +209,10 @@ def _overlapping(boxes, box):
 
 
 def boxes_in(crs, scenes):
-    """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north."""
+    """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north.
+
+    They are NaN where one of them has coordinates without a CRS, and the other has a CRS.
+    """
     return np.reshape([_box(scene, crs) for scene in scenes], (-1, 4))
 
 
@@ -215,4 +224,6 @@ def _box(scene, crs):
         return place, place, place + 1, place + 1
     if scene.crs == crs:
         return scene.bounds
+    if not (scene.crs and crs):
+        return (np.nan,) * 4
     return transform_bounds(scene.crs, crs, *scene.bounds)

@@ -25,7 +25,7 @@ def as_scene(image):
             f"an image has shape {pixels.shape}; expected (height, width, bands), in a list of "
             "images"
         )
-    return Scene(pixels, tuple(range(pixels.shape[-1])), dtype=pixels.dtype.name)
+    return Scene(pixels, tuple(range(pixels.shape[-1])), dtype=pixels.dtype)
 
 
 def visible(image, bands):
@@ -41,7 +41,7 @@ def visible(image, bands):
             f"the bands to show are {list(bands)}; expected one, or three for red, green and "
             f"blue, of {list(names)}"
         )
-    step = -(-max(image.height, image.width) // MAX_PX)
+    step = 1 + max(image.height, image.width) // MAX_PX
     pixels = image.pixels[::step, ::step, [*map(names.index, fitting[0])]]
     is_picture = image.dtype == "uint8" and np.isfinite(pixels).all()
     return pixels.astype("uint8" if is_picture else "float32", copy=False)
@@ -58,16 +58,12 @@ def stretch(images, percentiles=(2, 98), *, bands=None):
     Returns:
         (low, high), each float (bands shown,), in the unit of the images.
     """
-    return _ends([visible(image, bands) for image in images], percentiles)
-
-
-def _ends(shown, percentiles=(2, 98)):
-    values = np.concatenate([np.vstack(pixels) for pixels in shown])
+    values = np.concatenate([np.vstack(visible(image, bands)) for image in images])
     known = values[np.isfinite(values).all(axis=-1)]
     return np.percentile(known if len(known) else [[1.0]], percentiles, axis=0)
 
 
-def paint(images, bands=None, limits=None):
+def paint(images, bands=None, limits=()):
     """Paint each image as uint8 (height, width, 3): one stretch for all in colour, one in grey.
 
     Pictures of 8 bits keep their values.
@@ -75,10 +71,13 @@ def paint(images, bands=None, limits=None):
     shown = [visible(image, bands) for image in images]
     ends = {}
     for channels in (1, 3):
-        alike = [each for each in shown if each.shape[-1] == channels]
-        measured = [each for each in alike if each.dtype != "uint8"]
-        fits = limits is not None and np.size(limits[0]) in (1, channels)
-        ends[channels] = limits if fits or not measured else _ends(measured)
+        measured = [
+            pixels
+            for pixels in shown
+            if pixels.dtype != "uint8" and pixels.shape[-1] == channels
+        ]
+        fits = np.size(limits[:1]) in (1, channels)
+        ends[channels] = limits if fits or not measured else stretch(measured)
     return [_stretched(pixels, ends[pixels.shape[-1]]) for pixels in shown]
 
 
@@ -91,10 +90,9 @@ def _stretched(pixels, ends):
 
 
 def wrap(text, width_in, size_pt):
-    """Break a text into lines of this width; a letter is about 0.55 of its size wide."""
-    characters = int(width_in * 72 / (0.55 * size_pt))
-    lines = [textwrap.fill(line, characters) for line in text.splitlines()]
-    return "\n".join(lines)
+    """Break a text into lines of this width; 130 letters of size 1 fit into an inch."""
+    characters = int(130 * width_in / size_pt)
+    return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
 
 
 def credit_of(scenes):
@@ -109,37 +107,45 @@ def figure(width, height, rows=1, columns=1, *, caption="", credit=""):
 
     caption, credit = wrap(caption, width, 11), wrap(credit, width, 8)
     height += 0.2 * len([*caption.splitlines(), *credit.splitlines()])
-    size = {"figsize": (width, height), "layout": "constrained"}
-    fig, axes = plt.subplots(rows, columns, squeeze=False, **size)
+    size = width, height
+    fig, axes = plt.subplots(
+        rows, columns, squeeze=False, figsize=size, layout="constrained"
+    )
     plt.close(fig)
     fig.suptitle(caption, x=0.01, ha="left", fontsize=11)
     fig.supxlabel(credit, x=0.99, ha="right", fontsize=8, color="#555555")
-    return fig, list(axes.flat)
+    return fig, axes.ravel()
 
 
 def scale_bars(axes, scenes, pixel_size_m):
     """Draw a scale bar on the first image, and where the width on the ground changes."""
     widest = max(scene.width for scene in scenes)
     last_m = 0
-    for ax, scene in zip(axes, scenes, strict=True):
+    for ax, scene in zip(axes, scenes, strict=False):
         width_m = scene.width * (scene.ground_sample_distance_m or 0)
         if pixel_size_m:
             width_m = pixel_size_m * widest
-        if width_m and not np.isclose(width_m, last_m, rtol=0.01):
+        if width_m not in (0, last_m):
             _scale_bar(ax, width_m, scene.width)
             last_m = width_m
 
 
 def _scale_bar(ax, width_m, columns):
-    """Draw a bar of a round length: 1, 2 or 5, at most a third of the image."""
+    """Draw a bar of a round length, about a quarter of the image."""
     from matplotlib.ticker import EngFormatter
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    steps_m = np.array([1, 2, 5]) * 10 ** np.floor(np.log10(width_m / 3))
-    length_m = steps_m[steps_m <= width_m / 3].max()
+    length_m = float(f"{width_m / 4:.0e}")  # one digit, then zeros
     bar = AnchoredSizeBar(
-        ax.transData, length_m * columns / width_m, EngFormatter("m")(length_m), "lower left",
-        color="white", label_top=True, pad=0.4, borderpad=0.5, sep=3, size_vertical=columns / 200,
-    )  # fmt: skip
-    bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
+        ax.transData,
+        length_m * columns / width_m,
+        EngFormatter("m")(length_m),
+        "lower left",
+        color="white",
+        label_top=True,
+        pad=0.4,
+        borderpad=0.5,
+        size_vertical=columns / 200,
+    )
+    bar.patch.set(facecolor="black", alpha=0.55)
     ax.add_artist(bar)

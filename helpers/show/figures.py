@@ -3,12 +3,11 @@
 import numpy as np
 from rasterio.warp import transform_bounds
 
-from helpers.scenes import Scene
 from helpers.show import drawing
 
 
 def grid(
-    images, titles=None, *, bands=None, stretch=None, columns=None, pixel_size_m=None, credit="",
+    images, titles=None, *, bands=None, stretch=(), columns=None, pixel_size_m=None, credit="",
     caption="", size=None,
 ):  # fmt: skip
     """Show images side by side under one shared stretch, so that what looks brighter is brighter.
@@ -36,8 +35,8 @@ def grid(
         ValueError: no image, one without three dimensions, another number of titles, or a band that
             is missing.
     """
-    titles = [""] * len(images) if titles is None else titles
-    if not len(images) or len(images) != len(titles):
+    titles = titles or [""] * len(images)
+    if not titles or len(images) != len(titles):
         raise ValueError(
             f"{len(images)} images and {len(titles)} titles; expected at least one, and a title "
             "for each"
@@ -61,8 +60,7 @@ def grid(
     for ax in axes:
         ax.axis("off")
         ax.set_anchor("N")  # images of other proportions line up under their titles
-    axes = axes[: len(scenes)]
-    for ax, scene, picture, title in zip(axes, scenes, painted, titles, strict=True):
+    for ax, scene, picture, title in zip(axes, scenes, painted, titles, strict=False):
         extent = 0, scene.width, scene.height, 0
         # the page has fewer pixels than a large image: average them
         kernel = "auto" if max(extent) > 512 else "nearest"
@@ -88,13 +86,13 @@ def curves(history, *, baseline=None, ylabel="", caption=""):
     """
     import pandas as pd
 
-    table = pd.DataFrame(history)
+    table = pd.DataFrame(history, dtype=float)
     table = table.set_index("step" if "step" in table else table.index + 1)
     levels = pd.Series(baseline, dtype=float).rename({0: "baseline"}).dropna()
     fig, (ax,) = drawing.figure(7, 3.5, caption=caption)
     ax.set_prop_cycle(color=drawing.PALETTE)
     for name, values in table.items():
-        ax.plot(values.astype(float).dropna(), linewidth=1.8, label=name)
+        ax.plot(values.dropna(), linewidth=1.8, label=name)
     for dashes, (name, value) in zip(("--", ":", "-."), levels.items(), strict=False):
         label = f"{name} {value:.4g}"
         ax.axhline(value, label=label, color="black", linestyle=dashes)
@@ -110,7 +108,7 @@ def footprints(splits, backdrop=(), *, credit="", caption="", opacity=0.45):
 
     Args:
         splits: dict from split to list of Scene, as from `scenes.split_ground`.
-        backdrop: Scene, or list of Scene in one CRS, drawn underneath.
+        backdrop: list of Scene in one CRS, drawn underneath.
         credit: line below; default: the backdrop's own.
         caption: line above: what to look at.
         opacity: of the rectangles, 0 to 1; less where many lie over one another.
@@ -121,7 +119,6 @@ def footprints(splits, backdrop=(), *, credit="", caption="", opacity=0.45):
     Raises:
         ValueError: no scene, one without a place, or a backdrop in several CRSs.
     """
-    backdrop = [backdrop] if isinstance(backdrop, Scene) else list(backdrop)
     everything = [*backdrop, *sum(splits.values(), [])]
     if not everything or not all(each.bounds and each.crs for each in everything):
         raise ValueError(

@@ -3,16 +3,14 @@
 import inspect
 import os
 from base64 import b64encode
-from html import escape
 from textwrap import dedent
 
 import numpy as np
 
 from helpers.show import drawing, figures
 
-SLIDER_PX = 640  # width of images with a slider, about
 MAP_STYLE = """<style>
-.click-map > div {{display: grid; width: 480px; height: {height}px; background-size: 100% 100%;
+.click-map > div {{display: grid; width: 480px; aspect-ratio: {ratio}; background-size: 100% 100%;
  background-image: url(data:image/png;base64,{data});
  grid-template: repeat(16, 1fr) / repeat(20, 1fr)}}
 .click-map > label {{display: none}}
@@ -53,15 +51,16 @@ def before_after(before, after, *, titles=("before", "after"), **look):
     Raises:
         ValueError: the images have other proportions, so they do not show the same ground.
     """
-    images = before, after = [drawing.as_scene(image) for image in (before, after)]
-    if abs(before.height * after.width / (after.height * before.width) - 1) > 0.01:
+    images = [drawing.as_scene(image) for image in (before, after)]
+    shapes = [image.height / image.width for image in images]
+    if not np.isclose(*shapes, rtol=0.01):
         raise ValueError(
-            f"before is {before.height} x {before.width} pixels, after {after.height} x "
-            f"{after.width}: their proportions differ, so they do not show the same ground"
+            "the images are {:.2f} and {:.2f} times as high as wide, so they do not show the same "
+            "ground".format(*shapes)
         )
     if is_static():
         return figures.grid(images, titles, **look)
-    painted = drawing.paint(images, look.get("bands"), look.get("stretch"))
+    painted = drawing.paint(images, look.get("bands"), look.get("stretch", ()))
     left, right = map(enlarged, painted)
     width, height = left.size
     right = right.resize(left.size, resample=0)  # without smoothing
@@ -78,14 +77,14 @@ def before_after(before, after, *, titles=("before", "after"), **look):
 
 def _redrawn(draw, line, **widgets):
     """Redraw a picture whenever a widget beside it changes; a line of text stands below."""
-    from ipywidgets import HTML, VBox, interactive
+    from ipywidgets import Label, VBox, interactive
 
     picture = interactive(draw, {"auto_display": True}, **widgets)
     picture.layout.flex_flow = "row wrap"
-    return VBox([picture, HTML(f"<small>{escape(line)}</small>")])
+    return VBox([picture, Label(line)])
 
 
-def enlarged(image, size_px=SLIDER_PX):
+def enlarged(image, size_px=640):
     """Return an image as a Pillow image of about this width, without smoothing.
 
     Args:
@@ -113,7 +112,7 @@ def explore(draw, count, *, reach=2.0, credit=""):
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
-    names = [f"number {place}" for place in range(1, count + 1)]
+    names = list(map("number {}".format, range(1, count + 1)))
     if is_static():
         stops = np.linspace(-reach, reach, 7)
         images = draw(np.kron(np.eye(count), stops[:, None]).astype("float32"))
@@ -121,8 +120,7 @@ def explore(draw, count, *, reach=2.0, credit=""):
         return figures.grid(images, titles, columns=7, stretch=(0, 1), credit=credit)
 
     def picture(**numbers):
-        (image,) = draw(np.array([[*numbers.values()]], "float32"))
-        return enlarged(image, 384)
+        return enlarged(draw(np.array([[*numbers.values()]], "float32"))[0], 384)
 
     return _redrawn(picture, credit, **dict.fromkeys(names, (-reach, reach, 0.05)))
 
@@ -142,12 +140,12 @@ def click_map(picture, look, *, credit=""):
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
-    spots = [((x + 0.5) / 20, (y + 0.5) / 16) for y in range(16) for x in range(20)]
+    spots = [((x + 0.5) / 20, (y + 0.5) / 16) for y, x in np.ndindex(16, 20)]
     places = {
         f"{x:.0%} from the west, {y:.0%} from the north": (x, y) for x, y in spots
     }
     if is_static():
-        six = [*places][105:116:5] + [*places][205:216:5]
+        six = [*places][105:216:22]  # from north-west to south-east
         seen = [look(*places[name]) for name in six]
         return figures.grid(seen, six, columns=3, stretch=(0, 1), credit=credit)
     from ipywidgets import HTML, ToggleButtons, VBox
@@ -155,7 +153,7 @@ def click_map(picture, look, *, credit=""):
     chart = ToggleButtons(options=places, index=170)
     chart.add_class("click-map")
     data = b64encode(enlarged(picture, 1)._repr_png_()).decode()
-    height = 480 * picture.shape[0] // picture.shape[1]
-    style = HTML(MAP_STYLE.format(data=data, height=height))
+    ratio = picture.shape[1] / picture.shape[0]
+    style = HTML(MAP_STYLE.format(data=data, ratio=ratio))
     view = _redrawn(lambda place: enlarged(look(*place), 420), credit, place=chart)
     return VBox([style, view])

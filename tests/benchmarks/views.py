@@ -16,8 +16,8 @@ IMAGE_SIZE, COUNT, ROUNDS, WANTED = 64, 60, 5, 30
 
 def main():
     """Measure, print and judge."""
-    views._land()  # read and refined once
-    views._seen(views._land(), views.spots("train", 1).to_dict("records")[0], 64, 0)  # the textures likewise
+    views.land()  # read and refined once
+    views.seen(views.land(), views.spots("train", 1).to_dict("records")[0], 64, 0)  # the textures likewise
     by_clock, by_processor = rates()
     print(f"pairs of {IMAGE_SIZE} px, rendered")
     print(f"  {'a second':45} {by_clock:7.1f}")

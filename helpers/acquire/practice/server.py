@@ -56,18 +56,16 @@ class Server:
     """
 
     def __init__(self, routes, *, latency_s=0.0, faults=None, seed=0, port=0):
-        self.routes, self.latency_s, self.faults, self.seed = (
-            routes,
-            latency_s,
-            faults or {},
-            seed,
-        )
+        self.routes = routes
+        self.latency_s = latency_s
+        self.faults = faults or {}
+        self.seed = seed
         if unknown := self.faults.keys() - FAULTS:
-            raise ValueError(
-                f"no faults {sorted(unknown)}; there are {', '.join(FAULTS)}"
-            )
-        self.requests, self.suffered = 0, set()
-        self.lock, self.stopping = threading.Lock(), threading.Event()
+            raise ValueError(f"no faults {unknown}; there are {[*FAULTS]}")
+        self.requests = 0
+        self.suffered = set()
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
         logging.getLogger("werkzeug").setLevel(
             "CRITICAL"
         )  # it would print every request
@@ -84,7 +82,7 @@ class Server:
         return self
 
     def stop(self, *_):
-        """End it, with all its connections."""
+        """Stop the server, and close all its connections."""
         self.stopping.set()
         self.listening.shutdown()
         self.listening.server_close()
@@ -102,7 +100,7 @@ class Server:
 
     @werkzeug.Request.application
     def answer(self, request):
-        """Answer, or misbehave."""
+        """Answer a request, or misbehave."""
         with self.lock:
             self.requests += 1
             fault = self.fault(request)
@@ -123,11 +121,9 @@ class Server:
 
     def routed(self, request):
         """Return the Response of the first route that fits."""
-        request.query, request.body, request.base = (
-            request.args.to_dict(),
-            request.data,
-            self.url,
-        )
+        request.query = request.args.to_dict()
+        request.body = request.data
+        request.base = self.url
         asked = f"{request.method.replace('HEAD', 'GET')} {request.path}"
         for method, pattern, function in self.routes:
             if match := re.fullmatch(f"{method} {pattern}", asked):

@@ -53,15 +53,17 @@ def layer(name):
     """
     about = LAYERS[name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
-    low, high = np.float32(about["low"]), np.float32(about["high"])
+    low = np.float32(about["low"])
+    high = np.float32(about["high"])
     np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255, out=scene.pixels)
     return scene
 
 
 @lru_cache(400)
 def tile(z, x, y, kind="jpg", name="eox"):
-    """Return the image of a tile of a layer or a part, a PNG transparent outside; or None."""
-    (name, *corner), (x, y, z) = name.split("-"), map(int, (x, y, z))
+    """Return the image of a tile of a layer or a part of it, transparent outside; or None."""
+    name, *corner = name.split("-")
+    x, y, z = map(int, (x, y, z))
     scene = layer(name)
     if z > LAYERS[name]["zoom"] or max(x, y) >= 2**z:
         return None
@@ -96,7 +98,8 @@ def land():
 def photo(number):
     """Return a rendered photo; in answers.json a few have a defect."""
     view = listed()["views"][int(number)]
-    light, blur_px = view.pop("light", 255), view.pop("blur", 0)
+    light = view.pop("light", 255)
+    blur_px = view.pop("blur", 0)
     view = light * relief.view(land(), size_px=(288, 432), **view)
     view = Image.fromarray(np.rint(view).astype("uint8"))
     return image(view.filter(ImageFilter.GaussianBlur(blur_px)))
@@ -112,9 +115,15 @@ def search(request):
     asked = json.loads(request.body)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
-    limits = {"first": first, "last": last or "9", "most": most, "box": asked["bbox"]}
-    named = json.dumps(asked["collections"])
-    found = find(request, FITTING, named=named, **limits)
+    found = find(
+        request,
+        FITTING,
+        first=first,
+        last=last or "9",
+        most=most,
+        box=asked["bbox"],
+        named=json.dumps(asked["collections"]),
+    )
     return as_json({"type": "FeatureCollection", "features": found, "links": []})
 
 
@@ -122,14 +131,15 @@ def commons_query(request):
     """List files around a place, with author, licence and place."""
     lat, lon = map(float, request.query["ggscoord"].split("|"))
     reach = int(request.query["ggsradius"]) / 80_000  # degrees; a little wide
-    low, high = [lon - reach, lat - reach], [lon + reach, lat + reach]
+    low = [lon - reach, lat - reach]
+    high = [lon + reach, lat + reach]
     found = find(request, NEAR, low=low, high=high)[: int(request.query["ggslimit"])]
     pages = {page["pageid"]: page for page in found}
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
 
 def made(make):
-    """Turn a function of the groups of an address into one of a request; one draws at a time."""
+    """Turn a function of the parts of an address into one of a request; one draws at a time."""
 
     def answer(request):
         with MAKING:
@@ -138,7 +148,8 @@ def made(make):
     return answer
 
 
-MAKING, LEGACY = threading.Lock(), "/tellus_legacy/api/v1/asnaro1/scene"
+MAKING = threading.Lock()
+LEGACY = "/tellus_legacy/api/v1/asnaro1/scene"
 TILE = r"(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"  # of an address
 ROUTES = [
     ("GET", rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}", made(tile)),
@@ -156,12 +167,12 @@ ROUTES = [
     ),
     ("GET", r"/files/photos/(?P<number>\d\d?)\.jpg", made(photo)),
     ("GET", r"/files/(?P<pack>\w+)/(?P<file>.+)\.tif", made(raster)),
-    ("GET", "/earth_search/v1/?", lambda ask: as_json(find(ask, "landing"))),
+    ("GET", "/earth_search/?", lambda ask: as_json(find(ask, "landing"))),
     (
         "GET",
-        "/earth_search/v1/collections",
+        "/earth_search/collections",
         lambda ask: as_json(find(ask, "collections")),
     ),
-    ("POST", "/earth_search/v1/search", search),
+    ("POST", "/earth_search/search", search),
     ("GET", r"/commons/w/api\.php", commons_query),
 ]

@@ -25,7 +25,8 @@ KINDS = {
 def services():
     """Return dict from the name of each service to what is known of it, a dict."""
     table = tomllib.loads(Path(__file__).with_name("services.toml").read_text("utf-8"))
-    shared, own = table["shared"], table["service"]
+    shared = table["shared"]
+    own = table["service"]
     return {
         name: shared["any"] | shared[known["kind"]] | known
         for name, known in own.items()
@@ -39,7 +40,7 @@ def connect(name, server=None, **options):
         name: one of `services()`, or one that the library xyzservices has, as "Esri.WorldImagery".
         server: a practice server; None: the real service.
         options: values in place of those of `services()`, such as `layer` of gsi, `template` of
-            xyz, `collection` and `url` of the STAC catalogues; and `policy`, a download.Policy.
+            xyz, `collection` and `address` of the STAC catalogues; and `policy`, a download.Policy.
 
     Returns:
         Provider with `search(bounds, limit=…, …)`, which lists what there is, sorted by time, and

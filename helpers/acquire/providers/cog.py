@@ -56,10 +56,14 @@ def write(path, layers, *, bounds, credit):
     """
     read = {}
     try:
-        env = rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent())
-        with env, contextlib.ExitStack() as stack:
-            opened = (rasterio.open(f"/vsicurl/{layer.address}") for layer in layers)
-            files = [stack.enter_context(file) for file in opened]
+        with (
+            rasterio.Env(**GDAL, GDAL_HTTP_USERAGENT=agent()),
+            contextlib.ExitStack() as stack,
+        ):
+            files = [
+                stack.enter_context(rasterio.open(f"/vsicurl/{layer.address}"))
+                for layer in layers
+            ]
             grid = _grid(min(files, key=lambda file: file.res[0]), bounds)
             for file, layer in zip(files, layers, strict=True):
                 read |= _read(file, layer, grid)
@@ -72,9 +76,10 @@ def write(path, layers, *, bounds, credit):
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
         raise ConnectionError(f"a file could not be read ({reason})") from None
-    pixels, place = np.dstack([*read.values()]), (grid["transform"], grid["crs"])
-    file_as = {"dtype": dtype, "nodata": nodata}
-    scene = scenes.Scene(pixels, tuple(read), *place, credit, **file_as)
+    scene = scenes.Scene(
+        np.dstack([*read.values()]), tuple(read), grid["transform"], grid["crs"], credit,
+        dtype=dtype, nodata=nodata,
+    )  # fmt: skip
     scenes.write(scene, path)
     return transform_bounds(scene.crs, "EPSG:4326", *scene.bounds)
 
@@ -90,8 +95,7 @@ def _read(file, layer, grid):
         numbers = on_grid.read(masked=True).astype("float32").filled(np.nan)[:3]
     values = numbers * layer.scale
     low = values[numbers > 0] < 1 - layer.offset
-    implausible = layer.offset < 0 and low.sum() > IMPLAUSIBLE * low.size
-    if implausible and not layer.fixed:
+    if layer.offset < 0 and not layer.fixed and low.sum() > IMPLAUSIBLE * low.size:
         warnings.warn(
             f"{layer.band}: an offset of {layer.offset:g} would push {low.mean():.0%} of the "
             "pixels below 1, so it seems to be applied already, and is left out. Override it with "

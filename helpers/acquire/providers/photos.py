@@ -1,6 +1,5 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
-import collections
 import html
 import itertools
 import math
@@ -15,7 +14,6 @@ from helpers.acquire.keys import mask
 from helpers.acquire.providers.provider import Provider
 
 METRES_PER_DEGREE = 111_700  # of latitude, where it is longest
-MOST_ANSWERS = 100  # to one question of Commons
 MARKUP = (
     r"(?is)<(\w+)[^>]*display:\s*none[^>]*>.*?</\1>|<(style|script)\b.*?</\2>|<[^>]*>"
 )
@@ -24,8 +22,8 @@ MARKUP = (
 class Photos(Provider):
     """Base of photo sources: they search in circles; their errors arrive with status 200.
 
-    Each adds `_answers`, which yields its answers for a circle. Of a circle with `most` photos or
-    more, quarters are asked, too.
+    Each adds `_answers`, which yields its answers for a circle, and whether the circle holds more.
+    Then quarters of the box are asked, too, down to 200 m, where the first answer must do.
     """
 
     def _pages(self, box, limit):
@@ -35,14 +33,12 @@ class Photos(Provider):
                 f"{self.name} searches in circles of {self.max_radius_m} m, and more than 200 are "
                 "needed: give smaller bounds"
             )
-        number, most = 0, min(limit or self.most, self.most)
+        more = True
         if radius_m <= self.max_radius_m:
-            for answer in self._answers(lon, lat, math.ceil(radius_m), most):
-                listed = self._read(answer)
-                number += len(listed)
-                yield [one for one in listed if inside(one.bounds, box)]
-            if number < most or radius_m < 20 or self.most == math.inf:
-                return
+            for answer, more in self._answers(lon, lat, math.ceil(radius_m), limit):  # noqa: B007
+                yield [one for one in self._read(answer) if inside(one.bounds, box)]
+        if not more or radius_m < 100:
+            return
         west, south, east, north = box
         quarters = [(west, south, lon, lat), (lon, south, east, lat)]
         quarters += [(west, lat, lon, north), (lon, lat, east, north)]
@@ -60,15 +56,15 @@ class Photos(Provider):
         error = answer.get("error")
         if not error:
             return answer
-        code = error.get("error_code", error.get("code"))
-        kind = ValueError if code in self.busy else RuntimeError
+        is_busy = error.get("error_code", error.get("code")) in self.busy
+        kind = ValueError if is_busy else RuntimeError
         raise kind(mask(f"{self.name} answers: {error}")[:300])
 
     def _found(self, one):
         words = html.unescape(re.sub(MARKUP, " ", one["credit"])).split()
-        credit = " ".join(words).replace(" ,", ",")
-        point = tiles.position(one["lon"], one["lat"])
-        return super()._found({**one, "bounds": 2 * point, "credit": credit})
+        one["credit"] = " ".join(words).replace(" ,", ",")
+        one["bounds"] = 2 * tiles.position(one["lon"], one["lat"])
+        return super()._found(one)
 
     def _items(self, one, row, folder):
         yield Item(f"{row['role']}/{self.name}_{one.id}.jpg", one.about["url"], row)
@@ -80,49 +76,39 @@ class Commons(Photos):
     Films, scans, plans, and what is hidden or missing are passed over.
     """
 
-    def _answers(self, lon, lat, radius_m, most):
-        """Yield one answer; further ones bring more properties of the same files."""
-        asked = {
-            "ggscoord": f"{lat}|{lon}",
-            "ggsradius": max(10, radius_m),
-            "ggslimit": most,
-        }
-        files, more = collections.defaultdict(dict), {}
-        for _ in range(MOST_ANSWERS):
-            answer = self._ask(asked | more)
-            found = (
-                answer.get("query", {})
-                if "batchcomplete" in answer
-                else answer["query"]
-            )
-            for number, file in found.get("pages", {}).items():
-                files[number] |= file
-            if "continue" not in answer:
-                yield {"query": {"pages": files}}
-                return
-            more = answer["continue"]
-        raise ValueError(
-            f"the paging of {self.name} repeats itself: its API may have changed"
+    def _answers(self, lon, lat, radius_m, limit):
+        most = min(limit or self.most, self.most)
+        answer = self._ask(
+            {
+                "ggscoord": f"{lat}|{lon}",
+                "ggsradius": max(10, radius_m),
+                "ggslimit": most,
+            }
         )
+        if "batchcomplete" not in answer:  # it would go on, which smaller circles save
+            yield answer, True
+            return
+        answer = {"query": {"pages": {}}} | answer
+        yield answer, len(answer["query"]["pages"]) >= most
 
 
 class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
 
-    def _answers(self, lon, lat, radius_m, most):
+    def _answers(self, lon, lat, radius_m, limit):
         asked = {"lat": lat, "long": lon, "count": self.page_size}
         asked["radius"] = min(
             allowed for allowed in self.radii_m if allowed >= radius_m
         )
         for offset in itertools.count(0, self.page_size):
             answer = self._ask(asked | {"offset": offset})
-            yield answer
+            yield answer, False
             if answer["response"]["count"] <= offset + self.page_size:
                 return
 
 
 def inside(bounds, box):
-    """Return whether a photo lies in a box; one of unknown position may."""
+    """Return whether a photo lies in a box; True if its position is unknown."""
     point = bounds[:2]
     return np.array_equal(np.clip(point, box[:2], box[2:]), point, equal_nan=True)
 

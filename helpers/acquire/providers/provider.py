@@ -69,7 +69,8 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        bounds, found = tiles.check_bounds(bounds), {}
+        bounds = tiles.check_bounds(bounds)
+        found = {}
         try:
             for one in self._listed(bounds, limit, filters):
                 found[one.id] = one
@@ -104,10 +105,14 @@ class Provider:
 
     def _found(self, one):
         """Return the Found that the fields of a result mean; its place: `geometry` or `bounds`."""
-        place = one.get("bounds") or footprint(one["geometry"])
-        credit = one["credit"] or self.credit
-        licence = one.get("licence") or self.licence
-        return Found(one["id"], tuple(place), iso(one["time"]), credit, licence, one)
+        return Found(
+            one["id"],
+            tuple(one.get("bounds") or footprint(one["geometry"])),
+            iso(one["time"]),
+            one["credit"] or self.credit,
+            one.get("licence") or self.licence,
+            one,
+        )
 
     def fetch(self, found, folder, *, role="", pair="", **how):
         """Download the results of a search.
@@ -129,9 +134,10 @@ class Provider:
                 "nothing to fetch: the search found nothing. Try wider bounds, look whether they "
                 "are in the order west, south, east, north (longitude first), or loosen the filters"
             )
-        items, unusable = [], {}
+        items = []
+        unusable = {}
         for one in found:
-            row = self.row(one) | {"role": role or self.role, "pair": pair}
+            row = self.row(one, role=role or self.role, pair=pair)
             try:
                 items += self._items(one, row, folder, **how)
             except Refused as error:
@@ -141,12 +147,12 @@ class Provider:
             summary.skip(name, reason)
         return summary
 
-    def row(self, one):
-        """Return the columns of the manifest that a Found gives."""
+    def row(self, one, **others):
+        """Return the columns of the manifest that a Found gives, and others."""
         return {
             "source": self.source, "scene": one.id, "time": one.time, "crs": "EPSG:4326",
             "credit": one.credit, "licence": one.licence,
-            **dict(zip(BOUNDS, one.bounds, strict=True)),
+            **dict(zip(BOUNDS, one.bounds, strict=True)), **others,
         }  # fmt: skip
 
 
@@ -183,7 +189,8 @@ def iso(value):
 
 def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
-    name, place = provider.key_name, provider.key_place
+    name = provider.key_name
+    place = provider.key_place
     value = os.environ.get(name) or ("practice" if server else "")
     if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
         # under papermill nobody is there

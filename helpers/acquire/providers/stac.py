@@ -44,7 +44,7 @@ class Stac(Provider):
     processing baseline.
 
     Options:
-        url: of the catalogue, where it is none of the named ones.
+        address: of the catalogue, where it is none of the named ones.
         collection: as the catalogue spells it.
     """
 
@@ -53,14 +53,12 @@ class Stac(Provider):
         _, credit, self.licence = next(
             row for row in self.terms if self.collection.startswith(row[0])
         )
-        self.credit = f"{credit}, through {urlsplit(self.url).hostname}"
-        if server:
-            self.url = f"{self.base}/v1"
+        self.credit = f"{credit}, through {urlsplit(self.address).hostname}"
 
     def _pages(self, box, limit, *, date=None, cloud_cover_below=None):
         import pystac_client  # takes seconds
 
-        catalogue = pystac_client.Client.open(self.url, stac_io=_polite(self.client))
+        catalogue = pystac_client.Client.open(self.base, stac_io=_polite(self.client))
         wanted = {"collections": [self.collection], "datetime": date, "limit": 100}
         if cloud_cover_below is not None:
             wanted["query"] = {"eo:cloud_cover": {"lt": cloud_cover_below}}
@@ -77,12 +75,10 @@ class Stac(Provider):
 
     def _check_collection(self):
         """Refuse a collection that the catalogue does not have, and name the nearest."""
-        answer = self.client.get_json(f"{self.url}/collections")
+        answer = self.client.get_json(f"{self.base}/collections")
         names = [one["id"] for one in answer["collections"]]
         if self.collection not in names:
-            near = ", ".join(
-                difflib.get_close_matches(self.collection, names, cutoff=0.4)
-            )
+            near = difflib.get_close_matches(self.collection, names, cutoff=0.4)
             raise ValueError(
                 f"{self.name} has no collection {self.collection!r}; near are: {near or 'none'}"
             )
@@ -112,22 +108,19 @@ class Stac(Provider):
             "bounds": bounds and tiles.check_bounds(bounds),
             "offset": offset,
         }
-        url = (
-            f"{self.url}/collections/{self.collection}/items/{one.id}#{urlencode(how)}"
-        )
-        name = f"{row['role']}/{safe_name(one.id)}.tif"
-        row = {
-            column: row[column] for column in row if column not in BOUNDS
-        }  # `make` adds it
         yield Item(
-            name, url, row, checks.file, functools.partial(self._write, one=one, **how)
+            f"{row['role']}/{safe_name(one.id)}.tif",
+            f"{self.base}/collections/{self.collection}/items/{one.id}#{urlencode(how)}",
+            {name: row[name] for name in row if name not in BOUNDS},  # `make` adds them
+            checks.file,
+            functools.partial(self._write, one=one, **how),
         )
 
     def _write(self, client, path, *, one, bands, bounds, offset):
         """Choose the files of an item, and have the window written; a Refused skips it."""
         layers = [self._layer(one.about, band, offset) for band in bands]
-        place = cog.write(path, layers, bounds=bounds, credit=one.credit)
-        return dict(zip(BOUNDS, place, strict=True))
+        box = cog.write(path, layers, bounds=bounds, credit=one.credit)
+        return dict(zip(BOUNDS, box, strict=True))
 
     def _layer(self, about, band, offset):
         """Return the cog.Layer of a band; its address is signed if the catalogue requires it."""
@@ -156,7 +149,8 @@ def choose(assets, band):
     It is found by key without case, by alias, or by common name; of several sizes, the finest.
     Refused: there is none.
     """
-    common, ranked = plain(band), []
+    common = plain(band)
+    ranked = []
     for key in sorted(filter(assets.get, assets)):  # B04_10m before B04_20m
         asset = ASSET.search(assets[key])
         fits = (
@@ -184,7 +178,7 @@ def calibration(asset, band, facts, override=None):
     `earthsearch:boa_offset_applied` decides where it stands; else the asset's own scale and offset;
     else the processing baseline: from 04.00 on, 1000 is in the numbers.
     """
-    if plain(band) not in NUMBERED.values() or is_classes(asset, band):
+    if plain(band) not in NUMBERED.values():
         return 1, 0
     if override is not None:
         return 1, override
@@ -208,7 +202,7 @@ def is_classes(asset, band):
 
 
 def _polite(client):
-    """pystac-client's way to the network, through our own Client: limits, retries, messages."""
+    """Have pystac-client ask through our own Client: with its limits, retries, messages."""
     from pystac_client.stac_api_io import StacApiIO
 
     class Polite(StacApiIO):

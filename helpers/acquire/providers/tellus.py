@@ -1,4 +1,4 @@
-"""Search Tellus: Traveler, with whole files of scenes, and the article's first one, with tiles."""
+"""Search Tellus: Traveler, with whole files of scenes, and the first Tellus, with tiles."""
 
 import functools
 from pathlib import Path
@@ -19,7 +19,8 @@ class Tellus(Provider):
     @functools.cached_property
     def data_sets(self):
         """List the data sets on offer: dict from id to credit, terms, and where they may go."""
-        known, url = {}, f"{self.base}/datasets/"
+        known = {}
+        url = f"{self.base}/datasets/"
         while url:
             answer = self.client.get_json(url)
             known |= dict(jmespath.search(self.data_set_fields, answer))
@@ -42,22 +43,25 @@ class Tellus(Provider):
             "only_downloadable_file": True,
             "paginate": {"size": 100, "cursor": None},
         }
-        count, total = 0, 1
+        count = 0
+        total = 1
         while count < total:
             answer = self.client.post_json(f"{self.base}/data-search/", body)
             page = self._read(answer)
             yield page
-            count, total = count + len(page), answer["meta"]["total"]
+            count += len(page)
+            total = answer["meta"]["total"]
             body = answer["meta"]["search-condition"]  # with the next cursor
 
     def _found(self, one):
         known = self.data_sets[one["data_set"]]
-        licence = f"{self.base}/{known['terms'].lstrip('/')}"
-        return super()._found({**one, **known, "licence": licence})
+        one["licence"] = f"{self.base}/{known['terms'].lstrip('/')}"
+        return super()._found(one | known)
 
     def _items(self, one, row, folder):
         """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
-        about, scene = one.about, safe_name(one.id)
+        about = one.about
+        scene = safe_name(one.id)
         if about["network"] != "global":
             raise Refused(
                 f"its data set may be used inside Tellus only ({about['network']})"
@@ -69,9 +73,13 @@ class Tellus(Provider):
                 note, jmespath.search(self.file_fields, self.client.get_json(url))
             )
         for file in paths.read_json(note):
-            name = f"{row['role']}/{scene}/{safe_name(file['name'])}"
-            make = functools.partial(_write, url=f"{url}{file['id']}/download-url/")
-            yield Item(name, f"{url}{file['id']}/", row, checks.file, make)
+            yield Item(
+                f"{row['role']}/{scene}/{safe_name(file['name'])}",
+                f"{url}{file['id']}/",
+                row,
+                checks.file,
+                functools.partial(_write, url=f"{url}{file['id']}/download-url/"),
+            )
 
 
 def _write(client, path, *, url):

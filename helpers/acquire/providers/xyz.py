@@ -27,21 +27,22 @@ class Tiles(Provider):
         """Return the address of a tile; a "{key}" stays until it is sent."""
         x, y, z = tile
         lon, lat = mercantile.ul(2 * x + 1, 2 * y + 1, z + 1)  # the middle
-        fields = {
-            "z": z,
-            "x": x,
-            "y": y,
-            "-y": 2**z - 1 - y,
-            "q": mercantile.quadkey(tile),
-            "s": self.subdomains[(x + y) % len(self.subdomains)],
-            "r": "@2x" * (self.tile_px == 512),
-            "key": "{key}",
-            "lon": lon,
-            "lat": lat,
-            "scene": quote(scene, safe=""),
-            "suffix": self.suffixes.get(scene),
-        }
-        return (self.base + self.template).format_map(fields)
+        return (self.base + self.template).format_map(
+            {
+                "z": z,
+                "x": x,
+                "y": y,
+                "-y": 2**z - 1 - y,
+                "q": mercantile.quadkey(tile),
+                "s": self.subdomains[(x + y) % len(self.subdomains)],
+                "r": "@2x" * (self.tile_px == 512),
+                "key": "{key}",
+                "lon": lon,
+                "lat": lat,
+                "scene": quote(scene, safe=""),
+                "suffix": self.suffixes.get(scene),
+            }
+        )
 
     def fetch(self, found, folder, *, zoom, limit=None, **others):
         """Download tiles; one becomes `<role>/<scene>/<z>_<x>_<y>`.
@@ -125,7 +126,8 @@ class Xyz(Mosaic):
     """
 
     def __init__(self, name, service, server=None):
-        template, host = service["template"], urlsplit(service["template"]).hostname
+        template = service["template"]
+        host = urlsplit(template).hostname
         for pattern, why in service["refused"]:
             if found := re.search(pattern, template):
                 raise ValueError(f"the template for {host} {why} {found[0]}")
