@@ -47,12 +47,14 @@ def main(arguments=None):
         status = 130
         told = "stopped. What was finished is kept; `--resume` goes on with an interrupted run"
     except (ValueError, OSError) as error:
-        status, told = 2, f"error: {error}"
+        status = 2
+        told = f"error: {error}"
     except Exception as error:
         if sys.flags.dev_mode:
             raise
         name = type(error).__name__
-        status, told = 1, "error: " + FAILURES.get(name, FAULT).format(error, name)
+        status = 1
+        told = "error: " + FAILURES.get(name, FAULT).format(error, name)
     print(told, file=sys.stderr)
     return status
 

@@ -21,6 +21,7 @@ from helpers.apply import apply, load_model
 from helpers.apply.network import Predictor
 from helpers.backend import keras
 from helpers.pairs import resolution
+from tests.notebook_functions import espcn
 
 BANDS = ["red", "green", "blue"]
 RANGE = [(0.1, 0.9), (0.2, 1.0), (0.0, 0.5)]
@@ -58,7 +59,7 @@ def model(request, save):
     keras.utils.set_random_seed(3)
     build = {
         "srcnn": lambda: models.srcnn(3, filters=(8, 4)),
-        "espcn": lambda: models.espcn(3, scale=2, filters=(8, 4)),
+        "espcn": lambda: espcn(3, scale=2, filters=(8, 4)),
     }
     return save(random(build[request.param]()), request.param)
 
@@ -157,7 +158,7 @@ def test_values_are_rounded_and_kept_within_the_type(tmp_path, make_scene, save)
 
 def test_one_band(tmp_path, make_scene, save):
     only = {"bands": ["pan"], "bands_out": ["pan"], "value_range": [(0, 1)]}
-    model = save(random(models.espcn(1, scale=3, filters=(4, 4), depth=1)), "pan", scale=3, **only)
+    model = save(random(espcn(1, scale=3, filters=(4, 4), depth=1)), "pan", scale=3, **only)
     scene = make_scene(20, 30, ["pan"], dtype="float32")
     answer = sharpened(model, scene, tmp_path, window_px=11)
     inside = np.s_[15:-15, 15:-15]

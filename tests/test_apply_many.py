@@ -11,16 +11,17 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from helpers import models, paths, scenes
+from helpers import paths, scenes
 from helpers.__main__ import main
 from helpers.apply import apply
 from helpers.apply.many import apply_many
+from tests.notebook_functions import espcn
 from tests.test_apply_windows import save  # noqa: F401 - fixture
 
 
 @pytest.fixture
 def model(save):  # noqa: F811
-    return save(models.espcn(3, scale=2, filters=(4, 4), depth=1), scale=2)
+    return save(espcn(3, scale=2, filters=(4, 4), depth=1), scale=2)
 
 
 @pytest.fixture

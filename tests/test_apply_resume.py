@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import rasterio.shutil
 
-from helpers import models, paths, scenes
+from helpers import paths, scenes
 from helpers.apply import apply
 from helpers.apply.network import Predictor
+from tests.notebook_functions import espcn
 from tests.test_apply_windows import save, unet  # noqa: F401 - fixtures
 
 OPTIONS = {"window_px": 16, "progress": False}
@@ -43,7 +44,7 @@ def interrupt(monkeypatch, after):
 def test_interrupted_and_gone_on_with(files, monkeypatch, save, kind, after):  # noqa: F811
     model, source, target = files
     if kind == "local":
-        files = save(models.espcn(3, scale=2, filters=(4, 4), depth=1), scale=2), source, target
+        files = save(espcn(3, scale=2, filters=(4, 4), depth=1), scale=2), source, target
     apply(*files, **OPTIONS)
     expected = target.read_bytes()
     target.write_text("old")

@@ -19,6 +19,7 @@ from helpers.__main__ import main
 from helpers.apply import apply
 from helpers.apply.network import Predictor
 from helpers.backend import keras
+from tests.notebook_functions import espcn
 from tests.test_apply_windows import save  # noqa: F401 - fixture
 
 BANDS = ["blue", "green", "red", "nir"]
@@ -350,7 +351,7 @@ def points():
 
 @pytest.mark.filterwarnings("error:.*no coordinate reference")
 def test_ground_control_points_are_kept_and_scaled(tmp_path, save, ground):  # noqa: F811
-    model = save(models.espcn(4, scale=2, filters=(4, 4), depth=1), BANDS, scale=2, value_range=RANGE)
+    model = save(espcn(4, scale=2, filters=(4, 4), depth=1), BANDS, scale=2, value_range=RANGE)
     put(tmp_path / "in.tif", ground, crs=None, transform=None)
     with rasterio.open(tmp_path / "in.tif", "r+") as file:
         file.gcps = (points(), CRS.from_epsg(32633))
@@ -364,7 +365,7 @@ def test_ground_control_points_are_kept_and_scaled(tmp_path, save, ground):  # n
 
 @pytest.mark.filterwarnings("error:.*no coordinate reference")
 def test_rpcs_are_kept_and_scaled(tmp_path, save, ground):  # noqa: F811
-    model = save(models.espcn(4, scale=2, filters=(4, 4), depth=1), BANDS, scale=2, value_range=RANGE)
+    model = save(espcn(4, scale=2, filters=(4, 4), depth=1), BANDS, scale=2, value_range=RANGE)
     one, zeros = [1.0], [0.0]
     rpcs = RPC(
         height_off=100, height_scale=500, lat_off=52, lat_scale=0.1, long_off=13, long_scale=0.1, line_off=20,

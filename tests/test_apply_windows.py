@@ -13,6 +13,7 @@ from helpers import models, runs, scenes
 from helpers.__main__ import main
 from helpers.apply import apply, load_model
 from helpers.backend import keras
+from tests.notebook_functions import espcn
 
 BANDS = ["red", "green", "blue"]
 
@@ -75,7 +76,7 @@ def test_a_part_is_what_the_whole_gives_there(tmp_path, make_scene, save, kind, 
     if kind == "global":
         model = save(global_unet(), receptive_field_px=None, size_multiple=4)
     else:
-        model = save(with_random_end(models.espcn(3, scale=2, filters=(8, 4))), scale=2)
+        model = save(with_random_end(espcn(3, scale=2, filters=(8, 4))), scale=2)
     scene, scale = make_scene(60, 203, dtype="float32"), load_model(model)[1]["scale"]
     whole = applied(model, scene, tmp_path, window_px=32)
     column, row, width, height = window
@@ -128,7 +129,7 @@ def test_flips_and_turns(tmp_path, make_scene, save):
 
 def test_thirteen_bands(tmp_path, make_scene, save):
     bands = [f"B{number:02}" for number in range(13)]
-    model = save(models.espcn(13, scale=2, filters=(4, 4), depth=1), bands, scale=2, value_range=[(0, 10_000)] * 13)
+    model = save(espcn(13, scale=2, filters=(4, 4), depth=1), bands, scale=2, value_range=[(0, 10_000)] * 13)
     scene = make_scene(37, 41, bands)
     scene.pixels[:] = np.arange(1, 14) * 500
     answer = applied(model, scene, tmp_path, window_px=16)
@@ -213,7 +214,7 @@ def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save
 
 def test_the_output_is_a_cloud_optimised_geotiff(tmp_path, make_scene, save):
     """Its layout, its tiles, its overviews before its pixels, and every corner in its place."""
-    model = save(models.espcn(3, scale=4, filters=(4, 4), depth=1), scale=4)
+    model = save(espcn(3, scale=4, filters=(4, 4), depth=1), scale=4)
     slanted = Affine(30, 0, 500_000, 0, -30, 7_000_000) @ Affine.rotation(30)
     applied(model, make_scene(151, 333, dtype="float32", transform=slanted), tmp_path, window_px=100)
     with rasterio.open(tmp_path / "out.tif") as out:
@@ -254,7 +255,7 @@ def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, un
 
 def test_pixels_are_those_of_the_middle_of_a_large_scene(tmp_path, make_scene, save):
     """An image of three windows by two, with sides that are multiples of nothing, in integers: within one number."""
-    network = with_random_end(models.espcn(3, scale=4, filters=(8, 4)))
+    network = with_random_end(espcn(3, scale=4, filters=(8, 4)))
     model = save(network, scale=4, value_range=[(0, 60_000)] * 3)
     scene = make_scene(101, 137)
     answer = applied(model, replace(scene, dtype="uint16"), tmp_path, window_px=64)

@@ -48,18 +48,3 @@ def test_real_pairs_as_examples_know_no_depth():
     assert np.isnan(found.transmittance).all() and np.isnan(found.shadow).all()
     with pytest.raises(ValueError, match="no patch of 32 x 32 pixels"):
         cloudy_pairs.examples(pairs[:1], value_range=((100, 200),) * 2, patch_px=32)
-
-
-def test_a_folder_has_pairs_where_both_roles_are_there(tmp_path):
-    assert not cloudy_pairs.has_pairs(tmp_path)
-    for role in ("cloudy", "clear"):
-        scenes.write(scene(np.ones((8, 8, 3))), tmp_path / role / "one.tif")
-        assert cloudy_pairs.has_pairs(tmp_path) == (role == "clear")
-
-
-def test_a_manifest_says_whether_there_are_pairs(tmp_path):
-    """Also one without the column `pair`, which clear imagery does not need."""
-    table = tmp_path / "manifest.csv"
-    for text, expected in (("path,role\na.tif,image\n", False), ("path,role\na.tif,clear\nb.tif,cloudy\n", True)):
-        table.write_text(text)
-        assert cloudy_pairs.has_pairs(tmp_path) == expected

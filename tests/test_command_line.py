@@ -185,8 +185,9 @@ def test_ctrl_c(project, write_notebook):
 def test_apply_in_a_process_of_its_own(project, make_scene):
     """A network with a layer of our own is found by whoever did not build it."""
     from helpers import models
+    from tests.notebook_functions import espcn
 
-    model = models.espcn(3, scale=2, filters=(4, 4), depth=1)
+    model = espcn(3, scale=2, filters=(4, 4), depth=1)
     bands = ["red", "green", "blue"]
     about = {
         "task": "super-resolution", "bands": bands, "bands_out": bands, "scale": 2, "size_multiple": 1,

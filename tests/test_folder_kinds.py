@@ -37,10 +37,10 @@ def refused(folder, told):
      r"pixels 30 x 30 \(metre\): t00, t01, .*\. Keep those of one kind"),
     ({"pixel": 60}, "1 of .*pixels 60 x 60 .*; 12 of .*pixels 30 x 30"),
     ({"pixel": 30.4}, r"1 of .*pixels 30\.4 .*; 12 of .*pixels 30 x 30"),
-    ({"crs": None}, "1 of .*pixels 30 x 30 .without a place"),
+    ({"crs": None}, "1 of .*pixels 30 x 30 .no CRS"),
     ({"crs": "EPSG:2277"}, "1 of .*pixels 30 x 30 .US survey foot"),
     ({"transform": rasterio.Affine(30, 0, 900_000, 0, -60, 7_000_000)}, "1 of .*pixels 30 x 60"),
-    ({"transform": None, "crs": None}, "1 of .*without a place"),
+    ({"transform": None, "crs": None}, "1 of .*no CRS"),
     ({"bands": ("red", "green", "nir")}, "1 of bands red green nir"),
 ])  # fmt: skip
 def test_a_mixture_is_refused_with_its_kinds(tiles, make_scene, change, told):
@@ -86,7 +86,7 @@ def test_rows_with_more_cells_than_the_header(tiles):
 def test_a_quick_look_beside_its_image(tiles):
     quick_look = Image.fromarray(np.zeros((40, 50, 3), "uint8"))
     quick_look.save(tiles / "t00_browse.jpg")
-    refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(without a place\): t00_browse")
+    refused(tiles, r"1 of bands red green blue, uint8, pixels 1 x 1 \(no CRS\): t00_browse")
     quick_look.save(tiles / "t00.jpg")
     refused(tiles, r"holds t00\.jpg and t00\.tif for pair t00: keep one")
 

@@ -9,7 +9,7 @@ from scipy.ndimage import uniform_filter
 from helpers import features, models, paths
 from helpers.acquire import packs
 from helpers.backend import keras
-from helpers.training import losses
+from tests.notebook_functions import defined_in
 
 needs_pack = pytest.mark.skipif(
     bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch imagenet_features"
@@ -29,6 +29,12 @@ def table(outputs):
     return (chances / chances.sum(axis=-1, keepdims=True)).astype("float32")
 
 
+def with_features(decoder):
+    """A model of images, as notebook 05 makes it."""
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, decoder([image, *models.PretrainedFeatures()(image)]), name="map")
+
+
 def looked_up(images, table):
     place = np.minimum((images * STEPS).astype(int), STEPS - 1)
     return table[(place[..., 0] * STEPS + place[..., 1]) * STEPS + place[..., 2]]
@@ -38,7 +44,7 @@ def looked_up(images, table):
 @pytest.mark.parametrize("classes", [True, False])
 def test_a_new_decoder_says_what_the_averaged_table_says(classes):
     given = table(5)
-    network = models.with_features(models.map_decoder(given, classes=classes, filters=8))
+    network = with_features(models.map_decoder(given, classes=classes, filters=8))
     averaged = uniform_filter(looked_up(IMAGES, given), (0, 5, 5, 0))[:, 2:-2, 2:-2]
     expected = averaged + 1e-3 if classes else averaged
     expected = expected / expected.sum(axis=-1, keepdims=True) if classes else expected
@@ -50,7 +56,7 @@ def test_a_new_decoder_says_what_the_averaged_table_says(classes):
 @needs_pack
 def test_only_the_decoder_is_trained_and_stored(tmp_path):
     decoder = models.map_decoder(table(5), filters=8)
-    network = models.with_features(decoder)
+    network = with_features(decoder)
     assert len(network.weights) == len(decoder.weights) and network.trainable_weights == decoder.trainable_weights
     for weight in network.trainable_weights:
         weight.assign(np.random.default_rng(2).normal(size=weight.shape))
@@ -72,7 +78,7 @@ def test_the_features_are_those_of_the_enlarged_image():
 
 @needs_pack
 def test_loading_without_the_pack_names_the_command(tmp_path, monkeypatch):
-    models.with_features(models.map_decoder(table(3), filters=4)).save(tmp_path / "map.keras")
+    with_features(models.map_decoder(table(3), filters=4)).save(tmp_path / "map.keras")
     monkeypatch.setattr(paths, "DATA", tmp_path / "nothing")
     caches = features.shared_backbone, features._weights
     for cache in caches:
@@ -83,11 +89,14 @@ def test_loading_without_the_pack_names_the_command(tmp_path, monkeypatch):
         cache.cache_clear()
 
 
+balanced_cross_entropy = defined_in("05_", "balanced_cross_entropy")
+
+
 def test_balanced_cross_entropy_by_hand():
     """Shares of 0.8 and 0.2, power 1/2: weights in the ratio 1 to 2, 5/6 and 5/3, so that their mean is 1."""
     classes = np.array([[[0, 1]], [[0, 0]]])
     chances = np.array([[[[0.9, 0.1], [0.5, 0.5]]], [[[0.9, 0.1], [0.25, 0.75]]]], "float32")
-    found = losses.balanced_cross_entropy(np.array([0.8, 0.2]), 0.5)(classes, chances)
+    found = balanced_cross_entropy(np.array([0.8, 0.2]), 0.5)(classes, chances)
     expected = [
         (5 / 6 * -np.log(0.9) + 5 / 3 * -np.log(0.5)) / 2,
         5 / 6 * -(np.log(0.9) + np.log(0.25)) / 2,
@@ -104,6 +113,4 @@ def test_classes_count_as_their_share_asks():
     of_pixels = np.asarray(keras.losses.sparse_categorical_crossentropy(classes, chances))
     of_classes = [of_pixels[classes == number].mean() for number in range(3)]
     for power, expected in ((0, of_pixels.mean()), (1, np.mean(of_classes))):
-        assert losses.balanced_cross_entropy(share, power)(classes, chances).numpy()[0] == pytest.approx(
-            expected, rel=1e-3
-        )
+        assert balanced_cross_entropy(share, power)(classes, chances).numpy()[0] == pytest.approx(expected, rel=1e-3)

@@ -1,12 +1,12 @@
 """U-Nets and patch discriminators: sizes, what they begin as, how far they see, and that they can be saved."""
 
-import nbformat
 import numpy as np
 import pytest
 
-from helpers import models, paths
+from helpers import models
 from helpers.acquire import packs
 from helpers.backend import keras, tf
+from tests.notebook_functions import defined_in
 
 needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
@@ -16,20 +16,18 @@ def image():
     return np.random.default_rng(0).random((2, 32, 48, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("variant", ["plain", "pix2pix"])
-def test_a_unet_answers_at_the_size_of_its_input(image, variant):
-    network = models.unet(3, bands_out=4, filters=8, depth=3, variant=variant)
-    answer = np.asarray(network(image))
+def test_a_unet_answers_at_the_size_of_its_input(image):
+    answer = np.asarray(models.unet(3, bands_out=4, filters=8, depth=3)(image))
     assert answer.shape == (2, 32, 48, 4) and answer.dtype == "float32"
-    if variant == "pix2pix":  # squeezed by tanh
-        assert answer.min() >= 0 and answer.max() <= 1
 
 
-def test_the_published_unet_normalises_by_batch_and_drops_out():
-    kinds = {type(layer).__name__ for layer in models.unet(3, filters=8, depth=5, variant="pix2pix").layers}
+@pytest.mark.parametrize("notebook, bands_out", [("05_", 3), ("04b", 5)])
+def test_the_published_unet_normalises_by_batch_and_drops_out(image, notebook, bands_out):
+    network = defined_in(notebook, "pix2pix_unet")(8, 5)
+    kinds = {type(layer).__name__ for layer in network.layers}
     assert {"BatchNormalization", "Conv2DTranspose", "Dropout"} <= kinds
-    kinds = {type(layer).__name__ for layer in models.unet(3, filters=8, depth=5).layers}
-    assert not kinds & {"BatchNormalization", "Conv2DTranspose", "Dropout"}
+    answer = np.asarray(network(image[:, :, :32]))
+    assert answer.shape == (2, 32, 32, bands_out) and answer.min() >= 0 and answer.max() <= 1  # squeezed by tanh
 
 
 def test_a_cloud_remover_loads_again_and_answers_the_same(image, tmp_path):
@@ -96,12 +94,12 @@ def test_the_receptive_field_of_a_unet_is_what_windows_need(depth):
 @pytest.mark.parametrize("field", [1, 16, 34, 70, 142])
 def test_a_patch_discriminator_sees_what_it_says(field):
     """Measured by the gradient of one logit of a network without padding effects."""
-    network = models.patch_discriminator(1, receptive_field_px=field, filters=2)
+    network = models.patch_discriminator(1, condition=1, receptive_field_px=field, filters=2)
     weights = [np.full_like(w, 1 / max(1, w.size)) if w.ndim > 1 else np.zeros_like(w) for w in network.get_weights()]
     network.set_weights(weights)
     image = tf.Variable(tf.ones((1, 512, 512, 1)))
     with tf.GradientTape() as tape:
-        logits = network(image)
+        logits = network([tf.ones_like(image), image])
         one = logits[0, logits.shape[1] // 2, logits.shape[2] // 2, 0]
     reached = np.flatnonzero(np.abs(tape.gradient(one, image)[0, ..., 0]).max(axis=0) > 0)
     assert np.ptp(reached) + 1 == field
@@ -114,8 +112,8 @@ def test_a_conditional_discriminator_takes_the_input_first(image):
 
 
 def test_an_impossible_receptive_field_names_the_possible_ones():
-    with pytest.raises(ValueError, match="50 pixels; expected 1, 16, 34, 70, 142, 286"):
-        models.patch_discriminator(3, receptive_field_px=50)
+    with pytest.raises(ValueError, match="50 pixels; expected one of .1, 16, 34, 70, 142, 286"):
+        models.patch_discriminator(3, condition=3, receptive_field_px=50)
 
 
 # --- landscapes
@@ -163,7 +161,7 @@ def test_the_projected_discriminator_learns_a_fifth_of_its_weights(image_px, jud
 
 @needs_features
 def test_the_encoder_sees_the_patch_at_two_scales():
-    see = models.patch_features(image_px=128)
+    see = defined_in("06_", "patch_features")(128)
     patch = np.full((1, 128, 128, 3), 0.5, "float32")
     edge, middle = patch.copy(), patch.copy()
     edge[:, :20], middle[:, 60:68, 60:68] = 0, 0
@@ -179,23 +177,11 @@ def test_the_matching_encoder_chooses_by_direction(tmp_path):
     looks = np.array([[9, 0], [1, 1.5], [0.5, -7], [-1, 0]], "float32")
     numbers = np.arange(8, dtype="float32").reshape(4, 2)
     kernel, bias = np.array([[1, 0.1], [0, -2], [0, 0]], "float32"), np.zeros(2, "float32")
-    names = {"keras": keras, "np": np}
-    cells = nbformat.read(paths.ROOT / "notebooks/06_landscape_generation.ipynb", 4).cells
-    exec(next(cell.source for cell in cells if cell.source.startswith("def matching_encoder(")), names)
-    encoder = names["matching_encoder"](kernel, bias, looks, numbers)
+    encoder = defined_in("06_", "matching_encoder")(kernel, bias, looks, numbers)
     np.testing.assert_array_equal(encoder(np.eye(3, dtype="float32")[:2]), numbers[[0, 2]])
     encoder.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(np.eye(3, dtype="float32")[:2]), numbers[[0, 2]])
-
-
-@pytest.mark.parametrize("build, message", [
-    (lambda: models.landscape_generator(image_px=96), "image_px is 96; expected 4, doubled"),
-    (lambda: models.landscape_generator(image_px=4), "image_px is 4"),
-])  # fmt: skip
-def test_impossible_landscapes_are_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
 
 
 def test_landscape_networks_can_be_saved(tmp_path):

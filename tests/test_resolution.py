@@ -10,6 +10,7 @@ from helpers import models
 from helpers.backend import keras, tf
 from helpers.pairs import patches, resolution
 from helpers.scenes import Scene
+from tests.notebook_functions import espcn
 
 BANDS = ("red", "green", "blue")
 
@@ -115,7 +116,7 @@ def test_networks_start_at_the_bicubic_image():
     low_res = np.random.default_rng(0).random((2, 12, 12, 3), dtype="float32")
     enlarged = resolution.upsample(low_res, 4).numpy()
     assert np.allclose(models.srcnn(3).predict(enlarged, verbose=0), enlarged, atol=1e-6)
-    assert np.allclose(models.espcn(3, scale=4).predict(low_res, verbose=0), enlarged, atol=1e-6)
+    assert np.allclose(espcn(3, scale=4).predict(low_res, verbose=0), enlarged, atol=1e-6)
 
 
 def test_parameters_of_the_published_network():
@@ -125,7 +126,7 @@ def test_parameters_of_the_published_network():
 
 @pytest.mark.parametrize("build, expected", [
     (lambda: models.srcnn(1), 1 + 8 + 4),
-    (lambda: models.espcn(1, scale=2), 1 + 4 + 3 * 2 + 2),
+    (lambda: espcn(1, scale=2), 1 + 4 + 3 * 2 + 2),
     # first, two for the block, last and the one that unfolds; and the one after looks a fine pixel, so a coarse one, on
     (lambda: models.residual_upsampler(1, scale=2, filters=4, blocks=1), 1 + 5 * 2 + 2),
     (lambda: keras.Sequential([keras.Input((None, None, 1)), keras.layers.GroupNormalization(1)]), None),

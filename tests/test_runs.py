@@ -126,7 +126,7 @@ def test_a_parameter_cell_that_is_none(write_notebook, source, message):
 def test_a_run_begins_with_a_folder_and_checked_values(run, project, capsys):
     assert run.folder == project / "runs" / "mine" / "02_srcnn" and (run.folder / "figures").is_dir()
     assert run.parameters == {"scale": 3, "note": "here"} and run.profile == "workshop"
-    assert (project / "runs" / "latest").read_text() == "mine\n"
+    assert (project / "runs" / "latest").read_text() == "mine"
     with pytest.raises(ValueError, match="scale is 0"):
         runs.start("02_srcnn", {"scale": 0})
 

@@ -14,9 +14,9 @@ def kept_after(step, folder):
     """Copy what a training keeps on the disk after some step into a folder, as if it had been killed there."""
     save = State.save
 
-    def saving(state, history):
-        save(state, history)
-        if history[-1]["step"] == step:
+    def saving(state, path, history):
+        save(state, path, history)
+        if path == state.path and history[-1]["step"] == step:
             shutil.copytree(state.path.parent, folder)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -107,7 +107,7 @@ class Training:
         pairs = [ops.split(each, 2) for each in seen]
         parts = {
             "energy": sum(losses.energy_distance(*pair) for pair in pairs) / len(pairs),
-            "paired": sum(losses.paired_distance(a[half:], b[half:]) for a, b in pairs) / len(pairs),
+            "paired": sum(losses.paired_distance(*pair) for pair in pairs) / len(pairs),
             "latent": losses.energy_distance(latents[half:], encoded),
         }
         drawn = opinion + sum(getattr(options, name) * part for name, part in parts.items())

@@ -58,13 +58,14 @@ class Summary:
 
     def __str__(self):
         counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
-        often = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
-        reasons = [
-            f"{len(names)} skipped: {reason} ({names[0]}, …)" for reason, names in often
-        ]
-        if reasons[5:]:
-            reasons[5:] = ["and more: see `skipped`"]
-        return "\n".join([f"{self.folder}: {counts}", *reasons])
+        lines = [f"{self.folder}: {counts}"]
+        for reason, names in sorted(
+            self.skipped.items(), key=lambda both: -len(both[1])
+        ):
+            lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
+        if lines[6:]:
+            lines[6:] = ["and more: see `skipped`"]
+        return "\n".join(lines)
 
     def skip(self, name, reason):
         """Note why a file is missing."""

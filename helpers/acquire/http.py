@@ -67,9 +67,9 @@ class Policy:
 
 def agent():
     """Return the User-Agent: the project, and a contact address if one is set."""
-    contact = os.environ.get(CONTACT) or "no contact given"
     return (
-        f"satellite-notebooks/0.1 ({contact}; notebooks for learning) python-requests"
+        f"satellite-notebooks/0.1 ({os.environ.get(CONTACT) or 'no contact given'}; "
+        "notebooks for learning) python-requests"
     )
 
 

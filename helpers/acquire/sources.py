@@ -24,14 +24,7 @@ def open_ground(source, *, bands=None, **split):
     split = {"buffer_px": 16} | split
     if source in packs.catalogue():
         return scenes.split_ground(packs.open_scenes(source, bands), **split)
-    path = locate(source)
-    if path.is_file():
-        scenes.refuse_classes(path)
-        image = scenes.read(path)
-        scenes.look_at_values(path, [image])
-        ground = scenes.split_ground([image], **split)
-    else:
-        ground = scenes.read_ground(path, **split)
+    ground = scenes.read_ground(locate(source), **split)
     if not bands:
         return ground
     return {

@@ -66,7 +66,11 @@ def ssim(reference, estimate, *, data_range):
             )
         truth[~valid] = guess[~valid] = 0  # NaN would spread in the filter
         _, similarity = structural_similarity(
-            truth, guess, channel_axis=-1, full=True, data_range=data_range
+            truth,
+            guess,
+            channel_axis=-1,
+            full=True,
+            data_range=data_range,
         )
         scores.append(similarity[inner, inner][windows].mean())
     return np.array(scores)
@@ -212,7 +216,9 @@ def error_decomposition(reference, estimate, baseline):
                 f"image {index}: the baseline equals the reference, nothing is missing"
             )
         found = np.clip(added * np.sign(missing), 0, absent)
-        parts = np.stack([found, absent - found, np.abs(added) - found])
+        omitted = absent - found
+        invented = np.abs(added) - found
+        parts = np.stack([found, omitted, invented])
         maps.append(parts.mean(axis=-1) / whole)
     names = "improvement", "omission", "hallucination"
     return dict(zip(names, np.swapaxes(maps, 0, 1), strict=True))

@@ -180,7 +180,15 @@ def skewed(image, shear):
     return keras.ops.image.affine_transform(image, transform, fill_mode="reflect")
 
 
-def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **stream):
+def dataset(
+    scenes,
+    *,
+    light,
+    value_range=UNIT,
+    difficulty=1.0,
+    skew=0.15,
+    **stream,
+):
     """Stream training pairs: patches of clear ground, turned, skewed, and put under a random cloud.
 
     The n-th sample depends on the seed and n alone. One patch in sixteen stays clear.
@@ -211,7 +219,16 @@ def dataset(scenes, *, light, value_range=UNIT, difficulty=1.0, skew=0.15, **str
     return patches(scenes, augment=augment, **stream)
 
 
-def simulate(patch, key, *, bands, light, value_range, difficulty, skew):
+def simulate(
+    patch,
+    key,
+    *,
+    bands,
+    light,
+    value_range,
+    difficulty,
+    skew,
+):
     """Turn one patch of clear ground into a training pair; arguments and result as of `dataset`.
 
     Args:
@@ -261,7 +278,15 @@ def cloud_light(light, optical_depth, key, relief=0.0):
     return colour * (texture + relief)[..., None]
 
 
-def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=0):
+def examples(
+    scenes,
+    *,
+    light,
+    value_range=UNIT,
+    difficulty=1.0,
+    patch_px,
+    seed=0,
+):
     """Cut ground into patches, and put a third each under thin, broken and opaque cloud.
 
     Args:
@@ -283,16 +308,16 @@ def examples(scenes, *, light, value_range=UNIT, difficulty=1.0, patch_px, seed=
     """
     bands = scenes[0].bands
     clear = np.float32([cut.pixels for cut in whole_patches(scenes, patch_px)])
-    count = len(clear)
-    kinds = np.random.default_rng(seed).permutation(np.arange(count) % len(SCORED))
+    kinds = np.arange(len(clear)) % len(SCORED)
+    kinds = np.random.default_rng(seed).permutation(kinds)
 
     def cloud(number, patch_and_kind):
         # training counts upwards: no cloud comes in both
         key = tf.stack([seed, -1 - number])
         return _clouded(*patch_and_kind, key, bands, light, difficulty)
 
-    data = tf.data.Dataset.from_tensor_slices((clear, kinds))
-    made = data.enumerate().map(cloud).batch(count).get_single_element()
+    data = tf.data.Dataset.from_tensor_slices((clear, kinds)).enumerate()
+    made = data.map(cloud).batch(len(clear)).get_single_element()
     cloudy, optical_depth, shadow = map(np.array, made)
     return Examples(
         cloudy=to_unit(cloudy, value_range),

@@ -1,35 +1,31 @@
 """Train and score cloud removal on real pairs of a cloudy and a clear day."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from helpers import scenes
 from helpers.backend import tf
 from helpers.pairs.clouds import Examples, skewed, uniform
-from helpers.pairs.folders import CLOUDY
 from helpers.pairs.patches import patches, whole_patches
 from helpers.scenes import to_unit
-from helpers.scenes.folders import pair_rows
 
 CLOUD_LIGHT = 0.6  # of the range that networks see
 
 
-def has_pairs(folder):
-    """Return whether a folder holds cloudy and clear images, by its manifest or its folders."""
-    listed = pair_rows(Path(folder), CLOUDY)
-    return set(CLOUDY) == set().union(*listed.values())
-
-
 def days(pair):
     """Return the cloudy and the clear Scene of a pair of `folders.read_pairs`."""
-    both = np.split(pair.pixels, 2, axis=-1)
-    pair = replace(pair, bands=pair.bands[: len(pair.bands) // 2])
-    return [replace(pair, pixels=pixels) for pixels in both]
+    day = replace(pair, bands=pair.bands[: len(pair.bands) // 2])
+    return [replace(day, pixels=pixels) for pixels in np.split(pair.pixels, 2, axis=-1)]
 
 
-def dataset(pairs, *, value_range, skew=0.15, **stream):
+def dataset(
+    pairs,
+    *,
+    value_range,
+    skew=0.15,
+    **stream,
+):
     """Stream training pairs; place, turn and skew are drawn once for both images.
 
     Args:
@@ -59,7 +55,12 @@ def dataset(pairs, *, value_range, skew=0.15, **stream):
     return patches(filled, augment=pair, **stream)
 
 
-def examples(pairs, *, value_range, patch_px):
+def examples(
+    pairs,
+    *,
+    value_range,
+    patch_px,
+):
     """Cut real pairs into patches that do not overlap, for validation and test.
 
     Args:
@@ -78,4 +79,10 @@ def examples(pairs, *, value_range, patch_px):
     both = to_unit(np.stack(cuts), [*value_range] * 2).astype("float32")
     cloudy, clear = np.split(both, 2, axis=-1)
     unknown = np.full(clear.shape[:3], np.nan, "float32")
-    return Examples(cloudy, clear, unknown, unknown, np.full(len(clear), "real"))
+    return Examples(
+        cloudy,
+        clear,
+        unknown,
+        unknown,
+        np.full(len(clear), "real"),
+    )

@@ -107,23 +107,18 @@ def _listed(folder, roles, left):
     for part in parts or [""]:
         found = folders.pair_rows(folder / part, roles)
         if not found and roles == MAPS and not has_manifest:
-            found = _side_by_side(folder / part, left)
+            for name, rows in folders.pair_rows(folder / part, ["image"]).items():
+                image = rows["image"]
+                found[name] = {
+                    role: image | {"is_right": MAPS.index(role) != MAPS.index(left)}
+                    for role in MAPS
+                }
         for name, rows in found.items():
             for row in rows.values():
                 row["path"] = part + row["path"]
                 row["split"] = SPLIT_FOLDERS.get(part) or row.get("split", "")
             listed[part + name] = rows
     return listed
-
-
-def _side_by_side(folder, left):
-    """List pictures that hold a satellite image and its map."""
-    order = sorted(MAPS, key=lambda role: role != left)
-    found = folders.pair_rows(folder, ["image"])
-    for name, rows in found.items():
-        halves = enumerate(order)
-        found[name] = {role: rows["image"] | {"half": half} for half, role in halves}
-    return found
 
 
 def _completed(splits):
@@ -166,14 +161,13 @@ def _joined(folder, name, rows, roles):
     if roles == CLOUDY:
         look_at_values(folder, [s for s in both if np.ptp(np.nan_to_num(s.pixels))])
         pixels[~np.isfinite(pixels).all(axis=-1)] = np.nan
-    bands = tuple(f"{roles[1]}_{band}" for band in second.bands)
-    credits = filter(None, dict.fromkeys([first.credit, second.credit]))
+    credits = dict.fromkeys([first.credit, second.credit])
     return replace(
         first,
         pixels=pixels,
-        bands=first.bands + bands,
+        bands=first.bands + tuple(f"{roles[1]}_{band}" for band in second.bands),
         name=name,
-        credit="; ".join(credits),
+        credit="; ".join(filter(None, credits)),
     )
 
 
@@ -185,14 +179,14 @@ def _picture(folder, row):
             colours = np.asarray(picture.convert("RGBA"))
     except OSError as error:
         raise ValueError(f"{path} {error}") from error
-    if "half" in row:
+    if "is_right" in row:
         height, width, _ = colours.shape
         if width != 2 * height:
             raise ValueError(
                 f"{path} has {width} x {height} pixels; expected two images side by side, "
                 "together twice as wide as high"
             )
-        colours = np.split(colours, 2, axis=1)[row["half"]]
+        colours = np.split(colours, 2, axis=1)[row["is_right"]]
     pixels, alpha = colours[..., :3], colours[..., 3:]
     if alpha.min() < 255:
         pixels = np.where(alpha == 255, pixels, np.nan)

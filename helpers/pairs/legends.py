@@ -38,7 +38,7 @@ def classified(ground, folder, tolerance=0):
     """
     drawn = [_packed(pair).ravel() for pair in chain(*ground.values())]
     counts = pandas.Series(np.concatenate(drawn)).value_counts()
-    colours = np.transpose(np.unravel_index(counts.index, (256, 256, 256)))
+    colours = np.transpose(np.unravel_index(counts.index, [256] * 3))
     if (folder / "legend.csv").exists():
         legend = _read_legend(folder / "legend.csv")
     elif len(colours) <= MAX_COLOURS:
@@ -82,9 +82,9 @@ def _packed(pair):
 def _read_legend(path):
     table = read_table(path, ("class", *COLOURS)).set_index("class")[[*COLOURS]]
     table = table.apply(pandas.to_numeric, errors="coerce")
-    is_doubled = table.duplicated() | table.index.duplicated()
+    is_unique = table.index.is_unique and not table.duplicated().any()
     is_colour = table.isin(range(256)).all(axis=None)
-    if table.empty or is_doubled.any() or not is_colour:
+    if table.empty or not (is_unique and is_colour):
         raise ValueError(
             f"{path}: expected classes and colours that occur once, and numbers from 0 to 255"
         )

@@ -122,7 +122,7 @@ def arrays(pairs, legend=None):
         Satellite images and maps, float32 (batch, height, width, 3), 0 to 1; and the classes, uint8
         (batch, height, width), or None.
     """
-    pixels = np.stack([pair.pixels for pair in pairs]).astype("uint8")
+    pixels = np.uint8([pair.pixels for pair in pairs])
     satellite, drawn = pixels[..., :3] / np.float32(255), pixels[..., 3:]
     if legend is None:
         return satellite, drawn / np.float32(255), None

@@ -6,9 +6,18 @@ from helpers.backend import tf
 
 
 def patches(
-    scenes, *, patch_px, batch_size, steps, first_step=0, seed=0, align=1, copies=0, augment=None,
+    scenes,
+    *,
+    patch_px,
+    batch_size,
+    steps,
+    first_step=0,
+    seed=0,
+    align=1,
+    copies=0,
+    augment=None,
     finish=None,
-):  # fmt: skip
+):
     """Stream batches of patches, each at a random place, turned and flipped.
 
     Every scene comes once per pass, in random order. Nothing is remembered between samples, so a
@@ -46,8 +55,11 @@ def patches(
 
     def sample(index):
         this_pass, place = index // count, index % count
-        order = [seed, this_pass]
-        which = tf.random.experimental.index_shuffle(place, order, max_index=count - 1)
+        which = tf.random.experimental.index_shuffle(
+            place,
+            [seed, this_pass],
+            max_index=count - 1,
+        )
         copy = which * copies + this_pass % copies if copies else index
         key = tf.stack([seed, copy])
         draw = tf.random.stateless_uniform([3], key, maxval=2**30, dtype=tf.int64)
@@ -76,7 +88,7 @@ def _stacked(scenes, patch_px):
         scenes = whole_patches(scenes, patch_px)
     kinds = {scene.dtype for scene in scenes}
     dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
-    return np.stack([scene.pixels for scene in scenes]).astype(dtype)
+    return np.array([scene.pixels for scene in scenes], dtype)
 
 
 def whole_patches(scenes, patch_px):

@@ -35,8 +35,12 @@ def degrade(high_res, scale):
             f"{height} x {width} pixels cannot be shrunk {scale} times: cut to multiples of "
             f"{scale} first"
         )
-    size = [height // scale, width // scale]
-    return tf.image.resize(high_res, size, "bicubic", antialias=True)
+    return tf.image.resize(
+        high_res,
+        [height // scale, width // scale],
+        "bicubic",
+        antialias=True,
+    )
 
 
 def upsample(low_res, scale):
@@ -48,11 +52,17 @@ def upsample(low_res, scale):
     Returns:
         float32 tensor (batch, height * scale, width * scale, bands), same unit.
     """
-    size = tf.shape(low_res)[1:3] * scale
-    return tf.image.resize(low_res, size, "bicubic")
+    return tf.image.resize(low_res, tf.shape(low_res)[1:3] * scale, "bicubic")
 
 
-def dataset(scenes, *, value_range, scale, enlarged, **stream):
+def dataset(
+    scenes,
+    *,
+    value_range,
+    scale,
+    enlarged,
+    **stream,
+):
     """Stream training pairs, degraded here, or as two sensors saw the ground.
 
     Args:
@@ -83,7 +93,13 @@ def _low_and_high(pixels, value_range, scale):
     return to_unit(pixels[:, ::scale, ::scale, bands:], value_range), high_res
 
 
-def arrays(scenes, *, value_range, scale, patch_px):
+def arrays(
+    scenes,
+    *,
+    value_range,
+    scale,
+    patch_px,
+):
     """Cut ground into pairs of patches that do not overlap, for validation and test.
 
     Args:

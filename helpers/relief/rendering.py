@@ -10,7 +10,8 @@ from helpers.relief.textures import SIDE, bilinear, mixed, noise, numbers
 ZENITH = numbers(0.21, 0.42, 0.76)
 HORIZON = numbers(0.76, 0.84, 0.94)
 GLOW = numbers(1, 0.9, 0.7)
-CLOUD, CLOUDY = 0.96, 0.6
+CLOUD = 0.96
+CLOUDY = 0.6
 PARTS = 2  # rays across a pixel, and down: edges become smooth
 # The ground sinks by this times the distance squared; the air bends rays.
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)
@@ -57,16 +58,12 @@ def view(
         float32 (height, width, 3), 0 to 1.
 
     Raises:
-        ValueError: the eye is not over the grid, or the sun is not up.
+        ValueError: the eye is not over the grid.
     """
     _, rows, columns = land.image.shape
     if not (0 < column < columns and 0 < row < rows):
         raise ValueError(
             f"column {column}, row {row} is outside the grid of {columns} x {rows}"
-        )
-    if not 0 < sun_elevation_deg <= 90:
-        raise ValueError(
-            f"sun_elevation_deg is {sun_elevation_deg}; expected above 0, at most 90"
         )
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
@@ -151,8 +148,8 @@ def _sky(rays, sun, clouds):
     color += GLOW * (0.35 * np.exp(-40 * beside) + glare)
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
-    [cloud] = bilinear(square, place / 5 + clouds, seamless=True)
-    [wisps] = bilinear(square, place, seamless=True)
+    [cloud] = bilinear(square, place / 5 + clouds, "wrap")
+    [wisps] = bilinear(square, place, "wrap")
     cover = clouds[0] * (1.4 / SIDE) - 1.3
     share = (CLOUDY * (cloud + 0.35 * wisps + cover)).clip(0, 0.85)
     return mixed(color, CLOUD, share * (6 * rise).clip(0, 1))

@@ -7,9 +7,11 @@ from helpers.relief.textures import bilinear, mixed, numbers
 
 LAYERS_M = 0.05, 0.6, 8.0  # pixel sizes of the invented relief's layers
 POWERS = 1.2, 0.2, 0.2, 0  # of the size: how much a layer's heights, slopes, tint count
-TREE_M, TREE_PX_M = 10, 0.5  # height of the tallest tree; pixels of trees
+TREE_M = 10  # height of the tallest tree
+TREE_PX_M = 0.5
 CLEARING_M = 60  # distance of the nearest tree
-WARP_PX_M, WARP_M = 9, 25  # how the image's pixels are hidden
+WARP_M = 25  # how far the image is moved to hide its pixels
+WARP_PX_M = 9
 WOOD = numbers(0.1, 0.15, 0.07)
 TINT = numbers(0.13, 0.11, 0.09)
 DARKEST = numbers(0.1, 0.1, 0.08)
@@ -48,34 +50,33 @@ class Surroundings:
         """Interpolate planes of the grid."""
         return bilinear(planes, place / self.pixel_m + (self.middle - 0.5))
 
-    def texture(self, square, place, pixel_m):
-        """Interpolate a seamless square whose pixels have this size."""
+    def texture(self, square, place, pixel_m, share):
+        """Interpolate a seamless square, whose pixels have a size, where it counts; else 0."""
+        near = np.flatnonzero(share)
         start = (self.spot / pixel_m + self.start) % square.shape[1]
-        return bilinear(square, place / pixel_m + start, seamless=True)
+        places = place.take(near, 1) / pixel_m + start
+        found = np.zeros((len(square), share.size), "f")
+        found[:, near] = bilinear(square, places, "wrap")
+        return found
 
     def detail(self, kinds, place, blur):
         """Add up planes of the invented relief, in all sizes that are not blurred."""
         square = textures.detail()[kinds]
-        total = np.zeros((len(square), *blur.shape), "f")
+        total = np.zeros((len(square), blur.size), "f")
         for size in LAYERS_M:
             share = (2 - blur / (2 * size)).clip(0, 1)
-            near = np.flatnonzero(share)
-            found = self.texture(square, place.take(near, 1), size)
-            strength = [size**power * share.take(near) for power in POWERS[kinds]]
-            total[:, near] += found * strength
+            strength = [size**power * share for power in POWERS[kinds]]
+            total += self.texture(square, place, size, share) * strength
         return total
 
     def trees(self, planes, place, blur, forest):
         """Return planes of the trees: heights, or slopes as well, in tallest trees."""
         room = forest * (np.hypot(*place) / CLEARING_M - 1).clip(0, 1)
-        near = np.flatnonzero((blur < 8) & (room > 0))
+        sharp = (2 - blur / 4).clip(0, 1)
         square = textures.trees()[: planes + 1]
-        needed, *found = self.texture(square, place.take(near, 1), TREE_PX_M)
-        stands = ((room.take(near) - needed) * 15).clip(0, 1)
-        sharp = (2 - blur.take(near) / 4).clip(0, 1)
-        total = np.zeros((planes, *blur.shape), "f")
-        total[:, near] = found * (stands * sharp)
-        return total
+        needed, *found = self.texture(square, place, TREE_PX_M, room * sharp)
+        stands = ((room - needed) * 15).clip(0, 1)
+        return np.float32(found * (stands * sharp))
 
     def heights(self, place, blur):
         """Return the height of the ground, invented relief and trees included."""
@@ -96,7 +97,9 @@ class Surroundings:
         slopes += np.array(sides) * (TREE_M / TREE_PX_M)
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
         facing /= np.sqrt(1 + (slopes**2).sum(axis=0)) * max(sun[2], 0.25)
-        moved = WARP_M * self.texture(textures.noise(), place, WARP_PX_M)
+        moved = WARP_M * self.texture(
+            textures.noise(), place, WARP_PX_M, np.ones_like(blur)
+        )
         image = np.maximum(self.grid(self.land.image, place + moved), DARKEST)
         wood = WOOD * (0.4 + 1.5 * tree)
         color = mixed(0.85 * image, wood, (8 * tree).clip(0, 0.9))

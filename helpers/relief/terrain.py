@@ -40,22 +40,15 @@ def ground(heights, image, pixel_size_m):
     """Prepare the ground that views are rendered of.
 
     Args:
-        heights: float32 (rows, columns), metres; the first row is the northernmost.
+        heights: float32 (rows, columns), metres, without gaps; the first row is the
+            northernmost.
         image: float32 (3, rows, columns), red, green and blue, 0 to 1, on the same grid.
         pixel_size_m: (x, y) of the grid.
 
     Returns:
         Ground: pixel_size_m, shapes (height, roughness, likeness to forest, slopes to the east
         and south) and image, each (planes, rows, columns).
-
-    Raises:
-        ValueError: image and heights do not fit, or a height is not finite.
     """
-    if image.shape != (3, *heights.shape) or not np.isfinite(heights).all():
-        raise ValueError(
-            f"expected finite heights, and an image of shape {(3, *heights.shape)}; it has "
-            f"{image.shape}"
-        )
     wide, high = pixel_size_m
     image = np.float32(image)
     red, green, blue = image

@@ -21,8 +21,6 @@ from helpers.runs.run import (
     refuse_changes,
 )
 
-DEFAULT_PROFILE = "workshop"
-
 
 def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     """Run notebooks one after another into one run folder, then write its report.
@@ -51,20 +49,20 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     latest = paths.RUNS / "latest"
     if run_id is None and resume and latest.exists():
         run_id = latest.read_text(encoding="utf-8").strip()
-    begun = None if run_id is None else _begun(run_id, resume)
+    begun = run_id is not None and _begun(run_id, resume)
     if begun and not (names or profile or values):
         job = begun
     else:
-        profile = profile or DEFAULT_PROFILE
+        profile = profile or "workshop"
         job = {"profile": profile} | plan(names, profile, values or {})
     if begun:
         refuse_changes(f"run {run_id}", begun, job)
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
-    lock, told = folder / ".lock", f"run {run_id} is going on already, in process"
+    told = f"run {run_id} is going on already, in process"
     # the notebooks' processes take these over
     variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
-    with paths.claimed(lock, told), mock.patch.dict(os.environ, variables):
+    with paths.claimed(folder / ".lock", told), mock.patch.dict(os.environ, variables):
         paths.write_json(folder / "run.json", job)
         for name, given in list(job.items())[1:]:  # after the profile
             path = paths.ROOT / name

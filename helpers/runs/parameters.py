@@ -2,8 +2,8 @@
 
 A parameter is one line: `scale: int = 4  # enlargement of each side [2, 3, 4]`. The last brackets
 of the comment hold what is allowed: a list of values, or a range such as `[1..1000]`, open where a
-side is left out. Papermill's own reader is not used: it takes 3 s to load, gives default values as
-text, and passes over lines that it cannot read.
+side is left out. Papermill's own reader does not serve: it gives default values as text, cuts them
+at a "#" in a string, and passes over a line that it cannot read, such as one of `int | None`.
 """
 
 import ast
@@ -39,8 +39,9 @@ def notebooks(names=()):
     for name in names or ["0"]:  # with which all lessons begin
         begun = {path for key, path in known.items() if key.startswith(name)}
         if not begun:
-            told = ", ".join(sorted(known))
-            raise ValueError(f"no notebook is called {name}; there are {told}")
+            raise ValueError(
+                f"no notebook is called {name}; there are {', '.join(sorted(known))}"
+            )
         found |= begun
     return sorted(found)
 
@@ -69,8 +70,9 @@ class Parameter(NamedTuple):
         if "float" in self.type:
             items = [float(item) if type(item) is int else item for item in items]
         if is_list != self.type.startswith("list") or not all(map(self._allows, items)):
-            told = f"expected {self.type}: {self.help}"
-            raise ValueError(f"parameter {self.name} is {value!r}; {told}")
+            raise ValueError(
+                f"parameter {self.name} is {value!r}; expected {self.type}: {self.help}"
+            )
         return items if is_list else items[0]
 
     def _allows(self, item):

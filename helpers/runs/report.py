@@ -33,9 +33,9 @@ def write_report(run_id):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = page.render(run_id=run_id, sections=sections)
-    paths.write_text(folder / "report.html", text)
-    return folder / "report.html"
+    report = folder / "report.html"
+    paths.write_text(report, page.render(run_id=run_id, sections=sections))
+    return report
 
 
 def _section(path):
@@ -60,5 +60,5 @@ def _jpeg(file):
 
     jpeg = io.BytesIO()
     with Image.open(file) as picture:
-        picture.convert("RGB").save(jpeg, "JPEG", quality=85, subsampling=0)
+        picture.convert("RGB").save(jpeg, "JPEG", quality=85)
     return base64.b64encode(jpeg.getvalue()).decode()

@@ -118,7 +118,7 @@ def start(notebook, values):
     if (
         "SATELLITE_NOTEBOOKS_SWEEP" not in os.environ
     ):  # `--resume` goes on with what somebody began
-        paths.write_text(paths.RUNS / "latest", run_id + "\n")
+        paths.write_text(paths.RUNS / "latest", run_id)
     print(f"run {run_id} · {notebook} · profile {profile} · seed {chosen.get('seed')}")
     return Run(run_id, notebook, profile, chosen, folder)
 
@@ -132,7 +132,7 @@ class Run:
     profile: str
     parameters: dict
     folder: Path
-    _began: float = field(default_factory=time.perf_counter, repr=False)
+    _began: float = field(default_factory=time.perf_counter)
 
     def checkpoint(self, method):
         """Return the file for the training state of a method, from which a stopped run goes on."""
@@ -205,13 +205,13 @@ def _check_scores(scores, is_scored):
         numbers = [value for value in row.values() if isinstance(value, float)]
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"scores need finite numbers; there is {row}")
-    roles = sorted({row["role"] for row in scores if row["split"] == "test"})
+    roles = {row["role"] for row in scores if row["split"] == "test"}
     headlines = [row["method"] for row in scores if row.get("headline")]
-    is_whole = {"baseline", "model"}.issubset(roles) and len(headlines) == 1
+    is_whole = roles >= {"baseline", "model"} and len(headlines) == 1
     if is_scored and not is_whole:
         raise ValueError(
             "scores need a baseline and a model on the test split, and one headline; there are "
-            f"the roles {roles} and the headlines {headlines}"
+            f"the roles {sorted(roles)} and the headlines {headlines}"
         )
 
 
@@ -242,12 +242,21 @@ def ledger(run_ids=None):
     for name in run_ids or known:
         sweep = paths.RUNS / f"{name}.sweep.json"
         if name not in known and not sweep.exists():
-            told = ", ".join(known[-5:]) or "none"
-            raise ValueError(f"there is no run {name}; the last ones are {told}")
+            raise ValueError(
+                f"there is no run {name}; the last ones are "
+                f"{', '.join(known[-5:]) or 'none'}"
+            )
         for run_id in [name] if name in known else paths.read_json(sweep)["cells"]:
             for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
                 entries.append({"run": run_id} | paths.read_record(file, RECORD))
-    about = ["run", "notebook", "profile", "seed", ["device", "kind"]]
-    about += [["seconds", "training"], ["seconds", "total"]]
-    table = pd.json_normalize(entries, "scores", about, errors="ignore", sep="_")
-    return table.infer_objects()
+    about = [
+        "run",
+        "notebook",
+        "profile",
+        "seed",
+        ["device", "kind"],
+        ["seconds", "training"],
+        ["seconds", "total"],
+    ]
+    options = {"errors": "ignore", "sep": "_"}
+    return pd.json_normalize(entries, "scores", about, **options).infer_objects()

@@ -63,9 +63,12 @@ def sweep(
     }
     begun = paths.read_json(path) if path.exists() else entry | {"cells": {}}
     refuse_changes(f"sweep {name}", begun, begun | entry)
-    told = f"sweep {name} is running already, in process"
+    lock = path.with_suffix(".lock")
     own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
-    with paths.claimed(path.with_suffix(".lock"), told), own as pool:
+    with (
+        paths.claimed(lock, f"sweep {name} is running already, in process"),
+        own as pool,
+    ):
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})
         waiting = [run_id for run_id in cells if _state(run_id, stem)[0] != "finished"]
         print(f"sweep {name}: {len(cells)} cells, {len(waiting)} of them to run")
@@ -108,8 +111,8 @@ def sweep_table(name):
     entry = paths.read_json(path)
     for run_id, cell in entry["cells"].items():
         state, error = _state(run_id, entry["notebook"])
-        about = {"run": run_id, "notebook": entry["notebook"]} | cell
-        about |= {"state": state, "error": error}
+        about = {"run": run_id, "notebook": entry["notebook"]}
+        about |= cell | {"state": state, "error": error}
         scores = ledger([run_id]).to_dict("records") if state == "finished" else [{}]
         rows += [row | about for row in scores]
     return pd.DataFrame(rows)
@@ -150,8 +153,9 @@ def _cells(name, notebook, grid, profile, values):
         given = values | dict(zip(grid, combination, strict=True))
         planned = plan([notebook], profile, given)
         if len(planned) > 1:
-            told = ", ".join(planned)
-            raise ValueError(f"a sweep takes one notebook; {notebook} begins {told}")
+            raise ValueError(
+                f"a sweep takes one notebook; {notebook} begins {', '.join(planned)}"
+            )
         ((path, parameters),) = planned.items()
         cell = {key: parameters[key] for key in grid}
         # readably, and by a digest of all parameters

@@ -5,8 +5,6 @@ import json
 import shlex
 import zipfile
 
-import numpy as np
-
 from helpers import paths
 from helpers.acquire import packs
 from helpers.apply.network import model_path, read_network
@@ -66,10 +64,10 @@ def round_weights(network):
 
     Compressed, 1.20 M weights then take 1.67 MB.
     """
-    parts = [np.frexp(values) for values in network.get_weights()]
-    network.set_weights(
-        [np.ldexp(np.round(part * 256) / 256, exponent) for part, exponent in parts]
-    )
+    from helpers.backend import tf
+
+    short = tf.bfloat16.as_numpy_dtype
+    network.set_weights([values.astype(short) for values in network.get_weights()])
 
 
 def keep(network, name, about, provenance):

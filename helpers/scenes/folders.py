@@ -23,14 +23,14 @@ LEFT_OUT = ("guard", "copy", "unpaired")
 
 
 def read_ground(folder, *, role="image", **cuts):
-    """Read a folder of images, split by ground.
+    """Read a folder of images, or a single one, split by ground.
 
     With a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`, `credit`), the
     rows of `role` are read and their split is kept (`split_manifest` writes one). Without, all
     images are read. What has no split is split by `split_scenes`.
 
     Args:
-        folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
+        folder: of GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands; or one file.
         role: which rows of the manifest to read.
         **cuts: `block_px`, `buffer_px` and `seed`, as of `split_ground`.
 
@@ -56,11 +56,13 @@ def read_ground(folder, *, role="image", **cuts):
 
 
 def images(folder):
-    """Return the image files of a folder, sorted."""
-    found = sorted(Path(folder).glob("[!.]*"))
+    """Return the image files of a folder, sorted; a file stands for itself."""
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
     return [
         path
-        for path in found
+        for path in sorted(folder.glob("[!.]*"))
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
     ]
 
@@ -72,11 +74,11 @@ def some(names):
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    usual, kinds = np.median([scene.pixel_size for scene in scenes], axis=0), {}
+    usual, kinds = scenes[0].pixel_size, {}
     for scene in scenes:
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
-        place = scene.crs.units_factor[0] if scene.crs else "without a place"
+        place = scene.crs.units_factor[0] if scene.crs else "no CRS"
         dtype = scene.dtype
         brightest = np.nanmax(scene.pixels, initial=0)
         if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
@@ -207,7 +209,7 @@ def split_manifest(folder, *, seed=0):
     pair = table.pair.where(table.pair != "", table.path)
     roles = table.role.groupby(pair).transform("nunique")
     whole = table[roles == roles.max()]
-    kept = whole[~whole.duplicated(["role", *PLACE])]
+    kept = whole.drop_duplicates(["role", *PLACE])
     tiles = {}
     for at, row in kept.to_dict("index").items():
         tile = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel

@@ -26,7 +26,7 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     Raises:
         ValueError: a given split that lacks a part or shows ground twice, or too little ground.
     """
-    longest = max(min(scene.height, scene.width) for scene in scenes)
+    longest = max(min(scene.pixels.shape[:2]) for scene in scenes)
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(

@@ -113,7 +113,7 @@ def figure(width, height, rows=1, columns=1, *, caption="", credit=""):
     )
     plt.close(fig)
     fig.suptitle(caption, x=0.01, ha="left", fontsize=11)
-    fig.supxlabel(credit, x=0.99, ha="right", fontsize=8, color="#555555")
+    fig.supxlabel(credit, x=0.99, ha="right", fontsize=8)
     return fig, axes.ravel()
 
 
@@ -144,7 +144,6 @@ def _scale_bar(ax, width_m, columns):
         color="white",
         label_top=True,
         pad=0.4,
-        borderpad=0.5,
         size_vertical=columns / 200,
     )
     bar.patch.set(facecolor="black", alpha=0.55)

@@ -97,9 +97,8 @@ def curves(history, *, baseline=None, ylabel="", caption=""):
         label = f"{name} {value:.4g}"
         ax.axhline(value, label=label, color="black", linestyle=dashes)
     ax.set(xlabel="step", ylabel=ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False)
+    ax.legend()
     return fig
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from helpers.show import drawing, figures
 
 MAP_STYLE = """<style>
-.click-map > div {{display: grid; width: 480px; aspect-ratio: {ratio}; background-size: 100% 100%;
- background-image: url(data:image/png;base64,{data});
- grid-template: repeat(16, 1fr) / repeat(20, 1fr)}}
+.click-map > div {{display: grid; width: 480px; height: calc(480px / {ratio});
+ background-size: 100% 100%; background-image: url(data:image/png;base64,{data});
+ grid-template: repeat(16, minmax(0, 1fr)) / repeat(20, 1fr)}}
 .click-map > label {{display: none}}
 .click-map button {{all: unset; font-size: 0; cursor: pointer; box-shadow: none !important}}
 .click-map .mod-active {{background: #f00a}}
@@ -81,6 +81,8 @@ def _redrawn(draw, line, **widgets):
 
     picture = interactive(draw, {"auto_display": True}, **widgets)
     picture.layout.flex_flow = "row wrap"
+    for control in picture.children[:-1]:
+        control.layout.width = "480px"
     return VBox([picture, Label(line)])
 
 

@@ -21,24 +21,29 @@ def augment(images, draws):
 
     Source: Zhao et al. 2020 (differentiable augmentation), arXiv:2006.10738.
     """
-    brightness, saturation, contrast = (draws[:, i, None, None, None] for i in range(3))
-    images = images + 0.15 * brightness
-    images = _from_mean(images, 1 + 0.6 * saturation, axes=(3,))
+    brightness, saturation, contrast, down, right = ops.unstack(draws, axis=1)
+    images = images + 0.15 * brightness[:, None, None, None]
+    images = _from_mean(images, 1 + 0.6 * saturation, axes=3)
     images = _from_mean(images, 1 + 0.3 * contrast, axes=(1, 2, 3))
-    rows, columns = (_shift(draws[:, i], images.shape[1], images.dtype) for i in (3, 4))
-    # as products of matrices, whose gradient is cheap
-    return ops.einsum("byxc,bny,bmx->bnmc", images, rows, columns)
+    return ops.einsum(  # products of matrices have a cheap gradient
+        "byxc,bny,bmx->bnmc",
+        images,
+        _shift(down, images.shape[1]),
+        _shift(right, images.shape[1]),
+    )
 
 
 def _from_mean(images, factor, axes):
     """Bring values nearer to their mean, or further from it."""
     mean = ops.mean(images, axis=axes, keepdims=True)
+    factor = factor[:, None, None, None]
     return (images - mean) * factor + mean
 
 
-def _shift(draws, side, dtype):
+def _shift(draws, side):
     """Return matrices (batch, side, side) that shift by up to an eighth of the side."""
-    shift = ops.cast(ops.round(draws * (side // 8)), "int32")
-    place = ops.arange(side) + shift[:, None]
-    mirrored = side - 1 - ops.abs(side - 1 - ops.abs(place))
-    return ops.one_hot(mirrored, side, dtype=dtype)
+    shift = ops.round(draws * (side // 8))
+    place = ops.arange(side) + ops.cast(shift[:, None], "int32")
+    place = ops.abs(place)  # mirrored at the first pixel
+    place = side - 1 - ops.abs(side - 1 - place)  # and at the last
+    return ops.one_hot(place, side)

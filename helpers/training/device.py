@@ -2,13 +2,10 @@
 
 import os
 import platform
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.backend import keras, tf
-
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)
@@ -17,38 +14,40 @@ class Device:
 
     Attributes:
         kind: "cpu" or "gpu".
-        count: GPUs, or processor cores.
+        count: of GPUs, or of processor cores.
         precision: Keras dtype policy.
         xla: whether training steps are compiled by XLA.
-        strategy: tf.distribute strategy over several GPUs, or None.
+        strategy: of tf.distribute; mirrored where there are several GPUs.
     """
 
     kind: str
     count: int
     precision: str
     xla: bool
-    strategy: object = None
+    strategy: object
 
     def scope(self):
         """Return the context in which models must be built to be trained on several GPUs."""
-        return self.strategy.scope() if self.strategy else nullcontext()
+        return self.strategy.scope()
 
     def record(self):
         """Return the choice and the versions, for `metrics.json`."""
         return {
-            "kind": self.kind, "count": self.count, "precision": self.precision, "xla": self.xla,
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-            "tensorflow": tf.__version__, "keras": keras.__version__,
-            "machine": platform.machine(), "system": platform.system(),
-        }  # fmt: skip
+            "kind": self.kind,
+            "count": self.count,
+            "precision": self.precision,
+            "xla": self.xla,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "machine": platform.machine(),
+        }
 
     def __str__(self):
-        what = f"{self.count} GPU" if self.kind == "gpu" else f"CPU, {self.count} cores"
-        xla, versions = (
-            "on" if self.xla else "off",
-            f"{tf.__version__}, Keras {keras.__version__}",
+        return (
+            f"device: {self.count} x {self.kind.upper()} · {self.precision} · "
+            f"XLA {'on' if self.xla else 'off'} · "
+            f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
         )
-        return f"device: {what} · {self.precision} · XLA {xla} · TensorFlow {versions}"
 
 
 def prepare_device(*, precision="auto", seed=0):
@@ -68,26 +67,28 @@ def prepare_device(*, precision="auto", seed=0):
     Raises:
         ValueError: unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}"
-        )
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    if precision == "auto" and gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        has_tensor_cores = details.get("compute_capability", (0, 0)) >= (7, 0)
-        precision = "mixed_float16" if has_tensor_cores else "float32"
-    elif precision == "auto":
-        precision = "mixed_bfloat16" if cpu_computes_bfloat16() else "float32"
+    if precision == "auto":
+        precision = _fastest_precision(gpus)
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
-    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
-    kind, count = ("gpu", len(gpus)) if gpus else ("cpu", os.cpu_count())
+    strategy = tf.distribute.get_strategy()  # one processor or GPU
+    if len(gpus) > 1:
+        strategy = tf.distribute.MirroredStrategy()
+    kind, count = "gpu" if gpus else "cpu", len(gpus) or os.cpu_count()
     device = Device(kind, count, precision, bool(gpus), strategy)
     print(device)
     return device
+
+
+def _fastest_precision(gpus):
+    if not gpus:
+        return "mixed_bfloat16" if cpu_computes_bfloat16() else "float32"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    has_tensor_cores = details.get("compute_capability", (0, 0)) >= (7, 0)
+    return "mixed_float16" if has_tensor_cores else "float32"
 
 
 def cpu_computes_bfloat16(cpuinfo="/proc/cpuinfo"):

@@ -41,37 +41,49 @@ def fit(
     Raises:
         ValueError: the checkpoint belongs to other settings.
     """
+    warmup_steps = steps // 20
     schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 10, max(1, steps - steps // 20), alpha=0.01,
-        warmup_target=learning_rate, warmup_steps=max(1, steps // 20),
-    )  # fmt: skip
-    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
+        learning_rate / 10,
+        max(1, steps - warmup_steps),
+        alpha=0.01,
+        warmup_target=learning_rate,
+        warmup_steps=max(1, warmup_steps),
+    )
     with device.scope():
-        optimizer = keras.optimizers.Adam(schedule, **average)
+        optimizer = keras.optimizers.Adam(
+            schedule, use_ema=ema is not None, ema_momentum=ema
+        )
         model.compile(optimizer, loss, jit_compile=device.xla)
         optimizer.build(model.trainable_variables)
-    name = getattr(loss, "__name__", str(loss))
-    shaped = {"steps": steps, "learning_rate": learning_rate, "loss": name, "ema": ema}
+    shaped = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "loss": getattr(loss, "__name__", str(loss)),
+        "ema": ema,
+    }
     state = State(checkpoint, model, shaped | (settings or {}), [model.optimizer])
     return train(model, make_dataset, state, steps=steps, **reporting)
 
 
-def train(model, make_dataset, state, *, steps, keep_best=False, **reporting):
+def train(model, make_dataset, state, *, steps, keep_best=None, **reporting):
     """Train a compiled model from its saved state to the last step; `fit` builds on it.
 
     Args and Returns: as of `fit`; `state` is the model's State.
     """
-    history = state.restore()
+    history = state.restore(state.path) if state.path.exists() else []
     first = history[-1]["step"] if history else 0
     if first < steps:
-        reporter = Reporter(
-            state, history, steps=steps, keep_best=keep_best, **reporting
+        reporting["keep_best"] = keep_best
+        model.fit(
+            make_dataset(first),
+            steps_per_epoch=steps - first,
+            shuffle=False,
+            verbose=0,
+            callbacks=[Reporter(state, history, steps=steps, **reporting)],
         )
-        options = {"steps_per_epoch": steps - first, "shuffle": False, "verbose": 0}
-        model.fit(make_dataset(first), callbacks=[reporter], **options)
-        state.save(history)  # once more, with the averaged weights in place
+        state.save(state.path, history)  # once more, with averaged weights in place
     if keep_best:
-        state.restore_best()
+        state.restore(state.best)
     return pd.DataFrame(history)
 
 
@@ -86,46 +98,29 @@ class State:
     """
 
     def __init__(self, path, model, settings, optimizers):
-        self.path, self.settings = (
-            Path(path),
-            json.dumps(settings, sort_keys=True, default=str),
-        )
-        self.model, self.best = model, self.path.with_suffix(".best.npz")
-        slots = [
-            variable for optimizer in optimizers for variable in optimizer.variables
-        ]
-        self.variables = [*model.variables, *slots]
+        self.path = Path(path)
+        self.best = self.path.with_suffix(".best.npz")
+        self.settings = json.dumps(settings, sort_keys=True, default=str)
+        self.variables = model.variables
+        for optimizer in optimizers:
+            self.variables += optimizer.variables
 
-    def save(self, history):
-        """Write the state atomically."""
+    def save(self, path, history):
+        """Write the state atomically, to `path` of this state or to `best`."""
+        values = map(np.asarray, self.variables)
         told = {"history": json.dumps(history), "settings": self.settings}
-        _write(self.path, *map(np.asarray, self.variables), **told)
+        with atomic(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, *values, **told)
 
-    def restore(self):
-        """Read the state back; returns the history, [] where nothing was saved yet."""
-        if not self.path.exists():
-            return []
-        with np.load(self.path) as saved:
-            if str(saved["settings"]) != self.settings:
-                raise ValueError(
-                    f"{self.path} was begun with other settings: {saved['settings']}; now they "
-                    f"are {self.settings}. go on with those, or start a new run"
-                )
-            for number, variable in enumerate(self.variables):
-                variable.assign(saved[f"arr_{number}"])
-            return json.loads(str(saved["history"]))
-
-    def save_best(self):
-        """Keep the weights of now as the best so far."""
-        _write(self.best, *self.model.get_weights())
-
-    def restore_best(self):
-        """Give the model the best weights that it had at any report."""
-        with np.load(self.best) as saved:
-            self.model.set_weights([saved[name] for name in saved.files])
-
-
-def _write(path, *arrays, **named):
-    """Write arrays to an .npz file, atomically."""
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, *arrays, **named)
+    def restore(self, path):
+        """Read a state back; return the history."""
+        with np.load(path) as saved:
+            history, settings, *values = saved.values()
+        if settings != self.settings:
+            raise ValueError(
+                f"{path} was begun with other settings: {settings}; now they are "
+                f"{self.settings}. go on with those, or start a new run"
+            )
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        return json.loads(str(history))

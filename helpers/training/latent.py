@@ -1,7 +1,5 @@
 """Train a generator of landscapes on views alone, and fit its latent numbers to a view."""
 
-from functools import cache
-
 import numpy as np
 
 from helpers import features, metrics
@@ -11,14 +9,9 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
-ENERGY_WEIGHT = (
-    5.0  # of `losses.energy_distance` of features, which keeps landscapes diverse
-)
-PAIRED_WEIGHT = (
-    5.0  # of the features' distance between a view and the landscape of its numbers
-)
+ENERGY_WEIGHT = 5.0  # of features' `losses.energy_distance`: keeps landscapes diverse
+PAIRED_WEIGHT = 5.0  # of the distance of a view to the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
-_eyes = cache(features.backbone)  # to build one takes a second
 
 
 def draw_latents(count, latent_size, key):
@@ -45,22 +38,22 @@ def diversity(images, real):
     Raises:
         ValueError: fewer than two images, or all real ones are the same.
     """
-    if min(len(images), len(real)) < 2:
-        raise ValueError("one image has nothing to differ from; expected two or more")
-    apart = [
-        features.feature_distance(each, np.roll(each, 1, axis=0)).mean()
-        for each in (images, real)
-    ]
-    if not apart[1] > 0:
+    made, true = _mean_distance(images), _mean_distance(real)
+    if len(images) < 2 or not true > 0:
         raise ValueError(
-            "the real images are all the same: there is no diversity to compare with"
+            "no diversity to compare: expected two images or more, and different real ones"
         )
-    return float(apart[0] / apart[1])
+    return float(made / true)
+
+
+def _mean_distance(images):
+    neighbours = np.roll(images, 1, axis=0)
+    return features.feature_distance(images, neighbours).mean()
 
 
 def fit_landscapes(
     generator, discriminator, make_dataset, *, encoder, steps, learning_rate, validation, seed=0,
-    device, checkpoint, reports,
+    **options,
 ):  # fmt: skip
     """Train a generator of landscapes on views; end with the weights of the best `kid_imagenet`.
 
@@ -77,7 +70,7 @@ def fit_landscapes(
         learning_rate: of both optimizers, at first.
         validation: views of other ground, float32 (count, side, side, 3).
         seed: of what landscapes are made of.
-        device, checkpoint, reports: as of `fit`.
+        options: `device`, `checkpoint`, `reports`, as of `fit`.
 
     Returns:
         keras.Model, the averaged generator; and the history as of `fit_adversarial`, with
@@ -87,41 +80,46 @@ def fit_landscapes(
         ValueError: the checkpoint belongs to other settings.
     """
     size = generator.input_shape[-1]
-    fixed, real = (
-        draw_latents(len(validation), size, [seed, -1]),
-        features.embed(validation),
-    )
+    fixed = draw_latents(len(validation), size, [seed, -1])
+    real = features.embed(validation)
 
     def with_latents(step, batch):
         *_, view = batch
         return draw_latents(view.shape[0], size, tf.stack([seed, step])), view
+
+    def make_numbered(first):
+        return make_dataset(first).enumerate(first).map(with_latents)
 
     def watch(model):
         made = np.clip(model.predict(fixed, verbose=0), 0, 1)
         kid = metrics.kid(real, features.embed(made))
         return {"kid_imagenet": kid, "diversity": diversity(made, validation)}
 
-    terms = {
-        "energy": (ENERGY_WEIGHT, losses.energy_distance),
-        "paired": (PAIRED_WEIGHT, _paired),
-    }
     rate = keras.optimizers.schedules.PolynomialDecay(
         learning_rate, steps, learning_rate / 10
     )
     return fit_adversarial(
-        generator, discriminator,
-        lambda first: make_dataset(first).enumerate(first).map(with_latents),
-        terms=terms, weight=1.0, kind="hinge", steps=steps, learning_rate=rate, betas=(0.0, 0.99),
-        decay=0.99, augment=augment, encoder=encoder, reports=reports, validation=None,
-        watch=watch, keep_best="kid_imagenet", device=device, checkpoint=checkpoint,
+        generator,
+        discriminator,
+        make_numbered,
+        encoder=encoder,
+        terms={
+            "energy": (ENERGY_WEIGHT, losses.energy_distance),
+            "paired": (PAIRED_WEIGHT, losses.paired_distance),
+        },
+        weight=1.0,
+        kind="hinge",
+        augment=augment,
+        steps=steps,
+        learning_rate=rate,
+        betas=(0.0, 0.99),
+        decay=0.99,
+        validation=None,
+        watch=watch,
+        keep_best="kid_imagenet",
         settings={"seed": seed},
-    )  # fmt: skip
-
-
-def _paired(target, estimate):
-    """Compare the second half of a batch, which was drawn again from its own numbers."""
-    half = target.shape[0] // 2
-    return losses.paired_distance(target[half:], estimate[half:])
+        **options,
+    )
 
 
 def view_features(views):
@@ -136,9 +134,8 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    network = _eyes(("112",))
-    parts = [views[start : start + 32] for start in range(0, len(views), 32)]
-    return np.concatenate([_squares(network(part)) for part in parts])
+    parts = np.split(views, range(32, len(views), 32))
+    return np.concatenate([_described(part) for part in parts])
 
 
 def fit_latents(generator, views, latents, *, steps):
@@ -156,7 +153,7 @@ def fit_latents(generator, views, latents, *, steps):
     Returns:
         float32 (batch, latent_size), -1 to 1.
     """
-    network, found = _eyes(("24", "40", "112")), []
+    network = features.shared_backbone(("24", "40", "112"))
 
     @tf.function
     def slope(numbers, targets):
@@ -165,9 +162,11 @@ def fit_latents(generator, views, latents, *, steps):
             made = network(generator(numbers, training=False))
             alike = 2 * ops.sum(_squares(made[2]) * _squares(targets[2]))
             for one, other in zip(made, targets, strict=True):
-                alike += ops.sum(_unit(one) * _unit(other)) / one.shape[1] ** 2 / 3
+                pixels = one.shape[1] ** 2
+                alike += ops.sum(_unit(one) * _unit(other)) / pixels / 3
         return -tape.gradient(alike, numbers)
 
+    found = []
     for start in range(0, len(views), 20):
         targets = network(views[start : start + 20])
         numbers = tf.Variable(latents[start : start + 20])
@@ -180,20 +179,16 @@ def fit_latents(generator, views, latents, *, steps):
     return np.concatenate(found)
 
 
-def square_loss():
-    """Make a loss that compares views as `view_features` describes them.
+def square_loss(target, estimate):
+    """Compare views as `view_features` describes them.
+
+    Args:
+        target, estimate: float (batch, side, side, 3), 0 to 1.
 
     Returns:
-        Function of (target, estimate), float (batch, side, side, 3), to (batch,): 0 for equal
-        views, 2 for views that have nothing in common.
+        float32 (batch,): 0 for equal views, 2 for views that have nothing in common.
     """
-    network = _eyes(("112",))
-
-    def loss(target, estimate):
-        one, other = (_squares(network(views)) for views in (target, estimate))
-        return ops.sum((one - other) ** 2, axis=1)
-
-    return loss
+    return ops.sum((_described(target) - _described(estimate)) ** 2, axis=1)
 
 
 def fit_ridge(inputs, targets, validation):
@@ -209,7 +204,8 @@ def fit_ridge(inputs, targets, validation):
     """
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
     rows, middle = (inputs - mean) / scale, targets.mean(axis=0)
-    products, found = rows @ rows.T, {}  # as wide as there are samples
+    products = rows @ rows.T  # as wide as there are samples
+    found = {}
     for strength in STRENGTHS:
         ridge = products + strength * np.eye(len(rows))
         kernel = rows.T @ np.linalg.solve(ridge, targets - middle) / scale[:, None]
@@ -217,6 +213,11 @@ def fit_ridge(inputs, targets, validation):
         error = ((validation[0] @ kernel + bias - validation[1]) ** 2).mean()
         found[error] = kernel, bias, strength
     return found[min(found)]
+
+
+def _described(views):
+    """Return features of length 1, (batch, 1792), on 4 x 4 squares."""
+    return _squares(features.shared_backbone(("112",))(views))
 
 
 def _squares(feature_map):

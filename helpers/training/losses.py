@@ -4,6 +4,8 @@ Images are float32 (batch, height, width, bands), 0 to 1. Unless stated, a loss 
 a batch.
 """
 
+import numpy as np
+
 from helpers.backend import keras, tf
 from helpers.models import root
 
@@ -33,39 +35,21 @@ def cleared(clear_weight, cloud_weight=0.25):
     """
 
     def loss(target, estimate):
-        ground = ops.mean(
-            ops.abs(root(target[..., :-2]) - root(estimate[..., :-2])), axis=-1
+        truth, cover = target[..., :-2], target[..., -2:]
+        answer, found = estimate[..., :-2], estimate[..., -2:]
+        error = keras.losses.mean_absolute_error(
+            root(truth),
+            root(answer),
         )
-        is_clear = ops.max(target[..., -2:], axis=-1) < 0.01
+        cover_error = keras.losses.binary_crossentropy(cover, found)
+        passing = 1 - cover[..., 0]
         weights = ops.where(
-            is_clear, clear_weight, ops.maximum(1 - target[..., -2], cloud_weight)
+            ops.max(cover, axis=-1) < 0.01,
+            clear_weight,
+            ops.maximum(passing, cloud_weight),
         )
-        found = ops.mean(
-            ops.binary_crossentropy(target[..., -2:], estimate[..., -2:]), axis=-1
-        )
-        return ops.mean(weights * ground + 0.3 * found)
-
-    return loss
-
-
-def balanced_cross_entropy(share, power):
-    """Return a cross-entropy of (classes, chances) in which rare classes count more.
-
-    Args:
-        share: float (classes,), of the ground, above 0.
-        power: a class counts as its share to minus this power; at 0, all pixels count alike.
-
-    Returns:
-        Function of int (batch, height, width) and float (batch, height, width, classes) to
-        (batch,).
-    """
-    weight = share**-power / (share**-power @ share)
-
-    def loss(classes, chances):
-        classes = ops.cast(classes, "int32")
-        chance = tf.gather(chances, classes, batch_dims=3)
-        weights = tf.gather(ops.cast(weight, "float32"), classes)
-        return -ops.mean(weights * ops.log(chance + 1e-6), axis=(1, 2))
+        total = weights * error + 0.3 * cover_error
+        return ops.mean(total)
 
     return loss
 
@@ -73,32 +57,26 @@ def balanced_cross_entropy(share, power):
 def spectral_angle(value_range):
     """Return a loss of (target, estimate): the mean angle between spectra, in radians.
 
-    It is blind to brightness.
-
     Args:
         value_range: (low, high) per band that became 0 to 1; angles are those of measured values.
     """
-    low, high = ops.transpose(ops.convert_to_tensor(value_range, "float32"))
+    low, high = np.array(value_range, "float32").T
 
     def angle(target, estimate):
-        one, other = (image * (high - low) + low for image in (target, estimate))
+        one = target * (high - low) + low
+        other = estimate * (high - low) + low
         # keras.losses.cosine_similarity rounds otherwise: near 1 the slopes differ by 0.3 %
-        lengths = ops.sqrt(ops.sum(one**2, -1) * ops.sum(other**2, -1)) + 1e-6
-        cosine = ops.sum(one * other, -1) / lengths
+        squares = ops.sum(one**2, -1) * ops.sum(other**2, -1)
+        cosine = ops.sum(one * other, -1) / (ops.sqrt(squares) + 1e-6)
         # the slope of arccos is endless at 1
-        return ops.mean(ops.arccos(ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)))
+        cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
+        return ops.mean(ops.arccos(cosine))
 
     return angle
 
 
 def ssim_loss(target, estimate):
-    """Return 1 - SSIM of each image, float32 (batch,), 0 to 2; zero where they are the same.
-
-    Args:
-        target, estimate: one may hold a single image for all of the other's.
-
-    Source: Wang et al. 2004, as in tf.image.
-    """
+    """Return 1 - SSIM (Wang et al. 2004) of each image, float32 (batch,), 0 to 2."""
     return 1 - tf.image.ssim(target, estimate, max_val=1.0)
 
 
@@ -111,11 +89,6 @@ def ssim_loss(target, estimate):
 LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
 LANDSCAPE_PX = 64
 LANDSCAPE_SHIFTS = range(-2, 3)  # of two pixels each, as a compass is some degrees off
-SOBEL = [
-    [[-1, -1], [0, -2], [1, -1]],
-    [[-2, 0], [0, 0], [2, 0]],
-    [[-1, 1], [0, 2], [1, 1]],
-]
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
 
 
@@ -143,69 +116,67 @@ def _difference(one, other, shift):
     """Sum the differences of the parts of two shifted views, each over its scale."""
     total = 0.0
     for name, scale in LANDSCAPE_PARTS.items():
-        width = one[name].shape[-2]
-        by = shift * width * 2 // LANDSCAPE_PX
-        difference = _cut(one[name], by, width) - _cut(other[name], -by, width)
+        columns = 2 * shift if name == "skyline" else shift
+        first = _cut(one[name], columns)
+        second = _cut(other[name], -columns)
         compare = ops.square if name in ("skyline", "edges") else ops.abs
-        total += ops.mean(compare(difference), axis=(-3, -2, -1)) / scale
+        difference = compare(first - second)
+        total += ops.mean(difference, axis=(-3, -2, -1)) / scale
     return total
 
 
-def _cut(image, by, width):
-    return image[..., max(by, 0) : width + min(by, 0), :]
+def _cut(image, columns):
+    """Leave out columns at the left, or at the right if they are negative."""
+    end = image.shape[-2] + min(columns, 0)
+    return image[..., max(columns, 0) : end, :]
 
 
 def _landmarks(image):
-    """Return the skyline's slopes; and at half size hue, direction of edges and brightness.
-
-    The latter three are of the ground only.
-    """
+    """Return the skyline's slopes; and of the ground, at half size, hue, edges and brightness."""
     if image.shape[2] > LANDSCAPE_PX:
         image = ops.average_pool(image, image.shape[2] // LANDSCAPE_PX)
-    half, ground = ops.average_pool(image, 2), _ground(image)
+    ground = _ground(image)
+    grey = ops.mean(image, axis=-1, keepdims=True)
+    edges = ops.average_pool(_slopes(grey), 2)
+    half = ops.average_pool(image, 2)
     half_ground = ops.average_pool(ground, 2)
+    squares = ops.sum(edges**2, axis=-1, keepdims=True)
+    lengths = ops.sqrt(squares + FAINT**2)
     brightness = half_ground * half
-    edges = ops.average_pool(_slopes(ops.mean(image, axis=-1, keepdims=True)), 2)
-    length = ops.sqrt(ops.sum(ops.square(edges), axis=-1, keepdims=True) + FAINT**2)
+    total = ops.sum(half, axis=-1, keepdims=True)
     return {
         "skyline": _slopes(ground),
-        "hue": brightness / (ops.sum(half, axis=-1, keepdims=True) + 0.1),
-        "edges": edges / length * half_ground,
+        "hue": brightness / (total + 0.1),
+        "edges": edges / lengths * half_ground,
         "brightness": brightness,
     }
 
 
 def _ground(image):
     """Return how much a pixel is ground: all from the first one down that is not blue sky."""
-    blue = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
-    blue = ops.max_pool(blue, 3, 1, "same")  # small clouds are sky, too
-    return 1 - ops.exp(ops.cumsum(ops.log(blue + 1e-4), axis=1))
+    sky = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
+    sky = ops.max_pool(sky, 3, 1, "same")  # small clouds are sky, too
+    return 1 - ops.exp(ops.cumsum(ops.log(sky + 1e-4), axis=1))
 
 
 def _slopes(plane):
-    """Return how much a pixel rises to the right and down (Sobel)."""
-    edge = ops.pad(plane, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")
-    return ops.conv(edge, ops.array(SOBEL, "float32")[:, :, None] / 8)
+    """Return how much a pixel rises downwards and to the right, for each pixel."""
+    return tf.image.sobel_edges(plane)[..., 0, :] / 8
 
 
 def distances(loss, images, others):
     """Compute a loss of every image against every other, to choose a loss by.
 
     Args:
-        loss: function of (target, estimate) to (batch,), such as `landscape` or one of Keras.
+        loss: function of (target, estimate) to (batch,), such as `landscape`.
         images, others: (batch, height, width, 3).
 
     Returns:
         float32 array (images, others).
     """
 
-    @tf.function
-    def row(image):
-        apart = loss(tf.convert_to_tensor(others), image[None])
-        pixels = range(1, len(apart.shape))  # which losses of Keras keep apart
-        return tf.reduce_mean(apart, axis=pixels)
-
-    return tf.map_fn(row, tf.convert_to_tensor(images)).numpy()
+    rows = [loss(others, image[None]) for image in images]
+    return np.stack(rows)
 
 
 def energy_distance(target, estimate):
@@ -221,38 +192,48 @@ def energy_distance(target, estimate):
     Source: Szekely and Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
     """
     target, estimate = _standardised(target, estimate)
-    count = ops.cast(ops.shape(target)[0], "float32")
-    others = count / (count - 1)  # a row is at no distance from itself
-    within = _lengths(target, target) + _lengths(estimate, estimate)
-    return 2 * ops.mean(_lengths(target, estimate)) - others * ops.mean(within)
+    rows = target.shape[0]
+    others = rows / (rows - 1)  # a row is at no distance from itself
+    within = _lengths(target[:, None] - target)
+    within += _lengths(estimate[:, None] - estimate)
+    between = _lengths(target[:, None] - estimate)
+    return 2 * ops.mean(between) - others * ops.mean(within)
 
 
 def paired_distance(target, estimate):
-    """Return the mean distance of each row to its own target, scaled as in `energy_distance`."""
-    target, estimate = _standardised(target, estimate)
-    return ops.mean(ops.sqrt(ops.sum((target - estimate) ** 2, axis=1) + 1e-6))
+    """Return the mean distance of rows of the second half of a batch to their own targets.
+
+    The generator drew these from numbers that the encoder saw in the target. Scaled as in
+    `energy_distance`.
+    """
+    half = target.shape[0] // 2
+    target, estimate = _standardised(target[half:], estimate[half:])
+    return ops.mean(_lengths(target - estimate))
 
 
 def _standardised(target, estimate):
-    scale = (ops.std(target, axis=0) + 1e-3) * target.shape[1] ** 0.5
+    columns = target.shape[1]
+    scale = (ops.std(target, axis=0) + 1e-3) * columns**0.5
     return target / scale, estimate / scale
 
 
-def _lengths(some, others):
-    """Return the distance of every row of one batch to every row of another."""
-    return ops.sqrt(ops.sum((some[:, None] - others) ** 2, axis=-1) + 1e-6)
+def _lengths(differences):
+    squares = ops.sum(differences**2, axis=-1)
+    return ops.sqrt(squares + 1e-6)
 
 
 def non_saturating(real, fake):
     """Return discriminator and generator loss of logits; log 2 each if it is undecided."""
-    judge_loss = ops.mean(ops.softplus(-real) + ops.softplus(fake)) / 2
-    return judge_loss, ops.mean(ops.softplus(-fake))
+    errors = ops.softplus(-real) + ops.softplus(fake)
+    opinion = ops.softplus(-fake)
+    return ops.mean(errors) / 2, ops.mean(opinion)
 
 
 def least_squares(real, fake):
     """Return discriminator and generator loss of logits: squared distances to 1 and 0."""
-    judge_loss = ops.mean((real - 1) ** 2 + fake**2) / 2
-    return judge_loss, ops.mean((fake - 1) ** 2)
+    errors = (real - 1) ** 2 + fake**2
+    opinion = (fake - 1) ** 2
+    return ops.mean(errors) / 2, ops.mean(opinion)
 
 
 def wasserstein(real, fake):
@@ -262,8 +243,8 @@ def wasserstein(real, fake):
 
 def hinge(real, fake):
     """Return discriminator and generator loss of logits: nothing is gained beyond 1 and -1."""
-    judge_loss = ops.mean(ops.relu(1 - real) + ops.relu(1 + fake))
-    return judge_loss, -ops.mean(fake)
+    errors = ops.relu(1 - real) + ops.relu(1 + fake)
+    return ops.mean(errors), -ops.mean(fake)
 
 
 ADVERSARIES = {
@@ -285,7 +266,7 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    size, key = [tf.shape(real[0])[0], 1, 1, 1], [0, tf.cast(step, tf.int32)]
+    size, key = [real[0].shape[0], 1, 1, 1], [0, ops.cast(step, "int32")]
     share = tf.random.stateless_uniform(size, key)
     between = [
         share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)
@@ -293,9 +274,9 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
     with tf.GradientTape() as tape:
         tape.watch(between)
         logits = discriminator([*condition, *between], training=True)
-        judged = ops.sum(
-            ops.mean(logits, axis=(1, 2, 3))
-        )  # of an image: mean over its patches
+        # of an image: mean over its patches
+        judged = ops.sum(ops.mean(logits, axis=(1, 2, 3)))
     slopes = tape.gradient(judged, between)
     squares = sum(ops.sum(slope**2, axis=(1, 2, 3)) for slope in slopes)
-    return ops.mean((ops.sqrt(squares + 1e-12) - 1) ** 2)
+    lengths = ops.sqrt(squares + 1e-12)
+    return ops.mean((lengths - 1) ** 2)

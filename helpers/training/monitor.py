@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 
 from helpers import metrics, show
 from helpers.backend import keras, tf
@@ -20,39 +21,40 @@ class Reporter(keras.callbacks.Callback):
         validation: (inputs, targets) arrays to score in PSNR; None leaves the scores to `watch`.
         baseline: PSNR in dB of the method to beat on the same patches, drawn beside.
         reports: how many there are in all.
-        keep_best: keep the best weights: True for the highest PSNR, or the name of a score of
-            `watch`, lowest best.
+        keep_best: name of the score whose best weights are kept: the highest "psnr_db", the lowest
+            of any other; or None.
         board: folder for TensorBoard's scalars and preview images, or None.
         watch: function of the model that gives a dict of further scores for every report, or None.
     """
 
     def __init__(
-        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=False,
+        self, state, history, *, steps, validation, baseline=None, reports=20, keep_best=None,
         board=None, watch=None,
     ):  # fmt: skip
         super().__init__()
         self.state, self.history = state, history
         self.steps, self.every = steps, max(1, steps // reports)
         self.validation, self.watch, self.baseline = validation, watch, baseline
+        self.keep_best = keep_best
+        self.score = keep_best or ("psnr_db" if validation else "loss")
         self.board = board and tf.summary.create_file_writer(str(board))
-        is_named = isinstance(keep_best, str)
-        self.score, self.best = (keep_best, min) if is_named else ("psnr_db", max)
-        last = history[-1] if history else {"step": 0, "seconds": 0.0}
-        self.at, self.seconds = last["step"], last["seconds"]
+        self.at = history[-1]["step"] if history else 0
+        self.seconds = history[-1]["seconds"] if history else 0.0
 
     def on_train_begin(self, logs=None):
         """Show the bar, and start the clock."""
         from IPython.display import display
         from tqdm.auto import tqdm
 
-        shown = {
-            "total": self.steps,
-            "initial": self.at,
-            "unit": "step",
-            "mininterval": 0.5,
-        }
-        self.bar = tqdm(desc=self.model.name, disable=show.is_static(), **shown)
-        self.display = None if self.bar.disable else display(display_id=True)
+        self.bar = tqdm(
+            desc=self.model.name,
+            total=self.steps,
+            initial=self.at,
+            unit="step",
+            mininterval=0.5,
+            disable=show.is_static(),
+        )
+        self.figure = None if self.bar.disable else display(display_id=True)
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -62,6 +64,7 @@ class Reporter(keras.callbacks.Callback):
         if self.at % self.every == 0 or self.at == self.steps:
             self.seconds += time.perf_counter() - self.started
             self._report(logs)
+            self.model.reset_metrics()
             self.started = time.perf_counter()
 
     def on_train_end(self, logs=None):
@@ -70,62 +73,51 @@ class Reporter(keras.callbacks.Callback):
 
     def _report(self, logs):
         """Score, keep the best weights, save the state, and show all that."""
-        scores, pictures = dict(logs), ()
+        scores, pictures = dict(logs), {}
         if self.validation:
             inputs, targets = self.validation
             estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
             scores["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
-            pictures = estimates[:3], targets[:3]
+            pictures = {"estimate": estimates, "target": targets}
         if self.watch:
             scores |= self.watch(self.model)
         scores = {name: float(value) for name, value in scores.items()}
-        if self.best is min and self.score not in scores:
-            raise ValueError(
-                f"keep_best is {self.score!r}; the scores are {', '.join(scores)}"
-            )
         self.history.append({"step": self.at, "seconds": self.seconds} | scores)
-        known = [row[self.score] for row in self.history if self.score in row]
-        if known and known[-1] == self.best(known):
-            self.state.save_best()
-        self.state.save(self.history)
+        if self.keep_best and self._is_best():
+            self.state.save(self.state.best, self.history)
+        self.state.save(self.state.path, self.history)
         if self.board:
-            self._draw_on_board(scores, pictures)
-        if self.display:
-            self.display.update(self._curve())
+            self._write_to_board(scores, pictures)
+        if self.figure:
+            self.figure.update(self._curve())
         else:
-            shown, names = (
-                scores | {"baseline": self.baseline},
-                ("loss", self.score, "baseline"),
+            names = dict.fromkeys(("loss", self.score))
+            told = [f"{name} {scores[name]:.4f}" for name in names]
+            print(
+                f"{self.model.name}: step {self.at}/{self.steps}",
+                *told,
+                sep=" · ",
+                flush=True,
             )
-            told = [
-                f"{key} {shown[key]:.4f}" for key in names if shown.get(key) is not None
-            ]
-            where = f"{self.model.name}: step {self.at}/{self.steps}"
-            print(where, *told, sep=" · ", flush=True)
-        self.model.reset_metrics()
 
-    def _curve(self):
-        steps = [row["step"] for row in self.history]
-        lines = {
-            "step": steps,
-            self.model.name: [row.get(self.score) for row in self.history],
-        }
-        return show.curves(
-            lines, baseline=self.baseline, ylabel=f"validation {self.score}"
-        )
+    def _is_best(self):
+        found = [row[self.score] for row in self.history]
+        return found[-1] == (max(found) if self.score == "psnr_db" else min(found))
 
-    def _draw_on_board(self, scores, pictures):
+    def _write_to_board(self, scores, pictures):
         with self.board.as_default(step=self.at):
             for name, value in scores.items():
                 tf.summary.scalar(name, value)
-            if pictures:
-                both = np.concatenate(pictures, axis=2)
-                tf.summary.image("estimate and target", both[..., 2::-1])
+            for name, images in pictures.items():
+                tf.summary.image(name, images[..., 2::-1])
         self.board.flush()
+
+    def _curve(self):
+        table = pd.DataFrame(self.history)[["step", self.score]]
+        return show.curves(table, baseline=self.baseline, ylabel=self.score)
 
 
 def predict(model, inputs):
     """Return the network's answer to images, float32 array, clipped to 0..1."""
-    return np.clip(
-        model.predict(inputs, batch_size=8, verbose=0).astype("float32"), 0, 1
-    )
+    answer = model.predict(inputs, batch_size=8, verbose=0)
+    return np.clip(answer.astype("float32"), 0, 1)

@@ -147,9 +147,10 @@ class Alone:
 def saved_model(folder, kind, scene):
     """A small network with random weights, and its description."""
     from helpers import models
+    from tests.notebook_functions import espcn
 
     bands = len(scene.bands)
-    model = models.srcnn(bands) if kind == "srcnn" else models.espcn(bands, scale=SCALE)
+    model = models.srcnn(bands) if kind == "srcnn" else espcn(bands, scale=SCALE)
     for weight in model.trainable_weights:
         if not weight.numpy().any():
             weight.assign(np.random.default_rng(0).normal(0, 0.01, weight.shape))

@@ -138,5 +138,6 @@ class Server:
         if fault == "stall":
             self.stopping.wait(60)
         if fault == "reset":  # with this, closing sends a reset
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )

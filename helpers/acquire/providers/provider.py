@@ -42,8 +42,8 @@ class Provider:
     def __init__(self, name, service, server=None):
         vars(self).update(service, name=name, source=name, base=service["address"])
         if server:
-            place = {"source": f"practice {name}", "base": f"{server.url}/{name}"}
-            vars(self).update(self.practice | place)
+            vars(self).update(self.practice, source=f"practice {name}")
+            self.base = f"{server.url}/{name}"
         self.policy = self.policy or (AT_HOME if server else Policy(**self.limits))
         self.client = Client(
             self.policy,

@@ -197,8 +197,10 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    masks = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
-    return bool(re.fullmatch(CLASSES, plain(band)) or asset["classes"] or masks)
+    if re.fullmatch(CLASSES, plain(band)) or asset["classes"]:
+        return True
+    is_byte = asset["type"] in ("uint8", "int8")
+    return is_byte and bool(re.search(MASKS, asset["roles"]))
 
 
 def _polite(client):

@@ -1,0 +1,25 @@
+"""Functions that a notebook defines, for tests and benchmarks of them."""
+
+import ast
+
+import nbformat
+import numpy as np
+
+from helpers import features, models, paths
+from helpers.backend import keras
+
+
+def defined_in(notebook, name):
+    """A function of a notebook, given by its name without suffix."""
+    (path,) = (paths.ROOT / "notebooks").rglob(f"{notebook}*.ipynb")
+    code = (cell.source for cell in nbformat.read(path, 4).cells if f"def {name}(" in cell.source)
+    tree = ast.parse(next(code))
+    tree.body = [node for node in tree.body if getattr(node, "name", None) == name]
+    names = {"features": features, "keras": keras, "models": models, "np": np}
+    exec(compile(tree, path, "exec"), names)
+    return names[name]
+
+
+def espcn(bands, *, scale, **options):
+    """The network of notebook 02b, which enlarges by itself."""
+    return defined_in("02b", "build_espcn")(bands, scale, **options)
