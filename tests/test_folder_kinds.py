@@ -228,8 +228,11 @@ def test_tables_as_people_save_them(tmp_path, text):
 
 
 def test_a_cell_may_say_na_and_the_last_cells_may_be_missing(tmp_path):
-    (tmp_path / "manifest.csv").write_text('path,role,pair\n"a, b.tif",image,NA\nb.tif\n\n')
-    assert read_table(tmp_path / "manifest.csv").to_numpy().tolist() == [["a, b.tif", "image", "NA"], ["b.tif", "", ""]]
+    (tmp_path / "manifest.csv").write_text('path, role, pair\na.tif, "image, map", NA\nb.tif\n\n')
+    assert read_table(tmp_path / "manifest.csv").to_numpy().tolist() == [
+        ["a.tif", "image, map", "NA"],
+        ["b.tif", "", ""],
+    ]
 
 
 # --- names of bands

@@ -105,7 +105,12 @@ def read_table(path, needed=()):
     try:
         # without a header, so that a row with more cells than the first is refused
         cells = pandas.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            path,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            encoding="utf-8-sig",
         )
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error

@@ -2,11 +2,14 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 from rasterio.transform import Affine, array_bounds
 
 from helpers.scenes.bands import find_bands
+
+GRID = attrgetter("height", "width", "transform", "crs")
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,7 @@ def stack(scenes):
     Raises:
         ValueError: the scenes lie on different grids.
     """
-    grids = {(scene.pixels.shape[:2], scene.transform, scene.crs) for scene in scenes}
-    if len(grids) > 1:
+    if len(set(map(GRID, scenes))) > 1:
         names = [scene.name for scene in scenes]
         raise ValueError(f"{names} lie on different grids: resample them to one first")
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
