@@ -107,8 +107,9 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    network = shared_backbone(TAPS, "float32")
-    return _in_batches(partial(_distance, network), images, others)
+    return _in_batches(
+        partial(_distance, shared_backbone(TAPS, "float32")), images, others
+    )
 
 
 def neighbour_distance(images):
