@@ -107,8 +107,15 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    network = shared_backbone(TAPS, "float32")
-    return _in_batches(partial(_distance, network), images, others)
+    return _in_batches(
+        partial(_distance, shared_backbone(TAPS, "float32")), images, others
+    )
+
+
+def neighbour_distance(images):
+    """Compare each image with the one before it, as `feature_distance` does: float32 (batch,)."""
+    maps = _unit_maps(shared_backbone(TAPS, "float32"), _checked(images))
+    return _apart(maps, [ops.roll(found, 1, axis=0) for found in maps])
 
 
 def _in_batches(compute, *arrays):
@@ -190,11 +197,17 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
 
 def _distance(model, images, others):
     """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
-    maps = [keras.tree.flatten(model(batch)) for batch in (images, others)]
+    return _apart(_unit_maps(model, images), _unit_maps(model, others))
+
+
+def _unit_maps(model, images):
+    return [_unit_length(found) for found in keras.tree.flatten(model(images))]
+
+
+def _apart(maps, others):
     distances = []
-    for one, other in zip(*maps, strict=True):
-        difference = _unit_length(one) - _unit_length(other)
-        squares = ops.sum(difference**2, -1)
+    for one, other in zip(maps, others, strict=True):
+        squares = ops.sum((one - other) ** 2, -1)
         distances.append(ops.mean(squares, axis=(1, 2)))
     return sum(distances) / len(distances)
 

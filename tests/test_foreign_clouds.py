@@ -1,5 +1,7 @@
 """The test bed of foreign ground for cloud removal: its clouds, its splits and its scores."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,9 @@ import pytest
 from helpers import paths
 from helpers.apply.network import load_model
 from tests.benchmarks import foreign_clouds
+
+BANDS = ["nir", "red", "green"]
+bed = cache(lambda split: foreign_clouds.bed(split, BANDS))
 
 
 def test_its_clouds_are_thin_and_dim_short_waves_most():
@@ -48,7 +53,7 @@ def test_a_network_is_shown_reflectance_on_its_own_scale_and_the_mirror_image():
 
 
 def test_validation_and_test_are_other_ground():
-    found = {split: foreign_clouds.bed(split, ["nir", "red", "green"]) for split in ("validation", "test")}
+    found = {split: bed(split) for split in ("validation", "test")}
     for table in found.values():
         assert set(table.kind) >= {"Landsat, summer", "Itaipu, fields", "snow", "sand", "Brandenburg, winter"}
         assert all(each.shape == (48, 48, 3) and np.isfinite(each).all() for each in table.clear)
@@ -60,7 +65,8 @@ def test_validation_and_test_are_other_ground():
 def test_the_shipped_remover_travels():
     network, about = load_model("cloud_remover_sentinel2")
     remove = foreign_clouds.remover(network, about["value_range"])
-    table = foreign_clouds.scored(foreign_clouds.bed("test", about["bands"]), remove)
+    assert about["bands"] == BANDS
+    table = foreign_clouds.scored(bed("test"), remove)
     kept = np.average(table["at 35 dB"], weights=table.patches)
     assert kept >= foreign_clouds.MOST
     assert np.average(table["gain dB"], weights=table.patches) >= foreign_clouds.GAIN_DB

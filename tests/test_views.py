@@ -225,10 +225,10 @@ def test_spots_are_on_dry_ground_with_relief_ahead_and_know_their_place():
 
 def test_people_climb_and_look_down():
     heights = np.add.outer(np.zeros(40), 30.0 * np.arange(40))  # rises to the east
-    (x, y), downhill = views.lookout(heights, np.array([100.0, 100]), np.array([2050, 2050]))
-    assert (x, y % 100, downhill % 360) == (2450, 50, 270)
-    (_, y), downhill = views.lookout(heights.T, np.array([100.0, 200]), np.array([2050, 4100]))
-    assert (y, downhill % 360) == (4500, 0)
+    (column, _), downhill = views.lookout(heights, np.array([100.0, 100]), np.array([2050, 2050]))
+    assert (column, downhill % 360) == (24, 270)
+    (_, row), downhill = views.lookout(heights.T, np.array([100.0, 200]), np.array([2050, 4100]))
+    assert (row, downhill % 360) == (22, 0)
 
 
 # --- rendering

@@ -1,10 +1,10 @@
 """Read a folder of photos, each with the satellite patch around the place where it was taken."""
 
-import math
 import warnings
 from collections import Counter, namedtuple
 from contextlib import suppress
 from dataclasses import replace
+from math import cos, isnan, radians, sin, sqrt
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -55,17 +55,24 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     table = photos.read_folder(folder)
     table["split"] = ""
     satellites = {} if imagery else _satellite_rows(folder)
-    room = math.sqrt(2) if table.heading_deg.notna().any() else 1
+    room = sqrt(2) if table.heading_deg.notna().any() else 1
     patches, views = [], []
     for index, photo in table[table.reason == ""].iterrows():
         satellite = satellites.get(photo.path, {})
         try:
             if min(photo.width, photo.height) < image_size:
-                size = f"{photo.width:.0f} x {photo.height:.0f} pixels"
-                raise ValueError(f"too small: {size}, {image_size} needed")
+                raise ValueError(
+                    f"too small: {photo.width:.0f} x {photo.height:.0f} pixels, {image_size} needed"
+                )
             scene = imagery or _patch_scene(folder, satellite, photo)
-            place = photo.lon, photo.lat, photo.heading_deg
-            patch = cut(scene, *place, size_px=image_size, room=room)
+            patch = cut(
+                scene,
+                photo.lon,
+                photo.lat,
+                photo.heading_deg,
+                size_px=image_size,
+                room=room,
+            )
             views.append(_central_square(folder / photo.path, image_size))
             patches.append(patch[..., :3])
             table.loc[index, "split"] = satellite.get("split", "")
@@ -77,7 +84,8 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     names = _splits(table[kept], seed)
     table.loc[kept, "split"] = names
     table.loc[table.split == "guard", "reason"] = "too near to another split"
-    patches, views = np.array(patches), np.array(views)
+    patches = np.array(patches)
+    views = np.array(views)
     low, high = 0, 255
     if imagery and imagery.dtype != "uint8":
         train = patches[names == "train"]
@@ -119,7 +127,7 @@ def _patch_scene(folder, row, photo):
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {row['path']}")
     # without both places, the photo is taken to be from the middle
-    known = scene.crs and not math.isnan(photo.lon)
+    known = scene.crs and not isnan(photo.lon)
     return scene if known else replace(scene, transform=None)
 
 
@@ -164,17 +172,18 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
         )
     fine = max(1, round(width_m / size_px * pixels_a_metre))
     count = size_px * fine
-    aside = ((np.arange(count) + 0.5) / count - 0.5) * width_m
-    angle = math.radians(np.nan_to_num(heading_deg))
-    cos = math.cos(angle)
-    sin = math.sin(angle)
-    right = cos * east - sin * north
-    down = -sin * east - cos * north
+    aside = (np.arange(count) + 0.5) / count
+    aside = (aside - 0.5) * width_m
+    angle = radians(np.nan_to_num(heading_deg))
+    right = cos(angle) * east - sin(angle) * north
+    down = -sin(angle) * east - cos(angle) * north
     place = middle + aside[:, None, None] * right + aside[:, None] * down
     if place.min() < 0 or (place > [scene.width, scene.height]).any():
         raise ValueError("outside the imagery")
-    planes = bilinear(scene.pixels.transpose(2, 0, 1), place.transpose(2, 0, 1) - 0.5)
-    patch = planes.T.reshape(size_px, fine, size_px, fine, -1).mean((1, 3), dtype="f")
+    planes = scene.pixels.transpose(2, 0, 1)
+    found = bilinear(planes, place.transpose(2, 0, 1) - 0.5)
+    parts = found.T.reshape(size_px, fine, size_px, fine, -1)
+    patch = parts.mean((1, 3), dtype="f")
     if np.isnan(patch).any():
         raise ValueError("imagery without data")
     return patch
@@ -193,13 +202,13 @@ def _axes(scene, lon, lat):
     if scene.transform is None:
         middle = np.array([scene.width, scene.height]) / 2
         return middle, *(np.diag([1, -1]) * (scene.width / PATCH_M))
-    if math.isnan(lon):
+    if isnan(lon):
         raise ValueError("no position")
     step = 1000 / DEGREE_M
-    lons = [lon, lon + step / math.cos(math.radians(lat)), lon]
+    lons = [lon, lon + step / cos(radians(lat)), lon]
     lats = [lat, lat, lat + step]
-    places = ~scene.transform @ np.array(transform("EPSG:4326", scene.crs, lons, lats))
-    middle, east, north = np.transpose(places)
+    places = np.array(transform("EPSG:4326", scene.crs, lons, lats))
+    middle, east, north = np.transpose(~scene.transform @ places)
     return middle, (east - middle) / 1000, (north - middle) / 1000
 
 
@@ -217,14 +226,14 @@ def _splits(table, seed):
     if given == set(scenes.SPLITS):
         return table.split
     if given != {""}:
-        wanted = ", ".join(scenes.SPLITS)
         raise ValueError(
-            f"the photos have the splits {sorted(given)}; expected {wanted}, or none"
+            f"the photos have the splits {sorted(given)}; expected train, validation and test, or "
+            "none"
         )
     places = positions_m(table)
     names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
     told = "show the same ground in part: the photos lie too close"
-    reach = PATCH_M / math.sqrt(2)  # however a patch is turned
+    reach = PATCH_M / sqrt(2)  # however a patch is turned
     boxes = np.concatenate([places - reach, places + reach], axis=1)
     with suppress(ValueError):  # no ground is left for a split
         apart = splits.split_boxes(boxes, PATCH_M, seed)

@@ -79,7 +79,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
     """
     table = spots(split, count, seed=seed, again=again)
     code = sorted(Path(relief.__file__).parent.glob("*.py"))
-    code += [Path(__file__), Path(photo_views.__file__)]
+    code += [__file__, photo_views.__file__]
     made_from = repr([packs.catalogue()[PACK], *map(paths.sha256, code)])
     key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     name = f"{split}_{count}_{image_size}px_{seed}_{again}_{key}.npz"
@@ -88,8 +88,13 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         ground = land()
 
         def pair(row):
-            place = row["lon"], row["lat"], row["heading_deg"]
-            patch = cut(ground.image, *place, size_px=image_size)
+            patch = cut(
+                ground.image,
+                row["lon"],
+                row["lat"],
+                row["heading_deg"],
+                size_px=image_size,
+            )
             view = seen(ground, row, image_size, seed)
             return as_bytes(patch), as_bytes(255 * view)
 
@@ -104,7 +109,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         with paths.atomic(path) as temporary:
             np.savez(temporary, patches=patches, views=views)
     with np.load(path) as kept:
-        return Views(kept["patches"], kept["views"], table)
+        return Views(**kept, table=table)
 
 
 def spots(split, count, *, seed=0, again=False):
@@ -148,19 +153,21 @@ def _spot(land, stripe, random):
     pixel_m = land.ground.pixel_size_m.astype(float)
     size = land.ground.image.shape[:0:-1] * pixel_m
     drawn = random.uniform((0, north), np.minimum(size, (math.inf, south)))
-    place, downhill = lookout(land.ground.shapes[0], pixel_m, drawn)
+    pixel, downhill = lookout(land.ground.shapes[0], pixel_m, drawn)
+    place = (pixel + 0.5) * pixel_m
     headings = (downhill + random.uniform(-50, 50, 8)) % 360
     angles = np.radians(headings[:, None] + SIDES_DEG)
-    ahead = place + AHEAD_M * np.stack([np.sin(angles), -np.cos(angles)], axis=-1)
+    ways = np.stack([np.sin(angles), -np.cos(angles)], axis=-1)
+    ahead = place + AHEAD_M * ways
     inside = ((ahead > 0) & (ahead < size)).all(axis=(1, 2))
-    column, row = (place / pixel_m).astype(int)
+    column, row = pixel
     red, _, blue = land.ground.image[:, row, column]
     dry = blue <= red or red + blue > 0.4  # water is dark and blue
     return place, headings[inside & dry & (north < place[1] < south)]
 
 
 def lookout(heights, pixel_m, place):
-    """Return the highest place within `CLIMB_M`, and the compass direction of its slope down."""
+    """Return the highest pixel within `CLIMB_M`, and the compass direction of the slope down."""
     middle = (place / pixel_m).astype(int)
     reach = np.rint(CLIMB_M / pixel_m).astype(int)
     left, top = start = np.maximum(middle - reach, 0)
@@ -170,7 +177,7 @@ def lookout(heights, pixel_m, place):
     slopes = np.gradient(around, *pixel_m[::-1].tolist())
     south, east = (float(slope.mean()) for slope in slopes)
     downhill = math.degrees(math.atan2(-east, south))
-    return (start + (column, row) + 0.5) * pixel_m, downhill
+    return start + (column, row), downhill
 
 
 def dataset(views, *, batch_size, steps, seed=0):
@@ -187,8 +194,9 @@ def dataset(views, *, batch_size, steps, seed=0):
     Raises:
         ValueError: there are no pairs.
     """
-    options = dict(batch_size=batch_size, steps=steps, seed=seed)
-    batches = random_rows(views.patches, views.views, **options)
+    batches = random_rows(
+        views.patches, views.views, batch_size=batch_size, steps=steps, seed=seed
+    )
 
     def mirrored(step, pair):
         draws = tf.random.stateless_uniform([batch_size, 1, 1, 1], [seed, step])

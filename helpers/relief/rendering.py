@@ -1,6 +1,6 @@
 """Render a perspective view of the terrain."""
 
-import math
+from math import ceil, cos, log, radians, sin, tan
 
 import numpy as np
 
@@ -68,15 +68,17 @@ def view(
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
     high, wide = size_px
-    focal = PARTS * wide / 2 / math.tan(math.radians(field_of_view_deg / 2))
+    focal = PARTS * wide / 2 / tan(radians(field_of_view_deg / 2))
     aside = _centred(wide) / focal
-    way = _direction(heading_deg)[:2] + aside * _direction(heading_deg + 90)[:2]
-    up = math.tan(math.radians(pitch_deg)) - _centred(high) / focal
+    right = _direction(heading_deg + 90)[:2]
+    way = _direction(heading_deg)[:2] + aside * right
+    up = tan(radians(pitch_deg)) - _centred(high) / focal
     ahead, blur, rise = _first_seen(around, way, up, focal, eye_m)
     rays = np.stack(np.broadcast_arrays(*way[..., None], up)).reshape(3, -1)
     place = ahead * rays[:2]
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
-    clear *= 1 - (2 * ahead / around.end(rays[:2]) - 1).clip(0, 1) ** 2
+    behind = 2 * ahead / around.end(rays[:2]) - 1
+    clear *= 1 - behind.clip(0, 1) ** 2
     color = _sky(rays, sun, _drawn(cloud_seed))
     low = np.flatnonzero(rays[2] < rise)
     light = around.light(place[:, low], blur[low], sun)
@@ -102,14 +104,15 @@ def _first_seen(around, way, up, focal, eye_m):
     """
     end = around.end(way).max()
     growth = min(max(4 / focal, 0.004), 0.02)
-    count = math.ceil(math.log(end / eye_m) / growth)
+    count = ceil(log(end / eye_m) / growth)
     steps = np.geomspace(eye_m, end, count, dtype="f")
     place = (way[..., None] * steps).reshape(2, -1)
     blur = np.tile(np.diff(steps, prepend=0), way.shape[1])
     eye = around.heights(np.zeros((2, 1), "f"), np.zeros(1, "f")) + eye_m
     sunken = CURVATURE * (place**2).sum(axis=0)
     height = around.heights(place, blur) - (eye + sunken)
-    rise = np.maximum.accumulate(height.reshape(-1, count) / steps, axis=1)
+    rise = height.reshape(-1, count) / steps
+    rise = np.maximum.accumulate(rise, axis=1)
     ahead = np.float32([np.interp(up, line, steps) for line in rise])
     wide = ahead / focal
     deep = abs(np.gradient(ahead, axis=1))
@@ -130,26 +133,30 @@ def _centred(pixels):
 
 def _direction(azimuth_deg, elevation_deg=0):
     """Return the way to a point of the sky: to the east, south and upwards."""
-    azimuth = math.radians(azimuth_deg)
-    elevation = math.radians(elevation_deg)
-    flat = math.cos(elevation)
-    east = math.sin(azimuth) * flat
-    south = -math.cos(azimuth) * flat
-    return numbers(east, south, math.sin(elevation))
+    azimuth = radians(azimuth_deg)
+    elevation = radians(elevation_deg)
+    flat = cos(elevation)
+    east = sin(azimuth) * flat
+    south = -cos(azimuth) * flat
+    return numbers(east, south, sin(elevation))
 
 
 def _sky(rays, sun, clouds):
     """Return the color of the sky behind each ray, (3, rays)."""
     rays = rays / np.linalg.norm(rays, axis=0)
     rise = rays[2]
-    color = mixed(ZENITH, HORIZON, np.exp(-5 * rise.clip(0, 1)))
+    low = np.exp(-5 * rise.clip(0, 1))
+    color = mixed(ZENITH, HORIZON, low)
     beside = 1 - (sun * rays).sum(axis=0)
-    glare = 0.8 * np.exp(-1500 * beside)
-    color += GLOW * (0.35 * np.exp(-40 * beside) + glare)
+    glare = 0.35 * np.exp(-40 * beside)
+    glare += 0.8 * np.exp(-1500 * beside)
+    color += GLOW * glare
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
     [cloud] = bilinear(square, place / 5 + clouds, "wrap")
     [wisps] = bilinear(square, place, "wrap")
-    cover = clouds[0] * (1.4 / SIDE) - 1.3
-    share = (CLOUDY * (cloud + 0.35 * wisps + cover)).clip(0, 0.85)
-    return mixed(color, CLOUD, share * (6 * rise).clip(0, 1))
+    cloud += 0.35 * wisps
+    cloud += clouds[0] * (1.4 / SIDE) - 1.3
+    share = (CLOUDY * cloud).clip(0, 0.85)
+    share *= (6 * rise).clip(0, 1)
+    return mixed(color, CLOUD, share)

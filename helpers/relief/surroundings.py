@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from helpers.relief import textures
-from helpers.relief.textures import bilinear, mixed, numbers
+from helpers.relief.textures import bilinear, detail, mixed, noise, numbers, trees
 
 LAYERS_M = 0.05, 0.6, 8.0  # pixel sizes of the invented relief's layers
 POWERS = 1.2, 0.2, 0.2, 0  # of the size: how much a layer's heights, slopes, tint count
@@ -59,9 +58,9 @@ class Surroundings:
         found[:, near] = bilinear(square, places, "wrap")
         return found
 
-    def detail(self, kinds, place, blur):
+    def small_relief(self, kinds, place, blur):
         """Add up planes of the invented relief, in all sizes that are not blurred."""
-        square = textures.detail()[kinds]
+        square = detail()[kinds]
         total = np.zeros((len(square), blur.size), "f")
         for size in LAYERS_M:
             share = (2 - blur / (2 * size)).clip(0, 1)
@@ -69,11 +68,11 @@ class Surroundings:
             total += self.texture(square, place, size, share) * strength
         return total
 
-    def trees(self, planes, place, blur, forest):
+    def woods(self, planes, place, blur, forest):
         """Return planes of the trees: heights, or slopes as well, in tallest trees."""
         room = forest * (np.hypot(*place) / CLEARING_M - 1).clip(0, 1)
         sharp = (2 - blur / 4).clip(0, 1)
-        square = textures.trees()[: planes + 1]
+        square = trees()[: planes + 1]
         needed, *found = self.texture(square, place, TREE_PX_M, room * sharp)
         stands = ((room - needed) * 15).clip(0, 1)
         return np.float32(found * (stands * sharp))
@@ -81,8 +80,8 @@ class Surroundings:
     def heights(self, place, blur):
         """Return the height of the ground, invented relief and trees included."""
         height, rough, forest = self.grid(self.land.shapes[:3], place)
-        [rise] = self.detail(slice(1), place, blur)
-        [tree] = self.trees(1, place, blur, forest)
+        [rise] = self.small_relief(slice(1), place, blur)
+        [tree] = self.woods(1, place, blur, forest)
         return height + rise * rough / 2 + tree * TREE_M
 
     def light(self, place, blur, sun):
@@ -91,17 +90,17 @@ class Surroundings:
         Its color is the image's, whose pixels are hidden by noise, and that of trees.
         """
         rough, forest, *slopes = self.grid(self.land.shapes[1:], place)
-        tree, *sides = self.trees(3, place, blur, forest)
-        *small, tint = self.detail(slice(1, 4), place, blur)
+        tree, *sides = self.woods(3, place, blur, forest)
+        *small, tint = self.small_relief(slice(1, 4), place, blur)
         slopes = slopes + np.array(small) * rough / 2
         slopes += np.array(sides) * (TREE_M / TREE_PX_M)
+        steepness = np.sqrt(1 + (slopes**2).sum(axis=0))
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
-        facing /= np.sqrt(1 + (slopes**2).sum(axis=0)) * max(sun[2], 0.25)
-        moved = WARP_M * self.texture(
-            textures.noise(), place, WARP_PX_M, np.ones_like(blur)
-        )
+        facing /= steepness * max(sun[2], 0.25)
+        moved = WARP_M * self.texture(noise(), place, WARP_PX_M, np.ones_like(blur))
         image = np.maximum(self.grid(self.land.image, place + moved), DARKEST)
         wood = WOOD * (0.4 + 1.5 * tree)
         color = mixed(0.85 * image, wood, (8 * tree).clip(0, 0.9))
         color *= 1 + TINT * tint
-        return color * (DAYLIGHT + SUNLIGHT * facing.clip(0, 1.8))
+        sunlight = SUNLIGHT * facing.clip(0, 1.8)
+        return color * (DAYLIGHT + sunlight)

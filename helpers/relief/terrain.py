@@ -27,9 +27,10 @@ def aligned(elevation, imagery, refine=4):
     heights = zoom(elevation.pixels[..., 0], refine, mode="nearest", grid_mode=True)
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
-    place = np.array(~imagery.transform @ (transform @ (column, row)))
+    place = transform @ (column, row)
+    pixels = np.array(~imagery.transform @ place) - 0.5
     colors = np.nan_to_num(imagery.pixels, nan=255).transpose(2, 0, 1)
-    image = bilinear(colors / 255, place - 0.5)
+    image = bilinear(colors / 255, pixels)
     latitude = transform.f + transform.e * len(heights) / 2
     wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
     high = -transform.e * DEGREE_M
@@ -53,7 +54,9 @@ def ground(heights, image, pixel_size_m):
     image = np.float32(image)
     red, green, blue = image
     to_south, to_east = np.gradient(heights, high, wide)
-    rough = (2.5 * np.hypot(to_east, to_south)).clip(0.2, 1.6)
-    forest = (8 * green - 7.5 * (red + blue) + 2.2).clip(0, 1)
-    shapes = np.float32([heights, rough, forest, to_east, to_south])
-    return Ground(np.float32(pixel_size_m), shapes, image)
+    steepness = np.hypot(to_east, to_south)
+    rough = (2.5 * steepness).clip(0.2, 1.6)
+    forest = 8 * green - 7.5 * (red + blue)
+    forest = (forest + 2.2).clip(0, 1)
+    shapes = [heights, rough, forest, to_east, to_south]
+    return Ground(np.float32(pixel_size_m), np.float32(shapes), image)

@@ -32,23 +32,18 @@ def diversity(images, real):
         images, real: float (batch, height, width, 3), 0 to 1; neighbours in a batch unrelated.
 
     Returns:
-        float: mean `features.feature_distance` of neighbours, generated over real. 1 is as diverse,
+        float: mean `features.neighbour_distance`, generated over real. 1 is as diverse,
         0 all the same.
 
     Raises:
         ValueError: fewer than two images, or all real ones are the same.
     """
-    made, true = _mean_distance(images), _mean_distance(real)
+    made, true = (np.mean(features.neighbour_distance(each)) for each in (images, real))
     if len(images) < 2 or not true > 0:
         raise ValueError(
             "no diversity to compare: expected two images or more, and different real ones"
         )
     return float(made / true)
-
-
-def _mean_distance(images):
-    neighbours = np.roll(images, 1, axis=0)
-    return features.feature_distance(images, neighbours).mean()
 
 
 def fit_landscapes(
