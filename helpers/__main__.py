@@ -16,6 +16,7 @@ FAILURES = {
     "close other programs or choose smaller parameters; `--resume` goes on from there",
     "NoSuchKernel": KERNEL,
     "RuntimeError": KERNEL,
+    "ModuleNotFoundError": "{0}: pip install 'satellite-notebooks[dask,onnx]' brings it",
 }
 # What argparse must know of values that are no plain text: the kind of a number, and others.
 NUMBERS = {

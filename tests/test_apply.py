@@ -214,7 +214,7 @@ def test_a_scene_without_any_data_stays_empty(tmp_path, make_scene, sharpen):
     scene = make_scene(30, 30, dtype="uint16", nodata=0)
     scene.pixels[:] = np.nan
     assert not sharpened(sharpen, scene, tmp_path, value_range=(0, 1)).valid.any()
-    with pytest.raises(ValueError, match="would be .*0.0, 0.0.*give --value-range"):
+    with pytest.raises(ValueError, match="would be .*nan, nan.*give --value-range"):
         sharpened(sharpen, scene, tmp_path, value_range="auto")
 
 
@@ -270,7 +270,7 @@ def test_a_jpeg_is_not_compressed_with_loss_again(tmp_path, make_scene, save):
     assert np.array_equal(out.pixels, image.pixels)
 
 
-def test_bands_without_names_are_taken_in_order(tmp_path, make_scene, sharpen):
+def test_bands_without_names_are_taken_by_number(tmp_path, make_scene, sharpen):
     scene = make_scene(20, 20, dtype="float32")
     expected = sharpened(sharpen, scene, tmp_path)
     with rasterio.open(
@@ -278,7 +278,9 @@ def test_bands_without_names_are_taken_in_order(tmp_path, make_scene, sharpen):
         transform=scene.transform,
     ) as file:  # fmt: skip
         file.write(np.moveaxis(scene.pixels, -1, 0))
-    apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
+    with pytest.raises(ValueError, match="no bands match red.*1 band1, 2 band2, 3 band3.*--bands"):
+        apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
+    apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", progress=False, bands=(1, 2, 3))
     assert np.array_equal(scenes.read(tmp_path / "out.tif").pixels, expected.pixels)
 
 
@@ -366,6 +368,7 @@ def test_gaps_of_int64_come_back_as_gaps(tmp_path, make_scene, sharpen):
     ) as file:
         file.write(np.moveaxis(pixels, -1, 0))
         file.write_mask(np.where(pixels[..., 0] == -9999, 0, 255).astype("uint8"))
+        file.descriptions = BANDS
     apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", value_range="auto", progress=False)
     with rasterio.open(tmp_path / "out.tif") as out:
         missing, scale = out.read_masks(1) == 0, out.height // 40
@@ -407,7 +410,7 @@ def test_a_truncated_input_leaves_the_old_output(tmp_path, make_scene, sharpen):
     (tmp_path / "in.tif").write_bytes(whole[: len(whole) * 3 // 4])
     (tmp_path / "out.tif").write_text("old")
     with pytest.raises(ValueError, match="in.tif .*appears truncated"):
-        apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", window_px=20, progress=False)
+        apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", bands=(1, 2, 3), window_px=20, progress=False)
     assert (tmp_path / "out.tif").read_text() == "old" and sorted(os.listdir(tmp_path)) == ["in.tif", "out.tif"]
 
 
@@ -469,13 +472,13 @@ def test_models_that_cannot_be_used(tmp_path, make_scene, sharpen):
         with pytest.raises(ValueError, match=message):
             apply(model, tmp_path / "in.tif", tmp_path / "out.tif")
 
-    refused("sharpest", "there is no model sharpest: give the path of a .keras file, or a name in data/weights")
+    refused("sharpest", "there is no model sharpest: give the path of a .keras file.*, or a name in data/weights")
     refused(tmp_path, "there is no model")
     copy = tmp_path / "copy.keras"
     copy.write_bytes(sharpen.read_bytes())
-    refused(copy, "copy.json is missing beside .*copy.keras")
+    refused(copy, "there is no model .*copy.keras: .* with a .json of that name beside it")
     about = json.loads(sharpen.with_suffix(".json").read_text())
-    copy.with_suffix(".json").write_text(json.dumps({k: v for k, v in about.items() if k != "scale"} | {"bands": None}))
+    copy.with_suffix(".json").write_text(json.dumps({k: v for k, v in about.items() if k not in ("scale", "bands")}))
     refused(copy, "copy.json does not say bands, scale")
     copy.with_suffix(".json").write_text("{")
     refused(copy, "copy.json is not valid JSON")

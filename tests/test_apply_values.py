@@ -82,9 +82,7 @@ def by_hand(values, order=(0, 1, 2, 3), scale=1, offset=0):
     (["Blue", "GREEN ", "red", "NIR"], [0, 1, 2, 3]),
     (["nir", "red", "green", "blue"], [3, 2, 1, 0]),
     (["B8", "B2", "SR_B4", "b03"], [3, 0, 2, 1]),
-    (["Band 1", "Band 2", "Band 3", "Band 4"], [0, 1, 2, 3]),
 ])  # fmt: skip
-@pytest.mark.filterwarnings("ignore:bands are taken", "ignore:the file does not name")
 def test_bands_come_back_in_the_order_of_the_file(tmp_path, model, ground, names, order):
     values = ground[order]
     made = answered(model, values, tmp_path, names)
@@ -108,6 +106,7 @@ def test_bands_by_hand(tmp_path, model, ground):
 
 
 @pytest.mark.parametrize("names, told", [
+    (["Band 1", "Band 2", "Band 3", "Band 4"], "no bands match blue; the image has 4: 1 Band 1, .*--bands 3,2,1"),
     (["red", "green", "blue", ""], "no bands match nir; the image has 4: 1 red, .* 4 band4.*--bands"),
     (["blue", "green", "red", "red"], "2 bands match red"),
     (["blue", "pan", "red", "nir"], "no bands match green"),
@@ -151,6 +150,17 @@ def test_values_of_another_scale_are_refused(tmp_path, model, ground, monkeypatc
         answered(model, values, tmp_path)
     assert not (tmp_path / "out.tif").exists()
     answered(model, values, tmp_path, value_range="model")
+
+
+def test_an_offset_is_found_on_dark_ground_and_not_on_a_desert(tmp_path, model, ground):
+    """Water and forest stay far below the brightest ground of the training, with the offset as well."""
+    dark = (ground - LOW[:, None, None]) * 0.2 + LOW[:, None, None]
+    answered(model, dark.round().astype("uint16"), tmp_path)
+    with pytest.raises(ValueError, match="looks like an offset of 1000.*--scale-offset 1,-1000"):
+        answered(model, (dark + 1000).round().astype("uint16"), tmp_path)
+    sand = np.array([2000, 2200, 2700, 3300])[:, None, None] + (ground - LOW[:, None, None]) * 0.2
+    with pytest.warns(UserWarning, match="all of the image is brighter"):
+        answered(model, sand.round().astype("uint16"), tmp_path)
 
 
 def test_digital_numbers_for_a_model_of_pictures(tmp_path, save, ground):  # noqa: F811
@@ -265,7 +275,7 @@ def test_a_second_value_of_no_data_is_refused_too(tmp_path, model, ground, gap, 
 def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
     values = ground.copy()
     values[:, :, :15] = value
-    named = f"pixels along the edges are {value} in all bands.*--nodata {value}"
+    named = f"pixels along the edges that are {value} in all bands.*--nodata {value}"
     with pytest.warns(UserWarning, match=named):
         answered(model, values, tmp_path)
     holed = values.copy()
@@ -279,7 +289,7 @@ def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
 def test_missing_blocks_inside_are_named(tmp_path, model, ground):
     values = ground.copy()
     values[:, 10:20, 10:20] = 0
-    with pytest.warns(UserWarning, match="pixels in the image are 0 in all bands.*--nodata 0"):
+    with pytest.warns(UserWarning, match="pixels in the image that are 0 in all bands.*--nodata 0"):
         answered(model, values, tmp_path)
 
 

@@ -187,14 +187,14 @@ def test_another_kind_of_output(tmp_path, make_scene, save):
     assert answer.bands == ("height",) and answer.dtype == "uint8" and (~answer.valid).sum() == 1
     assert np.all(answer.pixels[answer.valid] == 75)
     model = save(network, bands_out=["height"], value_range=[(0, 60_000)] * 3)
-    with pytest.raises(ValueError, match="value_range_out is missing"):
+    with pytest.raises(ValueError, match="does not say value_range_out"):
         applied(model, scene, tmp_path)
 
 
 def test_a_network_of_one_size(tmp_path, make_scene, save):
     image = keras.Input((64, 64, 3))
     model = save(keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image)), receptive_field_px=3)
-    with pytest.raises(ValueError, match=r"takes \(None, 64, 64, 3\).*images of any size"):
+    with pytest.raises(ValueError, match=r"\(None, 64, 64, 3\).*images of any size"):
         applied(model, make_scene(dtype="float32"), tmp_path)
 
 
@@ -209,7 +209,7 @@ def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save
     (tmp_path / "in.tif").write_bytes(content[:-missing])
     monkeypatch.setattr("helpers.apply.whole.compute", lambda *_: pytest.fail("computed"))
     with pytest.raises(ValueError, match="in.tif .*appears truncated"):
-        apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif")
+        apply(save(models.srcnn(3, filters=(4, 4))), tmp_path / "in.tif", tmp_path / "out.tif", bands=(1, 2, 3))
 
 
 def test_the_output_is_a_cloud_optimised_geotiff(tmp_path, make_scene, save):

@@ -133,8 +133,8 @@ from helpers.training.fit import State
 save = State.save
 
 
-def save_and_die(state, history):
-    save(state, history)
+def save_and_die(state, path, history):
+    save(state, path, history)
     if state.path.stem == "srcnn" and history[-1]["step"] == 2 and not os.path.exists(os.environ["KILLED"]):
         open(os.environ["KILLED"], "w").close()
         os.kill(os.getpid(), 9)

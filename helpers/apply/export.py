@@ -27,25 +27,22 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         dict of the metadata in the file.
 
     Raises:
-        ValueError: the extra packages are missing, or the tile does not fit.
+        ValueError: the tile does not fit.
+        ModuleNotFoundError: the extra packages are missing.
     """
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        raise ValueError(
-            f"{error}: pip install 'satellite-notebooks[onnx]' brings it"
-        ) from error
+    import onnx
+    import tf2onnx
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     from helpers.backend import tf
 
     network, about = load_model(model)
     predictor = Predictor(network, about, about["value_range"])
-    if tile_px < 1 or tile_px % predictor.multiple_px:
+    multiple_px = about["size_multiple"]
+    if tile_px < 1 or tile_px % multiple_px:
         raise ValueError(
-            f"the tile is {tile_px} pixels wide; {model} takes multiples of "
-            f"{predictor.multiple_px}: give another --tile"
+            f"the tile is {tile_px} pixels wide; {model} takes multiples of {multiple_px}: give "
+            "another --tile"
         )
     names = [each["name"] for each in about["classes"]] or about["bands_out"]
 
@@ -54,13 +51,11 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))
         return tf.transpose(values[..., : len(names)], (0, 3, 1, 2))
 
-    shape = tf.TensorSpec(
-        (1, len(about["bands"]), tile_px, tile_px), tf.float32, name="input"
-    )
+    bands = len(about["bands"])
+    shape = tf.TensorSpec((1, bands, tile_px, tile_px), tf.float32, name="input")
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     patch_tf2onnx()  # as Keras does: tf2onnx does not know NumPy 2
     made, _ = tf2onnx.convert.from_function(graph, input_signature=[shape], opset=OPSET)
-    onnx.checker.check_model(made)
     kind = "Superresolution" if about["scale"] > 1 else "Regressor"
     told = {
         "model_type": "Segmentor" if about["classes"] else kind,
@@ -70,14 +65,13 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         "tiles_overlap": min(90, 200 * predictor.margin_px // tile_px + 1),
         "bands": about["bands"],
         "credit": about["credit"],
-        "standardization_mean": [0] * len(about["bands"]),  # after its division by 255
-        "standardization_std": [1] * len(about["bands"]),
+        "standardization_mean": [0] * bands,  # after its division by 255
+        "standardization_std": [1] * bands,
     }
     if resolution_cm:
         told["resolution"] = resolution_cm
-    onnx.helper.set_model_props(
-        made, {name: json.dumps(value) for name, value in told.items()}
-    )
+    texts = {name: json.dumps(value) for name, value in told.items()}
+    onnx.helper.set_model_props(made, texts)
     with paths.atomic(out) as temporary:
         onnx.save(made, temporary)
     return told

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helpers.apply.network import model_path
 from helpers.apply.whole import apply
-from helpers.scenes.folders import IMAGE_SUFFIXES, images
+from helpers.scenes.folders import images
 
 WAIT = "10s"  # for a scheduler
 
@@ -31,65 +31,53 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
 
     Raises:
         ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
+        OSError: no scheduler answers at that address.
     """
     if options.get("cloud_mask"):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
     # a worker stands in another folder; many files always go on where they stopped
-    options |= {
-        "model": str(model_path(model).absolute()),
-        "resume": True,
-        "progress": False,
-    }
-    targets, rows = _targets(sources, Path(folder).absolute()), []
-    with _cluster(dask) if dask else ThreadPoolExecutor(workers) as pool:
-        run = _apply if dask else _apart
-        tasks = [
-            options | {"source": str(path), "target": to}
-            for to, path in targets.items()
-        ]
-        for task, future in [(task, pool.submit(run, task)) for task in tasks]:
+    options |= {"model": str(model_path(model).absolute()), "resume": True}
+    targets = _targets(sources, Path(folder).absolute())
+    run = _apart
+    pool = ThreadPoolExecutor(workers)
+    if dask:
+        from distributed import Client
+
+        run = _apply
+        pool = Client(dask, timeout=WAIT)
+    rows = []
+    with pool:
+        futures = {
+            source: pool.submit(run, options | {"source": source, "target": target})
+            for target, source in targets.items()
+        }
+        for source, future in futures.items():
             try:
                 state, told = future.result()
             except Exception as error:
-                state, told = (
-                    "failed",
-                    f"its process ended, most often for lack of memory: {error}",
-                )
-            rows.append({"source": task["source"], "state": state, "told": told})
-            print(f"[{len(rows)}/{len(tasks)}] {task['source']}: {state}")
+                state = "failed"
+                told = f"its process ended, most often for lack of memory: {error}"
+            rows.append({"source": source, "state": state, "told": told})
+            print(f"[{len(rows)}/{len(futures)}] {source}: {state}")
     return rows
 
 
-def _cluster(address):
-    try:
-        from distributed import Client
-
-        return Client(address, timeout=WAIT)
-    except (ImportError, OSError, ValueError) as error:
-        raise ValueError(
-            f"there is no Dask scheduler at {address} ({error}): pip install "
-            "'satellite-notebooks[dask]' brings the library, `dask scheduler` starts a cluster"
-        ) from error
-
-
 def _targets(sources, folder):
-    """Return a dict from the file to write, as text, to the image."""
+    """Return a dict from the file to write to the image, as text."""
     if folder.is_file():
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
     targets = {}
     for source in map(Path, sources):
         files = images(source) if source.is_dir() else [source]
         if not files:
-            raise ValueError(
-                f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}"
-            )
+            raise ValueError(f"{source} holds no image, such as a GeoTIFF")
         for path in files:
             target = str(folder / f"{path.stem}.tif")
             if target in targets:
                 raise ValueError(
                     f"two images would both become {path.stem}.tif: rename one"
                 )
-            targets[target] = path.absolute()
+            targets[target] = str(path.absolute())
     return targets
 
 
@@ -103,9 +91,7 @@ def _apply(task):
     """Run one file; returns its state and what it said."""
     with warnings.catch_warnings(record=True) as notes:
         try:
-            state = "done" if apply(**task) else "already finished"
-        except (
-            Exception
-        ) as error:  # also those of libraries: each file stands for itself
+            state = "done" if apply(**task, progress=False) else "already finished"
+        except Exception as error:  # those of libraries, too: each file is on its own
             return "failed", f"error: {error or type(error).__name__}"
     return state, " ".join(f"note: {note.message}" for note in notes)

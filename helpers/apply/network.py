@@ -10,9 +10,15 @@ from helpers import paths
 from helpers.scenes import from_unit, to_unit
 
 # what model.json must say; a receptive field of null means that every pixel sees the whole image
-DESCRIPTION = ("bands", "bands_out", "scale", "value_range", "credit")
-FIELD = "receptive_field_px"
-GLOBAL_MARGIN_PX = 64  # shown around a window where the field is the whole image
+NEEDED = {
+    "bands", "bands_out", "scale", "value_range", "credit", "receptive_field_px"
+}  # fmt: skip
+# and what it may say; `changed_above` is the opacity and the shadow from which a pixel is changed
+DEFAULTS = {
+    "size_multiple": 1, "classes": [], "masks": [], "changed_above": (0.06, 0.06),
+    "unit": None, "value_range_out": None, "dtype_out": None,
+}  # fmt: skip
+GLOBAL_FIELD_PX = 126  # what a window is shown where the field is the whole image
 
 
 def model_path(model):
@@ -24,17 +30,14 @@ def model_path(model):
         ValueError: there is none, or no description beside it.
     """
     weights = paths.ROOT / "data" / "weights"
-    places = (weights / f"{model}.keras", Path(model), paths.ROOT / model)
-    path = next(filter(Path.is_file, places), None)
-    if path is None:
-        known = ", ".join(sorted(path.stem for path in weights.glob("*.keras")))
-        told = "give the path of a .keras file, or a name in data/weights"
-        raise ValueError(f"there is no model {model}: {told} ({known})")
-    if not path.with_suffix(".json").exists():
-        raise ValueError(
-            f"{path.stem}.json is missing beside {path}: it names the bands"
-        )
-    return path
+    for path in (weights / f"{model}.keras", Path(model), paths.ROOT / model):
+        if path.is_file() and path.with_suffix(".json").exists():
+            return path
+    known = ", ".join(sorted(path.stem for path in weights.glob("*.keras")))
+    raise ValueError(
+        f"there is no model {model}: give the path of a .keras file, with a .json of that name "
+        f"beside it, or a name in data/weights ({known})"
+    )
 
 
 def read_network(path):
@@ -42,14 +45,13 @@ def read_network(path):
     from helpers import models  # noqa: F401 - the layers of our own that a network may contain
     from helpers.backend import keras
 
-    if path.read_bytes()[:7] == b"version":
-        raise ValueError(
-            f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`"
-        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
-        raise ValueError(f"{path} cannot be loaded ({str(error)[-200:]})") from error
+        raise ValueError(
+            f"{path} cannot be loaded ({str(error)[-200:]}). Is it whole? In place of a pointer of "
+            "Git LFS, `git lfs pull` fetches the file"
+        ) from error
 
 
 def load_model(model):
@@ -60,26 +62,26 @@ def load_model(model):
             or a name in `data/weights`.
 
     Returns:
-        keras.Model, and the dict of its `model.json`.
+        keras.Model, and the dict of its `model.json` with the defaults of what it does not say.
 
     Raises:
         ValueError: there is no such model, or no description beside it that says enough.
     """
     path = model_path(model)
-    about = {"classes": [], "masks": []} | paths.read_record(path.with_suffix(".json"))
-    unsaid = [name for name in DESCRIPTION if about.get(name) is None]
-    unsaid += [FIELD] * (FIELD not in about)
-    if unsaid:
-        raise ValueError(
-            f"{path.with_suffix('.json')} does not say {', '.join(unsaid)}"
-        )
+    record = path.with_suffix(".json")
+    about = DEFAULTS | paths.read_record(record)
+    if unsaid := sorted(NEEDED - about.keys()):
+        raise ValueError(f"{record} does not say {', '.join(unsaid)}")
+    is_known = about["classes"] or about["value_range_out"]
+    if not is_known and about["bands_out"] != about["bands"]:
+        raise ValueError(f"{record} does not say value_range_out")
     network = read_network(path)
-    made = [*(about["classes"] or about["bands_out"]), *about["masks"]]
+    made = (about["classes"] or about["bands_out"]) + about["masks"]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
-    if [network.input_shape, network.output_shape] != wanted:
+    shapes = [network.input_shape, network.output_shape]
+    if shapes != wanted:
         raise ValueError(
-            f"{path.name} takes {network.input_shape} and gives {network.output_shape}; windows "
-            f"need images of any size: {wanted}"
+            f"{path.name} takes and gives {shapes}; windows need images of any size: {wanted}"
         )
     return network, about
 
@@ -93,48 +95,36 @@ class Predictor:
         tta: average the answers to all eight flips and turns.
 
     Attributes:
-        multiple_px: sides and corners of windows must be multiples of it, pixels of the file.
         margin_px: pixels of the file beside a window that have a part in the answer, rounded up
-            to such a multiple.
-        enlarge_first: whether the network is given the image enlarged by bicubic interpolation.
-
-    Raises:
-        ValueError: the description does not say the values of what is made.
+            to a multiple of what the network takes.
     """
 
-    def __init__(self, network, about, ranges, *, tta=False):
+    def __init__(self, network, about, ranges, tta=False):
         from helpers.backend import tf
         from helpers.pairs.resolution import upsample
 
-        scale, field = about["scale"], about[FIELD]
-        self.multiple_px = multiple = about.get("size_multiple", 1)
-        side = 8 * scale * multiple
+        scale = about["scale"]
+        multiple = about["size_multiple"]
+        side = 64 * multiple
         _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
-        self.enlarge_first = enlarge = scale > 1 and height == side
-        margin = field // 2 + 1 if field else GLOBAL_MARGIN_PX
-        if enlarge:  # bicubic interpolation looks two pixels further
+        enlarge = scale > 1 and height == side  # by bicubic interpolation
+        margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
+        if enlarge:  # looks two pixels further
             margin = ceil(margin / scale) + 2
         self.margin_px = ceil(margin / multiple) * multiple
-        self.views = list(product((1, -1), range(4))) if tta else [(1, 0)]
-        taken = dict(zip(about["bands"], ranges, strict=True))
-        made = about.get("value_range_out") or [
-            taken.get(band) for band in about["bands_out"]
-        ]
-        if about["classes"]:
-            made = [(0, 1)] * len(about["classes"])
-        if None in made:
-            raise ValueError("value_range_out is missing in the model's description")
-        ranges_out = [*made, *[(0, 1)] * len(about["masks"])]
+        self.views = list(product((1, -1), range(4)))[: 8 if tta else 1]
+        # what classes and masks are made of needs no mapping
+        made = [] if about["classes"] else about["value_range_out"] or ranges
+        count = network.output_shape[-1]
+        ranges_out = [*made, *[(0, 1)] * count][:count]
 
-        @tf.function(
-            autograph=False
-        )  # one graph for the one size: faster than `predict`
+        @tf.function(autograph=False)  # one graph for one size: faster than `predict`
         def answer(pixels):
             values = to_unit(pixels, ranges)
-            values = network(
-                upsample(values, scale) if enlarge else values, training=False
-            )
-            return from_unit(tf.cast(values, "float32"), ranges_out)
+            if enlarge:
+                values = upsample(values, scale)
+            made = network(values, training=False)
+            return from_unit(tf.cast(made, "float32"), ranges_out)
 
         self.answer = answer
 

@@ -1,7 +1,5 @@
 """Validate a job of `apply`: choose bands, value ranges, windows and the kind of output."""
 
-import re
-import warnings
 from functools import partial
 from math import ceil
 from types import SimpleNamespace
@@ -12,19 +10,15 @@ from rasterio.enums import MaskFlags
 from helpers.apply.network import Predictor
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
-from helpers.scenes.values import NO_MEASUREMENT, find_gaps, refuse_misfit
+from helpers.scenes.values import find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 UNIT = "reflectance x 10,000"  # of models that work on any scene
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
-DIGITAL_NUMBERS = {
-    (1, 0),
-    (1e-4, 0),
-}  # scale and offset of numbers that stand for themselves
-OUTPUT_PX, MAX_WINDOW_PX = (
-    768,
-    512,
-)  # side of a window without margin: memory stays under 2 GB
+# scale and offset of numbers that stand for themselves
+DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
+# side of a window without margin: memory stays under 2 GB
+OUTPUT_PX, MAX_WINDOW_PX = 768, 512
 NO_CLASS = 255
 LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
 
@@ -48,14 +42,16 @@ def planned(
         tta: average the answers to all eight flips and turns of the image.
         only_clouded: leave pixels without cloud and shadow exactly as the file has them. Only what
             the output would take for no data (0 beside a mask, say) moves to the next number.
-        cloud_mask: whether the opacity of cloud is wanted.
+        cloud_mask: GeoTIFF to write, too: the opacity of cloud that the model finds, float32, 0 to
+            1.
         opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
 
     Returns:
-        namespace of image, about, only_clouded and opaque as given; window; `read`, which reads the
-        model's bands; `predictor`, which computes; `cell_px` from one window to the next; and
-        `outputs`, for the image, and for the opacity of cloud where that is wanted: places of the
-        bands in the answer, dict of their labels, data type and no-data value.
+        namespace of image, about, only_clouded and opaque as given; window; its first row and
+        column `start`, and `stop`; `read`, which reads the model's bands; `predictor`, which
+        computes; `cell_px` from one window to the next; and `outputs`, dict from working files, of
+        the image, and of the opacity of cloud where that is wanted, to places of the bands in the
+        answer, data type, and dict of labels with the no-data value.
 
     Raises:
         ValueError: it cannot be done (says why).
@@ -65,59 +61,59 @@ def planned(
             "--cloud-mask, --opaque and --only-clouded are for models such as "
             "cloud_remover_sentinel2"
         )
-    column, row, width, height = window = window or (0, 0, image.width, image.height)
-    end, bottom = column + width, row + height
-    if not (0 <= column < end <= image.width and 0 <= row < bottom <= image.height):
+    window = window or (0, 0, image.width, image.height)
+    size, start = np.reshape(window[::-1], (2, 2))  # rows, columns
+    stop = start + size
+    if not ((start >= 0) & (start < stop) & (stop <= image.shape)).all():
         raise ValueError(
             f"the window {window} (column, row, width, height) is not inside the image of "
             f"{image.width} x {image.height} pixels"
         )
     bands = _matching_bands(image, about["bands"], bands)
     read = partial(read_values, image, bands, nodata)
-    *_, (_, corner) = image.block_windows(bands[-1])
-    read(corner)  # fails where the file is truncated
-    values = _sample(read, image.shape, checked=value_range is None)
+    read(tuple((side - 1, side) for side in image.shape))  # fails where it is truncated
+    values = _sample(read, image.shape)
     ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
-    predictor = Predictor(network, about, ranges, tta=tta)
-    cell_px = window_px or min(
-        MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape)
-    )
-    outputs = [_output(image, about, bands, nodata, opaque)]
+    multiple_px = about["size_multiple"]
+    most_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
+    outputs = {"0.tif": _output(image, about, bands, nodata, opaque)}
     if cloud_mask:
-        labels = {"descriptions": ["opacity"]}
-        outputs.append(([len(about["bands_out"])], labels, "float32", np.nan))
-    multiple_px = predictor.multiple_px
+        labels = {"descriptions": ["opacity"], "nodata": np.nan}
+        outputs["1.tif"] = [len(about["bands_out"])], "float32", labels
     return SimpleNamespace(
-        image=image, about=about, read=read, window=window, predictor=predictor, outputs=outputs,
-        cell_px=ceil(cell_px / multiple_px) * multiple_px, only_clouded=only_clouded, opaque=opaque,
+        image=image, about=about, read=read, window=window, start=start, stop=stop,
+        predictor=Predictor(network, about, ranges, tta), outputs=outputs,
+        cell_px=ceil((window_px or most_px) / multiple_px) * multiple_px,
+        only_clouded=only_clouded, opaque=opaque,
     )  # fmt: skip
 
 
 def _matching_bands(image, wanted, given):
-    """Return the numbers of the wanted bands: as given, else by name, else by their place."""
+    """Return the numbers of the wanted bands in the file: as given, or by their names."""
     numbers, names = image_bands(image)
-    listed = ", ".join(wanted)
-    if given is not None:
-        if len(given) != len(wanted) or len(set(given) & set(numbers)) < len(wanted):
+    if given:
+        if {len(given), len(set(given) & set(numbers))} != {len(wanted)}:
             raise ValueError(
-                f"--bands should name {len(wanted)} bands, one each for {listed}; the file has the "
+                f"--bands should name {len(wanted)} bands, one each for {wanted}; the file has the "
                 f"bands {numbers}"
             )
         return given
-    is_unnamed = all(
-        re.fullmatch(r"band[ _]?\d+", name, re.IGNORECASE) for name in names
-    )
-    if is_unnamed and len(names) == len(wanted):
-        told = f"the file does not name its bands: they are taken as {listed}"
-        warnings.warn(f"{told}. --bands gives another order", stacklevel=4)
-        return numbers
     try:
         return [numbers[at] for at in find_bands(names, wanted)]
     except ValueError as error:
         raise ValueError(
-            f"the model expects the bands {listed}: {error}. Give their numbers in the file in "
-            "that order, such as --bands 3,2,1"
+            f"the model expects the bands {', '.join(wanted)}: {error}. Give their numbers in the "
+            "file in that order, such as --bands 3,2,1"
         ) from error
+
+
+def _sample(read, shape):
+    """Read the whole image, thinned out, float32 (pixels, bands), without gaps."""
+    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
+    gap = find_gaps(values, "the file has pixels", "Give --nodata {:g} if it is")
+    if gap is not None:
+        values[(values == gap).all(-1)] = np.nan
+    return values[np.isfinite(values).all(-1)]
 
 
 def _value_ranges(image, bands, about, values, asked, scale_offset):
@@ -126,7 +122,7 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
     The model's own are checked against `values`, a sample of the image.
     """
     trained = np.array(about["value_range"], "float64")
-    is_physical = about.get("unit") == UNIT
+    is_physical = about["unit"] == UNIT
     if asked in (None, "model"):
         scale, offset = scale_offset or _tags(image, bands, trained, asked)
         ranges = ((trained.T - offset) / scale).T
@@ -136,7 +132,7 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
             "--scale-offset SCALE,OFFSET alone says what the file's values are"
         )
     elif asked == "auto":
-        ranges = np.percentile(values, (0.5, 99.5), axis=0).T
+        ranges = np.nanpercentile(values, (0.5, 99.5), axis=0).T
     else:
         ranges = np.array([asked] * len(bands))
     widths = np.diff(ranges)
@@ -145,26 +141,9 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
             f"the value ranges would be {ranges.tolist()}: give --value-range LO,HI with the "
             "larger number last, and --scale-offset with a scale above 0"
         )
-    if asked is None:
+    if not asked:
         refuse_misfit(values * scale + offset, about["bands"], trained, is_physical)
     return ranges.tolist()
-
-
-def _sample(read, shape, checked):
-    """Read the whole image, thinned out, float32 (pixels, bands); say what looks like gaps."""
-    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
-    if gap := find_gaps(values):
-        value, where = gap
-        told = (
-            f"pixels {where} are {value:g} in all bands, which looks like no data, and the file "
-            f"declares no such value: give --nodata {value:g}"
-        )
-        if checked and value <= NO_MEASUREMENT:
-            raise ValueError(told)
-        warnings.warn(f"{told} if it is. Until then they count as image", stacklevel=5)
-        values[(values == value).all(axis=-1)] = np.nan
-    values = values[np.isfinite(values).all(axis=-1)]
-    return values if len(values) else np.zeros((1, values.shape[1]))
 
 
 def _tags(image, bands, trained, asked):
@@ -173,37 +152,34 @@ def _tags(image, bands, trained, asked):
     if trained.max() <= REFLECTANCE:
         return np.transpose(tags)
     odd = set(tags) - DIGITAL_NUMBERS
-    if odd and asked is None:
+    if odd and not asked:
         scale, offset = odd.pop()
         raise ValueError(
             f"the file declares scale {scale:g} and offset {offset:g}, so its numbers may not be "
-            "those that the model was trained on. "
-            f"--scale-offset {1e4 * scale:g},{1e4 * offset:g} makes them reflectance times 10,000, "
-            "as Sentinel-2's are; --value-range model takes them as they stand"
+            "those that the model was trained on. --scale-offset "
+            f"{1e4 * scale:g},{1e4 * offset:g} makes them reflectance times 10,000, as "
+            "Sentinel-2's are; --value-range model takes them as they stand"
         )
     return 1, 0
 
 
 def _output(image, about, bands, nodata, opaque):
     """Describe the image to write: bands in the order of the file where they are its own."""
-    number = dict(zip(about["bands"], bands, strict=True))
-    order, labels = range(len(about["bands_out"])), {"descriptions": about["bands_out"]}
+    made = about["bands_out"]
+    order = range(len(made))
+    labels = {"descriptions": made, "nodata": NO_CLASS}
     if about["classes"]:
-        return order, labels, "uint8", NO_CLASS
-    kept = [number.get(name, 0) for name in about["bands_out"]]
-    if all(kept) and not about.get("value_range_out"):
-        order = np.argsort(kept)
-        labels = {
-            label: [getattr(image, label)[at - 1] for at in sorted(kept)]
-            for label in LABELS
-        }
-    dtype = (
-        about.get("dtype_out")
-        or np.result_type(*(image.dtypes[at - 1] for at in bands)).name
-    )
-    known = image.nodata if nodata is None else nodata
-    if known is None:
-        known = LOWEST.get(dtype)
-    has_gaps = image.mask_flag_enums != ([MaskFlags.all_valid],) * image.count
-    needed = known is not None or opaque or has_gaps or dtype.startswith("float")
-    return order, labels, dtype, file_nodata(known, dtype, needed=needed)
+        return order, "uint8", labels
+    if not about["value_range_out"]:
+        order = np.argsort(bands)
+        bands = sorted(bands)
+        for label in LABELS:
+            labels[label] = [getattr(image, label)[band - 1] for band in bands]
+    dtypes = [image.dtypes[band - 1] for band in bands]
+    dtype = about["dtype_out"] or np.result_type(*dtypes).name
+    if nodata is None:
+        nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
+    is_whole = image.mask_flag_enums == ([MaskFlags.all_valid],) * image.count
+    needed = nodata is not None or opaque or not is_whole or dtype.startswith("float")
+    labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
+    return order, dtype, labels

@@ -1,28 +1,30 @@
 """Apply a network to a whole GeoTIFF: what is refused, what is gone on with, what is replaced."""
 
-import hashlib
-import json
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.enums import Resampling
 
 from helpers import paths
-from helpers.apply import working
 from helpers.apply.network import load_model, model_path
 from helpers.apply.plan import planned
 from helpers.apply.windows import compute
+from helpers.apply.working import (
+    ENVIRONMENT,
+    JOURNAL,
+    begin,
+    deliver,
+    made_by,
+    remove,
+    write_class_names,
+)
 from helpers.scenes import refuse_classes
 from helpers.scenes.files import files_behind, opened, remove_sidecars
 
-MOST_CHANGED = 0.5  # share of pixels above which the answer is doubtful
-CACHE_BYTES = 128 * 2**20  # of GDAL, which takes a twentieth of all memory otherwise
+MIN_CLEAR = 0.5  # share of pixels below which the answer is doubtful
 
 
-def apply(
-    model, source, target, *, resume=False, cloud_mask=None, progress=True, **options
-):
+def apply(model, source, target, *, resume=False, progress=True, **options):
     """Apply a network to a whole image and write a cloud-optimised GeoTIFF on the same ground.
 
     Each window is read with a margin as wide as the receptive field reaches, which is cropped from
@@ -38,10 +40,8 @@ def apply(
         target: GeoTIFF to write; what stood there stays until the new file is whole. Finished
             windows are kept in a folder beside it until then.
         resume: go on with an interrupted run of the same job; without one, begin.
-        cloud_mask: GeoTIFF to write, too: the opacity of cloud that the model finds, float32, 0 to
-            1.
         progress: show a progress bar.
-        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, window, tta, …
+        **options: of `plan.planned`: value_range, scale_offset, nodata, bands, cloud_mask, …
 
     Returns:
         True; False where `resume` finds that the same job is already finished.
@@ -54,97 +54,77 @@ def apply(
         OSError: not enough room on the disk.
     """
     source = Path(source)
-    targets = [_target(source, Path(path)) for path in (target, cloud_mask) if path]
-    target, *mask = targets
-    if target in mask:
+    inputs = files_behind(source)
+    wanted = target, options.get("cloud_mask")
+    targets = [_target(Path(path), source, inputs) for path in wanted if path]
+    target = targets[0]
+    if target in targets[1:]:
         raise ValueError(
             f"{target} cannot be the output and its mask at once: rename one"
         )
+    if source.is_dir():
+        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
+    weights = model_path(model)
+    digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
+    job = options | {"input": inputs, "model": digests}
+    job = dict(zip(job, map(str, job.values()), strict=True))
     folder = target.with_name(f".{target.name}.work")
-    lock = folder.with_suffix(".lock"), f"{target} is being written already, in process"
+    lock = folder.with_suffix(".lock")
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        rasterio.Env(**ENVIRONMENT),
         opened(source) as image,
-        paths.claimed(*lock),
+        paths.claimed(lock, f"{target} is being written already, in process"),
     ):
         refuse_classes(source)
-        job = _job(model_path(model), source, options | {"cloud_mask": cloud_mask})
-        digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-        journal = working.interrupted(folder, job) if resume else None
-        if resume and not journal and all(_made_by(path, digest) for path in targets):
+        is_begun = (folder / JOURNAL).exists()
+        if resume and not is_begun and all(made_by(path, job) for path in targets):
             print(f"{target}: already finished")
             return False
-        plan = planned(image, *load_model(model), cloud_mask=cloud_mask, **options)
-        journal = journal or working.begin(folder, plan, job, digest)
-        with ExitStack() as finals:
-            temporaries = [finals.enter_context(paths.atomic(path)) for path in targets]
-            compute(
-                plan,
-                folder,
-                journal,
-                desc=target.name,
-                disable=not progress,
-                unit="window",
-            )
-            for number, temporary in enumerate(temporaries):
-                working.deliver(folder / f"{number}.tif", temporary, plan.about)
-        working.remove(folder)
+        plan = planned(image, *load_model(model), **options)
+        journal = begin(folder, plan, job, resume)
+        classes = plan.about["classes"]
+        how = Resampling["mode" if classes else "average"]
+        with paths.atomic(target) as temporary:
+            compute(plan, folder, journal, progress)
+            deliver(folder / "0.tif", temporary, how)
+        for path in targets[1:]:
+            with paths.atomic(path) as temporary:
+                deliver(folder / "1.tif", temporary, how)
+        remove(folder)
         for path in targets:
             remove_sidecars(path)
-        if plan.about["classes"]:
-            working.write_class_names(target, plan.about["classes"])
+        if classes:
+            write_class_names(target, classes)
     if plan.about["masks"]:
-        _tell(journal["clear"], max(journal["seen"], 1))
+        _tell(journal["clear"], journal["seen"])
     return True
 
 
-def _target(source, path):
+def _target(path, source, inputs):
     """Return the file to write, at the end of a link; a ValueError where it cannot be replaced."""
     if path.is_symlink():
         print(f"note: {path} is a link: {path.resolve()} is written")
     path = path.resolve()
-    if source.is_dir():
-        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
+    told = None
     if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder: name a file, such as {path / source.name}"
-        )
-    if path.exists():
-        if any(path.samefile(file) for file, *_ in files_behind(source)):
-            raise ValueError(f"{path} is the input, or read by it: choose another name")
+        told = f"a folder: name a file, such as {path / source.name}"
+    elif path.exists():
         if not path.stat().st_mode & 0o222:
-            raise ValueError(
-                f"{path} is read-only: choose another name, or allow to write it"
-            )
+            told = "read-only: choose another name, or allow to write it"
+        if any(path.samefile(file) for file, *_ in inputs):
+            told = "the input, or read by it: choose another name"
+    if told:
+        raise ValueError(f"{path} is {told}")
     return path
-
-
-def _job(keras_file, source, options):
-    """Describe what must be the same for an interrupted run to go on."""
-    model = [
-        paths.sha256(file) for file in (keras_file, keras_file.with_suffix(".json"))
-    ]
-    job = {"model": model, "input": files_behind(source), **options}
-    given = {name: str(value) for name, value in sorted(job.items())}
-    return {
-        name: value for name, value in given.items() if value not in ("None", "False")
-    }
-
-
-def _made_by(path, digest):
-    """Return whether a file is the output of this very job."""
-    with suppress(RasterioError), rasterio.open(path) as made:
-        return made.tags().get("apply_job") == digest
-    return False
 
 
 def _tell(clear, seen):
     """Say how much of the pixels with data is clear."""
-    share = clear / seen
+    share = clear / max(seen, 1)
     print(
         f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {seen:,})"
     )
-    if share < 1 - MOST_CHANGED:
+    if share < MIN_CLEAR:
         print(
             f"note: the model takes {1 - share:.0%} of the pixels for cloud or shadow. Snow, salt "
             "and values of another unit look like cloud: compare result and image"

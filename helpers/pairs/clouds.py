@@ -200,8 +200,7 @@ def dataset(
         value_range: (low, high) per band that networks see as 0 to 1, or one for all.
         difficulty: of `draw`.
         skew: largest shear; see `skewed`.
-        **stream: as of `patches.patches`. Where `copies` are few, as where pairs are multiplied on
-            disk, networks memorise them.
+        **stream: as of `patches.patches`. Networks memorise pairs of which there are few `copies`.
 
     Returns:
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the
@@ -296,10 +295,8 @@ def examples(
 
     Returns:
         Examples:
-        - cloudy, clear: float32 (patches, height, width, bands), 0 to 1 within the value range, not
-          clipped
-        - transmittance: float32 (patches, height, width), share of light let through, smallest over
-          the bands
+        - cloudy, clear: float32 (patches, height, width, bands), as of `dataset`
+        - transmittance: float32 (patches, height, width), least share of light let through
         - shadow: float32, same shape, light left by shadows; 1 = no shadow
         - kind: str (patches,), of KINDS
 

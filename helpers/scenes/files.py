@@ -210,7 +210,7 @@ def to_file_values(pixels, dtype, nodata):
         values, step = pixels.astype(dtype), abs(nodata or 0) * 1e-6 or 1e-30
     elif nodata is None and missing.any():
         raise ValueError(
-            f"{missing.sum()} values have no data; the file of {dtype} names no value for it"
+            f"pixels have no data; the file of {dtype} names no value for it"
         )
     else:
         limits, step = np.iinfo(dtype), 1

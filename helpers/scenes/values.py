@@ -68,28 +68,44 @@ def look_at_values(folder, scenes):
     """
     for scene in scenes:
         step = min(scene.pixels.shape[:2]) // 200 + 1
-        if gap := find_gaps(scene.pixels[::step, ::step]):
-            value, where = gap
-            told = (
-                f"images of {folder} have pixels {where} that are {value:g} in all bands, which "
-                "looks like no data and is not declared so. Declare it: rio edit-info --nodata "
-                f"{value:g} FILE"
-            )
-            if value <= NO_MEASUREMENT:
-                raise ValueError(f"{scene.name}: {told}")
-            warnings.warn(f"{told}. Until then they count as image", stacklevel=4)
+        sample = scene.pixels[::step, ::step]
+        mend = "Declare it: rio edit-info --nodata {:g} FILE"
+        find_gaps(sample, f"images of {folder} have pixels", mend, f"{scene.name}: ")
 
 
-def find_gaps(sample):
-    """Find the value of pixels that hold no data, although the file declares none such.
+def find_gaps(sample, told, mend, name=""):
+    """Look for pixels that hold no data, although the file declares none such.
 
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
+        told: beginning of the message.
+        mend: end of the message: what declares the value, `{:g}`.
+        name: of the image, for the error.
 
     Returns:
-        the value and where it lies: the lowest if under -999; a collar, the value that
-        most edge pixels have in all bands, and a tenth of them at least; or zeros in all bands, as
-        missing blocks are read. None where there are few.
+        their value, after a warning; None where there are few.
+
+    Raises:
+        ValueError: numbers such as -9999.
+    """
+    if not (gap := _gap(sample)):
+        return None
+    value, where = gap
+    told = (
+        f"{told} {where} that are {value:g} in all bands, which looks like no data and is not "
+        f"declared so. {mend.format(value)}"
+    )
+    if value <= NO_MEASUREMENT:
+        raise ValueError(name + told)
+    warnings.warn(f"{told}. Until then they count as image", stacklevel=5)
+    return value
+
+
+def _gap(sample):
+    """Return the value of such pixels, and where they lie; None where there are few.
+
+    It is the lowest if under -999; a collar, the value that most edge pixels have in all bands, and
+    a tenth of them at least; or zeros in all bands, as missing blocks are read.
     """
     from pandas import Series
 
@@ -160,9 +176,10 @@ def _guess(dark, middle, bright, low, high, is_physical):
     if is_physical:
         is_offset, is_other = 900 <= dark.min() < 1800, dark.min() >= 5000
     else:
-        steps = np.concatenate([dark - low, bright - high]) / step
+        # the darkest pixels tell: a patch of dark ground stays far below the brightest
+        steps = (dark - low) / step
         is_small = max(*low * 4, *high) < 13_000
-        is_offset = is_small and min(steps) > 0.6 and max(steps) < 2.5
+        is_offset = is_small and min(steps) > 0.7 and np.median(steps) < 1.5
         is_darker &= expected != 1  # pictures may be dark
         # six times the brightest is more than cloud makes of the ground
         is_other = is_darker or ((high > 0) & (middle > high * 6)).all()

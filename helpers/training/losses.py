@@ -174,7 +174,6 @@ def distances(loss, images, others):
     Returns:
         float32 array (images, others).
     """
-
     rows = [loss(others, image[None]) for image in images]
     return np.stack(rows)
 
@@ -266,7 +265,7 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    size, key = [real[0].shape[0], 1, 1, 1], [0, ops.cast(step, "int32")]
+    size, key = [ops.shape(real[0])[0], 1, 1, 1], [0, ops.cast(step, "int32")]
     share = tf.random.stateless_uniform(size, key)
     between = [
         share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)

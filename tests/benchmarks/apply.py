@@ -70,16 +70,16 @@ def once(folder, kind, height, width):
     model = saved_model(folder, kind, scene)
     del wide
     window_px = room.plan.OUTPUT_PX // SCALE  # as `apply` chooses it
-    alone = Alone(model, window_px)
+    alone = Alone(model, kind, window_px)
     alone()
-    delivering, deliver = [], room.working.deliver
+    delivering, deliver = [], room.whole.deliver
 
     def timed(*arguments):
         begin = time.perf_counter()
         deliver(*arguments)
         delivering.append(time.perf_counter() - begin)
 
-    room.working.deliver = timed
+    room.whole.deliver = timed
     begin, processor = time.perf_counter(), time.process_time()
     room.apply(model, folder / "in.tif", folder / "out.tif")
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
@@ -124,12 +124,12 @@ def checked(folder, network, kind, side=300, margin=40):
 class Alone:
     """The bare network on windows in memory, measured before and after, as other work on the machine comes and goes."""
 
-    def __init__(self, model, window_px):
+    def __init__(self, model, kind, window_px):
         from helpers import apply as room
 
         self.network, about = room.load_model(model)
         predictor = room.network.Predictor(self.network, about, about["value_range"])
-        side = (window_px + 2 * predictor.margin_px) * (SCALE if predictor.enlarge_first else 1)
+        side = (window_px + 2 * predictor.margin_px) * (SCALE if kind == "srcnn" else 1)
         self.images = np.random.default_rng(0).random((4, side, side, len(about["bands"]))).astype("float32")
         self.windows = self.seconds = self.processor = 0
         self.network.predict(self.images, batch_size=4, verbose=0)  # traces it
