@@ -124,7 +124,7 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match="images of .* have pixels along the edges that are 0 in all bands"):
+    with pytest.warns(UserWarning, match="images of .* have pixels along the edges or inside that are 0 in all bands"):
         scenes.read_ground(tiles, **SMALL)
 
 
@@ -136,7 +136,7 @@ def test_an_undeclared_value_of_no_data_is_refused(tiles, make_scene):
         )
     scene.pixels[4:9, 4:9], scene.pixels[20, 20] = -9999, np.nan
     scenes.write(scene, tiles / "other.tif")
-    refused(tiles, "other: .* in the image that are -9999 in all bands.*--nodata -9999")
+    refused(tiles, "other: .* inside that are -9999 in all bands.*--nodata -9999")
 
 
 # --- palettes
@@ -267,5 +267,5 @@ def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
     scene = make_scene(80, 90)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tmp_path / "a.tif")
-    with pytest.warns(UserWarning, match="along the edges that are 0 in all bands"):
+    with pytest.warns(UserWarning, match="along the edges or inside that are 0 in all bands"):
         sources.open_ground(str(tmp_path / "a.tif"), block_px=16)
