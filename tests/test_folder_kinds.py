@@ -12,7 +12,7 @@ from helpers import scenes
 from helpers.__main__ import main
 from helpers.acquire import sources
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import files_behind, refuse_classes
+from helpers.scenes.files import files_behind
 from helpers.scenes.folders import placed, read_table
 
 SMALL = {"block_px": 16, "buffer_px": 4}
@@ -173,7 +173,7 @@ def test_a_map_of_classes_is_no_imagery(tiles, tmp_path):
     assert np.all(scenes.read(tiles / "map.tif").pixels == 1)  # as classes it can be read
     rasterio.shutil.copy(tiles / "map.tif", tiles / "map.vrt", driver="VRT")
     with pytest.raises(ValueError, match="map.vrt has a palette"):
-        refuse_classes(tiles / "map.vrt")
+        scenes.read(tiles / "map.vrt", classes=False)
 
 
 def test_a_dark_picture_is_no_reflectance(tiles, make_scene):
