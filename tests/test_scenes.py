@@ -138,7 +138,7 @@ def test_one_file_for_each_band(tmp_path, make_scene):
     stacked = scenes.stack([one, other])
     assert stacked.bands == ("band1", "band1") and np.array_equal(stacked.pixels, scene.pixels)
     assert (stacked.crs, stacked.transform) == (scene.crs, scene.transform)
-    with pytest.raises(ValueError, match="'B2', 'B3'. lie on different grids"):
+    with pytest.raises(ValueError, match="lie on different grids"):
         scenes.stack([one, replace(other, transform=SLANTED)])
 
 
@@ -190,7 +190,7 @@ def test_file_values():
     assert stored([nan, -9999, 40_000], "int16", -9999) == [-9999, -9998, 32767]
     assert stored([5e9, -1], "uint32", None) == [2**32 - 1, 0]
     assert scenes.to_file_values(np.array([nan, 2], "float32"), "uint16", 0).dtype == np.uint16
-    with pytest.raises(ValueError, match="1 values have no data.*uint8 names no value"):
+    with pytest.raises(ValueError, match="pixels have no data.*uint8 names no value"):
         stored([nan, 1], "uint8", None)
 
 

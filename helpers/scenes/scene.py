@@ -121,8 +121,9 @@ def stack(scenes):
         ValueError: the scenes lie on different grids.
     """
     if len(set(map(GRID, scenes))) > 1:
-        names = [scene.name for scene in scenes]
-        raise ValueError(f"{names} lie on different grids: resample them to one first")
+        raise ValueError(
+            "the scenes lie on different grids: resample them to one first"
+        )
     pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
     bands = sum((scene.bands for scene in scenes), ())
     return replace(scenes[0], pixels=pixels, bands=bands)

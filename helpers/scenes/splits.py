@@ -1,7 +1,7 @@
 """The one split policy: split ground, not pictures, to train, validate and test."""
 
 import warnings
-from itertools import compress
+from itertools import combinations, compress
 
 import numpy as np
 from rasterio.transform import Affine
@@ -111,7 +111,8 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
 
 def _apart(blocks, others, crs, buffer=0):
     """Return the blocks that lie further than a buffer from other scenes."""
-    near = _near(boxes_in(crs, blocks), boxes_in(crs, others), buffer)
+    held_out = boxes_in(crs, others) + buffer * OUTWARDS
+    near = _overlaps(boxes_in(crs, blocks), held_out).any(axis=1)
     return list(compress(blocks, ~near))
 
 
@@ -165,7 +166,8 @@ def split_boxes(boxes, buffer, seed=0):
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
     order = along.argsort(kind="stable")
     split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
-    near = _near(boxes, boxes[split != "train"], buffer)
+    held_out = boxes[split != "train"] + buffer * OUTWARDS
+    near = _overlaps(boxes, held_out).any(axis=1)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
         raise ValueError(
@@ -182,30 +184,23 @@ def check_disjoint(splits):
         splits: dict from split to list of Scene. Rotated ones, and ones in other coordinates, count
             as the box around them.
     """
-    scenes = [scene for found in splits.values() for scene in found]
-    names = np.repeat(list(splits), [len(found) for found in splits.values()])
-    boxes = {crs: boxes_in(crs, scenes) for crs in {scene.crs for scene in scenes}}
-    for number, scene in enumerate(scenes):
-        own = boxes[scene.crs]
-        shared = _overlapping(own, own[number]) & (names != names[number])
-        for at in np.flatnonzero(shared):
-            raise ValueError(
-                f"{scene.name} ({names[number]}) and {scenes[at].name} ({names[at]}) show the same "
-                "ground: scores on it would not be honest. Split by ground, as "
-                "scenes.split_ground does"
-            )
+    for (one, first), (other, second) in combinations(splits.items(), 2):
+        for crs in {scene.crs for scene in first}:
+            shared = _overlaps(boxes_in(crs, first), boxes_in(crs, second))
+            for at, to in np.argwhere(shared):
+                if first[at].crs == crs:
+                    raise ValueError(
+                        f"{first[at].name} ({one}) and {second[to].name} ({other}) show the same "
+                        "ground: scores on it would not be honest. Split by ground, as "
+                        "scenes.split_ground does"
+                    )
 
 
-def _near(boxes, others, buffer):
-    """Return bool (boxes,): which of them are nearer than a buffer to one of the others."""
-    others = others + buffer * OUTWARDS
-    return np.array([_overlapping(others, box).any() for box in boxes], bool)
-
-
-def _overlapping(boxes, box):
-    """Return bool (boxes,): which of them overlap one box; what touches does not."""
-    common = np.minimum(boxes, box)[:, 2:] - np.maximum(boxes, box)[:, :2]
-    return (common > 1e-6).all(axis=1)
+def _overlaps(boxes, others):
+    """Return bool (boxes, others): which overlap; what touches does not."""
+    boxes = boxes[:, None]
+    common = np.minimum(boxes, others)[..., 2:] - np.maximum(boxes, others)[..., :2]
+    return (common > 1e-6).all(axis=-1)
 
 
 def boxes_in(crs, scenes):

@@ -69,9 +69,8 @@ def write(path, layers, *, bounds, credit):
                 read |= _read(file, layer, grid)
             dtype = np.result_type(*(file.dtypes[0] for file in files)).name
             nodata, *others = {file.nodata for file in files}
-            if (
-                others
-            ):  # a value that stands for none in one file may be data in another
+            # a value that stands for "no data" in one file may be data in another
+            if others:
                 nodata = rasterio.dtypes.dtype_ranges[dtype][1]
     except rasterio.errors.RasterioError as error:
         reason = str(error.__cause__ or error).split("?")[0]  # behind it stands a token
