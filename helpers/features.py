@@ -4,7 +4,7 @@ EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946) arrives as the pack `imag
 Images are float (batch, height, width, 3): red, green, blue, 0 to 1, at least 32 px a side.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def embed(images):
 
     def pooled(batch):
         means = [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]]
-        return np.concatenate(means, axis=1)
+        return np.concatenate(means, 1)
 
     return _in_batches(pooled, _checked(images))
 
@@ -107,15 +107,18 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    return _in_batches(
-        partial(_distance, shared_backbone(TAPS, "float32")), images, others
-    )
+    model = shared_backbone(TAPS, "float32")
+
+    def distance(*batches):
+        return _apart(*(_unit_maps(model, batch) for batch in batches))
+
+    return _in_batches(distance, images, others)
 
 
 def neighbour_distance(images):
     """Compare each image with the one before it, as `feature_distance` does: float32 (batch,)."""
     maps = _unit_maps(shared_backbone(TAPS, "float32"), _checked(images))
-    return _apart(maps, [ops.roll(found, 1, axis=0) for found in maps])
+    return _apart(maps, [ops.roll(found, 1, 0) for found in maps])
 
 
 def _in_batches(compute, *arrays):
@@ -153,8 +156,8 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
                 raise ValueError(
                     f"images have {image.shape[-1]} bands; named are {names}"
                 )
-            seen.append(ops.take(image, order, axis=-1))
-        return ops.mean(_distance(model, *seen))
+            seen.append(_unit_maps(model, ops.take(image, order, -1)))
+        return ops.mean(_apart(*seen))
 
     return perceptual
 
@@ -172,8 +175,7 @@ def _weights():
     for i in range(0, len(tensors) - 2, 6):
         kernel, gain, bias, mean, variance = tensors[i : i + 5]
         gain = gain / np.sqrt(variance + 1e-3)
-        arrays.append(kernel.reshape(-1, len(gain)) * gain)
-        arrays.append(bias - mean * gain)
+        arrays += [kernel.reshape(-1, len(gain)) * gain, bias - mean * gain]
     return arrays + tensors[-2:]
 
 
@@ -195,27 +197,23 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
     return _convolution(x, dtype, channels, 1, activation=False)
 
 
-def _distance(model, images, others):
-    """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
-    return _apart(_unit_maps(model, images), _unit_maps(model, others))
-
-
 def _unit_maps(model, images):
-    return [_unit_length(found) for found in keras.tree.flatten(model(images))]
+    """Return the maps of the taps, the channels of each pixel scaled to unit length."""
+    maps = []
+    for found in keras.tree.flatten(model(images)):
+        found = ops.cast(found, "float32")
+        squares = ops.sum(found**2, -1, keepdims=True)
+        maps.append(found / (ops.sqrt(squares) + 1e-6))
+    return maps
 
 
 def _apart(maps, others):
+    """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
     distances = []
     for one, other in zip(maps, others, strict=True):
         squares = ops.sum((one - other) ** 2, -1)
         distances.append(ops.mean(squares, axis=(1, 2)))
     return sum(distances) / len(distances)
-
-
-def _unit_length(features):
-    features = ops.cast(features, "float32")
-    squares = ops.sum(features**2, -1, keepdims=True)
-    return features / (ops.sqrt(squares) + 1e-6)
 
 
 def _checked(images):

@@ -275,7 +275,7 @@ def test_a_second_value_of_no_data_is_refused_too(tmp_path, model, ground, gap, 
 def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
     values = ground.copy()
     values[:, :, :15] = value
-    named = f"pixels along the edges that are {value} in all bands.*--nodata {value}"
+    named = f"pixels along the edges or inside that are {value} in all bands.*--nodata {value}"
     with pytest.warns(UserWarning, match=named):
         answered(model, values, tmp_path)
     holed = values.copy()
@@ -289,7 +289,7 @@ def test_a_collar_is_named_and_treated(tmp_path, model, ground, value):
 def test_missing_blocks_inside_are_named(tmp_path, model, ground):
     values = ground.copy()
     values[:, 10:20, 10:20] = 0
-    with pytest.warns(UserWarning, match="pixels in the image that are 0 in all bands.*--nodata 0"):
+    with pytest.warns(UserWarning, match="pixels along the edges or inside that are 0 in all bands.*--nodata 0"):
         answered(model, values, tmp_path)
 
 

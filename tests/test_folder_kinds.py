@@ -12,7 +12,7 @@ from helpers import scenes
 from helpers.__main__ import main
 from helpers.acquire import sources
 from helpers.scenes.bands import find_bands
-from helpers.scenes.files import files_behind, refuse_classes
+from helpers.scenes.files import files_behind
 from helpers.scenes.folders import placed, read_table
 
 SMALL = {"block_px": 16, "buffer_px": 4}
@@ -124,7 +124,7 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
-    with pytest.warns(UserWarning, match="images of .* have pixels along the edges that are 0 in all bands"):
+    with pytest.warns(UserWarning, match="images of .* have pixels along the edges or inside that are 0 in all bands"):
         scenes.read_ground(tiles, **SMALL)
 
 
@@ -136,7 +136,7 @@ def test_an_undeclared_value_of_no_data_is_refused(tiles, make_scene):
         )
     scene.pixels[4:9, 4:9], scene.pixels[20, 20] = -9999, np.nan
     scenes.write(scene, tiles / "other.tif")
-    refused(tiles, "other: .* in the image that are -9999 in all bands.*--nodata -9999")
+    refused(tiles, "other: .* inside that are -9999 in all bands.*--nodata -9999")
 
 
 # --- palettes
@@ -173,7 +173,7 @@ def test_a_map_of_classes_is_no_imagery(tiles, tmp_path):
     assert np.all(scenes.read(tiles / "map.tif").pixels == 1)  # as classes it can be read
     rasterio.shutil.copy(tiles / "map.tif", tiles / "map.vrt", driver="VRT")
     with pytest.raises(ValueError, match="map.vrt has a palette"):
-        refuse_classes(tiles / "map.vrt")
+        scenes.read(tiles / "map.vrt", classes=False)
 
 
 def test_a_dark_picture_is_no_reflectance(tiles, make_scene):
@@ -267,5 +267,5 @@ def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):
     scene = make_scene(80, 90)
     scene.pixels[:, :20] = 0
     scenes.write(scene, tmp_path / "a.tif")
-    with pytest.warns(UserWarning, match="along the edges that are 0 in all bands"):
+    with pytest.warns(UserWarning, match="along the edges or inside that are 0 in all bands"):
         sources.open_ground(str(tmp_path / "a.tif"), block_px=16)

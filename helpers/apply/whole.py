@@ -18,7 +18,6 @@ from helpers.apply.working import (
     remove,
     write_class_names,
 )
-from helpers.scenes import refuse_classes
 from helpers.scenes.files import files_behind, opened, remove_sidecars
 
 MIN_CLEAR = 0.5  # share of pixels below which the answer is doubtful
@@ -67,15 +66,14 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     weights = model_path(model)
     digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
     job = options | {"input": inputs, "model": digests}
-    job = dict(zip(job, map(str, job.values()), strict=True))
+    job = {name: str(value) for name, value in job.items()}
     folder = target.with_name(f".{target.name}.work")
     lock = folder.with_suffix(".lock")
     with (
         rasterio.Env(**ENVIRONMENT),
-        opened(source) as image,
+        opened(source, classes=False) as image,
         paths.claimed(lock, f"{target} is being written already, in process"),
     ):
-        refuse_classes(source)
         is_begun = (folder / JOURNAL).exists()
         if resume and not is_begun and all(made_by(path, job) for path in targets):
             print(f"{target}: already finished")

@@ -6,5 +6,4 @@ the planes of a grid and the three colors.
 # ruff: noqa: F401
 
 from helpers.relief.rendering import view
-from helpers.relief.surroundings import Surroundings
 from helpers.relief.terrain import aligned, ground

@@ -60,11 +60,6 @@ def view(
     Raises:
         ValueError: the eye is not over the grid.
     """
-    _, rows, columns = land.image.shape
-    if not (0 < column < columns and 0 < row < rows):
-        raise ValueError(
-            f"column {column}, row {row} is outside the grid of {columns} x {rows}"
-        )
     around = Surroundings(land, column, row, _drawn(seed))
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
     high, wide = size_px

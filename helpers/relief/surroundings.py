@@ -29,33 +29,41 @@ class Surroundings:
         land: Ground.
         column, row: of the observer.
         start: of the seamless squares, pixels.
+
+    Raises:
+        ValueError: the observer is not over the grid.
     """
 
-    def __init__(self, land, column, row, start=0):
+    def __init__(self, land, column, row, start):
         self.land = land
         self.start = start
         self.middle = numbers(column, row)
         self.pixel_m = numbers(*land.pixel_size_m)
         self.spot = self.middle * self.pixel_m
+        self.size = numbers(*land.image.shape[:0:-1]) * self.pixel_m
+        inside = (self.spot > 0) & (self.spot < self.size)
+        if not inside.all():
+            raise ValueError(f"column {column}, row {row} is outside the grid")
 
     def end(self, way):
         """Return how many metres ahead the grid ends in each direction."""
-        _, rows, columns = self.land.image.shape
-        size = numbers(columns, rows) * self.pixel_m
-        room = abs((way > 0) * size - self.spot)
-        return (room / abs(way).clip(1e-6)).min(axis=0)
+        room = abs((way > 0) * self.size - self.spot)
+        ahead = room / abs(way).clip(1e-6)
+        return ahead.min(axis=0)
 
     def grid(self, planes, place):
         """Interpolate planes of the grid."""
-        return bilinear(planes, place / self.pixel_m + (self.middle - 0.5))
+        pixels = place / self.pixel_m + (self.middle - 0.5)
+        return bilinear(planes, pixels)
 
     def texture(self, square, place, pixel_m, share):
         """Interpolate a seamless square, whose pixels have a size, where it counts; else 0."""
         near = np.flatnonzero(share)
-        start = (self.spot / pixel_m + self.start) % square.shape[1]
-        places = place.take(near, 1) / pixel_m + start
+        start = self.spot / pixel_m + self.start
+        pixels = place.take(near, 1) / pixel_m
+        pixels += start % square.shape[1]
         found = np.zeros((len(square), share.size), "f")
-        found[:, near] = bilinear(square, places, "wrap")
+        found[:, near] = bilinear(square, pixels, "wrap")
         return found
 
     def small_relief(self, kinds, place, blur):
@@ -65,24 +73,27 @@ class Surroundings:
         for size in LAYERS_M:
             share = (2 - blur / (2 * size)).clip(0, 1)
             strength = [size**power * share for power in POWERS[kinds]]
-            total += self.texture(square, place, size, share) * strength
+            found = self.texture(square, place, size, share)
+            total += found * strength
         return total
 
     def woods(self, planes, place, blur, forest):
         """Return planes of the trees: heights, or slopes as well, in tallest trees."""
-        room = forest * (np.hypot(*place) / CLEARING_M - 1).clip(0, 1)
+        beyond = np.hypot(*place) / CLEARING_M - 1
+        room = forest * beyond.clip(0, 1)
         sharp = (2 - blur / 4).clip(0, 1)
         square = trees()[: planes + 1]
         needed, *found = self.texture(square, place, TREE_PX_M, room * sharp)
-        stands = ((room - needed) * 15).clip(0, 1)
-        return np.float32(found * (stands * sharp))
+        stands = (15 * (room - needed)).clip(0, 1) * sharp
+        return np.float32(found * stands)
 
     def heights(self, place, blur):
         """Return the height of the ground, invented relief and trees included."""
         height, rough, forest = self.grid(self.land.shapes[:3], place)
         [rise] = self.small_relief(slice(1), place, blur)
         [tree] = self.woods(1, place, blur, forest)
-        return height + rise * rough / 2 + tree * TREE_M
+        height += rise * rough / 2
+        return height + tree * TREE_M
 
     def light(self, place, blur, sun):
         """Return the light that comes from the ground, (3, places).
@@ -92,15 +103,18 @@ class Surroundings:
         rough, forest, *slopes = self.grid(self.land.shapes[1:], place)
         tree, *sides = self.woods(3, place, blur, forest)
         *small, tint = self.small_relief(slice(1, 4), place, blur)
-        slopes = slopes + np.array(small) * rough / 2
+        small = np.array(small) * rough / 2
+        slopes = slopes + small
         slopes += np.array(sides) * (TREE_M / TREE_PX_M)
         steepness = np.sqrt(1 + (slopes**2).sum(axis=0))
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
         facing /= steepness * max(sun[2], 0.25)
         moved = WARP_M * self.texture(noise(), place, WARP_PX_M, np.ones_like(blur))
-        image = np.maximum(self.grid(self.land.image, place + moved), DARKEST)
+        image = self.grid(self.land.image, place + moved)
+        image = np.maximum(image, DARKEST)
         wood = WOOD * (0.4 + 1.5 * tree)
-        color = mixed(0.85 * image, wood, (8 * tree).clip(0, 0.9))
+        covered = (8 * tree).clip(0, 0.9)
+        color = mixed(0.85 * image, wood, covered)
         color *= 1 + TINT * tint
         sunlight = SUNLIGHT * facing.clip(0, 1.8)
         return color * (DAYLIGHT + sunlight)

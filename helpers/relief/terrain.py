@@ -24,13 +24,14 @@ def aligned(elevation, imagery, refine=4):
     Returns:
         Ground, as of `ground`, and the grid's transform.
     """
-    heights = zoom(elevation.pixels[..., 0], refine, mode="nearest", grid_mode=True)
+    coarse = elevation.pixels[..., 0]
+    heights = zoom(coarse, refine, mode="nearest", grid_mode=True)
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
     place = transform @ (column, row)
     pixels = np.array(~imagery.transform @ place) - 0.5
-    colors = np.nan_to_num(imagery.pixels, nan=255).transpose(2, 0, 1)
-    image = bilinear(colors / 255, pixels)
+    colors = np.nan_to_num(imagery.pixels, nan=255) / 255
+    image = bilinear(colors.transpose(2, 0, 1), pixels)
     latitude = transform.f + transform.e * len(heights) / 2
     wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
     high = -transform.e * DEGREE_M

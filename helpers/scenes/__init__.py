@@ -1,6 +1,6 @@
 """Scenes: imagery with its place on the ground; read, write, and split so that tests are fair."""
 
-from helpers.scenes.files import read, refuse_classes, to_file_values, write
+from helpers.scenes.files import read, to_file_values, write
 from helpers.scenes.folders import read_ground, split_manifest
 from helpers.scenes.scene import Scene, fill_nodata, stack
 from helpers.scenes.splits import (
@@ -14,6 +14,6 @@ from helpers.scenes.values import from_unit, look_at_values, to_unit, value_rang
 
 __all__ = [
     "SPLITS", "Scene", "blocks_away_from", "fill_nodata", "from_unit", "look_at_values", "read",
-    "read_ground", "refuse_classes", "check_disjoint", "split_ground", "split_manifest",
+    "read_ground", "check_disjoint", "split_ground", "split_manifest",
     "split_scenes", "stack", "to_file_values", "to_unit", "value_range", "write",
 ]  # fmt: skip

@@ -20,12 +20,13 @@ LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
 
-def read(path, *, nodata=None):
+def read(path, *, nodata=None, classes=True):
     """Read an image in any format that rasterio reads (GeoTIFF, JPEG 2000, PNG, …).
 
     Args:
         path: of the file.
         nodata: value that means "no data", if the file does not declare one.
+        classes: whether a map of classes is fine, too, as well as imagery.
 
     Returns:
         Scene, float32, NaN where there is no data: by mask, alpha channel or `nodata`, where a
@@ -33,9 +34,9 @@ def read(path, *, nodata=None):
         picture with a palette is expanded to its colours.
 
     Raises:
-        ValueError: not an image, complex numbers, or too large for memory.
+        ValueError: not an image, complex numbers, classes, or too large for memory.
     """
-    with opened(path) as image:
+    with opened(path, classes=classes) as image:
         indexes, names = image_bands(image)
         if image.width * image.height * len(names) > MAX_VALUES:
             raise ValueError(
@@ -96,11 +97,12 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
 
 
 @contextmanager
-def opened(path):
+def opened(path, *, classes=True):
     """Open an image as a rasterio dataset; one with a palette is expanded to its colours.
 
     Raises:
-        ValueError: it is no image, or its numbers are complex.
+        ValueError: it is no image, its numbers are complex, or they are those of `classes`, where
+            such maps are not wanted.
     """
     with unplaced_is_fine():
         try:
@@ -118,22 +120,17 @@ def opened(path):
                     f"{path} holds complex numbers: save their magnitude; or only images inside "
                     "it: give one of these"
                 )
+            if not classes and has_palette(dataset):
+                raise ValueError(
+                    f"{path} has a palette: its numbers are classes, not brightness. If it is a "
+                    "picture, expand its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
+                )
             yield dataset
 
 
 def has_palette(dataset):
     """Return whether the numbers of an open image are places in a table of colours."""
     return dataset.colorinterp[:1] == (ColorInterp.palette,)
-
-
-def refuse_classes(path):
-    """Raise a ValueError for a map of classes, which is no imagery."""
-    with opened(path) as dataset:
-        if has_palette(dataset):
-            raise ValueError(
-                f"{path} has a palette: its numbers are classes, not brightness. If it is a "
-                "picture, expand its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
-            )
 
 
 def unplaced_is_fine():

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 
 from helpers.paths import write_text
-from helpers.scenes.files import read, refuse_classes
+from helpers.scenes.files import read
 from helpers.scenes.scene import Scene
 from helpers.scenes.splits import split_scenes, split_tiles
 from helpers.scenes.values import look_at_values
@@ -167,9 +167,7 @@ def read_row(folder, row):
     Raises:
         ValueError: it cannot be read, or is a map of classes.
     """
-    path = Path(folder) / row["path"]
-    refuse_classes(path)
-    return placed(read(path), row)
+    return placed(read(Path(folder) / row["path"], classes=False), row)
 
 
 def placed(scene, row):

@@ -70,17 +70,20 @@ def look_at_values(folder, scenes):
         step = min(scene.pixels.shape[:2]) // 200 + 1
         sample = scene.pixels[::step, ::step]
         mend = "Declare it: rio edit-info --nodata {:g} FILE"
-        find_gaps(sample, f"images of {folder} have pixels", mend, f"{scene.name}: ")
+        find_gaps(sample, f"images of {folder} have", mend, f"{scene.name}: ")
 
 
 def find_gaps(sample, told, mend, name=""):
     """Look for pixels that hold no data, although the file declares none such.
 
+    These are the lowest value if under -999; a collar, the value that most edge pixels have in all
+    bands, and a tenth of them at least; or zeros in all bands, as missing blocks are read.
+
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
         told: beginning of the message.
         mend: end of the message: what declares the value, `{:g}`.
-        name: of the image, for the error.
+        name: of the image, for the error; a warning is told once for all images.
 
     Returns:
         their value, after a warning; None where there are few.
@@ -88,39 +91,29 @@ def find_gaps(sample, told, mend, name=""):
     Raises:
         ValueError: numbers such as -9999.
     """
-    if not (gap := _gap(sample)):
-        return None
-    value, where = gap
+    from pandas import Series
+
+    is_grey = np.ptp(sample, axis=-1) == 0  # alike in all bands
+    greys = np.where(is_grey, sample[..., 0], np.nan)
+    edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
+    counts = Series(edges).value_counts()
+    # pixels of a single band are equal by chance
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
+    value = np.nanmin(sample, initial=NO_MEASUREMENT)
+    if (greys == value).mean() <= least - GAP_SHARE:
+        value = 0.0
+        if counts.max() >= 10 * least * len(edges):
+            value = counts.idxmax()
+        elif (greys == 0).mean() < least:
+            return None
     told = (
-        f"{told} {where} that are {value:g} in all bands, which looks like no data and is not "
-        f"declared so. {mend.format(value)}"
+        f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
+        f"like no data and is not declared so. {mend.format(value)}"
     )
     if value <= NO_MEASUREMENT:
         raise ValueError(name + told)
     warnings.warn(f"{told}. Until then they count as image", stacklevel=5)
     return value
-
-
-def _gap(sample):
-    """Return the value of such pixels, and where they lie; None where there are few.
-
-    It is the lowest if under -999; a collar, the value that most edge pixels have in all bands, and
-    a tenth of them at least; or zeros in all bands, as missing blocks are read.
-    """
-    from pandas import Series
-
-    is_grey = np.ptp(sample, axis=-1) == 0  # alike in all bands
-    greys = np.where(is_grey, sample[..., 0], np.nan)
-    # pixels of a single band are equal by chance
-    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
-    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
-    if (greys == lowest).mean() > least - GAP_SHARE:
-        return lowest, "in the image"
-    edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
-    counts = Series(edges).value_counts()
-    if counts.max() >= 10 * least * len(edges):
-        return counts.idxmax(), "along the edges"
-    return (0.0, "in the image") if (greys == 0).mean() >= least else None
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
