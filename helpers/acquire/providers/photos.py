@@ -1,7 +1,6 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
 import html
-import itertools
 import math
 import re
 
@@ -22,7 +21,7 @@ MARKUP = (
 class Photos(Provider):
     """Base of photo sources: they search in circles; their errors arrive with status 200.
 
-    Each adds `_answers`, which yields its answers for a circle, and whether the circle holds more.
+    Each adds `_answer`, which returns the answer for a circle, and whether the circle holds more.
     Then quarters of the box are asked, too, down to 200 m, where the first answer must do.
     """
 
@@ -35,8 +34,8 @@ class Photos(Provider):
             )
         more = True
         if radius_m <= self.max_radius_m:
-            for answer, more in self._answers(lon, lat, math.ceil(radius_m), limit):  # noqa: B007
-                yield [one for one in self._read(answer) if inside(one.bounds, box)]
+            answer, more = self._answer(lon, lat, math.ceil(radius_m), limit)
+            yield [one for one in self._read(answer) if inside(one.bounds, box)]
         if not more or radius_m < 100:
             return
         west, south, east, north = box
@@ -76,7 +75,7 @@ class Commons(Photos):
     Films, scans, plans, and what is hidden or missing are passed over.
     """
 
-    def _answers(self, lon, lat, radius_m, limit):
+    def _answer(self, lon, lat, radius_m, limit):
         most = min(limit or self.most, self.most)
         answer = self._ask(
             {
@@ -86,25 +85,20 @@ class Commons(Photos):
             }
         )
         if "batchcomplete" not in answer:  # it would go on, which smaller circles save
-            yield answer, True
-            return
+            return answer, True
         answer = {"query": {"pages": {}}} | answer
-        yield answer, len(answer["query"]["pages"]) >= most
+        return answer, len(answer["query"]["pages"]) >= most
 
 
 class Vk(Photos):
     """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
 
-    def _answers(self, lon, lat, radius_m, limit):
-        asked = {"lat": lat, "long": lon, "count": self.page_size}
-        asked["radius"] = min(
-            allowed for allowed in self.radii_m if allowed >= radius_m
+    def _answer(self, lon, lat, radius_m, limit):
+        radius_m = min(allowed for allowed in self.radii_m if allowed >= radius_m)
+        answer = self._ask(
+            {"lat": lat, "long": lon, "count": self.page_size, "radius": radius_m}
         )
-        for offset in itertools.count(0, self.page_size):
-            answer = self._ask(asked | {"offset": offset})
-            yield answer, False
-            if answer["response"]["count"] <= offset + self.page_size:
-                return
+        return answer, answer["response"]["count"] > self.page_size
 
 
 def inside(bounds, box):
