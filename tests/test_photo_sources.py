@@ -40,7 +40,7 @@ def vk_route(asked, *, busy=0, photos=150):
 def test_vk_asks_smaller_circles_waits_where_it_is_throttled_and_takes_the_largest_size(serve, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT, page_size=40)
+    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT, most=40)
     found = vk.search((-54.6, -25.45, -54.4, -25.3))
     assert len(found) == 76 and all(-25.45 <= one.bounds[1] <= -25.3 for one in found)  # of 150, inside the bounds
     assert len({(query["lat"], query["long"]) for query in asked}) == len(asked) - 2  # the busy ones once more
