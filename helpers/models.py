@@ -147,7 +147,14 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     return keras.Model(enlarged, estimate, name="srcnn")
 
 
-def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False):
+def residual_upsampler(
+    bands,
+    *,
+    scale,
+    filters=32,
+    blocks=4,
+    multi_scale=False,
+):
     """Enlarge an image with residual blocks at the small size: the generator of notebook 03.
 
     Pixels are enlarged by unfolding channels, twice for a scale of 4. The convolution before starts
@@ -171,7 +178,12 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
     features = first = _conv(_centred(low_res), filters, activation=None)
     for _ in range(blocks):
         inner = _conv(features, filters)
-        features += _conv(inner, filters, activation=None, kernel_initializer="zeros")
+        features += _conv(
+            inner,
+            filters,
+            activation=None,
+            kernel_initializer="zeros",
+        )
     features = first + _conv(features, filters, activation=None)
     estimates = [low_res + _image(features, bands)]
     factor, sizes = (2, (2, 4)) if scale == 4 else (scale, (scale,))
@@ -192,7 +204,13 @@ def residual_upsampler(bands, *, scale, filters=32, blocks=4, multi_scale=False)
 # --- U-Nets
 
 
-def unet(bands, *, bands_out=None, filters=32, depth=4):
+def unet(
+    bands,
+    *,
+    bands_out=None,
+    filters=32,
+    depth=4,
+):
     """Build a U-Net: down to small features that see far, and up again with skip connections.
 
     It enlarges before it convolves, which leaves no checkerboards, and does not normalise.
@@ -241,7 +259,12 @@ def root(reflectance):
 
 
 def cloud_remover(
-    bands, *, filters=32, depth=4, unsure=(0.06, 0.06), reddened=(0.5, 1.5)
+    bands,
+    *,
+    filters=32,
+    depth=4,
+    unsure=(0.06, 0.06),
+    reddened=(0.5, 1.5),
 ):
     """Build a U-Net that finds cloud and shadow, and solves the physics for the ground.
 
@@ -305,7 +328,12 @@ FIELDS_PX = 1, 16, 34, 70, 142, 286
 
 
 def patch_discriminator(
-    bands, *, condition, receptive_field_px=70, filters=64, batch_norm=False
+    bands,
+    *,
+    condition,
+    receptive_field_px=70,
+    filters=64,
+    batch_norm=False,
 ):
     """Judge every patch of an image by itself, beside the input that it was made from: PatchGAN.
 
@@ -434,7 +462,13 @@ class ResizeLike(layers.Layer):
         return (*like[:3], image[-1])
 
 
-def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
+def map_decoder(
+    table,
+    *,
+    classes=True,
+    filters=64,
+    dropout=0.2,
+):
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
     From the smallest feature map to the largest, each is projected to `filters` channels, enlarged
@@ -477,7 +511,12 @@ def map_decoder(table, *, classes=True, filters=64, dropout=0.2):
         dtype="float32",
         name="table",
     )(place)
-    average = layers.AveragePooling2D(SMOOTHING_PX, 1, "same", dtype="float32")(alone)
+    average = layers.AveragePooling2D(
+        SMOOTHING_PX,
+        1,
+        "same",
+        dtype="float32",
+    )(alone)
     joined = layers.concatenate([context, image, alone, average])
     joined = _leaky_conv(joined, filters // 2, 1, 1)
     correction = layers.Conv2D(
@@ -512,7 +551,12 @@ class FixedNoise(layers.Layer):
         return features + self.strength * ops.cast(self.noise, features.dtype)
 
 
-def landscape_generator(latent_size=4, *, image_px=128, filters=24):
+def landscape_generator(
+    latent_size=4,
+    *,
+    image_px=128,
+    filters=24,
+):
     """Draw a landscape from a few numbers: start at 4 x 4 pixels, double the side at each stage.
 
     Each stage enlarges smoothly, adds fixed noise that becomes texture, and lets half of its

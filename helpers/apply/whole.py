@@ -66,7 +66,7 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     weights = model_path(model)
     digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
     job = options | {"input": inputs, "model": digests}
-    job = dict(zip(job, map(str, job.values()), strict=True))
+    job = {name: str(value) for name, value in job.items()}
     folder = target.with_name(f".{target.name}.work")
     lock = folder.with_suffix(".lock")
     with (

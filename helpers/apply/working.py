@@ -79,8 +79,8 @@ def begin(folder, plan, job, resume):
         folder.mkdir(parents=True, exist_ok=True)
         with rasterio.open(folder / name, "w", **profile) as made:
             made.update_tags(**tags)
-            for name, values in labels.items():
-                setattr(made, name, values)
+            for label, values in labels.items():
+                setattr(made, label, values)
             if colours:
                 made.write_colormap(1, dict(enumerate(colours)))
     journal = {"job": job, "finished": 0, "clear": 0, "seen": 0}

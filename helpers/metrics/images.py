@@ -208,7 +208,8 @@ def error_decomposition(reference, estimate, baseline):
     )
     for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
         truth[~valid] = np.nan
-        missing, added = truth - base, guess - base
+        missing = truth - base
+        added = guess - base
         absent = np.abs(missing)
         whole = np.nanmean(absent)
         if not whole:
@@ -234,7 +235,8 @@ def _squared_error(truth, guess):
 
 
 def _mean_angle_deg(truth, guess):
-    u, v = _unit_length(truth), _unit_length(guess)
+    u = _unit_length(truth)
+    v = _unit_length(guess)
     across = np.linalg.norm(u - v, axis=1)
     along = np.linalg.norm(u + v, axis=1)
     return np.rad2deg(2 * np.arctan2(across, along)).mean()
@@ -261,7 +263,8 @@ def _images(reference, estimate):
 
     One image at a time becomes float64, so that a large batch is not held twice.
     """
-    reference, estimate = np.asarray(reference), np.asarray(estimate)
+    reference = np.asarray(reference)
+    estimate = np.asarray(estimate)
     if reference.shape != estimate.shape or reference.ndim != 4 or not reference.size:
         raise ValueError(
             f"reference has shape {reference.shape}, estimate {estimate.shape}; expected the same "

@@ -52,7 +52,8 @@ def confusion(classes, estimate, count):
     Raises:
         ValueError: shapes differ, or a class is none of these.
     """
-    classes, estimate = np.asarray(classes), np.asarray(estimate)
+    classes = np.asarray(classes)
+    estimate = np.asarray(estimate)
     if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
         raise ValueError(
             f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
@@ -60,7 +61,8 @@ def confusion(classes, estimate, count):
             "one"
         )
     both = np.stack([classes, estimate])
-    low, high = both.min(), both.max()
+    low = both.min()
+    high = both.max()
     if both.dtype.kind not in "iu" or low < 0 or high >= count:
         raise ValueError(
             f"truth and estimate hold classes {low} to {high}, {both.dtype}; expected whole "

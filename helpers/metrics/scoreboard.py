@@ -35,7 +35,9 @@ class Scoreboard:
         self.over = over
         self.intervals = intervals
         self.seed = seed
-        self.by_patch, self.whole, self.counts = {}, {}, {}
+        self.by_patch = {}
+        self.whole = {}
+        self.counts = {}
 
     def add(self, method, role, scores, **facts):
         """Keep the scores of a method; a second call with the same name replaces the first.

@@ -102,7 +102,8 @@ def declared(notebook):
     Raises:
         ValueError: no cell is tagged `parameters`, or a line of it is no annotated assignment.
     """
-    folder, name = paths.ROOT / "notebooks", f"{Path(notebook).stem}.ipynb"
+    folder = paths.ROOT / "notebooks"
+    name = f"{Path(notebook).stem}.ipynb"
     cells = paths.read_json(next(folder.rglob(name), folder / name))["cells"]
     tagged = [
         "".join(cell["source"])

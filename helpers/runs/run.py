@@ -110,7 +110,8 @@ def start(notebook, values):
         raise ValueError(
             f"{folder} already holds a finished run: choose another run id, or delete that folder"
         )
-    job, record = identity(notebook, profile, chosen), folder / "job.json"
+    job = identity(notebook, profile, chosen)
+    record = folder / "job.json"
     if record.exists():
         refuse_changes(f"run {run_id}", paths.read_record(record), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,8 @@ def sweep(
             sweep of that name that is running or was begun with other settings; nothing has run
             then.
     """
-    path, values = _path(name), values or {}
+    path = _path(name)
+    values = values or {}
     stem, cells = _cells(name, notebook, grid, profile, values)
     entry = {
         "notebook": stem,
@@ -79,7 +80,8 @@ def sweep(
             futures[pool.submit(_run_cell, cell, environment(SWEEP=1))] = run_id
         try:
             for future in as_completed(futures):
-                run_id, error = futures[future], future.exception()
+                run_id = futures[future]
+                error = future.exception()
                 if error:  # the executor's own, as when its worker died
                     paths.write_text(paths.RUNS / run_id / "error.txt", repr(error))
                 print(f"{run_id}: {_state(run_id, stem)[0]}")
@@ -105,7 +107,8 @@ def sweep_table(name):
     """
     import pandas as pd
 
-    path, rows = _path(name), []
+    path = _path(name)
+    rows = []
     if not path.exists():
         raise ValueError(f"there is no sweep {name}: {path} is missing")
     entry = paths.read_json(path)
@@ -171,7 +174,8 @@ def _run_cell(job, variables):
     """Run one cell in a process of its own; it writes `log.txt` and, if it fails, `error.txt`."""
     folder = paths.Path(variables["SATELLITE_NOTEBOOKS_RUNS"], job["run_id"])
     folder.mkdir(parents=True, exist_ok=True)
-    log, error = folder / "log.txt", folder / "error.txt"
+    log = folder / "log.txt"
+    error = folder / "error.txt"
     error.unlink(missing_ok=True)
     command = [sys.executable, "-c", ALONE, json.dumps(job)]
     with open(log, "wb") as said:

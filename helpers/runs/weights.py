@@ -40,7 +40,8 @@ def publish(run_id, notebook, name, *, method=None):
     folder = paths.RUNS / run_id / source.stem
     path = folder / (f"models/{method}.keras" if method else "model.keras")
     made = _finished(folder, path, method)
-    imagery, known = made["parameters"]["source"], packs.catalogue()
+    imagery = made["parameters"]["source"]
+    known = packs.catalogue()
     if imagery not in known:
         raise ValueError(
             f"{path} learned on {imagery}, which is no pack: its licence is unknown"
@@ -136,7 +137,8 @@ def start_from(model, name, run, bands):
             same imagery split otherwise: the weights may have seen its test ground.
     """
     path = model_path(name)
-    origin, known = _origin(path), paths.read_json(path.with_suffix(".json"))["bands"]
+    origin = _origin(path)
+    known = paths.read_json(path.with_suffix(".json"))["bands"]
     if origin["notebook"] != run.notebook or known != list(bands):
         raise ValueError(
             f"{name} is of {origin['notebook']} for the bands {known}; this is {run.notebook} with "
@@ -151,7 +153,8 @@ def start_from(model, name, run, bands):
             f"{name} is a network of another size, {network.count_params():,} weights: choose "
             "other weights, or parameters that give the same size"
         )
-    before, now = origin["parameters"], run.parameters
+    before = origin["parameters"]
+    now = run.parameters
     told = [
         f"{key} {before[key]}, here {value}"
         for key, value in now.items()

@@ -105,7 +105,8 @@ def figure(width, height, rows=1, columns=1, *, caption="", credit=""):
     """Make a figure, inches, higher by what caption and credit need; return it and its axes."""
     import matplotlib.pyplot as plt
 
-    caption, credit = wrap(caption, width, 11), wrap(credit, width, 8)
+    caption = wrap(caption, width, 11)
+    credit = wrap(credit, width, 8)
     height += 0.2 * len([*caption.splitlines(), *credit.splitlines()])
     size = width, height
     fig, axes = plt.subplots(

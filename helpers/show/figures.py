@@ -126,7 +126,8 @@ def footprints(splits, backdrop=(), *, credit="", caption="", opacity=0.45):
     crs = everything[0].crs
     if any(scene.crs != crs for scene in backdrop):
         raise ValueError("the backdrop lies in several CRSs: give scenes of one")
-    unit, scale = "degrees", 1
+    unit = "degrees"
+    scale = 1
     if crs.is_projected:
         unit = "km"
         scale = crs.linear_units_factor[1] / 1000

@@ -23,8 +23,16 @@ def augment(images, draws):
     """
     brightness, saturation, contrast, down, right = ops.unstack(draws, axis=1)
     images = images + 0.15 * brightness[:, None, None, None]
-    images = _from_mean(images, 1 + 0.6 * saturation, axes=3)
-    images = _from_mean(images, 1 + 0.3 * contrast, axes=(1, 2, 3))
+    images = _from_mean(
+        images,
+        1 + 0.6 * saturation,
+        axes=3,
+    )
+    images = _from_mean(
+        images,
+        1 + 0.3 * contrast,
+        axes=(1, 2, 3),
+    )
     return ops.einsum(  # products of matrices have a cheap gradient
         "byxc,bny,bmx->bnmc",
         images,

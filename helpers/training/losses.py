@@ -69,7 +69,11 @@ def spectral_angle(value_range):
         squares = ops.sum(one**2, -1) * ops.sum(other**2, -1)
         cosine = ops.sum(one * other, -1) / (ops.sqrt(squares) + 1e-6)
         # the slope of arccos is endless at 1
-        cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
+        cosine = ops.clip(
+            cosine,
+            -1 + 1e-6,
+            1 - 1e-6,
+        )
         return ops.mean(ops.arccos(cosine))
 
     return angle
@@ -86,7 +90,12 @@ def ssim_loss(target, estimate):
 # view of a spot is found is 0.81 by skyline, 0.88 by hue, 0.86 by brightness and 1.00 by edge
 # directions or by all four. With all four, another spot is never nearer than 1.1 times the own
 # spot, and half the time 3.3 times as far.
-LANDSCAPE_PARTS = {"skyline": 0.027, "hue": 0.29, "edges": 0.38, "brightness": 2.5}
+LANDSCAPE_PARTS = {
+    "skyline": 0.027,
+    "hue": 0.29,
+    "edges": 0.38,
+    "brightness": 2.5,
+}
 LANDSCAPE_PX = 64
 LANDSCAPE_SHIFTS = range(-2, 3)  # of two pixels each, as a compass is some degrees off
 FAINT = 0.01  # slope of brightness, per pixel, below which an edge is too weak to have a direction
@@ -156,12 +165,14 @@ def _ground(image):
     """Return how much a pixel is ground: all from the first one down that is not blue sky."""
     sky = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
     sky = ops.max_pool(sky, 3, 1, "same")  # small clouds are sky, too
-    return 1 - ops.exp(ops.cumsum(ops.log(sky + 1e-4), axis=1))
+    above = ops.cumsum(ops.log(sky + 1e-4), axis=1)
+    return 1 - ops.exp(above)
 
 
 def _slopes(plane):
     """Return how much a pixel rises downwards and to the right, for each pixel."""
-    return tf.image.sobel_edges(plane)[..., 0, :] / 8
+    edges = tf.image.sobel_edges(plane)
+    return edges[..., 0, :] / 8
 
 
 def distances(loss, images, others):
@@ -254,7 +265,14 @@ ADVERSARIES = {
 }
 
 
-def gradient_penalty(discriminator, condition, real, fake, *, step=0):
+def gradient_penalty(
+    discriminator,
+    condition,
+    real,
+    fake,
+    *,
+    step=0,
+):
     """Compute the gradient penalty of WGAN-GP: slopes between real and generated should be 1.
 
     Args:
@@ -265,16 +283,19 @@ def gradient_penalty(discriminator, condition, real, fake, *, step=0):
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    size, key = [ops.shape(real[0])[0], 1, 1, 1], [0, ops.cast(step, "int32")]
-    share = tf.random.stateless_uniform(size, key)
-    between = [
-        share * one + (1 - share) * other for one, other in zip(real, fake, strict=True)
-    ]
+    share = tf.random.stateless_uniform(
+        [ops.shape(real[0])[0], 1, 1, 1],
+        seed=[0, ops.cast(step, "int32")],
+    )
+    between = []
+    for one, other in zip(real, fake, strict=True):
+        between.append(share * one + (1 - share) * other)
     with tf.GradientTape() as tape:
         tape.watch(between)
         logits = discriminator([*condition, *between], training=True)
         # of an image: mean over its patches
-        judged = ops.sum(ops.mean(logits, axis=(1, 2, 3)))
+        means = ops.mean(logits, axis=(1, 2, 3))
+        judged = ops.sum(means)
     slopes = tape.gradient(judged, between)
     squares = sum(ops.sum(slope**2, axis=(1, 2, 3)) for slope in slopes)
     lengths = ops.sqrt(squares + 1e-12)
