@@ -55,7 +55,7 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     source = Path(source)
     inputs = files_behind(source)
     wanted = target, options.get("cloud_mask")
-    targets = [_target(Path(path), source, inputs) for path in wanted if path]
+    targets = [_target(Path(path), source, inputs) for path in wanted if path is not None]
     target = targets[0]
     if target in targets[1:]:
         raise ValueError(
