@@ -165,7 +165,9 @@ def _guess(dark, middle, bright, low, high, is_physical):
         if expected == 1:  # whoever made pictures chose a scale
             return told
         scale = SIZES[unit] / SIZES[expected]
-        return f"{told}: --scale-offset {scale:g},0 mends it, but for pictures of 8 bits"
+        return (
+            f"{told}: --scale-offset {scale:g},0 mends it, but for pictures of 8 bits"
+        )
     step = np.copysign(1000, dark[0] - low[0])
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
