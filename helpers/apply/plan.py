@@ -18,7 +18,8 @@ REFLECTANCE = 2  # a model whose values end below it expects reflectance
 # scale and offset of numbers that stand for themselves
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
-OUTPUT_PX, MAX_WINDOW_PX = 768, 512
+OUTPUT_PX = 768
+MAX_WINDOW_PX = 512
 NO_CLASS = 255
 LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
 

@@ -167,7 +167,8 @@ def _guess(dark, middle, bright, low, high, is_physical):
         )
     step = np.copysign(1000, dark[0] - low[0])
     if is_physical:
-        is_offset, is_other = 900 <= dark.min() < 1800, dark.min() >= 5000
+        is_offset = 900 <= dark.min() < 1800
+        is_other = dark.min() >= 5000
     else:
         # the darkest pixels tell: a patch of dark ground stays far below the brightest
         steps = (dark - low) / step
