@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 import sys
 import warnings
 
@@ -63,10 +64,12 @@ def _parser():
     """Read the options of each command from its docstring: name, value if any, and help."""
     parser = argparse.ArgumentParser(prog="python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (_fetch, _run, _apply, _export, _compare, _publish, _student):
+    for function in (_fetch, _run, _apply, _export, _compare, _student):
         told, _, *options = inspect.getdoc(function).splitlines()
         command = commands.add_parser(function.__name__[1:], help=told)
         command.set_defaults(command=function)
+        # -1000,8000 is a value, no option; Python 3.14 reads it so by itself
+        command._negative_number_matcher = re.compile(r"-\.?\d")
         for option in options:
             option, told = option.split(": ", 1)
             flag, _, form = option.partition(" ")
@@ -190,19 +193,6 @@ def _compare(run_ids):
         scores = [row.dropna().to_dict() for _, row in rows.iloc[:, :-7].iterrows()]
         print(f"\n{run} · {notebook}")
         print(metrics.score_table(scores).to_string(index=False, line_width=100))
-
-
-def _publish(**options):
-    """Keep a trained network in data/weights, to start from or apply.
-
-    run_id RUN: a finished run
-    notebook NOTEBOOK: beginning of a name, such as 02
-    name NAME: of the weights
-    --method NAME: a model in the run's folder `models`; default: the headline
-    """
-    from helpers import runs
-
-    print(runs.publish(**options))
 
 
 def _student(out):

@@ -12,7 +12,8 @@ import numpy as np
 from helpers.backend import keras, tf
 from helpers.features import backbone, shared_backbone
 
-layers, ops = keras.layers, keras.ops
+layers = keras.layers
+ops = keras.ops
 register = keras.saving.register_keras_serializable("helpers")
 
 # --- shared blocks, from features (batch, height, width, channels) to features
@@ -241,7 +242,8 @@ def unet_features(image, filters, depth):
         Features, (batch, height / 2, width / 2, channels).
     """
     widths = [filters * min(2**level, 8) for level in range(depth)]
-    features, passed = _centred(image), []
+    features = _centred(image)
+    passed = []
     for width in widths:
         features = _leaky_conv(features, width, start="he_normal")
         passed.append(features)
@@ -386,7 +388,8 @@ def multi_scale_discriminator(bands, *, sizes=3, filters=32):
     images = [_input(bands, f"image_{number}") for number in range(sizes)]
     features = None
     for number, image in enumerate(images):
-        seen, width = _centred(image), filters * min(2**number, 4)
+        seen = _centred(image)
+        width = filters * min(2**number, 4)
         features = layers.concatenate([features, seen]) if number else seen
         features = _leaky_conv(features, width, 3, 1)
         features = _leaky_conv(features, width)
@@ -429,7 +432,9 @@ class PretrainedFeatures(layers.Layer):
 
     def __init__(self, taps=MAP_TAPS, enlarge=MAP_ENLARGE, **kwargs):
         super().__init__(**kwargs)
-        self.trainable, self.taps, self.enlarge = False, tuple(taps), enlarge
+        self.trainable = False
+        self.taps = tuple(taps)
+        self.enlarge = enlarge
 
     def build(self, shape):
         """Read the frozen network."""
@@ -636,7 +641,9 @@ def projected_discriminator(*, image_px=128, channels=64):
     Source: Sauer et al. 2021 (projected GAN), arXiv:2111.01007.
     """
     image = keras.Input((image_px, image_px, 3), name="image")
-    mixed, logits, squares = None, [], []
+    mixed = None
+    logits = []
+    squares = []
     for scale, tap in enumerate(reversed(backbone()(image))):
         own = _mixed(tap, channels, 1, scale)
         if scale:

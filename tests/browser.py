@@ -68,8 +68,9 @@ return cells.length;
 """
 BEGUN = r"return [...document.querySelectorAll('.jp-InputPrompt')].some(prompt => /[*\d]/.test(prompt.textContent));"
 OVER = r"""
-const prompts = [...document.querySelectorAll('.jp-Notebook .jp-InputPrompt')].map(prompt => prompt.textContent);
-return prompts.some(text => /\d/.test(text)) && !prompts.some(text => text.includes('*'));
+const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent);
+const failed = document.querySelector('.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]');
+return !prompts.some(text => text.includes('*')) && (/\d/.test(prompts.at(-1)) || failed !== null);
 """  # after an error those that were to come stand without a star
 PIXELS = """
 const [given] = arguments, img = typeof given === 'string' ? document.querySelector(given) : given;

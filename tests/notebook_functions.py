@@ -1,17 +1,18 @@
 """Functions that a notebook defines, for tests and benchmarks of them."""
 
 import ast
+from pathlib import Path
 
 import nbformat
 import numpy as np
 
-from helpers import features, models, paths
+from helpers import features, models
 from helpers.backend import keras
 
 
 def defined_in(notebook, name):
     """A function of a notebook, given by its name without suffix."""
-    (path,) = (paths.ROOT / "notebooks").rglob(f"{notebook}*.ipynb")
+    (path,) = (Path(__file__).parents[1] / "notebooks").rglob(f"{notebook}*.ipynb")
     code = (cell.source for cell in nbformat.read(path, 4).cells if f"def {name}(" in cell.source)
     tree = ast.parse(next(code))
     tree.body = [node for node in tree.body if getattr(node, "name", None) == name]

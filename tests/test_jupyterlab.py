@@ -50,31 +50,15 @@ time.sleep(600)
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """One server and one browser for all the tests below."""
-    with browser.jupyterlab(tmp_path_factory.mktemp("jupyterlab")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def page(lab):
-    """Notebook 02 in profile smoke, after Run All Cells."""
+def page(tmp_path_factory):
+    """Notebook 02 in profile smoke, with sliders and a map to click on behind it, after Run All Cells."""
     (path,) = runs.notebooks(["02"])
-    with lab.notebook(path) as page:
+    book, folder = nbformat.read(path, 4), tmp_path_factory.mktemp("jupyterlab")
+    book.cells += [nbformat.v4.new_code_cell(cell) for cell in PLAY]
+    nbformat.write(book, folder / path.name)
+    with browser.jupyterlab(folder) as lab, lab.notebook(folder / path.name) as page:
         page.run_all(seconds=600)
         yield page
-
-
-@pytest.fixture(scope="module")
-def play(lab, tmp_path_factory):
-    """A page of sliders and a map to click on, after Run All Cells."""
-    path = tmp_path_factory.mktemp("play") / "play.ipynb"
-    cells = [nbformat.v4.new_code_cell(cell) for cell in PLAY]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    with lab.notebook(path) as play:
-        play.run_all(seconds=120)
-        yield play
 
 
 def test_run_all_cells_runs_them_all(page):
@@ -128,16 +112,25 @@ def test_the_monitor_redraws_one_figure_in_place(training):
     assert len({state["pictures"][0][1] for state in drawn if state["running"]}) >= 2
 
 
-def handles(page):
+def named(page, call):
+    """Selector of the cell that makes this call."""
+    (at,) = (at for at, cell in enumerate(page.cells) if f"\n{call}" in f"\n{cell.source}")
+    return page.driver.execute_script(
+        "document.querySelectorAll('.jp-Notebook .jp-Cell')[arguments[0]].id = `cell${arguments[0]}`;"
+        "return `#cell${arguments[0]} `", at
+    )  # fmt: skip
+
+
+def handles(page, cell):
     """Handles of the sliders of the picture to play with."""
-    found = page.all(".widget-interact .widget-slider .noUi-handle")
+    found = page.all(cell + ".widget-slider .noUi-handle")
     page.show(found[-1])
     return found
 
 
-def picture(page):
+def picture(page, cell):
     """The picture below the sliders, as it is now: each move puts another one in its place."""
-    return np.asarray(page.picture(".widget-interact img"))
+    return np.asarray(page.picture(cell + ".widget-interact img"))
 
 
 def border(picture):
@@ -148,60 +141,62 @@ def border(picture):
 
 
 def test_before_and_after_follow_the_mouse_and_the_arrow_keys(page):
-    (handle,) = handles(page)
+    cell = named(page, "show.before_after(")
+    (handle,) = handles(page, cell)
     track_px = handle.find_element(By.XPATH, "ancestor::*[contains(@class, 'noUi-target')]").rect["width"]
-    first = picture(page)
+    first = picture(page, cell)
     start, width = border(first), first.shape[1]
     page.screenshot(handle, "02_slider")
     ActionChains(page.driver).drag_and_drop_by_offset(handle, 120, 0).perform()
     aim = start + 120 * width / track_px
-    page.wait(lambda: abs(border(picture(page)) - aim) <= 4, f"border near column {aim:.0f}")
-    second = picture(page)
+    page.wait(lambda: abs(border(picture(page, cell)) - aim) <= 4, f"border near column {aim:.0f}")
+    second = picture(page, cell)
     end = border(second)
     assert (first[:, : start - 1] == second[:, : start - 1]).all()
     assert (first[:, end + 1 :] == second[:, end + 1 :]).all()
     assert (first[:, start + 1 : end - 1] != second[:, start + 1 : end - 1]).any(axis=2).mean() > 0.5
     ActionChains(page.driver).send_keys(Keys.ARROW_RIGHT * 3).perform()
-    page.wait(lambda: border(picture(page)) == end + 3, "border three columns further right")
+    page.wait(lambda: border(picture(page, cell)) == end + 3, "border three columns further right")
     ActionChains(page.driver).send_keys(Keys.ARROW_LEFT * 5).perform()
-    page.wait(lambda: border(picture(page)) == end - 2, "border five columns further left")
+    page.wait(lambda: border(picture(page, cell)) == end - 2, "border five columns further left")
 
 
-def test_each_latent_slider_redraws_its_part(play):
-    sliders = handles(play)
+def test_each_latent_slider_redraws_its_part(page):
+    cell = named(page, "show.explore(")
+    sliders = handles(page, cell)
     assert len(sliders) == 4
     for number, handle in enumerate(sliders):
         handle.send_keys(Keys.END)  # all the way at once: one change, one picture
         corners = [255 if quarter <= number else 128 for quarter in range(4)]
 
         def redrawn(corners=corners):
-            return np.array_equal(picture(play)[96::192, 96::192, 0].ravel(), corners)
+            return np.array_equal(picture(page, cell)[96::192, 96::192, 0].ravel(), corners)
 
-        play.wait(redrawn, f"bright quarter after slider {number + 1}")
-    play.screenshot(sliders[0], "sliders")
-    ActionChains(play.driver).drag_and_drop_by_offset(sliders[0], -80, 0).perform()
-    play.wait(lambda: picture(play)[96, 96, 0] < 255, "darker quarter after dragging")
+        page.wait(redrawn, f"bright quarter after slider {number + 1}")
+    page.screenshot(sliders[0], "sliders")
+    ActionChains(page.driver).drag_and_drop_by_offset(sliders[0], -80, 0).perform()
+    page.wait(lambda: picture(page, cell)[96, 96, 0] < 255, "darker quarter after dragging")
 
 
-def test_a_click_on_the_map_shows_what_is_there(play):
+def test_a_click_on_the_map_shows_what_is_there(page):
     """Row 4 of 16 and column 6 of 20: the colour of the middle of that button."""
 
     def seen():
-        return play.all(".widget-interact img")[-1]
+        return page.all(".widget-interact img")[-1]
 
     def shows(column, row):
         expected = tuple(np.rint(255 * np.array([(column + 0.5) / 20, (row + 0.5) / 16, 0.5])).astype(int))
-        play.wait(lambda: play.picture(seen()).getpixel((9, 9)) == expected, f"colour of {column}, {row}")
+        page.wait(lambda: page.picture(seen()).getpixel((9, 9)) == expected, f"colour of {column}, {row}")
 
-    buttons = play.all(".click-map button")
+    buttons = page.all(".click-map button")
     assert len(buttons) == 320
     shows(10, 8)  # from here on the page keeps its layout
-    button = play.show(buttons[4 * 20 + 6])
-    map_px = play.all(".click-map > div")[0].size
+    button = page.show(buttons[4 * 20 + 6])
+    map_px = page.all(".click-map > div")[0].size
     assert map_px["width"] > 400 and map_px["height"] > 200, "the map is squeezed out of sight"
-    ActionChains(play.driver).click(button).perform()
+    ActionChains(page.driver).click(button).perform()
     shows(6, 4)
-    play.screenshot(seen(), "click")
+    page.screenshot(seen(), "click")
 
 
 def test_without_a_browser_the_reason_is_said(monkeypatch, tmp_path):

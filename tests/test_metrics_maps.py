@@ -46,7 +46,7 @@ def test_iou_and_accuracy_by_hand():
     counts = metrics.confusion([[[0, 0, 0, 0, 1, 1, 1, 1]]], [[[0, 0, 0, 1, 1, 1, 0, 0]]], 3)
     assert metrics.iou(counts)[0, :2] == pytest.approx([3 / 6, 2 / 5]) and np.isnan(metrics.iou(counts)[0, 2])
     assert metrics.mean_iou(counts) == pytest.approx([(1 / 2 + 2 / 5) / 2])
-    assert metrics.pixel_accuracy(counts) == pytest.approx([5 / 8])
+    assert metrics.map_scores(counts, "012")["pixel_accuracy"] == 5 / 8
 
 
 def test_a_class_that_is_only_estimated_counts_as_0():

@@ -8,14 +8,15 @@ import tomllib
 import numpy as np
 import pytest
 
+from data.weights import publish as publishing
 from data.weights import train_clouds
+from data.weights.publish import publish
 from helpers import features, metrics, models, paths, runs, scenes, training
 from helpers.__main__ import _parser, main
 from helpers.acquire import packs, sources
 from helpers.apply.network import read_network
 from helpers.backend import keras
 from helpers.pairs import clouds, maps, resolution, views
-from helpers.runs import weights
 from helpers.runs.execute import plan
 from helpers.training import predict
 
@@ -174,7 +175,7 @@ def satellite_to_map(network, given):
     classes = maps.arrays(tiles, maps.LEGEND)[2]
     core = guess[:, margin : margin + size, margin : margin + size]
     pooled = metrics.confusion(classes, core, len(maps.LEGEND)).sum(axis=0)
-    return {"mean_iou": metrics.mean_iou(pooled), "pixel_accuracy": metrics.pixel_accuracy(pooled)}, [[0, 255]] * 3
+    return {"mean_iou": metrics.mean_iou(pooled), "pixel_accuracy": pooled.trace() / pooled.sum()}, [[0, 255]] * 3
 
 
 SCORED = {"02": super_resolution, "03": super_resolution, "05": satellite_to_map}
@@ -257,7 +258,7 @@ def test_weights_are_rounded_to_eight_bits_to_the_nearest():
     network = keras.Sequential([keras.Input((7,)), keras.layers.Rescaling(1.0), keras.layers.Dense(1)])
     given = np.array([[1.0], [1.003], [1.005], [-1.01], [0.1], [0.0], [300.0]], "float32")
     network.set_weights([given, np.float32([1e-9])])
-    weights.round_weights(network)
+    publishing.round_weights(network)
     kernel, bias = network.get_weights()
     assert kernel.ravel().tolist() == [1.0, 1.0, 1.0078125, -1.0078125, 205 / 2048, 0.0, 300.0]
     assert bias[0] == pytest.approx(1e-9, rel=1 / 256) and kernel.dtype == bias.dtype == np.float32
@@ -265,7 +266,7 @@ def test_weights_are_rounded_to_eight_bits_to_the_nearest():
 
 def test_published_weights_answer_nearly_as_the_run_did_and_tell_how_it_was_made(finished):
     run = finished(steps=6)
-    path = runs.publish("r1", "02", "sharp")
+    path = publish("r1", "02", "sharp")
     assert path == paths.ROOT / "data" / "weights" / "sharp.keras"
     assert path.stat().st_size < 0.7 * (run.folder / "model.keras").stat().st_size
     image = np.random.default_rng(1).random((1, 20, 24, 3)).astype("float32")
@@ -286,7 +287,7 @@ def test_published_weights_answer_nearly_as_the_run_did_and_tell_how_it_was_made
 def test_weights_stay_float32_in_mixed_precision(finished, policy):
     """Where a notebook computes in mixed precision, too, the weights themselves are float32, and those of the file."""
     finished()
-    path = runs.publish("r1", "02", "sharp")
+    path = publish("r1", "02", "sharp")
     before = read_network(path).get_weights()
     keras.config.set_dtype_policy(policy)
     try:
@@ -301,32 +302,33 @@ def test_weights_stay_float32_in_mixed_precision(finished, policy):
 
 def test_another_method_of_the_run_can_be_published(finished):
     finished()
-    path = runs.publish("r1", "02", "plain_one", method="plain")
+    path = publish("r1", "02", "plain_one", method="plain")
     assert described(path)["provenance"]["method"] == "plain" and described(path)["provenance"]["scores"] == SCORES[2]
     assert read_network(path).count_params() == 9 * 9 * 3 * 4 + 4 + 4 * 4 + 4 + 5 * 5 * 4 * 3 + 3
     with pytest.raises(ValueError, match="esrgan.keras is no model with scores of a finished run"):
-        runs.publish("r1", "02", "other", method="esrgan")
+        publish("r1", "02", "other", method="esrgan")
 
 
 def test_publishing_refuses_what_nobody_could_use(finished, capsys):
     finished("half", record=False)
     with pytest.raises(ValueError, match="no model with scores of a finished run"):
-        runs.publish("half", "02", "sharp")
+        publish("half", "02", "sharp")
     finished("own", source="my/pictures")
     with pytest.raises(ValueError, match="my/pictures, which is no pack"):
-        runs.publish("own", "02", "sharp")
+        publish("own", "02", "sharp")
     with pytest.raises(ValueError, match="use letters, digits"):
-        runs.publish("own", "02", "../sharp")
+        publish("own", "02", "../sharp")
     finished("large", filters=(1500, 900))
     with pytest.raises(ValueError, match=r"large has [2-3],\d{3},\d{3} bytes, compressed; at most 2,000,000"):
-        runs.publish("large", "02", "large")
+        publish("large", "02", "large")
     assert not list((paths.ROOT / "data").glob("weights/*"))
     finished()
-    assert main(["publish", "r1", "02", "sharp"]) == 0
+    publishing.main(["r1", "02", "sharp"])
     assert "sharp.keras" in capsys.readouterr().out
-    assert main(["publish", "r1", "02", "sharp"]) == 0, "the same notebook may replace its weights"
+    publishing.main(["r1", "02", "sharp"])  # the same notebook may replace its weights
     finished("third", notebook="03_other")
-    assert main(["publish", "third", "03", "sharp"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        publishing.main(["third", "03", "sharp"])
     assert f"in use by {NOTEBOOK}: choose another name" in capsys.readouterr().err
 
 
@@ -336,7 +338,7 @@ def test_publishing_refuses_what_nobody_could_use(finished, capsys):
 def test_starting_from_a_name_or_a_run_gives_the_same_answers(finished, capsys, monkeypatch):
     monkeypatch.chdir(paths.ROOT / "notebooks")  # where notebooks are run
     run = finished()
-    path, image = runs.publish("r1", "02", "sharp"), np.random.default_rng(1).random((1, 9, 9, 3)).astype("float32")
+    path, image = publish("r1", "02", "sharp"), np.random.default_rng(1).random((1, 9, 9, 3)).astype("float32")
     of_run = run.folder / "model.keras"
     for name, file in (("sharp", path), (of_run, of_run), (of_run.relative_to(paths.ROOT), of_run)):
         model = models.srcnn(3, filters=(8, 4))
@@ -351,7 +353,7 @@ def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
     painter = keras.Model(inner.input, keras.layers.Conv2D(3, 1, name="paint")(inner.output))
     painter.trainable = False
     finished(model=painter)
-    read = read_network(runs.publish("r1", "02", "sharp")).get_weights()
+    read = read_network(publish("r1", "02", "sharp")).get_weights()
     model = models.srcnn(3, filters=(8, 4))
     runs.start_from(model, "sharp", finished("now", record=False), BANDS)
     assert len(read) == 8 and len(model.get_weights()) == 6 and len(model.trainable_weights) == 6
@@ -377,7 +379,7 @@ def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_changed(finished, changes, bands, filters, message):
     finished()
-    runs.publish("r1", "02", "sharp")
+    publish("r1", "02", "sharp")
     model = models.srcnn(3, filters=filters)
     before = model.get_weights()
     with pytest.raises(ValueError, match=message):
@@ -406,7 +408,7 @@ def test_other_imagery_may_be_split_as_it_likes_and_keeps_its_own_table(finished
         return model
 
     finished(model=network(1.0, 6))
-    path = runs.publish("r1", "02", "sharp")
+    path = publish("r1", "02", "sharp")
     model = network(2.0, 7)
     runs.start_from(model, "sharp", finished("now", record=False, source="my/pictures", seed=3), BANDS)
     of = {weight.path.split("/")[-1]: weight.numpy() for weight in read_network(path).layers[-1].weights}

@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 
 from data.weights import travelling_clouds
+from data.weights.publish import keep, round_weights
 from helpers import metrics, models, scenes, training
 from helpers.acquire import packs
 from helpers.apply.network import read_network
 from helpers.backend import tf
 from helpers.pairs import clouds, resolution
-from helpers.runs import weights
 from helpers.training import losses
 from tests.benchmarks import foreign_clouds
 
@@ -94,7 +94,7 @@ def publish(network, name, training_facts):
         training_facts: dict for the provenance: steps, seconds, device, note.
     """
     bands, (ground, block_px, light) = list(BANDS[name]), open_ground(name)
-    weights.round_weights(network)
+    round_weights(network)
     remove = foreign_clouds.remover(network, [clouds.REFLECTANCE] * len(bands))
     bed = foreign_clouds.scored(foreign_clouds.bed("test", bands), remove)
     pack = packs.catalogue()[PACK]
@@ -120,7 +120,7 @@ def publish(network, name, training_facts):
         "changed_above": NETWORK[name].get("unsure", (0.06, 0.06)),
         "credit": pack.credit,
     }
-    target = weights.keep(network, name, about, made)
+    target = keep(network, name, about, made)
     print(bed.round(2).to_string(), made["scores"], target.stat().st_size, sep="\n")
 
 

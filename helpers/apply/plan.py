@@ -18,7 +18,8 @@ REFLECTANCE = 2  # a model whose values end below it expects reflectance
 # scale and offset of numbers that stand for themselves
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
-OUTPUT_PX, MAX_WINDOW_PX = 768, 512
+OUTPUT_PX = 768
+MAX_WINDOW_PX = 512
 NO_CLASS = 255
 LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
 
@@ -132,7 +133,8 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
             "--scale-offset SCALE,OFFSET alone says what the file's values are"
         )
     elif asked == "auto":
-        ranges = np.nanpercentile(values, (0.5, 99.5), axis=0).T
+        values = values if len(values) else [[np.nan] * len(bands)]
+        ranges = np.percentile(values, (0.5, 99.5), axis=0).T
     else:
         ranges = np.array([asked] * len(bands))
     widths = np.diff(ranges)

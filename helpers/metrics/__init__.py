@@ -20,7 +20,6 @@ from helpers.metrics.maps import (
     kid,
     map_scores,
     mean_iou,
-    pixel_accuracy,
 )
 from helpers.metrics.scoreboard import Scoreboard, score_table
 from helpers.metrics.views import retrieval

@@ -97,13 +97,6 @@ def mean_iou(confusion):
     return np.nanmean(iou(confusion), axis=-1)
 
 
-def pixel_accuracy(confusion):
-    """Return the share of pixels whose class is right, float64 (...); blind to what is rare."""
-    confusion = np.asarray(confusion, np.float64)
-    hits = np.trace(confusion, axis1=-2, axis2=-1)
-    return hits / confusion.sum(axis=(-2, -1))
-
-
 def map_scores(confusion, classes):
     """Return the scores of all images pooled, and the counts, as `Scoreboard.add` takes them.
 
@@ -117,7 +110,8 @@ def map_scores(confusion, classes):
     """
     pooled = confusion.sum(axis=0)
     scores = {"confusion": confusion, "mean_iou": mean_iou(pooled)}
-    scores["pixel_accuracy"] = pixel_accuracy(pooled)
+    # the share of pixels whose class is right: blind to what is rare
+    scores["pixel_accuracy"] = pooled.trace() / pooled.sum()
     for name, value in zip(classes, iou(pooled), strict=True):
         if np.isfinite(value):
             scores[f"iou_{name}"] = value

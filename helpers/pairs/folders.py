@@ -12,7 +12,9 @@ from helpers.acquire import pictures
 from helpers.scenes import Scene, folders, look_at_values, split_scenes
 from helpers.scenes.folders import some
 
-CLOUDY, MAPS = ("cloudy", "clear"), ("satellite", "map")  # roles of a pair
+# roles of a pair
+CLOUDY = ("cloudy", "clear")
+MAPS = ("satellite", "map")
 COLOURS = ("red", "green", "blue")
 SPLIT_FOLDERS = {
     "train/": "train",
@@ -59,7 +61,11 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
             data; a picture that cannot be read; an incomplete split, or one for which nothing is
             left.
     """
-    folder, joined, splits, left_out, apart = Path(folder), [], [], [], []
+    folder = Path(folder)
+    joined = []
+    splits = []
+    left_out = []
+    apart = []
     for name, rows in _listed(folder, roles, left).items():
         if len(rows) < 2:
             left_out.append(f"{name} ({min(rows)} only)")
@@ -101,7 +107,8 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
     has_manifest = (folder / "manifest.csv").exists()
-    listed, parts = {}, [""]
+    listed = {}
+    parts = [""]
     if not has_manifest:
         parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
     for part in parts or [""]:
@@ -187,7 +194,8 @@ def _picture(folder, row):
                 "together twice as wide as high"
             )
         colours = np.split(colours, 2, axis=1)[row["is_right"]]
-    pixels, alpha = colours[..., :3], colours[..., 3:]
+    pixels = colours[..., :3]
+    alpha = colours[..., 3:]
     if alpha.min() < 255:
         pixels = np.where(alpha == 255, pixels, np.nan)
     return folders.placed(Scene(pixels, COLOURS, name=path.stem, dtype="uint8"), row)

@@ -29,7 +29,9 @@ LEGEND = {
 # Place in LEGEND of the classes 0 to 16 of IGBP. Open and closed shrubs, the two savannas and the
 # kinds of fields cannot be told apart by colour; towns are too small and count as fields.
 IGBP = np.float32([0, 1, 2, 1, 1, 1, 5, 5, 4, 4, 6, 6, 7, 7, 7, 3, 8])
-TOP, HEIGHT = 90, 2160  # pixels, 84 N to 60 S; beyond them lies nothing but ice
+# rows of the map, 84 N to 60 S; beyond them lies nothing but ice
+TOP = 90
+HEIGHT = 2160
 BUFFER_PX = 16  # between ground of different splits
 STRIDE_PX = 48  # between blocks of training ground, which overlap
 MIN_LAND = 0.3  # share of a block
@@ -100,7 +102,8 @@ def dataset(pairs, *, legend=None, target="class", **stream):
     """
 
     def pair(pixels):
-        satellite, drawn = pixels[..., :3] / 255, pixels[..., 3:]
+        satellite = pixels[..., :3] / 255
+        drawn = pixels[..., 3:]
         if legend is None:
             return satellite, drawn / 255
         classes = tf.cast(drawn[..., 0], tf.int32)
@@ -123,7 +126,8 @@ def arrays(pairs, legend=None):
         (batch, height, width), or None.
     """
     pixels = np.uint8([pair.pixels for pair in pairs])
-    satellite, drawn = pixels[..., :3] / np.float32(255), pixels[..., 3:]
+    satellite = pixels[..., :3] / np.float32(255)
+    drawn = pixels[..., 3:]
     if legend is None:
         return satellite, drawn / np.float32(255), None
     classes = drawn[..., 0]

@@ -54,7 +54,8 @@ def patches(
     rooms = [(side - patch_px) // align + 1 for side in sides]
 
     def sample(index):
-        this_pass, place = index // count, index % count
+        this_pass = index // count
+        place = index % count
         which = tf.random.experimental.index_shuffle(
             place,
             [seed, this_pass],
@@ -123,7 +124,8 @@ def random_rows(inputs, target, *, batch_size, steps, seed=0):
     Raises:
         ValueError: there are no rows.
     """
-    count, wanted = len(target), steps * batch_size
+    count = len(target)
+    wanted = steps * batch_size
     if not count:
         raise ValueError(
             "no pairs to train on: render some, or read a folder that has some"

@@ -17,6 +17,7 @@ from helpers.scenes import folders, splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
 DEGREE_M = 111_195
+PLACE = ["lon", "lat", "heading_deg"]
 
 Views = namedtuple("Views", "patches views table")
 
@@ -26,10 +27,10 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
 
     The patches are those of the folder's `manifest.csv`, as notebook 01 writes it (roles
     `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. The heading that EXIF
-    tells is up in them, else north. They show 6 km; or, which a warning says, only what a
-    narrower patch holds however it is turned. Of a photo the central square is taken. A
-    split of the manifest is kept. Else patches of different splits are 6 km apart, what lies
-    between is left out, and a warning says where the photos lie too close for that.
+    tells is up in them, else north. They show 6 km; a warning says where a narrower patch, turned,
+    holds less. The central square of a photo is taken. A split of the manifest is kept. Else
+    patches of different splits are 6 km apart, and what lies between is left out; a warning says
+    where the photos lie too close for that.
 
     Args:
         folder: Path, of JPEG, PNG, TIFF or WebP files.
@@ -65,14 +66,7 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
                     f"too small: {photo.width:.0f} x {photo.height:.0f} pixels, {image_size} needed"
                 )
             scene = imagery or _patch_scene(folder, satellite, photo)
-            patch = cut(
-                scene,
-                photo.lon,
-                photo.lat,
-                photo.heading_deg,
-                size_px=image_size,
-                room=room,
-            )
+            patch = cut(scene, *photo[PLACE], size_px=image_size, room=room)
             views.append(_central_square(folder / photo.path, image_size))
             patches.append(patch[..., :3])
             table.loc[index, "split"] = satellite.get("split", "")

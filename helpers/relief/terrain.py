@@ -29,11 +29,13 @@ def aligned(elevation, imagery, refine=4):
     transform = elevation.transform @ elevation.transform.scale(1 / refine)
     row, column = np.indices(heights.shape) + 0.5
     place = transform @ (column, row)
-    pixels = np.array(~imagery.transform @ place) - 0.5
+    pixels = np.array(~imagery.transform @ place)
+    pixels -= 0.5
     colors = np.nan_to_num(imagery.pixels, nan=255) / 255
     image = bilinear(colors.transpose(2, 0, 1), pixels)
     latitude = transform.f + transform.e * len(heights) / 2
-    wide = transform.a * DEGREE_M * np.cos(np.radians(latitude))
+    wide = transform.a * DEGREE_M
+    wide *= np.cos(np.radians(latitude))
     high = -transform.e * DEGREE_M
     return ground(heights, image, (wide, high)), transform
 
@@ -58,6 +60,7 @@ def ground(heights, image, pixel_size_m):
     steepness = np.hypot(to_east, to_south)
     rough = (2.5 * steepness).clip(0.2, 1.6)
     forest = 8 * green - 7.5 * (red + blue)
-    forest = (forest + 2.2).clip(0, 1)
+    forest += 2.2
+    forest = forest.clip(0, 1)
     shapes = [heights, rough, forest, to_east, to_south]
     return Ground(np.float32(pixel_size_m), np.float32(shapes), image)

@@ -7,4 +7,4 @@ from helpers.runs.report import write_report
 from helpers.runs.run import Run, ledger, start
 from helpers.runs.student import student
 from helpers.runs.sweep import sweep, sweep_table
-from helpers.runs.weights import publish, start_from
+from helpers.runs.weights import start_from

@@ -202,15 +202,18 @@ def to_file_values(pixels, dtype, nodata):
         Array of `dtype`, rounded and clipped, with `nodata` for NaN. A measured value that would be
         read back as no data moves to its neighbour.
     """
-    dtype, missing = np.dtype(dtype), np.isnan(pixels)
+    dtype = np.dtype(dtype)
+    missing = np.isnan(pixels)
     if dtype.kind == "f":  # GDAL takes what differs by a few last bits for equal
-        values, step = pixels.astype(dtype), abs(nodata or 0) * 1e-6 or 1e-30
+        values = pixels.astype(dtype)
+        step = abs(nodata or 0) * 1e-6 or 1e-30
     elif nodata is None and missing.any():
         raise ValueError(
             f"pixels have no data; the file of {dtype} names no value for it"
         )
     else:
-        limits, step = np.iinfo(dtype), 1
+        limits = np.iinfo(dtype)
+        step = 1
         values = np.rint(pixels.astype("float64")).clip(limits.min, limits.max)
     if nodata is not None:
         values[values == nodata] = nodata - step if nodata > 0 else nodata + step

@@ -74,7 +74,8 @@ def some(names):
 
 def _refuse_mixture(folder, scenes):
     """Raise a ValueError that lists the kinds, where a folder is no single data set."""
-    usual, kinds = scenes[0].pixel_size, {}
+    usual = scenes[0].pixel_size
+    kinds = {}
     for scene in scenes:
         size = scene.pixel_size
         width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
@@ -137,7 +138,8 @@ def pair_rows(folder, roles):
     Raises:
         ValueError: a manifest that cannot be read, or two images of one role in a pair.
     """
-    table, found = folder / "manifest.csv", {}
+    table = folder / "manifest.csv"
+    found = {}
     if table.exists():
         rows = read_table(table, ("path", "role")).to_dict("records")
     else:

@@ -70,7 +70,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     Raises:
         ValueError: fewer than three whole blocks, or equal scenes without a place.
     """
-    pitch, found = block_px + buffer_px, []
+    pitch = block_px + buffer_px
+    found = []
     for scene in scenes:
         to_pixels = ~(scene.transform or Affine.identity())
         column, row = to_pixels @ (0, 0)  # of the map's origin

@@ -6,7 +6,8 @@ from helpers.backend import keras, tf
 from helpers.training.fit import State, train
 from helpers.training.losses import ADVERSARIES, energy_distance, gradient_penalty
 
-ops, flatten = keras.ops, keras.tree.flatten
+ops = keras.ops
+flatten = keras.tree.flatten
 LATENT_WEIGHT = 5.0  # of the distance of encoded latents to drawn ones
 PENALTY_WEIGHT = 10.0  # of the gradient penalty of "wgan_gp"
 
@@ -28,8 +29,11 @@ class Adversarial(keras.Model):
 
     def __init__(self, generator, discriminator, encoder, terms, optimizers, options):
         super().__init__(name=generator.name)
-        self.generator, self.discriminator = generator, discriminator
-        self.encoder, self.terms, self.options = encoder, terms, options
+        self.generator = generator
+        self.discriminator = discriminator
+        self.encoder = encoder
+        self.terms = terms
+        self.options = options
         self.averaged = keras.models.clone_model(generator)
         self.averaged.set_weights(generator.get_weights())
         self.averaged.trainable = False
@@ -105,7 +109,8 @@ class Adversarial(keras.Model):
     def judge(self, condition, images, step):
         """Return the discriminator's answer to images: logits, and features if it has some."""
         if self.options.augment:
-            size, key = [images[0].shape[0], 5], [ops.cast(step, "int32"), 0]
+            size = [images[0].shape[0], 5]
+            key = [ops.cast(step, "int32"), 0]
             draws = tf.random.stateless_uniform(size, key, -1, 1)
             images = [self.options.augment(image, draws) for image in images]
         return flatten(self.discriminator([*condition, *images], training=True))

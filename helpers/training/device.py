@@ -77,7 +77,8 @@ def prepare_device(*, precision="auto", seed=0):
     strategy = tf.distribute.get_strategy()  # one processor or GPU
     if len(gpus) > 1:
         strategy = tf.distribute.MirroredStrategy()
-    kind, count = "gpu" if gpus else "cpu", len(gpus) or os.cpu_count()
+    kind = "gpu" if gpus else "cpu"
+    count = len(gpus) or os.cpu_count()
     device = Device(kind, count, precision, bool(gpus), strategy)
     print(device)
     return device

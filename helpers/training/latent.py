@@ -197,8 +197,10 @@ def fit_ridge(inputs, targets, validation):
     Returns:
         tuple: kernel and bias of a Dense layer for the inputs as they are, and the strength.
     """
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
-    rows, middle = (inputs - mean) / scale, targets.mean(axis=0)
+    mean = inputs.mean(axis=0)
+    scale = inputs.std(axis=0) + 1e-3
+    rows = (inputs - mean) / scale
+    middle = targets.mean(axis=0)
     products = rows @ rows.T  # as wide as there are samples
     found = {}
     for strength in STRENGTHS:

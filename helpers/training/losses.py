@@ -35,8 +35,10 @@ def cleared(clear_weight, cloud_weight=0.25):
     """
 
     def loss(target, estimate):
-        truth, cover = target[..., :-2], target[..., -2:]
-        answer, found = estimate[..., :-2], estimate[..., -2:]
+        truth = target[..., :-2]
+        cover = target[..., -2:]
+        answer = estimate[..., :-2]
+        found = estimate[..., -2:]
         error = keras.losses.mean_absolute_error(
             root(truth),
             root(answer),
@@ -116,7 +118,8 @@ def landscape(target, estimate):
     Returns:
         float32 (batch,), 0 for equal images, about 1.3 for views of different places.
     """
-    one, other = _landmarks(target), _landmarks(estimate)
+    one = _landmarks(target)
+    other = _landmarks(estimate)
     apart = [_difference(one, other, shift) for shift in LANDSCAPE_SHIFTS]
     return ops.min(ops.stack(apart), axis=0)
 

@@ -32,9 +32,13 @@ class Reporter(keras.callbacks.Callback):
         board=None, watch=None,
     ):  # fmt: skip
         super().__init__()
-        self.state, self.history = state, history
-        self.steps, self.every = steps, max(1, steps // reports)
-        self.validation, self.watch, self.baseline = validation, watch, baseline
+        self.state = state
+        self.history = history
+        self.steps = steps
+        self.every = max(1, steps // reports)
+        self.validation = validation
+        self.watch = watch
+        self.baseline = baseline
         self.keep_best = keep_best
         self.score = keep_best or ("psnr_db" if validation else "loss")
         self.board = board and tf.summary.create_file_writer(str(board))
@@ -73,10 +77,12 @@ class Reporter(keras.callbacks.Callback):
 
     def _report(self, logs):
         """Score, keep the best weights, save the state, and show all that."""
-        scores, pictures = dict(logs), {}
+        scores = dict(logs)
+        pictures = {}
         if self.validation:
             inputs, targets = self.validation
-            estimates, targets = predict(self.model, inputs), np.clip(targets, 0, 1)
+            estimates = predict(self.model, inputs)
+            targets = np.clip(targets, 0, 1)
             scores["psnr_db"] = metrics.psnr(targets, estimates, data_range=1).mean()
             pictures = {"estimate": estimates, "target": targets}
         if self.watch:
