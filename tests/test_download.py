@@ -225,7 +225,11 @@ def test_subdomains_of_one_service_share_its_rate():
 
 
 def test_parameters_headers_and_bodies_arrive(server):
-    told = ("GET", "/told", lambda request: as_json({**request.query, "by": request.headers["User-Agent"][:19]}))
+    told = (
+        "GET",
+        "/told",
+        lambda request: as_json({**request.args.to_dict(), "by": request.headers["User-Agent"][:19]}),
+    )
     packed = Response(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"})
     plain = ("GET", "/plain", lambda request: Response(b"not one", "text/plain"))
     with serve([told, plain, ("GET", "/packed", lambda request: packed), *ROUTES]) as server:

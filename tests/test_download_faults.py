@@ -83,7 +83,7 @@ def serve(routes, *, lasting=False, **how):
 ROUTES = [
     ("GET", r"/tile/(?P<number>\d+)\.png", lambda request: Response(png(int(request.groups["number"])), "image/png")),
     ("GET", r"/notes/(?P<number>\d+)\.json", lambda request: as_json({"number": request.groups["number"]})),
-    ("POST", r"/search", lambda request: as_json(json.loads(request.body))),
+    ("POST", r"/search", lambda request: as_json(json.loads(request.data))),
 ]
 
 

@@ -25,10 +25,10 @@ def vk_photos(count, base):
 
 def vk_route(asked, *, busy=0, photos=150):
     def search(request):
-        asked.append(request.query)
+        asked.append(request.args)
         if len(asked) <= busy:
             return loopback.as_json({"error": {"error_code": 6, "error_msg": "Too many requests per second"}})
-        lon, lat, radius, count = (float(request.query[name]) for name in ("long", "lat", "radius", "count"))
+        lon, lat, radius, count = (float(request.args[name]) for name in ("long", "lat", "radius", "count"))
         east = math.cos(math.radians(lat))
         items = [one for one in vk_photos(photos, request.base)
                  if math.hypot(one["lat"] - lat, (one["long"] - lon) * east) * 111_000 <= radius]  # fmt: skip
@@ -71,16 +71,16 @@ def commons_route(asked, places, *, busy=0, most=50):
     """Commons with files at `places`, and a plan; an answer that has more than `most` files says that it continues."""
 
     def search(request):
-        asked.append(request.query)
+        asked.append(request.args)
         if len(asked) <= busy:
             return loopback.as_json(
                 {"error": {"code": "maxlag", "info": "Waiting for a database server: 7 seconds lagged"}}
             )
-        lat, lon = map(float, request.query["ggscoord"].split("|"))
-        radius, east = int(request.query["ggsradius"]), math.cos(math.radians(lat))
+        lat, lon = map(float, request.args["ggscoord"].split("|"))
+        radius, east = int(request.args["ggsradius"]), math.cos(math.radians(lat))
         near = [math.hypot(place[1] - lat, (place[0] - lon) * east) * 111_000 <= radius for place in places]
         near = np.flatnonzero(near).tolist()
-        limit = int(request.query["ggslimit"])
+        limit = int(request.args["ggslimit"])
         if not near:
             return loopback.as_json({"batchcomplete": ""})
         plan = {"pageid": 77, "title": "File:Plan.svg", "imageinfo": [{"thumburl": "https://c/Plan.svg.png"}]}

@@ -104,8 +104,8 @@ def test_yandex_is_refused_unless_a_map_type_is_named(serve, tmp_path, monkeypat
     asked = []
 
     def image(request):
-        asked.append(request.query)
-        return tile_of("PNG", int(request.query["size"].split(",")[0]))
+        asked.append(request.args)
+        return tile_of("PNG", int(request.args["size"].split(",")[0]))
 
     server = serve(("GET", "/yandex_static/v1", image))
     yandex = providers.connect("yandex_static", server, policy=FAST, layer="map")
@@ -138,7 +138,7 @@ def commons_page(number, *, lon=-54.5, lat=-25.4, **changes):
 
 def commons(serve, pages, asked=None):
     def answer(request):
-        (asked if asked is not None else []).append({**request.query, "agent": request.headers["User-Agent"]})
+        (asked if asked is not None else []).append({**request.args.to_dict(), "agent": request.headers["User-Agent"]})
         text = json.dumps({"batchcomplete": "", "query": {"pages": {str(page["pageid"]): page for page in pages}}})
         return loopback.Response(text.replace("BASE", request.base).encode())
 

@@ -145,7 +145,7 @@ def tellus_routes(pages, seen, *, total=None):
     square = {"type": "Polygon", "coordinates": [[[179, -17], [181, -17], [181, -16], [179, -16], [179, -17]]]}
 
     def find(request):
-        body = json.loads(request.body)
+        body = json.loads(request.data)
         seen.append(body)
         number = pages.index(body["paginate"]["cursor"])
         feature = {

@@ -37,7 +37,7 @@ def stac_routes(folder, count=1, *, next_of=lambda number: number + 1, **facts):
     """A STAC API with one item a page; pages follow by POST."""
 
     def page(request):
-        asked = json.loads(request.body)
+        asked = json.loads(request.data)
         number = asked.get("page", 0)
         assets = {name: {"href": f"{request.base}/files/{name}.tif"} for name in BANDS}
         ring = [[-54.6, -25.5], [-54.5, -25.5], [-54.5, -25.4], [-54.6, -25.5]]
@@ -86,7 +86,7 @@ def test_a_stac_search_asks_on_both_sides_of_the_antimeridian(serve, tmp_path):
     routes = stac_routes(tmp_path)
 
     def note(request):
-        asked.append(json.loads(request.body))
+        asked.append(json.loads(request.data))
         return routes[1][2](request)
 
     connect("earth_search", serve(routes[0], (*routes[1][:2], note))).search((179, -17, -179, -16), cloud_cover_below=5)

@@ -50,9 +50,7 @@ class Table:
     def add(self, row):
         """Append a row, a dict of values; columns that it does not give stay as they were."""
         if unknown := row.keys() - {*self.columns}:
-            raise TypeError(
-                f"{self.path} has no columns {sorted(unknown)}, but {self.columns}"
-            )
+            raise TypeError(f"{self.path} has no columns {unknown}")
         key = row["path"]
         row = self.row(key) | row
         texts = [_text(row.get(column)) for column in self.columns]

@@ -42,7 +42,7 @@ class Server:
 
     Args:
         routes: list of (method, pattern of the path, function to a Response or None); it gets
-            werkzeug's Request with query, body, base (the server's URL) and groups of the pattern.
+            werkzeug's Request, with base (the server's URL) and groups of the pattern.
         latency_s: wait before each answer.
         faults: dict from kind (FAULTS) to the share of paths that suffer it, once each.
         seed, port: of the choice of paths; to listen on, 0 for any that is free.
@@ -111,15 +111,14 @@ class Server:
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
             return answer
-        length = len(made.body) if made.status == 200 else None
+        if made.status != 200:
+            return answer
         return answer.make_conditional(
-            request, accept_ranges=True, complete_length=length
+            request, accept_ranges=True, complete_length=len(made.body)
         )
 
     def routed(self, request):
         """Return the Response of the first route that fits."""
-        request.query = request.args.to_dict()
-        request.body = request.data
         request.base = self.url
         asked = f"{request.method.replace('HEAD', 'GET')} {request.path}"
         for method, pattern, function in self.routes:

@@ -109,7 +109,7 @@ def find(request, expression, **values):
 
 def search(request):
     """List items, latest first, all on one page."""
-    asked = json.loads(request.body)
+    asked = json.loads(request.data)
     first, last = asked.get("datetime", "/").replace("..", "").split("/")
     most = jmespath.search('query."eo:cloud_cover".lt', asked) or 101
     found = find(
@@ -126,13 +126,13 @@ def search(request):
 
 def commons_query(request):
     """List files around a place, with author, licence and place."""
-    lat, lon = map(float, request.query["ggscoord"].split("|"))
-    reach = int(request.query["ggsradius"]) / 80_000  # degrees; a little wide
+    lat, lon = map(float, request.args["ggscoord"].split("|"))
+    reach = int(request.args["ggsradius"]) / 80_000  # degrees; a little wide
     pages = {}
     for page in listed(request.base)["photos"]:
         place = page["coordinates"][0]
         is_near = max(abs(place["lon"] - lon), abs(place["lat"] - lat)) <= reach
-        if is_near and len(pages) < int(request.query["ggslimit"]):
+        if is_near and len(pages) < int(request.args["ggslimit"]):
             pages[page["pageid"]] = page
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
@@ -158,7 +158,7 @@ ROUTES = [
         rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}",
         made(tile),
     ),
-    ("GET", LEGACY, lambda ask: as_json(find(ask, TOUCHING, **ask.query))),
+    ("GET", LEGACY, lambda ask: as_json(find(ask, TOUCHING, **ask.args.to_dict()))),
     (
         "GET",
         "/files/photos/28.jpg",

@@ -41,10 +41,9 @@ class Photos(Provider):
         if not more or radius_m < 100:
             return
         west, south, east, north = box
-        quarters = [(west, south, lon, lat), (lon, south, east, lat)]
-        quarters += [(west, lat, lon, north), (lon, lat, east, north)]
-        for quarter in quarters:
-            yield from self._pages(quarter, limit)
+        for left, right in ((west, lon), (lon, east)):
+            for low, high in ((south, lat), (lat, north)):
+                yield from self._pages((left, low, right, high), limit)
 
     def _answer(self, lon, lat, radius_m, limit):
         """Return the answer for a circle, and in it as `asked` how many photos it may hold."""

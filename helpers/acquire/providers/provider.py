@@ -185,15 +185,14 @@ def iso(value):
 def _key(provider, server):
     """Return the key: from its environment variable, "practice", or a hidden prompt."""
     name = provider.key_name
-    place = provider.key_place
     value = os.environ.get(name) or ("practice" if server else "")
     if not value and ("ipykernel" in type(sys.stdout).__module__ or sys.stdin.isatty()):
         # under papermill nobody is there
         with contextlib.suppress(NotImplementedError, EOFError):
-            value = getpass.getpass(f"{name} (from {place}; it is not shown): ")
+            value = getpass.getpass(f"{name} (it is not shown): ")
     if not value:
         raise PermissionError(
             f"{provider.name} wants a key: set the environment variable {name} before Jupyter "
-            f"starts. Get a key at {place}"
+            f"starts. Get a key at {provider.key_place}"
         )
     return value

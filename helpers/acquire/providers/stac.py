@@ -197,10 +197,8 @@ def baseline(facts):
 
 def is_classes(asset, band):
     """Return whether values are classes, of which no average can be taken."""
-    if re.fullmatch(CLASSES, plain(band)) or asset["classes"]:
-        return True
-    is_byte = asset["type"] in ("uint8", "int8")
-    return is_byte and bool(re.search(MASKS, asset["roles"]))
+    is_mask = asset["type"] in ("uint8", "int8") and re.search(MASKS, asset["roles"])
+    return bool(is_mask or asset["classes"] or re.fullmatch(CLASSES, plain(band)))
 
 
 def _polite(client):

@@ -91,10 +91,7 @@ class TellusLegacy(Tiles):
     """The first Tellus, which is superseded: the scenes of ASNARO-1, several of a place."""
 
     def _pages(self, box, limit):
-        asked = dict(
-            zip(("min_lon", "min_lat", "max_lon", "max_lat"), box, strict=True)
-        )
-        yield self._read(self.client.get_json(self.base + self.query, asked))
+        yield self._read(self.client.get_json(self.base + self.query.format(*box)))
 
 
 def utc(text):
