@@ -4,6 +4,7 @@ import argparse
 import inspect
 import sys
 import warnings
+from pathlib import Path
 
 KERNEL = "{0}. If the notebook's kernel did not start: `python -m ipykernel install` installs it"
 FAULT = (
@@ -63,7 +64,7 @@ def _parser():
     """Read the options of each command from its docstring: name, value if any, and help."""
     parser = argparse.ArgumentParser(prog="python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (_fetch, _run, _apply, _export, _compare, _student):
+    for function in (_fetch, _run, _apply, _export, _compare, _student, _publish):
         told, _, *options = inspect.getdoc(function).splitlines()
         command = commands.add_parser(function.__name__[1:], help=told)
         command.set_defaults(command=function)
@@ -200,6 +201,20 @@ def _student(out):
     from helpers import runs
 
     print(*runs.student(out), sep="\n")
+
+
+def _publish(**options):
+    """Keep the network of a finished run in data/weights, to start from or apply.
+
+    run RUN: a finished run
+    notebook NOTEBOOK: beginning of a name, such as 02
+    name NAME: of the weights
+    --method NAME: a model in the run's folder `models`; default: the headline
+    """
+    import runpy
+
+    script = Path(__file__).parents[1] / "data/weights/publish.py"
+    print(runpy.run_path(str(script))["publish"](**options))
 
 
 if __name__ == "__main__":
