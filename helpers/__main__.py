@@ -21,13 +21,13 @@ FAILURES = {
 }
 # What argparse must know of values that are no plain text: the kind of a number, and others.
 NUMBERS = {
-    "N": int, "PX": int, "CM": float, "VALUE": float, "LO,HI": float, "SCALE,OFFSET": float,
+    "N": int, "CM": float, "VALUE": float, "LO,HI": float, "SCALE,OFFSET": float,
     "N,…": int, "COL,ROW,WIDTH,HEIGHT": int,
 }  # fmt: skip
 OTHERS = {
     "": {"action": "store_true"},
     "nodata": {"choices": ["nodata"]},
-    "NAME=VALUE": {"action": "append", "dest": "values", "default": []},
+    "NAME=VALUE": {"action": "append", "dest": "values"},
     "FILES": {"nargs": "+"},
     "NAMES": {"nargs": "*"},
 }
@@ -38,12 +38,7 @@ def main(arguments=None):
     given = vars(_parser().parse_args(arguments))
     command = given.pop("command")
     try:
-        return (
-            command(
-                **{name: value for name, value in given.items() if value is not None}
-            )
-            or 0
-        )
+        return command(**given) or 0
     except KeyboardInterrupt:
         status = 130
         told = "stopped. What was finished is kept; `--resume` goes on with an interrupted run"
@@ -66,7 +61,9 @@ def _parser():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for function in (_fetch, _run, _apply, _export, _compare, _student, _publish):
         told, _, *options = inspect.getdoc(function).splitlines()
-        command = commands.add_parser(function.__name__[1:], help=told)
+        command = commands.add_parser(
+            function.__name__[1:], help=told, argument_default=argparse.SUPPRESS
+        )
         command.set_defaults(command=function)
         for option in options:
             option, told = option.split(": ", 1)
@@ -97,7 +94,7 @@ def _reader(form):
 # The commands; their arguments are named as their options.
 
 
-def _fetch(packs, from_folder=None):
+def _fetch(packs=None, from_folder=None):
     """Fetch and verify the sample imagery.
 
     packs NAMES: default: all
@@ -105,10 +102,10 @@ def _fetch(packs, from_folder=None):
     """
     from helpers.acquire.packs import fetch
 
-    fetch(packs or None, from_folder=from_folder)
+    fetch(packs, from_folder=from_folder)
 
 
-def _run(notebooks, values, **options):
+def _run(notebooks=(), values=(), **options):
     """Run notebooks and write a report.
 
     notebooks NAMES: their beginnings, such as 02; default: all lessons
@@ -154,8 +151,10 @@ def _apply(model, files, out=None, workers=1, dask=None, **options):
             print("{state:16}  {source}  {told}".format(**row).rstrip())
         return "failed" in [row["state"] for row in rows]  # as exit status: 1
     if len(files) != 2 or dask or workers > 1:
-        told = "give IN.tif OUT.tif, or images and --out DIR, with --workers or --dask"
-        raise ValueError(f"{len(files)} files are named: {told}")
+        raise ValueError(
+            f"{len(files)} files are named: give IN.tif OUT.tif, or images and --out DIR, with "
+            "--workers or --dask"
+        )
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(
             f"note: {message}", file=sys.stderr
@@ -168,7 +167,7 @@ def _export(model, out, tile=256, resolution=None):
 
     model MODEL: a .keras file, or a name in data/weights
     out OUT.onnx: file to write
-    --tile PX: side of a tile; default: 256
+    --tile N: side of a tile, pixels; default: 256
     --resolution CM: width of an input pixel
     """
     from helpers.apply.export import export
@@ -176,7 +175,7 @@ def _export(model, out, tile=256, resolution=None):
     print(f"{out}: {export(model, out, tile_px=tile, resolution_cm=resolution)}")
 
 
-def _compare(run_ids):
+def _compare(run_ids=()):
     """Print the scores of runs.
 
     run_ids NAMES: runs, or sweeps for all of their runs; default: all
