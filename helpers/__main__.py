@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -65,6 +66,8 @@ def _parser():
             function.__name__[1:], help=told, argument_default=argparse.SUPPRESS
         )
         command.set_defaults(command=function)
+        # -1000,8000 is a value, no option; Python 3.14 reads it so by itself
+        command._negative_number_matcher = re.compile(r"-\.?\d")
         for option in options:
             option, told = option.split(": ", 1)
             flag, _, form = option.partition(" ")

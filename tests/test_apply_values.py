@@ -168,6 +168,9 @@ def test_digital_numbers_for_a_model_of_pictures(tmp_path, save, ground):  # noq
     told = r"digital numbers where the model expects 8-bit pixels or percent.*or --value-range auto"
     with pytest.raises(ValueError, match=told):
         answered(model, ground, tmp_path)
+    # the factor from reflectance to percent would leave a picture too dark, in silence
+    with pytest.raises(ValueError, match="looks like reflectance where the model expects 8-bit [^:]*$"):
+        answered(model, (ground / 1e4).astype("float32"), tmp_path)
 
 
 @pytest.mark.parametrize("scale, offset, dtype", [(1e-4, 0, "float32"), (1, 1000, "uint16"), (1e-4, -0.1, "float64")])
@@ -418,6 +421,8 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
     (tmp_path / "out.tif").chmod(0o444)
     with pytest.raises(ValueError, match="out.tif is read-only: choose another name"):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif")
+    with pytest.raises(ValueError, match="is a folder: name a file"):
+        apply(model, tmp_path / "in.tif", "")
     (tmp_path / "there").mkdir()
     (tmp_path / "link.tif").symlink_to(tmp_path / "there" / "real.tif")
     apply(model, tmp_path / "in.tif", tmp_path / "link.tif", progress=False)

@@ -198,6 +198,12 @@ def test_a_network_of_one_size(tmp_path, make_scene, save):
         applied(model, make_scene(dtype="float32"), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["landscape_rocky_mountain", "landscape_view_encoder"])
+def test_what_makes_or_reads_views_takes_no_map(name):
+    with pytest.raises(ValueError, match="windows need images of any size"):
+        load_model(name)
+
+
 @pytest.mark.parametrize("missing", [1, 300])
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
 def test_a_truncated_file_is_refused_before_computing(tmp_path, make_scene, save, monkeypatch, interleave, missing):

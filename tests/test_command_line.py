@@ -93,6 +93,7 @@ def test_a_command_that_cannot_be_read(arguments, message, capsys):
     (["fetch", "landsat9"], "landsat9"),
     (["apply", "sharpest", "in.tif", "in.tif"], "in.tif is the input"),
     (["apply", "sharpest", "in.tif", "out.tif"], "there is no model sharpest"),
+    (["apply", "sharpest", "in.tif", "out.tif", "--value-range", "-1000,8000"], "there is no model sharpest"),
 ])  # fmt: skip
 def test_bad_input(project, write_notebook, make_scene, monkeypatch, capsys, arguments, message):
     (project / "data").mkdir()

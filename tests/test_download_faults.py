@@ -42,8 +42,20 @@ def square(side_px):
     return buffer.getvalue()
 
 
+class Stalled:
+    """A body that begins, and then does not go on."""
+
+    def __len__(self):
+        return 9_999
+
+    def __iter__(self):
+        yield b"begun"
+        time.sleep(2)
+
+
 FAULTS.update(
     {"429": {"status": 429}, "500": {"status": 500}},
+    stall={"body": Stalled(), "headers": {"Content-Length": "9999"}},
     wrong_length={"headers": {"Content-Length": "100"}},
     wrong_size={"body": square(10)},
     bomb={"body": square(9_000)},

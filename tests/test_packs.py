@@ -343,7 +343,7 @@ def test_a_pack_that_is_not_fetched_says_the_command(root):
 
 
 def test_a_pack_of_other_things_than_imagery_has_a_folder(root, index):
-    text = (root / "data" / "packs.toml").read_text().replace("[packs.notes.scenes.only]", "[extra]")
+    text = (root / "data" / "packs.toml").read_text().replace("[packs.notes.scenes.only]", "scenes = {}\n[extra]")
     (root / "data" / "packs.toml").write_text(text)
     packs.catalogue.cache_clear()
     packs.fetch(["notes"])

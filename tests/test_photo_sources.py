@@ -23,25 +23,27 @@ def vk_photos(count, base):
              "sizes": sizes(f"{base}/files/{number}.jpg")} for number in range(count)]  # fmt: skip
 
 
-def vk_route(asked, *, busy=0, photos=150, stuck=False):
+def vk_route(asked, *, busy=0, photos=150):
     def search(request):
         asked.append(request.query)
         if len(asked) <= busy:
             return loopback.as_json({"error": {"error_code": 6, "error_msg": "Too many requests per second"}})
-        offset, count = 0 if stuck else int(request.query["offset"]), int(request.query["count"])
-        items = vk_photos(photos, request.base)
-        return loopback.as_json({"response": {"count": photos, "items": items[offset : offset + count]}})
+        lon, lat, radius, count = (float(request.query[name]) for name in ("long", "lat", "radius", "count"))
+        east = math.cos(math.radians(lat))
+        items = [one for one in vk_photos(photos, request.base)
+                 if math.hypot(one["lat"] - lat, (one["long"] - lon) * east) * 111_000 <= radius]  # fmt: skip
+        return loopback.as_json({"response": {"count": len(items), "items": items[: int(count)]}})
 
     return ("GET", "/vk/method/photos.search", search)
 
 
-def test_vk_pages_waits_where_it_is_throttled_and_takes_the_largest_size(serve, tmp_path, monkeypatch):
+def test_vk_asks_smaller_circles_waits_where_it_is_throttled_and_takes_the_largest_size(serve, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setenv("VK_TOKEN", TOKEN)
-    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT, page_size=40)
+    vk = connect("vk", serve(vk_route(asked, busy=2), JPEG), policy=PATIENT, most=40)
     found = vk.search((-54.6, -25.45, -54.4, -25.3))
     assert len(found) == 76 and all(-25.45 <= one.bounds[1] <= -25.3 for one in found)  # of 150, inside the bounds
-    assert [query["offset"] for query in asked] == ["0", "0", "0", "40", "80", "120"]
+    assert len({(query["lat"], query["long"]) for query in asked}) == len(asked) - 2  # the busy ones once more
     assert asked[0]["radius"] == "50000" and asked[0]["v"] == "5.199"
     assert found[0].time == "2020-05-20T18:40:25+00:00"
     vk.search((-54.502, -25.502, -54.498, -25.498))

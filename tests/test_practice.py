@@ -51,7 +51,7 @@ def assert_same_place(seen, name, tile, most_different):
     """A tile shows what rasterio makes of the source there: alike, and shifted by less than a fifth of a pixel."""
     about = services.LAYERS[name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
-    low, high = np.array(about["low"]), np.array(about["high"])
+    low, high = np.array(about["range"]).T
     colours = np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255)
     expected, where = np.full((3, 256, 256), np.nan, "float32"), mercantile.xy_bounds(*tile)
     reproject(

@@ -226,6 +226,8 @@ def nothing_runs(two_notebooks, monkeypatch):
     ([], {"run_id": ""}, "run id '': use letters"),
     ([], {"run_id": "latest"}, "run id 'latest': .* not `latest`"),
     ([], {"run_id": "taken"}, "run taken exists: give --resume"),
+    ([], {"run_id": "takne", "resume": True}, "there is no run takne to go on with"),
+    ([], {"resume": True}, "there is no run yet to go on with"),
 ])  # fmt: skip
 def test_a_wrong_plan_is_refused_before_anything_runs(project, nothing_runs, names, options, message):
     (project / "runs" / "taken").mkdir(parents=True)

@@ -35,13 +35,10 @@ def catalogue():
     )
     packs = {}
     for name, values in listed["packs"].items():
-        values |= {
-            "name": name,
-            "archive": SimpleNamespace(**listed["archives"][values["archive"]]),
-        }
-        values.setdefault("scenes", {})
-        values.setdefault("main", [*values["scenes"]])
-        packs[name] = SimpleNamespace(**values)
+        pack = SimpleNamespace(name=name, main=[*values["scenes"]])
+        vars(pack).update(values)
+        pack.archive = SimpleNamespace(**listed["archives"][pack.archive])
+        packs[name] = pack
     return packs
 
 

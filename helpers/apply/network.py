@@ -72,9 +72,6 @@ def load_model(model):
     about = DEFAULTS | paths.read_record(record)
     if unsaid := sorted(NEEDED - about.keys()):
         raise ValueError(f"{record} does not say {', '.join(unsaid)}")
-    is_known = about["classes"] or about["value_range_out"]
-    if not is_known and about["bands_out"] != about["bands"]:
-        raise ValueError(f"{record} does not say value_range_out")
     network = read_network(path)
     made = (about["classes"] or about["bands_out"]) + about["masks"]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
@@ -83,6 +80,9 @@ def load_model(model):
         raise ValueError(
             f"{path.name} takes and gives {shapes}; windows need images of any size: {wanted}"
         )
+    is_known = about["classes"] or about["value_range_out"]
+    if not is_known and about["bands_out"] != about["bands"]:
+        raise ValueError(f"{record} does not say value_range_out")
     return network, about
 
 

@@ -133,7 +133,8 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
             "--scale-offset SCALE,OFFSET alone says what the file's values are"
         )
     elif asked == "auto":
-        ranges = np.nanpercentile(values, (0.5, 99.5), axis=0).T
+        values = values if len(values) else [[np.nan] * len(bands)]
+        ranges = np.percentile(values, (0.5, 99.5), axis=0).T
     else:
         ranges = np.array([asked] * len(bands))
     widths = np.diff(ranges)

@@ -55,7 +55,9 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     source = Path(source)
     inputs = files_behind(source)
     wanted = target, options.get("cloud_mask")
-    targets = [_target(Path(path), source, inputs) for path in wanted if path]
+    targets = [
+        _target(Path(path), source, inputs) for path in wanted if path is not None
+    ]
     target = targets[0]
     if target in targets[1:]:
         raise ValueError(
@@ -63,10 +65,6 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         )
     if source.is_dir():
         raise ValueError(f"{source} is a folder: --out DIR takes all its images")
-    weights = model_path(model)
-    digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
-    job = options | {"input": inputs, "model": digests}
-    job = {name: str(value) for name, value in job.items()}
     folder = target.with_name(f".{target.name}.work")
     lock = folder.with_suffix(".lock")
     with (
@@ -74,6 +72,10 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         opened(source, classes=False) as image,
         paths.claimed(lock, f"{target} is being written already, in process"),
     ):
+        weights = model_path(model)
+        digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
+        job = options | {"input": inputs, "model": digests}
+        job = {name: str(value) for name, value in job.items()}
         is_begun = (folder / JOURNAL).exists()
         if resume and not is_begun and all(made_by(path, job) for path in targets):
             print(f"{target}: already finished")

@@ -50,7 +50,12 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
     if run_id is None and resume and latest.exists():
         run_id = latest.read_text(encoding="utf-8").strip()
     begun = run_id is not None and _begun(run_id, resume)
-    if begun and not (names or profile or values):
+    is_asked = names or profile or values
+    if resume and not begun and not is_asked:
+        raise ValueError(
+            f"there is no run {run_id or 'yet'} to go on with: `run` without --resume begins one"
+        )
+    if begun and not is_asked:
         job = begun
     else:
         profile = profile or "workshop"

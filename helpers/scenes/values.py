@@ -161,9 +161,12 @@ def _guess(dark, middle, bright, low, high, is_physical):
     unit, expected = np.searchsorted(ENDS, (bright.max(), high.max()))
     is_darker = ((bright > 0) & (bright < high / 4)).all()
     if unit > expected or (unit < expected and is_darker):
+        told = f"{UNITS[unit]} where the model expects {UNITS[expected]}"
+        if expected == 1:  # whoever made pictures chose a scale
+            return told
+        scale = SIZES[unit] / SIZES[expected]
         return (
-            f"{UNITS[unit]} where the model expects {UNITS[expected]}: --scale-offset "
-            f"{SIZES[unit] / SIZES[expected]:g},0 mends it, but for pictures of 8 bits"
+            f"{told}: --scale-offset {scale:g},0 mends it, but for pictures of 8 bits"
         )
     step = np.copysign(1000, dark[0] - low[0])
     if is_physical:

@@ -12,11 +12,7 @@ from dataclasses import dataclass, replace
 import werkzeug
 from werkzeug.serving import make_server
 
-HALF = (
-    "reset",
-    "stall",
-    "truncated",
-)  # half of the body is sent, then the connection breaks
+HALF = ("truncated", "reset")  # half of the body is sent, then the connection breaks
 FAULTS = {  # kind: what differs in the Response
     "429_retry_after": {"status": 429, "headers": {"Retry-After": "1"}},
     "503": {"status": 503},
@@ -109,10 +105,11 @@ class Server:
         answer = werkzeug.Response(made.body, made.status, content_type=made.type)
         answer.headers.update(made.headers)  # after the length was set
         if fault in HALF:
-            answer.content_length = len(made.body)
-            answer.response = self.half(
-                made.body, fault, request.environ["werkzeug.socket"]
-            )
+            answer.response = [made.body[: len(made.body) // 2]]
+            if fault == "reset":  # with this, closing sends a reset
+                request.environ["werkzeug.socket"].setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
             return answer
         length = len(made.body) if made.status == 200 else None
         return answer.make_conditional(
@@ -131,13 +128,3 @@ class Server:
                 if response := function(request):
                     return response
         return as_json("nothing lies there", 404)
-
-    def half(self, body, fault, connection):
-        """Yield half of a body, and end the connection as the fault says."""
-        yield body[: len(body) // 2]
-        if fault == "stall":
-            self.stopping.wait(60)
-        if fault == "reset":  # with this, closing sends a reset
-            connection.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )

@@ -14,7 +14,7 @@ from rasterio.transform import from_bounds
 from rasterio.warp import Resampling, reproject
 from skimage import data
 
-from helpers import relief
+from helpers import relief, scenes
 from helpers.acquire import packs
 from helpers.acquire.practice.server import Response, as_json
 
@@ -25,8 +25,6 @@ FITTING = """items[?contains(`{named}`, collection) && properties."eo:cloud_cove
                    && properties.datetime >= '{first}' && properties.datetime <= '{last}'
                    && bbox[2] >= `{box[0]}` && bbox[0] <= `{box[2]}`
                    && bbox[3] >= `{box[1]}` && bbox[1] <= `{box[3]}`]"""
-NEAR = """photos[?coordinates[0].lon >= `{low[0]}` && coordinates[0].lon <= `{high[0]}`
-                 && coordinates[0].lat >= `{low[1]}` && coordinates[0].lat <= `{high[1]}`]"""
 
 
 def listed(base=""):
@@ -49,13 +47,12 @@ def image(picture, kind="jpeg"):
 def layer(name):
     """Return a Scene of values from 1 to 255: red, green, blue; NaN = no data.
 
-    `low` and `high` in answers.json are about the 0.5th and 99.5th percentile.
+    `range` in answers.json is about the 0.5th and 99.5th percentile.
     """
     about = LAYERS[name]
     scene = packs.open_scene(about["pack"], about["scene"], ["red", "green", "blue"])
-    low = np.float32(about["low"])
-    high = np.float32(about["high"])
-    np.clip((scene.pixels - low) / (high - low) * 254 + 1, 1, 255, out=scene.pixels)
+    unit = scenes.to_unit(scene.pixels, about["range"])
+    np.clip(unit * 254 + 1, 1, 255, out=scene.pixels)
     return scene
 
 
@@ -131,10 +128,12 @@ def commons_query(request):
     """List files around a place, with author, licence and place."""
     lat, lon = map(float, request.query["ggscoord"].split("|"))
     reach = int(request.query["ggsradius"]) / 80_000  # degrees; a little wide
-    low = [lon - reach, lat - reach]
-    high = [lon + reach, lat + reach]
-    found = find(request, NEAR, low=low, high=high)[: int(request.query["ggslimit"])]
-    pages = {page["pageid"]: page for page in found}
+    pages = {}
+    for page in listed(request.base)["photos"]:
+        place = page["coordinates"][0]
+        is_near = max(abs(place["lon"] - lon), abs(place["lat"] - lat)) <= reach
+        if is_near and len(pages) < int(request.query["ggslimit"]):
+            pages[page["pageid"]] = page
     return as_json({"batchcomplete": "", "query": {"pages": pages}})
 
 

@@ -14,8 +14,7 @@ KINDS = {
     "tiles": xyz.Mosaic,
     "xyz": xyz.Xyz,
     "stac": stac.Stac,
-    "commons": photos.Commons,
-    "vk": photos.Vk,
+    "photos": photos.Photos,
     "tellus": tellus.Tellus,
     "tellus_legacy": tellus.TellusLegacy,
 }

@@ -1,10 +1,10 @@
 """Search photographs with a position: Wikimedia Commons, the default, and VK."""
 
 import html
-import itertools
 import math
 import re
 
+import jmespath
 import numpy as np
 
 from helpers.acquire import tiles
@@ -20,10 +20,10 @@ MARKUP = (
 
 
 class Photos(Provider):
-    """Base of photo sources: they search in circles; their errors arrive with status 200.
+    """Photos in circles, as `services.toml` says how to ask; errors arrive with status 200.
 
-    Each adds `_answers`, which yields its answers for a circle, and whether the circle holds more.
-    Then quarters of the box are asked, too, down to 200 m, where the first answer must do.
+    Where a circle holds more than its answer, quarters of the box are asked, too, down to 200 m,
+    where the first answer must do.
     """
 
     def _pages(self, box, limit):
@@ -35,8 +35,9 @@ class Photos(Provider):
             )
         more = True
         if radius_m <= self.max_radius_m:
-            for answer, more in self._answers(lon, lat, math.ceil(radius_m), limit):  # noqa: B007
-                yield [one for one in self._read(answer) if inside(one.bounds, box)]
+            answer = self._answer(lon, lat, radius_m, limit)
+            more = jmespath.search(self.more, answer)
+            yield [one for one in self._read(answer) if inside(one.bounds, box)]
         if not more or radius_m < 100:
             return
         west, south, east, north = box
@@ -45,10 +46,18 @@ class Photos(Provider):
         for quarter in quarters:
             yield from self._pages(quarter, limit)
 
-    def _ask(self, parameters):
-        return self.client.get_bytes(
-            self.base + self.query, parameters, check=self._checked
+    def _answer(self, lon, lat, radius_m, limit):
+        """Return the answer for a circle, and in it as `asked` how many photos it may hold."""
+        count = min(limit or self.most, self.most)
+        radius_m = min(
+            (allowed for allowed in self.radii_m if allowed >= radius_m),
+            default=max(10, math.ceil(radius_m)),
         )
+        query = self.query.format(
+            lon=lon, lat=lat, radius_m=radius_m, count=count, key="{key}"
+        )
+        answer = self.client.get_bytes(self.base + query, check=self._checked)
+        return answer | {"asked": count}
 
     def _checked(self, data):
         """Return the value in JSON; a ValueError, after which the client asks again: it is busy."""
@@ -68,43 +77,6 @@ class Photos(Provider):
 
     def _items(self, one, row, folder):
         yield Item(f"{row['role']}/{self.name}_{one.id}.jpg", one.about["url"], row)
-
-
-class Commons(Photos):
-    """Photos of Wikimedia Commons, each with its author and a free licence; keyless.
-
-    Films, scans, plans, and what is hidden or missing are passed over.
-    """
-
-    def _answers(self, lon, lat, radius_m, limit):
-        most = min(limit or self.most, self.most)
-        answer = self._ask(
-            {
-                "ggscoord": f"{lat}|{lon}",
-                "ggsradius": max(10, radius_m),
-                "ggslimit": most,
-            }
-        )
-        if "batchcomplete" not in answer:  # it would go on, which smaller circles save
-            yield answer, True
-            return
-        answer = {"query": {"pages": {}}} | answer
-        yield answer, len(answer["query"]["pages"]) >= most
-
-
-class Vk(Photos):
-    """Public photos of the network VK. Their owners keep their rights: do not pass them on."""
-
-    def _answers(self, lon, lat, radius_m, limit):
-        asked = {"lat": lat, "long": lon, "count": self.page_size}
-        asked["radius"] = min(
-            allowed for allowed in self.radii_m if allowed >= radius_m
-        )
-        for offset in itertools.count(0, self.page_size):
-            answer = self._ask(asked | {"offset": offset})
-            yield answer, False
-            if answer["response"]["count"] <= offset + self.page_size:
-                return
 
 
 def inside(bounds, box):

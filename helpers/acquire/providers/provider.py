@@ -69,32 +69,27 @@ class Provider:
             ValueError: bounds that cannot be, or an answer that the provider does not promise.
             PermissionError: the key is refused.
         """
-        bounds = tiles.check_bounds(bounds)
         found = {}
         try:
-            for one in self._listed(bounds, limit, filters):
-                found[one.id] = one
-                if len(found) == limit:
-                    break
+            for box in tiles.halves(tiles.check_bounds(bounds)):
+                listed = {}
+                for number, page in enumerate(self._pages(box, limit, **filters)):
+                    known = len(listed)
+                    listed |= {one.id: one for one in page}
+                    if limit and len(listed) >= limit:
+                        break
+                    if number and self.paged and len(listed) == known:
+                        raise ValueError(
+                            f"the paging of {self.name} repeats itself after {known} results: "
+                            "its API may have changed"
+                        )
+                found |= listed
         except (JMESPathError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.name} answers in another form ({error!r}): its API may have changed"
             ) from error
-        return sorted(found.values(), key=lambda one: (one.time, one.id))
-
-    def _listed(self, bounds, limit, filters):
-        """Yield each Found; refuse paging in circles."""
-        for box in tiles.halves(bounds):
-            seen = set()
-            for number, page in enumerate(self._pages(box, limit, **filters)):
-                new = {one.id for one in page} - seen
-                if number and self.paged and not new:
-                    raise ValueError(
-                        f"the paging of {self.name} repeats itself after {len(seen)} results: its "
-                        "API may have changed"
-                    )
-                seen |= new
-                yield from page
+        first = [*found.values()][:limit]
+        return sorted(first, key=lambda one: (one.time, one.id))
 
     def _read(self, answer):
         """List the Found of an answer."""

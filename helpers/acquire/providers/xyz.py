@@ -144,21 +144,20 @@ class Xyz(Mosaic):
 
 
 def named(name):
-    """Return what xyzservices knows by a name, as options of Xyz."""
+    """Return what xyzservices knows by a name that wants no key, as options of Xyz."""
     try:
         import xyzservices.providers
 
         found = xyzservices.providers.query_name(name)
-    except (ImportError, ValueError):
+        template = found.build_url(scale_factor="{r}", fill_subdomain=False)
+    except (ImportError, ValueError) as error:
         raise ValueError(
-            f"{name!r} is no name that the library xyzservices knows, or that is not installed"
+            f"{name!r} is no name that the library xyzservices knows and that wants no key "
+            f"({error}). Give its `template` to xyz"
         ) from None
-    keys = {
-        field: "{key}" for field, value in found.items() if "<insert your" in str(value)
-    }
     return {
         "layer": found.name,
-        "template": found.build_url(scale_factor="{r}", fill_subdomain=False, **keys),
+        "template": template,
         "credit": found.attribution,
         "licence": f"terms of {found.name}",
         "zooms": (0, found.get("max_zoom", 18)),
