@@ -83,7 +83,8 @@ def _reader(form):
         if "=" in form:
             name, value = text.split("=", 1)
             return name, value
-        if form not in NUMBERS or text in ("auto", "model"):
+        is_word = form == "LO,HI" and text in ("auto", "model")
+        if form not in NUMBERS or is_word:
             return text
         numbers = tuple(map(NUMBERS[form], text.split(",")))
         if len(numbers) != form.count(",") + 1 and "…" not in form:
