@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 import warnings
+from pathlib import Path
 
 KERNEL = "{0}. If the notebook's kernel did not start: `python -m ipykernel install` installs it"
 FAULT = (
@@ -21,13 +22,13 @@ FAILURES = {
 }
 # What argparse must know of values that are no plain text: the kind of a number, and others.
 NUMBERS = {
-    "N": int, "PX": int, "CM": float, "VALUE": float, "LO,HI": float, "SCALE,OFFSET": float,
+    "N": int, "CM": float, "VALUE": float, "LO,HI": float, "SCALE,OFFSET": float,
     "N,…": int, "COL,ROW,WIDTH,HEIGHT": int,
 }  # fmt: skip
 OTHERS = {
     "": {"action": "store_true"},
     "nodata": {"choices": ["nodata"]},
-    "NAME=VALUE": {"action": "append", "dest": "values", "default": []},
+    "NAME=VALUE": {"action": "append", "dest": "values"},
     "FILES": {"nargs": "+"},
     "NAMES": {"nargs": "*"},
 }
@@ -38,12 +39,7 @@ def main(arguments=None):
     given = vars(_parser().parse_args(arguments))
     command = given.pop("command")
     try:
-        return (
-            command(
-                **{name: value for name, value in given.items() if value is not None}
-            )
-            or 0
-        )
+        return command(**given) or 0
     except KeyboardInterrupt:
         status = 130
         told = "stopped. What was finished is kept; `--resume` goes on with an interrupted run"
@@ -64,9 +60,11 @@ def _parser():
     """Read the options of each command from its docstring: name, value if any, and help."""
     parser = argparse.ArgumentParser(prog="python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (_fetch, _run, _apply, _export, _compare, _student):
+    for function in (_fetch, _run, _apply, _export, _compare, _student, _publish):
         told, _, *options = inspect.getdoc(function).splitlines()
-        command = commands.add_parser(function.__name__[1:], help=told)
+        command = commands.add_parser(
+            function.__name__[1:], help=told, argument_default=argparse.SUPPRESS
+        )
         command.set_defaults(command=function)
         # -1000,8000 is a value, no option; Python 3.14 reads it so by itself
         command._negative_number_matcher = re.compile(r"-\.?\d")
@@ -85,7 +83,8 @@ def _reader(form):
         if "=" in form:
             name, value = text.split("=", 1)
             return name, value
-        if form not in NUMBERS or text in ("auto", "model"):
+        is_word = form == "LO,HI" and text in ("auto", "model")
+        if form not in NUMBERS or is_word:
             return text
         numbers = tuple(map(NUMBERS[form], text.split(",")))
         if len(numbers) != form.count(",") + 1 and "…" not in form:
@@ -99,7 +98,7 @@ def _reader(form):
 # The commands; their arguments are named as their options.
 
 
-def _fetch(packs, from_folder=None):
+def _fetch(packs=None, from_folder=None):
     """Fetch and verify the sample imagery.
 
     packs NAMES: default: all
@@ -107,10 +106,10 @@ def _fetch(packs, from_folder=None):
     """
     from helpers.acquire.packs import fetch
 
-    fetch(packs or None, from_folder=from_folder)
+    fetch(packs, from_folder=from_folder)
 
 
-def _run(notebooks, values, **options):
+def _run(notebooks=(), values=(), **options):
     """Run notebooks and write a report.
 
     notebooks NAMES: their beginnings, such as 02; default: all lessons
@@ -156,8 +155,10 @@ def _apply(model, files, out=None, workers=1, dask=None, **options):
             print("{state:16}  {source}  {told}".format(**row).rstrip())
         return "failed" in [row["state"] for row in rows]  # as exit status: 1
     if len(files) != 2 or dask or workers > 1:
-        told = "give IN.tif OUT.tif, or images and --out DIR, with --workers or --dask"
-        raise ValueError(f"{len(files)} files are named: {told}")
+        raise ValueError(
+            f"{len(files)} files are named: give IN.tif OUT.tif, or images and --out DIR, with "
+            "--workers or --dask"
+        )
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(
             f"note: {message}", file=sys.stderr
@@ -170,7 +171,7 @@ def _export(model, out, tile=256, resolution=None):
 
     model MODEL: a .keras file, or a name in data/weights
     out OUT.onnx: file to write
-    --tile PX: side of a tile; default: 256
+    --tile N: side of a tile, pixels; default: 256
     --resolution CM: width of an input pixel
     """
     from helpers.apply.export import export
@@ -178,7 +179,7 @@ def _export(model, out, tile=256, resolution=None):
     print(f"{out}: {export(model, out, tile_px=tile, resolution_cm=resolution)}")
 
 
-def _compare(run_ids):
+def _compare(run_ids=()):
     """Print the scores of runs.
 
     run_ids NAMES: runs, or sweeps for all of their runs; default: all
@@ -203,6 +204,20 @@ def _student(out):
     from helpers import runs
 
     print(*runs.student(out), sep="\n")
+
+
+def _publish(**options):
+    """Keep the network of a finished run in data/weights, to start from or apply.
+
+    run RUN: a finished run
+    notebook NOTEBOOK: beginning of a name, such as 02
+    name NAME: of the weights
+    --method NAME: a model in the run's folder `models`; default: the headline
+    """
+    import runpy
+
+    script = Path(__file__).parents[1] / "data/weights/publish.py"
+    print(runpy.run_path(str(script))["publish"](**options))
 
 
 if __name__ == "__main__":

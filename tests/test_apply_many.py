@@ -99,6 +99,7 @@ def test_another_input_is_no_finished_job(tmp_path, model, folder, capsys):
     (["a.tif"], "1 files are named: give IN.tif OUT.tif, or images and --out DIR, with --workers"),
     (["a.tif", "b.tif", "c.tif"], "3 files are named"),
     (["a.tif", "b.tif", "--workers", "2"], "2 files are named: give IN.tif"),
+    (["a.tif", "--out", "out", "--workers", "0"], "--workers is 0: give 1 or more"),
     (["empty", "--out", "out"], "empty holds no image"),
     (["x/a.tif", "y/a.jp2", "--out", "out"], "would both become a.tif"),
     (["a.tif", "--out", "file"], "file is a file: give --out the name of a folder"),
@@ -163,3 +164,5 @@ def test_what_cannot_be_exported(tmp_path, capsys):
     assert main(["export", "cloud_remover_sentinel2", str(tmp_path / "m.onnx"), "--tile", "100"]) == 2
     assert "takes multiples of 16: give another --tile" in capsys.readouterr().err
     assert not (tmp_path / "m.onnx").exists()
+    assert main(["export", "cloud_remover_sentinel2", str(tmp_path), "--tile", "96"]) == 2
+    assert "is a folder: name a file" in capsys.readouterr().err

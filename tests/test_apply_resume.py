@@ -88,7 +88,7 @@ def test_another_job_is_not_gone_on_with(files, monkeypatch):
         apply(*files, **OPTIONS)
 
     def refused(differing, **options):
-        with pytest.raises(ValueError, match=f"differs in: {differing}. Give the same again, or begin anew without"):
+        with pytest.raises(ValueError, match=f"differs in: {differing}. Give the same again, delete that folder"):
             apply(*files, **OPTIONS | options, resume=True)
 
     refused("value_range", value_range=(0, 5))

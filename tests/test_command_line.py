@@ -72,6 +72,7 @@ def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
     (["apply", "model.keras"], "required: FILE"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "invalid LO,HI value: '5'"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "invalid LO,HI value"),
+    (["apply", "model.keras", "in.tif", "out.tif", "--nodata", "auto"], "invalid VALUE value: 'auto'"),
 ])  # fmt: skip
 def test_a_command_that_cannot_be_read(arguments, message, capsys):
     with pytest.raises(SystemExit) as told:

@@ -323,12 +323,11 @@ def test_publishing_refuses_what_nobody_could_use(finished, capsys):
         publish("large", "02", "large")
     assert not list((paths.ROOT / "data").glob("weights/*"))
     finished()
-    publishing.main(["r1", "02", "sharp"])
+    assert main(["publish", "r1", "02", "sharp"]) == 0
     assert "sharp.keras" in capsys.readouterr().out
-    publishing.main(["r1", "02", "sharp"])  # the same notebook may replace its weights
+    assert main(["publish", "r1", "02", "sharp"]) == 0  # the same notebook may replace its weights
     finished("third", notebook="03_other")
-    with pytest.raises(SystemExit, match="2"):
-        publishing.main(["third", "03", "sharp"])
+    assert main(["publish", "third", "03", "sharp"]) == 2
     assert f"in use by {NOTEBOOK}: choose another name" in capsys.readouterr().err
 
 

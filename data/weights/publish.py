@@ -1,14 +1,5 @@
-"""Keep the network of a finished run in data/weights, to start from or apply.
+"""Keep the network of a finished run in data/weights, to start from or apply: `python -m helpers publish`."""
 
-    python -m data.weights.publish RUN NOTEBOOK NAME
-    python -m data.weights.publish RUN NOTEBOOK NAME --method METHOD
-
-RUN is the name of the run, NOTEBOOK the beginning of a notebook's name, such as 02, NAME that of the
-weights. METHOD is a model in the run's folder `models`; by default it is the headline. Weights of
-that name are replaced if the same notebook made them.
-"""
-
-import argparse
 import json
 import shlex
 import zipfile
@@ -27,7 +18,10 @@ def publish(run, notebook, name, method=None):
     """Write `data/weights/<name>.keras` and `.json` of a finished run: small, and with its origin.
 
     Args:
-        run, notebook, name, method: as on the command line.
+        run: name of the run.
+        notebook: the beginning of a notebook's name, such as "02".
+        name: of the weights; those of the same notebook are replaced.
+        method: a model in the run's folder `models`; default: the headline.
 
     Returns:
         Path of the .keras file.
@@ -125,22 +119,3 @@ def compress(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-
-
-def main(arguments=None):
-    """Publish what the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data.weights.publish",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for name in ("run", "notebook", "name", "--method"):
-        parser.add_argument(name)
-    try:
-        print(publish(**vars(parser.parse_args(arguments))))
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 from helpers import paths
 from helpers.apply.network import Predictor, load_model
@@ -27,9 +28,11 @@ def export(model, out, *, tile_px=256, resolution_cm=None):
         dict of the metadata in the file.
 
     Raises:
-        ValueError: the tile does not fit.
+        ValueError: the tile does not fit, or `out` is a folder.
         ModuleNotFoundError: the extra packages are missing.
     """
+    if Path(out).is_dir():
+        raise ValueError(f"{out} is a folder: name a file, such as model.onnx")
     import onnx
     import tf2onnx
     from keras.src.export.tf2onnx_lib import patch_tf2onnx

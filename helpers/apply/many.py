@@ -30,9 +30,12 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
         reason or the notes.
 
     Raises:
-        ValueError: no image, two of one name, or a folder that is a file; nothing is computed then.
+        ValueError: no worker or image, two of one name, or a folder that is a file; nothing is
+            computed then.
         OSError: no scheduler answers at that address.
     """
+    if workers < 1:
+        raise ValueError(f"--workers is {workers}: give 1 or more")
     if options.get("cloud_mask"):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
     # a worker stands in another folder; many files always go on where they stopped

@@ -63,7 +63,7 @@ def begin(folder, plan, job, resume):
         if differing:
             raise ValueError(
                 f"what was begun in {folder} differs in: {', '.join(sorted(differing))}. Give the "
-                "same again, or begin anew without --resume"
+                "same again, delete that folder, or begin anew without --resume"
             )
         return journal
     remove(folder)
