@@ -148,17 +148,19 @@ def made(make):
 
 
 MAKING = threading.Lock()
-LEGACY = "/tellus_legacy/api/v1/asnaro1/scene"
-TILE = r"(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"  # of an address
+TILE = (
+    r"/(?:gsi/xyz/|tellus_legacy/ASNARO-1/PRACTICE-)"
+    r"(?P<name>seamlessphoto|std|pale|22407[78]-\d+-\d+)"
+    r"/(?P<z>\d\d?)/(?P<x>\d+)/(?P<y>\d+)\.(?P<kind>jpg|png)"
+)
 ROUTES = [
-    ("GET", rf"/gsi/xyz/(?P<name>seamlessphoto|std|pale)/{TILE}", made(tile)),
+    ("GET", TILE, made(tile)),
     ("GET", r"/eox/.*/g/(?P<z>\d+)/(?P<y>\d+)/(?P<x>\d+)\.jpg", made(tile)),
     (
         "GET",
-        rf"/tellus_legacy/ASNARO-1/PRACTICE-(?P<name>22407[78]-\d+-\d+)/{TILE}",
-        made(tile),
+        "/tellus_legacy/api/v1/asnaro1/scene",
+        lambda ask: as_json(find(ask, TOUCHING, **ask.args.to_dict())),
     ),
-    ("GET", LEGACY, lambda ask: as_json(find(ask, TOUCHING, **ask.args.to_dict()))),
     (
         "GET",
         "/files/photos/28.jpg",
