@@ -41,8 +41,8 @@ class Photos(Provider):
         if not more or radius_m < 100:
             return
         west, south, east, north = box
-        for left, right in ((west, lon), (lon, east)):
-            for low, high in ((south, lat), (lat, north)):
+        for low, high in ((south, lat), (lat, north)):
+            for left, right in ((west, lon), (lon, east)):
                 yield from self._pages((left, low, right, high), limit)
 
     def _answer(self, lon, lat, radius_m, limit):
