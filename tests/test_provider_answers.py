@@ -95,6 +95,8 @@ def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
         providers.connect("OpenStreetMap.Mapnik")
     with pytest.raises(ValueError, match="'No.Such' is no name that the library xyzservices knows"):
         providers.connect("No.Such")
+    with pytest.raises(ValueError, match="that wants no key .*Give its `template` to xyz"):
+        providers.connect("Thunderforest.OpenCycleMap")
 
 
 def test_yandex_is_refused_unless_a_map_type_is_named(serve, tmp_path, monkeypatch):
