@@ -260,7 +260,8 @@ def test_resuming_goes_on_with_the_latest_run(project, nothing_runs):
     first = runs.execute(run_id="first")
     (project / "runs" / "latest").write_text("first\n")
     assert runs.execute(resume=True) == first == "first"
-    assert runs.execute(run_id="second", resume=True) == "second"
+    with pytest.raises(ValueError, match="no run second to go on with"):
+        runs.execute(run_id="second", resume=True)
 
 
 def test_a_failed_run_is_continued(project, two_notebooks, write_notebook, capfd):

@@ -179,9 +179,9 @@ def test_commands_can_be_given_as_they_stand(path):
     for command in [*quoted(TEXT[path]), *lines]:
         words = shlex.split(command.replace("'", "")) if re.match(r"(\S*python|make) ", command) else [""]
         if words[:3] == ["python", "-m", "helpers"] and "…" not in command:
-            options = _parser().parse_args(words[3:])
+            options = {"notebooks": [], "profile": "workshop", "values": []} | vars(_parser().parse_args(words[3:]))
             if words[3] == "run":
-                plan(options.notebooks, options.profile or "workshop", dict(options.values))
+                plan(options["notebooks"], options["profile"], dict(options["values"]))
         elif words[0] == "make":
             for word in words[1:]:
                 name = word.partition("=")[0]
