@@ -137,8 +137,8 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     Source: Dong et al. 2014, arXiv:1501.00092; residual: Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
     enlarged = _input(bands, "enlarged")
-    # Centring brings +0.06 dB. The plain network keeps the published 0 to 1: having to undo the
-    # shift cost it 2 dB in a short training.
+    # Centring gains 0.06 dB. The plain network keeps the published 0 to 1: centring cost it 2 dB
+    # in a short training, as it must first learn to undo the shift.
     features = _conv(_centred(enlarged) if residual else enlarged, filters[0], 9)
     features = _conv(features, filters[1], 1)
     start = "zeros" if residual else "he_normal"
@@ -420,7 +420,7 @@ SMOOTHING_PX = 5  # side of the squares over which the table's answers are avera
 
 @register
 class PretrainedFeatures(layers.Layer):
-    """Feature maps of the frozen network of `helpers.features`, whose weights stay in their pack.
+    """Return feature maps of the network of `helpers.features`; its weights stay in their pack.
 
     A saved model holds the names of the taps alone. Loading it reads the pack again, and fails with
     the command that fetches it where it is missing.

@@ -48,7 +48,7 @@ class Item:
 
 @dataclass
 class Summary:
-    """Count files fetched and kept, and requests; tell why other files are missing."""
+    """Count requests, files fetched and files already there; tell why others are missing."""
 
     folder: Path
     fetched: int = 0
@@ -57,7 +57,7 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        counts = f"{self.fetched} fetched, {self.kept} kept, {self.requests} requests"
+        counts = f"{self.fetched} fetched, {self.kept} already there, {self.requests} requests"
         lines = [f"{self.folder}: {counts}"]
         for reason, names in sorted(
             self.skipped.items(), key=lambda both: -len(both[1])
@@ -94,9 +94,9 @@ def fetch(items, folder, client, *, total=None):
         Summary.
 
     Raises:
-        PermissionError: the key is wrong or has expired; what is done is kept.
+        PermissionError: the key is wrong or has expired; files fetched so far stay.
         TypeError: an item's row has columns that no manifest has.
-        OSError: the disk is full; what is done is kept.
+        OSError: the disk is full; files fetched so far stay.
     """
     folder = Path(folder)
     job = _Job(items, folder, client)

@@ -29,7 +29,7 @@ BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
 
 
 class _Unanswered(Exception):
-    """`reason` is the message without the address, so that many of one kind count together."""
+    """Hold `reason`, the message without the address, so that equal ones can be counted."""
 
     def __init__(self, reason, url=""):
         super().__init__(f"{shown(url)}: {reason}" if url else reason)
@@ -184,7 +184,7 @@ class Client(requests.Session):
             raise PermissionError(
                 f"{shown(url)} answered {said}; the key ({self.key_name or 'none is used'}) is "
                 f"wrong, has expired or does not allow this, or you should set {CONTACT} to your "
-                "mail address. What is done is kept"
+                "mail address. Files fetched so far stay"
             )
         raise Refused(said, url)
 

@@ -326,7 +326,7 @@ def examples(
 
 
 def without_cloud(scene, coastal, level=2000):
-    """Leave out ground under real cloud: where coastal blue is bright over more than a roof.
+    """Leave out ground under real cloud: where coastal blue is bright on more than a roof.
 
     Args:
         scene: Scene, Sentinel-2, reflectance x 10,000.

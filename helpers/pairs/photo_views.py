@@ -101,7 +101,7 @@ def _refuse(folder, reasons, least):
     raise ValueError(
         f"{folder} holds {len(reasons) - left_out.total()} usable photos of {len(reasons)}; "
         f"{least} are needed. Left out: {', '.join(often) or 'none'}. Add photos that say where "
-        "they were taken, with imagery of there, or ask for fewer: `least`"
+        "they were taken, with imagery of that place, or ask for fewer: `least`"
     )
 
 

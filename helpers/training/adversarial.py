@@ -50,7 +50,7 @@ class Adversarial(keras.Model):
 
     @property
     def metrics(self):
-        """Return what every report shows, and then resets."""
+        """Return the metrics, which each report shows and then resets."""
         return list(self.means.values())
 
     def trained(self):
@@ -98,7 +98,7 @@ class Adversarial(keras.Model):
         return self.get_metrics_result()
 
     def encode(self, inputs, target):
-        """Put encoded targets in the second half of the inputs; their distance to the inputs."""
+        """Replace the second half of the inputs by encoded targets; return their distance, too."""
         if not self.encoder:
             return inputs, 0.0
         half = inputs.shape[0] // 2
