@@ -159,8 +159,8 @@ def residual_upsampler(
     """Enlarge an image with residual blocks at the small size: the generator of notebook 03.
 
     Pixels are enlarged by unfolding channels, twice for a scale of 4. The convolution before starts
-    with equal weights for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be
-    unlearned.
+    with equal weights for all sub-pixels of a pixel (ICNR), so that training begins without a
+    checkerboard.
 
     Args:
         scale: enlargement of each side, 2, 3 or 4.
@@ -477,7 +477,7 @@ def map_decoder(
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
     From the smallest feature map to the largest, each is projected to `filters` channels, enlarged
-    to the next one and added. All else looks at one pixel at a time: the features already see far.
+    to the next one and added. Other layers look at one pixel at a time: the features see far.
 
     Args:
         table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
@@ -710,13 +710,13 @@ GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 def receptive_field_px(model, multiple=1):
     """Measure how wide a square of input pixels one output pixel depends on.
 
-    It is as far as the gradient of a copy reaches, whose layers average: no two paths cancel, and
-    nothing is saturated.
+    It measures how far gradients reach in a copy whose layers average, so that no two paths cancel
+    and nothing saturates.
 
     Args:
         model: keras.Model with one input image and one output image.
-        multiple: sides of images must be multiples of it; the field is then that of a square of so
-            many output pixels, less their own width, as windows that begin at multiples need it.
+        multiple: number that sides of images must be multiples of. The field is then that of a
+            square of so many output pixels, minus their own width, as windows begin at multiples.
 
     Returns:
         int, pixels of the network's own input; None where it is wider than 512.
