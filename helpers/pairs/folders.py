@@ -138,7 +138,7 @@ def _completed(splits):
     splits[splits != "train"] = "test"
     splits[held] = "validation"
     warnings.warn(
-        f"a split is missing: the last {len(held)} training pairs by name validate",
+        f"a split is missing: the last {len(held)} training pairs by name are for validation",
         stacklevel=3,
     )
     return splits

@@ -160,8 +160,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
     width_m = min(PATCH_M, scene.width / pixels_a_metre / room)
     if width_m < 0.99 * PATCH_M:
         warnings.warn(
-            f"patches show {width_m / 1000:.1f} km of ground instead of 6: the imagery, turned, "
-            "holds no more",
+            f"patches show {width_m / 1000:.1f} km of ground instead of 6: turned patches of 6 "
+            "reach beyond the imagery",
             stacklevel=3,
         )
     fine = max(1, round(width_m / size_px * pixels_a_metre))
