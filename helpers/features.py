@@ -154,7 +154,7 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
         for image in (target, estimate):
             if image.shape[-1] != len(names):
                 raise ValueError(
-                    f"images have {image.shape[-1]} bands; named are {names}"
+                    f"images have {image.shape[-1]} bands; their names are {names}"
                 )
             seen.append(_unit_maps(model, ops.take(image, order, -1)))
         return ops.mean(_apart(*seen))
@@ -208,7 +208,7 @@ def _unit_maps(model, images):
 
 
 def _apart(maps, others):
-    """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
+    """Return the feature distance of unit maps, mean over the taps, (batch,)."""
     distances = []
     for one, other in zip(maps, others, strict=True):
         squares = ops.sum((one - other) ** 2, -1)

@@ -137,8 +137,8 @@ def srcnn(bands, *, residual=True, filters=(64, 32)):
     Source: Dong et al. 2014, arXiv:1501.00092; residual: Kim et al. 2016 (VDSR), arXiv:1511.04587.
     """
     enlarged = _input(bands, "enlarged")
-    # Centring brings +0.06 dB. The plain network keeps the published 0 to 1: having to undo the
-    # shift cost it 2 dB in a short training.
+    # Centring gains 0.06 dB. The plain network keeps the published 0 to 1: centring cost it 2 dB
+    # in a short training, as it must first learn to undo the shift.
     features = _conv(_centred(enlarged) if residual else enlarged, filters[0], 9)
     features = _conv(features, filters[1], 1)
     start = "zeros" if residual else "he_normal"
@@ -159,8 +159,8 @@ def residual_upsampler(
     """Enlarge an image with residual blocks at the small size: the generator of notebook 03.
 
     Pixels are enlarged by unfolding channels, twice for a scale of 4. The convolution before starts
-    with equal weights for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be
-    unlearned.
+    with equal weights for all sub-pixels of a pixel (ICNR), so that training begins without a
+    checkerboard.
 
     Args:
         scale: enlargement of each side, 2, 3 or 4.
@@ -420,7 +420,7 @@ SMOOTHING_PX = 5  # side of the squares over which the table's answers are avera
 
 @register
 class PretrainedFeatures(layers.Layer):
-    """Feature maps of the frozen network of `helpers.features`, whose weights stay in their pack.
+    """Return feature maps of the network of `helpers.features`; its weights stay in their pack.
 
     A saved model holds the names of the taps alone. Loading it reads the pack again, and fails with
     the command that fetches it where it is missing.
@@ -477,7 +477,7 @@ def map_decoder(
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
     From the smallest feature map to the largest, each is projected to `filters` channels, enlarged
-    to the next one and added. All else looks at one pixel at a time: the features already see far.
+    to the next one and added. Other layers look at one pixel at a time: the features see far.
 
     Args:
         table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
@@ -710,13 +710,13 @@ GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 def receptive_field_px(model, multiple=1):
     """Measure how wide a square of input pixels one output pixel depends on.
 
-    It is as far as the gradient of a copy reaches, whose layers average: no two paths cancel, and
-    nothing is saturated.
+    It measures how far gradients reach in a copy whose layers average, so that no two paths cancel
+    and nothing saturates.
 
     Args:
         model: keras.Model with one input image and one output image.
-        multiple: sides of images must be multiples of it; the field is then that of a square of so
-            many output pixels, less their own width, as windows that begin at multiples need it.
+        multiple: number that sides of images must be multiples of. The field is then that of a
+            square of so many output pixels, minus their own width, as windows begin at multiples.
 
     Returns:
         int, pixels of the network's own input; None where it is wider than 512.

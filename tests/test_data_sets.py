@@ -110,6 +110,18 @@ def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
         download.split_manifest(pairs)
 
 
+def test_only_measured_pixels_are_looked_at_for_gaps(pairs, recwarn):
+    """A map has plain colours: white ice on its edges is no missing data."""
+    for path in pairs.glob("*/*.png"):
+        tile = np.array(Image.open(path))
+        tile[:4] = 226
+        Image.fromarray(tile).save(path)
+    sources.open_ground(pairs, role="map", **READ)
+    assert not [w for w in recwarn if "in all bands" in str(w.message)]
+    with pytest.warns(UserWarning, match="226 in all bands"):
+        sources.open_ground(pairs, role="satellite", **READ)
+
+
 def test_a_role_that_no_row_has(pairs):
     with pytest.raises(ValueError, match="holds no image; .*manifest.csv with the role image"):
         sources.open_ground(pairs, **READ)

@@ -96,7 +96,7 @@ def test_the_perceptual_loss_sees_three_named_bands():
     three = image[..., [3, 2, 1]]
     picked = features.perceptual_loss(("24",))(three, 1 - three)
     assert float(picked) == pytest.approx(float(features.perceptual_loss(("24",), **bands)(image, 1 - image)))
-    with pytest.raises(ValueError, match="images have 4 bands; named are .'red', 'green', 'blue'"):
+    with pytest.raises(ValueError, match="images have 4 bands; their names are .'red', 'green', 'blue'"):
         features.perceptual_loss()(image, image)
     for names, bands in ((["red"], None), (["red", "green", "blue"], ["red", "green", "nir"])):
         with pytest.raises(ValueError, match="the features see three bands; .* are not three of .'red'"):

@@ -47,7 +47,8 @@ def open_ground(source, *, role="image", bands=None, **split):
         )
     images = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, images)
-    scenes.look_at_values(folder, images)
+    if role != "map":  # is drawn: one colour along its edges is no gap
+        scenes.look_at_values(folder, images)
     given = [row.get("split", "") for row in rows]
     ground = scenes.split_scenes(images, given, **split)
     if not bands:

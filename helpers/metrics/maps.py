@@ -39,7 +39,7 @@ def decode(picture, legend):
 
 
 def confusion(classes, estimate, count):
-    """Count how many pixels of each class were taken for which.
+    """Count the pixels of each true class by the class that was estimated.
 
     Args:
         classes, estimate: int (batch, height, width), the truth and the estimate.

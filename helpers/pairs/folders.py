@@ -136,7 +136,7 @@ def _completed(splits):
     splits[splits != "train"] = "test"
     splits[held] = "validation"
     warnings.warn(
-        f"a split is missing: the last {len(held)} training pairs by name validate",
+        f"a split is missing: the last {len(held)} training pairs by name are for validation",
         stacklevel=3,
     )
     return splits
@@ -145,8 +145,8 @@ def _completed(splits):
 def _joined(folder, name, rows, roles):
     """Read both images of a pair, and return one Scene; a ValueError says how they differ.
 
-    Those of clouds are looked at for undeclared gaps, unless they are of one value, which leaves
-    them out; a map may be white along its edges.
+    Cloudy pairs are checked for undeclared gaps, but not images of a single value, which are left
+    out later. Maps are not checked, as they may be white along their edges.
     """
     read = _picture if roles == MAPS else read_row
     first, second = both = [read(folder, rows[role]) for role in roles]

@@ -46,8 +46,8 @@ def classified(ground, folder, tolerance=0):
         legend = {"#{:02x}{:02x}{:02x}".format(*each): tuple(each) for each in in_order}
     else:
         warnings.warn(
-            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: no "
-            "classes, so that only pictures can be compared",
+            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: "
+            "there are no classes, and only pictures are compared",
             stacklevel=3,
         )
         return ground, None

@@ -26,11 +26,11 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     """Read pairs from a folder of photos, each with the satellite patch around its place.
 
     The patches are those of the folder's `manifest.csv`, as notebook 01 writes it (roles
-    `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. The heading that EXIF
-    tells is up in them, else north. They show 6 km; a warning says where a narrower patch, turned,
-    holds less. The central square of a photo is taken. A split of the manifest is kept. Else
-    patches of different splits are 6 km apart, and what lies between is left out; a warning says
-    where the photos lie too close for that.
+    `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. Up is the heading
+    that EXIF tells, else north. Patches show 6 km; a warning tells of narrower ones, which show
+    less when turned. The central square of a photo is taken. A split of the manifest is kept. Else
+    patches of different splits are 6 km apart, and what lies between is left out; a warning
+    tells of photos that lie too close for that.
 
     Args:
         folder: Path, of JPEG, PNG, TIFF or WebP files.
@@ -101,7 +101,7 @@ def _refuse(folder, reasons, least):
     raise ValueError(
         f"{folder} holds {len(reasons) - left_out.total()} usable photos of {len(reasons)}; "
         f"{least} are needed. Left out: {', '.join(often) or 'none'}. Add photos that say where "
-        "they were taken, with imagery of there, or ask for fewer: `least`"
+        "they were taken, with imagery of that place, or ask for fewer: `least`"
     )
 
 
@@ -145,8 +145,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
         lon, lat: of the middle, degrees.
         heading_deg: compass direction that is up in the patch; NaN: north.
         size_px: side of the patch, pixels; where the scene has more, their mean is taken.
-        room: times the patch's width that a narrower scene must have; the square root of 2 where
-            patches of many headings shall show the same width.
+        room: width that a narrower scene must have, in widths of the patch; the square root of 2
+            where patches of many headings shall show the same width.
 
     Returns:
         float32 (size_px, size_px, bands), in the unit of the scene.
@@ -160,8 +160,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
     width_m = min(PATCH_M, scene.width / pixels_a_metre / room)
     if width_m < 0.99 * PATCH_M:
         warnings.warn(
-            f"patches show {width_m / 1000:.1f} km of ground instead of 6: the imagery, turned, "
-            "holds no more",
+            f"patches show {width_m / 1000:.1f} km of ground instead of 6: turned patches of 6 "
+            "reach beyond the imagery",
             stacklevel=3,
         )
     fine = max(1, round(width_m / size_px * pixels_a_metre))

@@ -113,7 +113,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
 
 
 def spots(split, count, *, seed=0, again=False):
-    """Choose where the pairs of `render` are taken from, in what weather: return its table.
+    """Choose places and weather for the pairs of `render`; return their table.
 
     Arguments and errors are those of `render`.
     """
@@ -148,7 +148,7 @@ def spots(split, count, *, seed=0, again=False):
 
 
 def _spot(land, stripe, random):
-    """Draw a place, metres to the east and south, and headings that are of use from there."""
+    """Draw a place, metres to the east and south, and headings with a view."""
     north, south = stripe
     pixel_m = land.ground.pixel_size_m.astype(float)
     size = land.ground.image.shape[:0:-1] * pixel_m

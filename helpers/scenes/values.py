@@ -172,8 +172,8 @@ def _guess(dark, middle, bright, low, high, is_physical):
     # the darkest pixels tell: a patch of dark ground stays far below the brightest
     steps = (dark - low) / step
     if is_physical:
-        is_offset = 0.9 <= steps.min() < 1.8
-        is_other = steps.min() >= 5
+        is_offset = 900 <= dark.min() < 1800
+        is_other = dark.min() >= 5000
     else:
         is_offset = (
             steps.min() > 0.7

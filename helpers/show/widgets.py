@@ -128,7 +128,7 @@ def explore(draw, count, *, reach=2.0, credit=""):
 
 
 def click_map(picture, look, *, credit=""):
-    """Click on a map, and see beside it what is to be seen from there.
+    """Click on a map, and see the view from there beside it.
 
     The map is covered with transparent buttons, as a picture of ipywidgets does not hear clicks.
     Where `is_static()`, a figure of six places.

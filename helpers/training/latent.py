@@ -15,7 +15,7 @@ STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 
 
 def draw_latents(count, latent_size, key):
-    """Draw numbers to make landscapes of, float32 (count, latent_size), even from -1 to 1.
+    """Draw latents, float32 (count, latent_size), uniform from -1 to 1.
 
     Args:
         count: of landscapes.
@@ -26,7 +26,7 @@ def draw_latents(count, latent_size, key):
 
 
 def diversity(images, real):
-    """Compare how much images differ from each other with how much real ones do, by features.
+    """Compute how much images differ from each other, divided by the same for real ones.
 
     Args:
         images, real: float (batch, height, width, 3), 0 to 1; neighbours in a batch unrelated.
