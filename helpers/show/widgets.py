@@ -104,8 +104,8 @@ def enlarged(image, size_px=640):
 def explore(draw, count, *, credit=""):
     """Move one slider for each number of the latent, and see the image that belongs to them.
 
-    Sliders go from -1 to 1, and begin at 0. Where `is_static()`, a figure with a row for each number
-    that moves while the others are 0.
+    Sliders go from -1 to 1, and begin at 0. Where `is_static()`, a figure with a row for each
+    number that moves while the others are 0.
 
     Args:
         draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
