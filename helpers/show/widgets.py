@@ -120,7 +120,13 @@ def explore(draw, count, *, credit=""):
         stops = np.linspace(-1, 1, 7)
         images = draw(np.kron(np.eye(count), stops[:, None]).astype("float32"))
         titles = [f"{name} = {stop:+.1f}" for name in names for stop in stops]
-        return grid(images, titles, columns=7, stretch=(0, 1), credit=credit)
+        return grid(
+            images,
+            titles,
+            columns=7,
+            stretch=(0, 1),
+            credit=credit,
+        )
 
     def picture(**numbers):
         return enlarged(draw(np.array([[*numbers.values()]], "float32"))[0], 384)
