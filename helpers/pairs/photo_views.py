@@ -233,7 +233,8 @@ def _splits(table, seed):
             "none"
         )
     places = positions_m(table)
-    names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
+    order = places[:, np.ptp(places, axis=0).argmax()].argsort()
+    names = splits.deal(len(places))[order.argsort()]
     told = "show the same ground in part: the photos lie too close"
     reach = PATCH_M / sqrt(2)  # however a patch is turned
     boxes = np.concatenate([places - reach, places + reach], axis=1)
