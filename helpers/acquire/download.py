@@ -15,7 +15,12 @@ from helpers import paths
 from helpers.acquire import checks, manifest, progress
 from helpers.acquire.http import Client, Policy, Refused, Unreachable  # noqa: F401
 from helpers.acquire.keys import mask
-from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest  # noqa: F401
+from helpers.acquire.manifest import (  # noqa: F401
+    COLUMNS,
+    read_manifest,
+    split_manifest,
+    write_manifest,
+)
 from helpers.acquire.pace import JOB
 
 # other characters than a name may have, a dot at an end, and names of devices in Windows or of our

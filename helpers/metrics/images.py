@@ -78,8 +78,7 @@ def ssim(reference, estimate, *, data_range):
 
 def mae(reference, estimate):
     """Compute the mean absolute error of each image, over all bands, in the unit of the images."""
-    pairs = _valid_pixels(reference, estimate)
-    return np.array([np.mean(np.abs(truth - guess)) for truth, guess in pairs])
+    return _per_image(_absolute_error, reference, estimate)
 
 
 def rmse(reference, estimate):
@@ -230,6 +229,10 @@ def _per_image(score, reference, estimate):
     return np.array([score(*pair) for pair in _valid_pixels(reference, estimate)])
 
 
+def _absolute_error(truth, guess):
+    return np.mean(np.abs(truth - guess))
+
+
 def _squared_error(truth, guess):
     return np.mean((truth - guess) ** 2)
 
@@ -285,7 +288,7 @@ def _images(reference, estimate):
             f"no valid pixel in images {empty}: leave out images without data"
         )
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
-        yield truth.astype(np.float64), guess.astype(np.float64), where
+        yield truth.astype(float), guess.astype(float), where
 
 
 def _valid_pixels(reference, estimate):

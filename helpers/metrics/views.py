@@ -29,8 +29,8 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     """
     from scipy.spatial.distance import cdist
 
-    predicted = np.asarray(predicted, np.float64)
-    true = np.asarray(true, np.float64)
+    predicted = np.asarray(predicted, float)
+    true = np.asarray(true, float)
     count = len(true)
     if predicted.shape != true.shape or positions_m.shape != (count, 2):
         raise ValueError(

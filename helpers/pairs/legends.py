@@ -8,8 +8,8 @@ import numpy as np
 import pandas
 from scipy.spatial.distance import cdist
 
+from helpers.acquire.manifest import read_table
 from helpers.pairs.folders import COLOURS
-from helpers.scenes.folders import read_table
 
 MAX_COLOURS = 16  # in maps that can be their own legend
 MAX_UNDECIDED = 0.05  # share of map pixels that no colour of the legend is near

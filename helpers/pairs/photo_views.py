@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from rasterio.warp import transform
 
 from helpers import scenes
-from helpers.acquire import photos, pictures
+from helpers.acquire import manifest, photos, pictures
 from helpers.relief.textures import bilinear
-from helpers.scenes import folders, splits
+from helpers.scenes import splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
 DEGREE_M = 111_195
@@ -107,7 +107,7 @@ def _refuse(folder, reasons, least):
 
 def _satellite_rows(folder):
     """Return the row of each photo's patch, by the photo's path."""
-    pairs = folders.pair_rows(folder, ("satellite", "photo")).values()
+    pairs = manifest.pair_rows(folder, ("satellite", "photo")).values()
     return {
         pair["photo"]["path"]: pair["satellite"] for pair in pairs if len(pair) == 2
     }
@@ -117,7 +117,7 @@ def _patch_scene(folder, row, photo):
     """Return the Scene of a photo's patch, with its place on the ground if that is known."""
     if not row:
         raise ValueError("no satellite patch, or left out by the manifest")
-    scene = folders.read_row(folder, row)
+    scene = manifest.read_row(folder, row)
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {row['path']}")
     # without both places, the photo is taken to be from the middle
