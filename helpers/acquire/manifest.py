@@ -75,11 +75,7 @@ class Table:
     def tidy(self):
         """Rewrite the file, sorted, each path once."""
         with paths.atomic(self.path) as part:
-            self._write(
-                part,
-                "w",
-                [self.columns, *(self.rows[key] for key in sorted(self.rows))],
-            )
+            self._write(part, "w", [self.columns, *sorted(self.rows.values())])
 
     def _write(self, path, mode, rows):
         with open(path, mode, newline="", encoding="utf-8") as file:
@@ -101,10 +97,15 @@ def read_table(path, needed=()):
     """
     import pandas
 
-    # without a header, so that a row with more cells than the first is refused
-    how = {"header": None, "dtype": str, "keep_default_na": False}
     try:
-        cells = pandas.read_csv(path, skipinitialspace=True, **how)
+        # without a header, so that a row with more cells than the first is refused
+        cells = pandas.read_csv(
+            path,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+        )
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     header, *rows = cells.fillna("").map(str.strip).values.tolist()
@@ -161,17 +162,14 @@ def pair_rows(folder, roles):
     if (folder / NAME).exists():
         rows = read_table(folder / NAME, ("path", "role")).to_dict("records")
     else:
-        places = {role: folder / role for role in roles}
-        if len(roles) == 1:
-            places = {roles[0]: folder}
         rows = [
             {
                 "path": path.relative_to(folder).as_posix(),
                 "role": role,
                 "pair": path.stem,
             }
-            for role, place in places.items()
-            for path in images(place)
+            for role in roles
+            for path in images(folder / role if len(roles) > 1 else folder)
         ]
     found = {}
     for row in rows:

@@ -12,11 +12,11 @@ from rasterio.warp import transform
 
 from helpers import scenes
 from helpers.acquire import manifest, photos, pictures
+from helpers.relief.terrain import DEGREE_M
 from helpers.relief.textures import bilinear
 from helpers.scenes import splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
-DEGREE_M = 111_195
 PLACE = ["lon", "lat", "heading_deg"]
 
 Views = namedtuple("Views", "patches views table")
@@ -134,7 +134,15 @@ def _central_square(path, image_size):
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS))
 
 
-def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
+def cut(
+    scene,
+    lon,
+    lat,
+    heading_deg=0,
+    *,
+    size_px,
+    room=1,
+):
     """Cut a square patch of a scene around a position, turned; it shows 6 km.
 
     Where the scene is narrower, it shows what that holds, with a warning.
@@ -225,7 +233,8 @@ def _splits(table, seed):
             "none"
         )
     places = positions_m(table)
-    names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
+    order = places[:, np.ptp(places, axis=0).argmax()].argsort()
+    names = splits.deal(len(places))[order.argsort()]
     told = "show the same ground in part: the photos lie too close"
     reach = PATCH_M / sqrt(2)  # however a patch is turned
     boxes = np.concatenate([places - reach, places + reach], axis=1)

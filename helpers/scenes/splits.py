@@ -43,7 +43,7 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
             "bounds mends that",
             stacklevel=3,
         )
-        given = deal(np.arange(len(scenes)))
+        given = deal(len(scenes))
     splits = _by_split(scenes, given)
     check_disjoint(splits)
     return splits
@@ -90,7 +90,7 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         )
     found.sort(key=_southwards)
     order = np.random.default_rng(seed).permutation(len(found))
-    splits = _by_split(found, deal(order))
+    splits = _by_split(found, deal(len(found))[order.argsort()])
     if not scenes[0].transform:  # an image may be there twice
         check_disjoint(splits)
     return splits
@@ -123,19 +123,14 @@ def _by_split(scenes, names):
     return {split: list(compress(scenes, names == split)) for split in SPLITS}
 
 
-def deal(order):
+def deal(count):
     """Deal members out: the first 70 % train, the next 10 % validate, the last 20 % test.
 
-    Args:
-        order: int (members,), their numbers in some order.
-
     Returns:
-        array of the split of each member; validation and test have at least one.
+        array of the split of each of `count` members; validation and test have at least one.
     """
-    test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
-    tests = len(order) - test
-    places = np.digitize(order.argsort(), [tests - validation, tests])
-    return np.array(SPLITS)[places]
+    test, validation = (max(1, round(share * count)) for share in (0.2, 0.1))
+    return np.repeat(SPLITS, [count - validation - test, validation, test])
 
 
 def split_tiles(scenes, buffer_px, seed=0):
@@ -166,7 +161,9 @@ def split_boxes(boxes, buffer, seed=0):
     middles = boxes[:, :2] + boxes[:, 2:]
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
     order = along.argsort(kind="stable")
-    split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
+    split = deal(len(boxes))
+    one_end_tests = np.roll(split, (split == "test").sum())
+    split[order] = one_end_tests
     near = _overlaps(boxes, boxes[split != "train"], buffer).any(axis=1)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):

@@ -69,11 +69,10 @@ def look_at_values(folder, scenes):
     for scene in scenes:
         step = min(scene.pixels.shape[:2]) // 200 + 1
         sample = scene.pixels[::step, ::step]
-        mend = "Declare it: rio edit-info --nodata {:g} FILE"
-        find_gaps(sample, f"images of {folder} have", mend, f"{scene.name}: ")
+        find_gaps(sample, f"images of {folder} have", f"{scene.name}: ")
 
 
-def find_gaps(sample, told, mend, name=""):
+def find_gaps(sample, told, name=""):
     """Look for pixels that hold no data, although the file declares none such.
 
     These are the lowest value if under -999; a collar, the value that most edge pixels have in all
@@ -82,7 +81,6 @@ def find_gaps(sample, told, mend, name=""):
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
         told: beginning of the message.
-        mend: end of the message: what declares the value, `{:g}`.
         name: of the image, for the error; a warning is told once for all images.
 
     Returns:
@@ -108,7 +106,8 @@ def find_gaps(sample, told, mend, name=""):
         return None
     told = (
         f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
-        f"like no data and is not declared so. {mend.format(value)}"
+        f"like no data and is not declared so. If it is, give --nodata {value:g} to `apply`, or to "
+        "`rio edit-info` for the file itself"
     )
     if value <= NO_MEASUREMENT:
         raise ValueError(name + told)
