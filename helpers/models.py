@@ -205,41 +205,21 @@ def residual_upsampler(
 # --- U-Nets
 
 
-def unet(
-    bands,
-    *,
-    bands_out=None,
-    filters=32,
-    depth=4,
-):
-    """Build a U-Net: down to small features that see far, and up again with skip connections.
+def unet_features(image, filters, depth):
+    """Build the U of a U-Net: down to small features that see far, and up with skip connections.
 
-    It enlarges before it convolves, which leaves no checkerboards, and does not normalise.
+    It enlarges before it convolves, which leaves no checkerboards, and does not normalise. Layers
+    at full size would cost more than all others together: fine detail is left to the last ones.
 
     Args:
-        bands: number of bands in.
-        bands_out: number of bands of the answer; default: as many.
+        image: (batch, height, width, channels).
         filters: of the first layer; doubled at each halving, up to eight times.
         depth: number of halvings; sides of images must be multiples of 2 ** depth.
 
-    Source: Ronneberger et al. 2015, arXiv:1505.04597.
-    """
-    image = _input(bands, "image")
-    features = unet_features(image, filters, depth)
-    # channels unfolded into pixels would leave a pattern of squares
-    large = layers.UpSampling2D(2)(features)
-    answer = _image(large, bands_out or bands, "glorot_uniform") + 0.5
-    return keras.Model(image, answer, name="unet")
-
-
-def unet_features(image, filters, depth):
-    """Build the U of a U-Net; arguments as of `unet`.
-
-    Layers at full size would cost more than all others together: fine detail is left to the last
-    ones.
-
     Returns:
-        Features, (batch, height / 2, width / 2, channels).
+        Features, (batch, height / 2, width / 2, filters).
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597.
     """
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features = _centred(image)
@@ -277,7 +257,7 @@ def cloud_remover(
 
     Args:
         bands: of the image, as reflectance from 0 to 1.2 mapped to 0 to 1.
-        filters, depth: as of `unet`.
+        filters, depth: as of `unet_features`.
         unsure: opacity and shadow below which the ground is left alone.
         reddened: limits of the exponent per band of the light in shadow.
 

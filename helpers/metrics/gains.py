@@ -43,9 +43,13 @@ def gain(model_scores, baseline_scores, *, seed=0):
             "the images are identical): leave those patches out of both, and say so"
         )
     draws = bootstrap(
-        [ahead], np.mean, n_resamples=RESAMPLES, batch=AT_ONCE, method="percentile",
+        [ahead],
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=AT_ONCE,
+        method="percentile",
         random_state=np.random.default_rng(seed),
-    )  # fmt: skip
+    )
     return float(ahead.mean()), *map(float, draws.confidence_interval)
 
 

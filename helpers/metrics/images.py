@@ -172,13 +172,19 @@ def shift_px(reference, estimate):
                 f"image {index} has no-data pixels: cut them off to measure a shift"
             )
         height, width = valid.shape
+        # unmoved edges would pull to zero
         fade = np.outer(
-            np.hanning(height), np.hanning(width)
-        )  # unmoved edges would pull to zero
+            np.hanning(height),
+            np.hanning(width),
+        )
         truth = truth.mean(axis=-1) - truth.mean()
         guess = guess.mean(axis=-1) - guess.mean()
-        options = {"upsample_factor": 100, "normalization": None}
-        shift, *_ = phase_cross_correlation(fade * truth, fade * guess, **options)
+        shift, *_ = phase_cross_correlation(
+            fade * truth,
+            fade * guess,
+            upsample_factor=100,
+            normalization=None,
+        )
         found.append(-shift)
     return np.array(found)
 
@@ -203,7 +209,9 @@ def error_decomposition(reference, estimate, baseline):
     """
     maps = []
     images = zip(
-        _images(reference, estimate), _images(reference, baseline), strict=True
+        _images(reference, estimate),
+        _images(reference, baseline),
+        strict=True,
     )
     for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
         truth[~valid] = np.nan
@@ -220,8 +228,12 @@ def error_decomposition(reference, estimate, baseline):
         invented = np.abs(added) - found
         parts = np.stack([found, omitted, invented])
         maps.append(parts.mean(axis=-1) / whole)
-    names = "improvement", "omission", "hallucination"
-    return dict(zip(names, np.swapaxes(maps, 0, 1), strict=True))
+    found, omitted, invented = np.swapaxes(maps, 0, 1)
+    return {
+        "improvement": found,
+        "omission": omitted,
+        "hallucination": invented,
+    }
 
 
 def _per_image(score, reference, estimate):

@@ -84,7 +84,11 @@ def iou(confusion):
         it was not tested.
     """
     confusion = np.asarray(confusion, float)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    hits = np.diagonal(
+        confusion,
+        axis1=-2,
+        axis2=-1,
+    )
     true = confusion.sum(axis=-1)
     estimated = confusion.sum(axis=-2)
     union = true + estimated - hits
@@ -109,9 +113,12 @@ def map_scores(confusion, classes):
         occurs.
     """
     pooled = confusion.sum(axis=0)
-    scores = {"confusion": confusion, "mean_iou": mean_iou(pooled)}
-    # the share of pixels whose class is right: blind to what is rare
-    scores["pixel_accuracy"] = pooled.trace() / pooled.sum()
+    scores = {
+        "confusion": confusion,
+        "mean_iou": mean_iou(pooled),
+        # the share of pixels whose class is right: blind to what is rare
+        "pixel_accuracy": pooled.trace() / pooled.sum(),
+    }
     for name, value in zip(classes, iou(pooled), strict=True):
         if np.isfinite(value):
             scores[f"iou_{name}"] = value
@@ -151,8 +158,7 @@ def kid(real, fake):
 
 
 def _kernel(some, other):
-    features = some.shape[1]
-    return (some @ other.T / features + 1) ** 3
+    return (some @ other.T / some.shape[1] + 1) ** 3
 
 
 def _mean_within(images):

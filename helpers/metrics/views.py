@@ -3,7 +3,16 @@
 import numpy as np
 
 
-def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
+def retrieval(
+    predicted,
+    true,
+    positions_m,
+    *,
+    among,
+    apart_m=1000,
+    draws=100,
+    seed=0,
+):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again

@@ -12,11 +12,11 @@ from rasterio.warp import transform
 
 from helpers import scenes
 from helpers.acquire import manifest, photos, pictures
+from helpers.relief.terrain import DEGREE_M
 from helpers.relief.textures import bilinear
 from helpers.scenes import splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
-DEGREE_M = 111_195
 PLACE = ["lon", "lat", "heading_deg"]
 
 Views = namedtuple("Views", "patches views table")
@@ -134,7 +134,15 @@ def _central_square(path, image_size):
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS))
 
 
-def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
+def cut(
+    scene,
+    lon,
+    lat,
+    heading_deg=0,
+    *,
+    size_px,
+    room=1,
+):
     """Cut a square patch of a scene around a position, turned; it shows 6 km.
 
     Where the scene is narrower, it shows what that holds, with a warning.

@@ -104,8 +104,8 @@ def enlarged(image, size_px=640):
 def explore(draw, count, *, credit=""):
     """Move one slider for each number of the latent, and see the image that belongs to them.
 
-    Sliders go from -1 to 1, and begin at 0. Where `is_static()`, a figure with a row for each number
-    that moves while the others are 0.
+    Sliders go from -1 to 1, and begin at 0. Where `is_static()`, a figure with a row for each
+    number that moves while the others are 0.
 
     Args:
         draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
@@ -120,7 +120,13 @@ def explore(draw, count, *, credit=""):
         stops = np.linspace(-1, 1, 7)
         images = draw(np.kron(np.eye(count), stops[:, None]).astype("float32"))
         titles = [f"{name} = {stop:+.1f}" for name in names for stop in stops]
-        return grid(images, titles, columns=7, stretch=(0, 1), credit=credit)
+        return grid(
+            images,
+            titles,
+            columns=7,
+            stretch=(0, 1),
+            credit=credit,
+        )
 
     def picture(**numbers):
         return enlarged(draw(np.array([[*numbers.values()]], "float32"))[0], 384)
