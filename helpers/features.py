@@ -128,11 +128,10 @@ def _in_batches(compute, *arrays):
     )
 
 
-def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
-    """Make a loss of the form of `feature_distance`, by default on three of its four taps.
+def perceptual_loss(*, names=None, bands=None):
+    """Make a loss of the form of `feature_distance`, on the first three of its four taps.
 
     Args:
-        taps: as of `backbone`; early ones see texture, late ones see objects.
         names: of the images' bands, in their order; default: red, green, blue.
         bands: three of them, to be taken for red, green and blue, such as ("nir", "red", "green").
 
@@ -146,7 +145,7 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
         raise ValueError(
             f"the features see three bands; {bands} are not three of {names}"
         )
-    model = backbone(taps)
+    model = backbone(TAPS[:3])
     order = [names.index(band) for band in bands]
 
     def perceptual(target, estimate):

@@ -110,8 +110,8 @@ def _matching_bands(image, wanted, given):
 
 def _sample(read, shape):
     """Read the whole image, thinned out, float32 (pixels, bands), without gaps."""
-    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
-    gap = find_gaps(values, "the file has", "Give --nodata {:g} if it is")
+    values = read(out_shape=tuple(np.minimum(shape, SAMPLE_PX)))
+    gap = find_gaps(values, "the file has")
     if gap is not None:
         values[(values == gap).all(-1)] = np.nan
     return values[np.isfinite(values).all(-1)]

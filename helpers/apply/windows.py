@@ -52,8 +52,7 @@ def _submit(plan, pool, corner):
     inside = ends.clip(0, plan.image.shape)
     pixels = plan.read(tuple(inside.T.tolist()))
     around = abs(ends - inside).T
-    pixels = np.pad(pixels, [(0, 0), *around], mode="symmetric")
-    pixels = np.moveaxis(pixels, 0, -1)
+    pixels = np.pad(pixels, [*around, (0, 0)], mode="symmetric")
     core = core.clip(plan.start, plan.stop)
     cut = core - ends[0]
     part = tuple(map(slice, *(cut * plan.scale)))

@@ -9,8 +9,6 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
-ENERGY_WEIGHT = 5.0  # of features' `losses.energy_distance`: keeps landscapes diverse
-PAIRED_WEIGHT = 5.0  # of the distance of a view to the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 
 
@@ -99,8 +97,11 @@ def fit_landscapes(
         make_numbered,
         encoder=encoder,
         terms={
-            "energy": (ENERGY_WEIGHT, losses.energy_distance),
-            "paired": (PAIRED_WEIGHT, losses.paired_distance),
+            "energy": (5.0, losses.energy_distance),  # keeps landscapes diverse
+            "paired": (
+                5.0,
+                losses.paired_distance,
+            ),  # of views and what is drawn of their numbers
         },
         weight=1.0,
         kind="hinge",
