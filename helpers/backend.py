@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported once, without the page of C++ messages that no setting silences.
+"""Import TensorFlow and Keras once, without the page of C++ messages that no setting silences.
 
 Rooms that need them say `from helpers.backend import keras, tf`; nothing else is here.
 """

@@ -128,11 +128,10 @@ def _in_batches(compute, *arrays):
     )
 
 
-def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
-    """Make a loss of the form of `feature_distance`, by default on three of its four taps.
+def perceptual_loss(*, names=None, bands=None):
+    """Make a loss of the form of `feature_distance`, on the first three of its four taps.
 
     Args:
-        taps: as of `backbone`; early ones see texture, late ones see objects.
         names: of the images' bands, in their order; default: red, green, blue.
         bands: three of them, to be taken for red, green and blue, such as ("nir", "red", "green").
 
@@ -146,7 +145,7 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
         raise ValueError(
             f"the features see three bands; {bands} are not three of {names}"
         )
-    model = backbone(taps)
+    model = backbone(TAPS[:3])
     order = [names.index(band) for band in bands]
 
     def perceptual(target, estimate):
@@ -154,7 +153,7 @@ def perceptual_loss(taps=TAPS[:3], *, names=None, bands=None):
         for image in (target, estimate):
             if image.shape[-1] != len(names):
                 raise ValueError(
-                    f"images have {image.shape[-1]} bands; named are {names}"
+                    f"images have {image.shape[-1]} bands; their names are {names}"
                 )
             seen.append(_unit_maps(model, ops.take(image, order, -1)))
         return ops.mean(_apart(*seen))
@@ -208,7 +207,7 @@ def _unit_maps(model, images):
 
 
 def _apart(maps, others):
-    """Return the mean over the taps of what `feature_distance` describes, (batch,)."""
+    """Return the feature distance of unit maps, mean over the taps, (batch,)."""
     distances = []
     for one, other in zip(maps, others, strict=True):
         squares = ops.sum((one - other) ** 2, -1)

@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from helpers import scenes
+from helpers.acquire import download, sources
 from helpers.pairs import cloudy_pairs, folders
 
 READ = {"block_px": 16, "buffer_px": 4}
@@ -80,14 +81,14 @@ def test_pairs_are_split_by_ground_and_stay_together(folder):
         assert cloudy.bands == clear.bands == ("red", "green", "blue")
         assert cloudy.name == clear.name
         assert cloudy.credit == clear.credit == "the cloudy agency; the clear agency"
-    alone = scenes.read_ground(folder, role="clear", **READ)
+    alone = sources.open_ground(folder, role="clear", **READ)
     for split in scenes.SPLITS:  # as they are split without their partners
         assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in alone[split]]
 
 
 def test_a_split_of_the_manifest_is_kept(folder):
-    scenes.split_manifest(folder)
-    expected, ground = scenes.read_ground(folder, role="clear", **READ), quietly(folder)
+    download.split_manifest(folder)
+    expected, ground = sources.open_ground(folder, role="clear", **READ), quietly(folder)
     for split in scenes.SPLITS:
         assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in expected[split]]
     assert len(names(ground)) < 24  # what lies between the splits is left out
@@ -169,7 +170,7 @@ def test_numbers_that_mean_no_data_are_refused(folder):
 
 
 def test_a_pair_has_one_split(folder):
-    scenes.split_manifest(folder)
+    download.split_manifest(folder)
     table(folder, lambda rows: rows.assign(split=rows.split.where(rows.role == "cloudy", "test")))
     with pytest.raises(ValueError, match="the splits .*'testtrain'.*; expected train, validation"):
         quietly(folder)

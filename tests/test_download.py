@@ -260,7 +260,7 @@ def test_a_summary_is_short(folders, server):
     for number in range(2000):
         summary.skip(f"{number}.png", f"reason {number % 50}")
     assert len(str(summary).splitlines()) == 7 and "and more" in str(summary)
-    assert str(summary).startswith(f"{folders / 'set'}: 3 fetched, 0 kept, 3 requests")
+    assert str(summary).startswith(f"{folders / 'set'}: 3 fetched, 0 already there, 3 requests")
     assert len(summary.frame()) == 3
 
 

@@ -53,7 +53,7 @@ def test_a_job_killed_at_random_moments_ends_as_if_it_had_run_through(folders):
     moments, kills, most, listed, folder = random.Random(4), 0, 0, 0, folders / "set"
     with serve(ROUTES, latency_s=0.015) as server:
         whole = run_job(folders / "other data", folders / "whole", server)
-        done = f"{folders / 'whole'}: 200 fetched, 0 kept, 200 requests"
+        done = f"{folders / 'whole'}: 200 fetched, 0 already there, 200 requests"
         assert whole.communicate()[0] == f"ready\n{done}\n"  # and no bar, as there is no screen
         while kills < 3:  # 20 in tests/benchmarks/downloads.py
             job = run_job(folders / "data", folder, server)

@@ -18,16 +18,31 @@ def tagged(cells, tag):
     return [cell for cell in cells if cell.cell_type == "code" and tag in cell.metadata.get("tags", [])]
 
 
+def check_name(exercise):
+    """Name of the check that the cell of an exercise calls."""
+    return exercise.source.rsplit("print(", 1)[1].split("(")[0]
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """dict from path to the cells of a run; two at a time, as one alone hardly uses two cores."""
+    """dict from path to the cells of a run, whose last cell gives each check a function that returns nothing.
+
+    Two at a time, as one alone hardly uses two cores.
+    """
     folder = tmp_path_factory.mktemp("exercises")
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
         for name, value in environment(folder).items():
             patch.setenv(name, value)
 
         def run(path):
-            return papermill.execute_notebook(path, folder / path.name, cwd=path.parent, progress_bar=False).cells
+            book = nbformat.read(path, 4)
+            checks = ", ".join(check_name(cell) for cell in tagged(book.cells, "exercise"))
+            probe = f"for check in [{checks}]:\n    print(check(lambda *arguments: None))"
+            book.cells.append(nbformat.v4.new_code_cell(probe))
+            nbformat.write(book, folder / path.name)
+            return papermill.execute_notebook(
+                folder / path.name, folder / path.name, cwd=path.parent, progress_bar=False
+            ).cells
 
         return dict(zip(NOTEBOOKS, pool.map(run, NOTEBOOKS), strict=True))
 
@@ -40,8 +55,16 @@ def test_a_stub_is_told_what_is_wrong_and_its_solution_is_right(executed, path):
     for exercise, solution in zip(exercises, solutions, strict=True):
         said = "".join(output.text for output in exercise.outputs).splitlines()
         assert len(said) == 1 and not said[0].startswith("right")
-        check = exercise.source.rsplit("print(", 1)[1].split("(")[0]
-        assert f"assert {check}(" in solution.source and '== "right"' in solution.source
+        assert f"assert {check_name(exercise)}(" in solution.source and '== "right"' in solution.source
+
+
+@pytest.mark.skipif(any(packs.missing(name) for name in packs.catalogue()), reason="the packs are not fetched")
+@by_notebook
+def test_a_forgotten_return_is_told_in_words(executed, path):
+    """A traceback from inside a check would tell a learner nothing."""
+    *cells, probe = executed[path]
+    said = "".join(output.text for output in probe.outputs).splitlines()
+    assert len(said) == len(tagged(cells, "exercise")) and "right" not in said
 
 
 @by_notebook

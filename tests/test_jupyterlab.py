@@ -38,7 +38,7 @@ def colour(x, y):
 rows, columns = np.mgrid[:120, :240]
 chart = np.stack([columns, rows, rows], axis=-1).astype("uint8")
 """,
-    'show.explore(quarters, 4, reach=1.0, credit="drawn")',
+    'show.explore(quarters, 4, credit="drawn")',
     "show.click_map(chart, colour)",
 )
 FAMILY = """

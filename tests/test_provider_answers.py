@@ -66,7 +66,7 @@ def test_a_key_in_the_path_is_sent_and_stands_nowhere(serve, tmp_path, monkeypat
     asked, table, source = fetched(serve, tmp_path, "/{key}/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
     assert all(path.startswith(f"/{TOKEN}/") for path in asked)
     assert TOKEN not in (tmp_path / "manifest.csv").read_text() + repr(vars(source)) and "{key}" in table.url[0]
-    with pytest.raises(ValueError, match="{key} in the template.*`key_name` go together"):
+    with pytest.raises(ValueError, match="{key} in the template needs a `key_name`"):
         xyz(None, template="https://a.example/{z}/{x}/{y}.png", key_name="MY_TILES_KEY")
     with pytest.raises(ValueError, match="{key} in the template.*`key_name`"):
         xyz(None, template="https://a.example/{key}/{z}/{x}/{y}.png")
@@ -93,9 +93,9 @@ def test_names_of_xyzservices_are_known_and_openstreetmap_is_refused():
     assert esri.tile_url((1, 2, 3), esri.layer).endswith("/3/2/1")  # z, y, x there
     with pytest.raises(ValueError, match="is refused: OpenStreetMap's"):
         providers.connect("OpenStreetMap.Mapnik")
-    with pytest.raises(ValueError, match="'No.Such' is no name that the library xyzservices knows"):
+    with pytest.raises(ValueError, match="xyzservices knows no source 'No.Such'"):
         providers.connect("No.Such")
-    with pytest.raises(ValueError, match="that wants no key .*Give its `template` to xyz"):
+    with pytest.raises(ValueError, match="that needs no key .*Give its address to xyz, as `template`"):
         providers.connect("Thunderforest.OpenCycleMap")
 
 

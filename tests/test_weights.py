@@ -364,8 +364,8 @@ def test_a_frozen_network_with_a_layer_behind_it_can_be_started_from(finished):
 @pytest.mark.parametrize(
     ("changes", "bands", "filters", "message"),
     [
-        ({"notebook": "03_other"}, BANDS, (8, 4), f"sharp is of {NOTEBOOK} .* this is 03_other .*choose other weights"),
-        ({}, ["red", "nir"], (8, 4), r"for the bands .'red', 'green', 'blue'.; .* with the bands .'red', 'nir'."),
+        ({"notebook": "03_other"}, BANDS, (8, 4), f"trained in {NOTEBOOK} .* this is 03_other .*choose other weights"),
+        ({}, ["red", "nir"], (8, 4), r"on .'red', 'green', 'blue'.; .* with the bands .'red', 'nir'."),
         ({}, BANDS, (4, 4), "sharp is a network of another size, 2,291 weights: choose other weights"),
         (
             {"seed": 3},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helpers.apply.network import model_path
 from helpers.apply.whole import apply
-from helpers.scenes.folders import images
+from helpers.scenes.files import images
 
 WAIT = "10s"  # for a scheduler
 

@@ -48,11 +48,11 @@ def planned(
         opaque: "nodata" for no data where a cloud is opaque (0.7 or more): the ground is invented.
 
     Returns:
-        namespace of image, about, only_clouded and opaque as given; window; its first row and
-        column `start`, and `stop`; `read`, which reads the model's bands; `predictor`, which
-        computes; `cell_px` from one window to the next; and `outputs`, dict from working files, of
-        the image, and of the opacity of cloud where that is wanted, to places of the bands in the
-        answer, data type, and dict of labels with the no-data value.
+        namespace of all that `about` says; image, only_clouded and opaque as given; window; its
+        first row and column `start`, and `stop`; `read`, which reads the model's bands;
+        `predictor`, which computes; `cell_px` from one window to the next; and `outputs`, dict from
+        working files, of the image, and of the opacity of cloud where that is wanted, to places of
+        the bands in the answer, data type, and dict of labels with the no-data value.
 
     Raises:
         ValueError: it cannot be done (says why).
@@ -77,16 +77,16 @@ def planned(
     ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
     multiple_px = about["size_multiple"]
     most_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
-    outputs = {"0.tif": _output(image, about, bands, nodata, opaque)}
+    outputs = {"work0.tif": _output(image, about, bands, nodata, opaque)}
     if cloud_mask:
         labels = {"descriptions": ["opacity"], "nodata": np.nan}
-        outputs["1.tif"] = [len(about["bands_out"])], "float32", labels
-    return SimpleNamespace(
-        image=image, about=about, read=read, window=window, start=start, stop=stop,
-        predictor=Predictor(network, about, ranges, tta), outputs=outputs,
+        outputs["work1.tif"] = [len(about["bands_out"])], "float32", labels
+    plan = dict(
+        image=image, read=read, window=window, start=start, stop=stop, outputs=outputs,
+        predictor=Predictor(network, about, ranges, tta), only_clouded=only_clouded, opaque=opaque,
         cell_px=ceil((window_px or most_px) / multiple_px) * multiple_px,
-        only_clouded=only_clouded, opaque=opaque,
     )  # fmt: skip
+    return SimpleNamespace(**about | plan)
 
 
 def _matching_bands(image, wanted, given):
@@ -110,8 +110,8 @@ def _matching_bands(image, wanted, given):
 
 def _sample(read, shape):
     """Read the whole image, thinned out, float32 (pixels, bands), without gaps."""
-    values = np.moveaxis(read(out_shape=tuple(np.minimum(shape, SAMPLE_PX))), 0, -1)
-    gap = find_gaps(values, "the file has", "Give --nodata {:g} if it is")
+    values = read(out_shape=tuple(np.minimum(shape, SAMPLE_PX)))
+    gap = find_gaps(values, "the file has")
     if gap is not None:
         values[(values == gap).all(-1)] = np.nan
     return values[np.isfinite(values).all(-1)]

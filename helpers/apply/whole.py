@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import rasterio
-from rasterio.enums import Resampling
 
 from helpers import paths
 from helpers.apply.network import load_model, model_path
@@ -11,8 +10,8 @@ from helpers.apply.plan import planned
 from helpers.apply.windows import compute
 from helpers.apply.working import (
     ENVIRONMENT,
-    JOURNAL,
     begin,
+    begun,
     deliver,
     made_by,
     remove,
@@ -76,26 +75,23 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
         job = options | {"input": inputs, "model": digests}
         job = {name: str(value) for name, value in job.items()}
-        is_begun = (folder / JOURNAL).exists()
-        if resume and not is_begun and all(made_by(path, job) for path in targets):
+        journal = begun(folder, job) if resume else None
+        if resume and not journal and all(made_by(path, job) for path in targets):
             print(f"{target}: already finished")
             return False
         plan = planned(image, *load_model(model), **options)
-        journal = begin(folder, plan, job, resume)
-        classes = plan.about["classes"]
-        how = Resampling["mode" if classes else "average"]
-        with paths.atomic(target) as temporary:
-            compute(plan, folder, journal, progress)
-            deliver(folder / "0.tif", temporary, how)
-        for path in targets[1:]:
+        journal = journal or begin(folder, plan, job)
+        how = "mode" if plan.classes else "average"
+        for name, path in zip(plan.outputs, targets, strict=True):
             with paths.atomic(path) as temporary:
-                deliver(folder / "1.tif", temporary, how)
-        remove(folder)
-        for path in targets:
+                # for the mask, nothing is left to compute
+                compute(plan, folder, journal, progress)
+                deliver(folder / name, temporary, how)
             remove_sidecars(path)
-        if classes:
-            write_class_names(target, classes)
-    if plan.about["masks"]:
+        remove(folder)
+        if plan.classes:
+            write_class_names(target, plan.classes)
+    if plan.masks:
         _tell(journal["clear"], journal["seen"])
     return True
 

@@ -1,8 +1,7 @@
 """Compute an image window by window: while one is computed, others are read and written."""
 
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, product
+from itertools import chain, pairwise, product
 
 import numpy as np
 
@@ -24,63 +23,54 @@ def compute(plan, folder, journal, progress):
     from tqdm.auto import tqdm
 
     cell = plan.cell_px
-    start = plan.start // cell * cell
-    lines = map(range, start, plan.stop, (cell, cell))
+    lines = map(range, plan.start // cell * cell, plan.stop, (cell, cell))
     corners = np.array(list(product(*lines)))
     begun = journal["finished"]
-    bar = tqdm(total=len(corners), initial=begun, unit="window", disable=not progress)
-    with ThreadPoolExecutor(1) as pool, bar:
+    with ThreadPoolExecutor(1) as pool:
         submitted = (_submit(plan, pool, corner) for corner in corners[begun:])
-        waiting = deque(islice(submitted, 2))
-        while waiting:
-            ends, own, answer = waiting.popleft()
-            # the next is read while this is computed
-            waiting.extend(islice(submitted, 1))
+        # in pairs: the next is read before the answer to this is waited for
+        ahead = pairwise(chain(submitted, [None]))
+        shown = {"initial": begun, "unit": "window", "disable": not progress}
+        for (window, own, answer), _ in tqdm(ahead, total=len(corners), **shown):
             if answer:  # what is not written has no data
                 made = _finished(plan, journal, own, answer.result())
-                write(folder, plan.outputs, ends, made)
+                write(folder, plan.outputs, window, made)
             journal["finished"] += 1
             paths.write_json(folder / JOURNAL, journal)
-            bar.update()
 
 
 def _submit(plan, pool, corner):
     """Read a window, mirrored beyond the image, and have it computed.
 
     Returns:
-        ends of what is wanted of it, array ((first row, column), (last row, column)) in the output;
-        its pixels; and the future of the answer to it, None where there is no data.
+        place of what is wanted of it in the output, ((first row, last), (first column, last)); its
+        pixels; and the future of the answer to it, None where there is no data.
     """
-    scale = plan.about["scale"]
     margin = plan.predictor.margin_px
     core = np.array([corner, corner + plan.cell_px])
     ends = core + [[-margin], [margin]]
     inside = ends.clip(0, plan.image.shape)
     pixels = plan.read(tuple(inside.T.tolist()))
     around = abs(ends - inside).T
-    pixels = np.pad(pixels, [(0, 0), *around], mode="symmetric")
-    pixels = np.moveaxis(pixels, 0, -1)
+    pixels = np.pad(pixels, [*around, (0, 0)], mode="symmetric")
     core = core.clip(plan.start, plan.stop)
     cut = core - ends[0]
-    own = pixels[tuple(map(slice, *cut))]
-    part = tuple(map(slice, *(cut * scale)))
+    part = tuple(map(slice, *(cut * plan.scale)))
     answer = None
     if not np.isnan(pixels).all():
         answer = pool.submit(lambda: plan.predictor(fill_nodata(pixels))[part])
-    return (core - plan.start) * scale, own, answer
+    window = (core - plan.start) * plan.scale
+    return tuple(window.T.tolist()), pixels[tuple(map(slice, *cut))], answer
 
 
 def _finished(plan, journal, own, made):
     """Return what to write: classes, gaps as in the file `own`, and cloud as asked for."""
-    about = plan.about
     gaps = np.isnan(own).any(-1)
-    if about["classes"]:
+    if plan.classes:
         made = made.argmax(-1, keepdims=True).astype("float32")
-    if about["masks"]:
-        bands = len(about["bands_out"])
-        image = made[..., :bands]  # views
-        masks = made[..., bands:]
-        clear = (masks < about["changed_above"]).all(-1) & ~gaps
+    if plan.masks:
+        image, masks = np.split(made, [len(plan.bands_out)], -1)  # views
+        clear = (masks < plan.changed_above).all(-1) & ~gaps
         journal["clear"] += int(clear.sum())
         journal["seen"] += int((~gaps).sum())
         if plan.only_clouded:
@@ -88,6 +78,6 @@ def _finished(plan, journal, own, made):
         if plan.opaque:
             image[masks[..., 0] >= OPAQUE] = np.nan
     for axis in (0, 1):
-        gaps = gaps.repeat(about["scale"], axis)
+        gaps = gaps.repeat(plan.scale, axis)
     made[gaps] = np.nan
     return made

@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 from helpers import paths
 from helpers.scenes import to_file_values
 
-JOURNAL = "journal.json"
+JOURNAL = "work.json"
 BLOCK_PX = 512
 PROFILE = {
     "driver": "GTiff", "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
@@ -31,60 +31,65 @@ COG = {
     "driver": "COG", "compress": "zstd", "level": 1, "predictor": "YES", "blocksize": BLOCK_PX,
     "bigtiff": "IF_SAFER",
 }  # fmt: skip
-# GDAL caches a twentieth of all memory otherwise; and overviews stand beside a working file,
-# because the COG driver's own take half as long again as the whole copy
+# GDAL caches a twentieth of all memory otherwise; overviews that it compresses on the way take
+# half as long again as the whole copy
 ENVIRONMENT = {
-    "GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "ALL_CPUS", "TIFF_USE_OVR": True
+    "GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "ALL_CPUS", "COG_TMP_COMPRESSION": "NONE",
 }  # fmt: skip
 SPACE_FACTOR = 8 / 3  # a working file, its overviews, and the output uncompressed
 
 
-def begin(folder, plan, job, resume):
-    """Go on with an interrupted job, or create an empty file for each output.
+def begun(folder, job):
+    """Read the journal of an interrupted job; returns None where nothing was begun.
+
+    Raises:
+        ValueError: the folder holds another job (says what differs).
+    """
+    file = folder / JOURNAL
+    if not file.exists():
+        return None
+    journal = paths.read_record(file, ["job"])
+    differing = dict(journal["job"].items() ^ job.items())
+    if differing:
+        raise ValueError(
+            f"what was begun in {folder} differs in: {', '.join(sorted(differing))}. Give the same "
+            "again, delete that folder, or begin anew without --resume"
+        )
+    return journal
+
+
+def begin(folder, plan, job):
+    """Create an empty file for each output; what was begun before is overwritten.
 
     Args:
         folder: Path of the folder.
         plan: of `planned`.
         job: dict that says in words what is computed; only the same job can go on.
-        resume: go on if there is a journal; what was begun before is overwritten otherwise.
 
     Returns:
         journal: dict of the job, the number of finished windows, and the numbers of pixels without
         cloud and shadow and of pixels with data.
 
     Raises:
-        ValueError: the folder holds another job (says what differs).
         OSError: not enough room on the disk.
     """
-    file = folder / JOURNAL
-    if resume and file.exists():
-        journal = paths.read_record(file)
-        differing = {name for name, _ in journal["job"].items() ^ job.items()}
-        if differing:
-            raise ValueError(
-                f"what was begun in {folder} differs in: {', '.join(sorted(differing))}. Give the "
-                "same again, delete that folder, or begin anew without --resume"
-            )
-        return journal
     remove(folder)
     place = _place(plan)
-    pixels = place["height"] * place["width"]
-    credits = {plan.image.tags().get("credit", ""), plan.about["credit"]} - {""}
-    tags = {"credit": "; ".join(sorted(credits)), "apply_job": digest(job)}
-    colours = [each["colour"] for each in plan.about["classes"]]
+    credits = {plan.image.tags().get("credit", ""), plan.credit} - {""}
+    colours = [each["colour"] for each in plan.classes]
     for name, (order, dtype, labels) in plan.outputs.items():
         profile = place | PROFILE | {"count": len(order), "dtype": dtype}
-        size = pixels * len(order) * np.dtype(dtype).itemsize
+        size = place["height"] * place["width"] * len(order) * np.dtype(dtype).itemsize
         paths.require_space(folder, SPACE_FACTOR * size)
         folder.mkdir(parents=True, exist_ok=True)
         with rasterio.open(folder / name, "w", **profile) as made:
-            made.update_tags(**tags)
+            made.update_tags(credit="; ".join(sorted(credits)), apply_job=digest(job))
             for label, values in labels.items():
                 setattr(made, label, values)
             if colours:
                 made.write_colormap(1, dict(enumerate(colours)))
     journal = {"job": job, "finished": 0, "clear": 0, "seen": 0}
-    paths.write_json(file, journal)
+    paths.write_json(folder / JOURNAL, journal)
     return journal
 
 
@@ -102,7 +107,7 @@ def digest(job):
 def _place(plan):
     """Return size and place of the output for rasterio; control points and RPCs are scaled, too."""
     part = "srcwin={},{},{},{}&outsize={percent}%,{percent}%"
-    part = part.format(*plan.window, percent=100 * plan.about["scale"])
+    part = part.format(*plan.window, percent=100 * plan.scale)
     # in the name of the image, a ? would be misread
     with MemoryFile(ext=".vrt") as memory:
         rasterio.shutil.copy(plan.image, memory.name, driver="VRT")
@@ -112,16 +117,15 @@ def _place(plan):
             return frame.profile | own
 
 
-def write(folder, outputs, ends, pixels):
+def write(folder, outputs, window, pixels):
     """Write pixels, float32 (height, width, bands), NaN = no data, through to the disk.
 
     Args:
         folder: Path of the folder.
         outputs: of the plan.
-        ends: of the pixels in the output: array ((first row, column), (last row, column)).
+        window: place of the pixels in the output, ((first row, last), (first column, last)).
         pixels: of all outputs.
     """
-    window = tuple(ends.T.tolist())
     for name, (order, dtype, labels) in outputs.items():
         values = to_file_values(pixels[..., order], dtype, labels["nodata"])
         with rasterio.open(folder / name, "r+") as made:
@@ -131,20 +135,14 @@ def write(folder, outputs, ends, pixels):
 
 def deliver(file, path, how):
     """Turn a working file into a cloud-optimised GeoTIFF at `path`; `how` is of its overviews."""
-    # half of it, if a run was killed here
-    file.with_suffix(".tif.ovr").unlink(missing_ok=True)
-    with rasterio.open(file, "r+") as made:
-        side = max(made.shape)
-        steps = [2**k for k in range(1, 32) if side > 2**k * BLOCK_PX / 2]
-        made.build_overviews(steps, how)
     whole = file.with_suffix(".cog.tif")
-    rasterio.shutil.copy(file, whole, **COG)
+    rasterio.shutil.copy(file, whole, **COG, overview_resampling=how)
     shutil.move(whole, path)  # the mask may lie on another disk
 
 
 def remove(folder):
     """Remove the files of a job; a folder with other files stays."""
-    for file in [*folder.glob("*journal*json"), *folder.glob("[01].*")]:
+    for file in folder.glob("*work*"):
         file.unlink()
     with suppress(OSError):
         folder.rmdir()

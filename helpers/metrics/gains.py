@@ -29,8 +29,8 @@ def gain(model_scores, baseline_scores, *, seed=0):
     """
     from scipy.stats import bootstrap  # takes half a second to load
 
-    model = np.asarray(model_scores, np.float64)
-    baseline = np.asarray(baseline_scores, np.float64)
+    model = np.asarray(model_scores, float)
+    baseline = np.asarray(baseline_scores, float)
     if model.shape != baseline.shape or model.ndim != 1 or model.size < 2:
         raise ValueError(
             f"scores have shapes {model.shape} and {baseline.shape}; expected one score per patch, "
@@ -43,9 +43,13 @@ def gain(model_scores, baseline_scores, *, seed=0):
             "the images are identical): leave those patches out of both, and say so"
         )
     draws = bootstrap(
-        [ahead], np.mean, n_resamples=RESAMPLES, batch=AT_ONCE, method="percentile",
+        [ahead],
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=AT_ONCE,
+        method="percentile",
         random_state=np.random.default_rng(seed),
-    )  # fmt: skip
+    )
     return float(ahead.mean()), *map(float, draws.confidence_interval)
 
 
@@ -69,8 +73,8 @@ def gain_pooled(model_counts, baseline_counts, *, seed=0):
 
     Source: Efron 1979, percentile interval.
     """
-    model = np.asarray(model_counts, np.float64)
-    baseline = np.asarray(baseline_counts, np.float64)
+    model = np.asarray(model_counts, float)
+    baseline = np.asarray(baseline_counts, float)
     images = len(model)
     if model.shape != baseline.shape or images < 2:
         raise ValueError(

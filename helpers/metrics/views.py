@@ -3,7 +3,16 @@
 import numpy as np
 
 
-def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
+def retrieval(
+    predicted,
+    true,
+    positions_m,
+    *,
+    among,
+    apart_m=1000,
+    draws=100,
+    seed=0,
+):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again
@@ -29,8 +38,8 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     """
     from scipy.spatial.distance import cdist
 
-    predicted = np.asarray(predicted, np.float64)
-    true = np.asarray(true, np.float64)
+    predicted = np.asarray(predicted, float)
+    true = np.asarray(true, float)
     count = len(true)
     if predicted.shape != true.shape or positions_m.shape != (count, 2):
         raise ValueError(

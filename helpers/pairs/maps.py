@@ -60,7 +60,7 @@ def earth():
 
 
 def land_cover(whole, *, block_px=128, seed=0):
-    """Split the Earth by ground: blocks validate and test, all that is far enough from them trains.
+    """Split the Earth: blocks to validate and test, and far enough from them the training ground.
 
     Args:
         whole: Scene of `earth`.
@@ -80,7 +80,7 @@ def land_cover(whole, *, block_px=128, seed=0):
 
 
 def with_land(blocks):
-    """Return the blocks that are land to 30 % at least: of any class but the first, water."""
+    """Return the blocks with at least 30 % land: any class but the first, which is water."""
     return [block for block in blocks if (block.pixels[..., -1] > 0).mean() >= MIN_LAND]
 
 

@@ -17,7 +17,14 @@ from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import photo_views
 from helpers.pairs.patches import random_rows
-from helpers.pairs.photo_views import Views, as_bytes, cut, positions_m, read_views  # noqa: F401
+from helpers.pairs.photo_views import (  # noqa: F401
+    PLACE,
+    Views,
+    as_bytes,
+    cut,
+    positions_m,
+    read_views,
+)
 from helpers.show import is_static
 
 PACK = "rocky_mountain"
@@ -88,13 +95,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         ground = land()
 
         def pair(row):
-            patch = cut(
-                ground.image,
-                row["lon"],
-                row["lat"],
-                row["heading_deg"],
-                size_px=image_size,
-            )
+            patch = cut(ground.image, *map(row.get, PLACE), size_px=image_size)
             view = seen(ground, row, image_size, seed)
             return as_bytes(patch), as_bytes(255 * view)
 
@@ -113,7 +114,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
 
 
 def spots(split, count, *, seed=0, again=False):
-    """Choose where the pairs of `render` are taken from, in what weather: return its table.
+    """Choose places and weather for the pairs of `render`; return their table.
 
     Arguments and errors are those of `render`.
     """
@@ -148,7 +149,7 @@ def spots(split, count, *, seed=0, again=False):
 
 
 def _spot(land, stripe, random):
-    """Draw a place, metres to the east and south, and headings that are of use from there."""
+    """Draw a place, metres to the east and south, and headings with a view."""
     north, south = stripe
     pixel_m = land.ground.pixel_size_m.astype(float)
     size = land.ground.image.shape[:0:-1] * pixel_m

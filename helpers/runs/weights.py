@@ -30,7 +30,7 @@ def start_from(model, name, run, bands):
     known = paths.read_json(path.with_suffix(".json"))["bands"]
     if origin["notebook"] != run.notebook or known != list(bands):
         raise ValueError(
-            f"{name} is of {origin['notebook']} for the bands {known}; this is {run.notebook} with "
+            f"{name} was trained in {origin['notebook']} on {known}; this is {run.notebook} with "
             f"the bands {list(bands)}: choose other weights"
         )
     network = read_network(path)

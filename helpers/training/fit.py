@@ -119,7 +119,7 @@ class State:
         if settings != self.settings:
             raise ValueError(
                 f"{path} was begun with other settings: {settings}; now they are "
-                f"{self.settings}. go on with those, or start a new run"
+                f"{self.settings}. Go on with those, or start a new run"
             )
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)

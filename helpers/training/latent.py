@@ -9,13 +9,11 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
-ENERGY_WEIGHT = 5.0  # of features' `losses.energy_distance`: keeps landscapes diverse
-PAIRED_WEIGHT = 5.0  # of the distance of a view to the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 
 
 def draw_latents(count, latent_size, key):
-    """Draw numbers to make landscapes of, float32 (count, latent_size), even from -1 to 1.
+    """Draw latents, float32 (count, latent_size), uniform from -1 to 1.
 
     Args:
         count: of landscapes.
@@ -26,7 +24,7 @@ def draw_latents(count, latent_size, key):
 
 
 def diversity(images, real):
-    """Compare how much images differ from each other with how much real ones do, by features.
+    """Compute how much images differ from each other, divided by the same for real ones.
 
     Args:
         images, real: float (batch, height, width, 3), 0 to 1; neighbours in a batch unrelated.
@@ -99,8 +97,11 @@ def fit_landscapes(
         make_numbered,
         encoder=encoder,
         terms={
-            "energy": (ENERGY_WEIGHT, losses.energy_distance),
-            "paired": (PAIRED_WEIGHT, losses.paired_distance),
+            "energy": (5.0, losses.energy_distance),  # keeps landscapes diverse
+            "paired": (
+                5.0,
+                losses.paired_distance,
+            ),  # of views and what is drawn of their numbers
         },
         weight=1.0,
         kind="hinge",

@@ -144,7 +144,7 @@ def _cut(image, columns):
 
 
 def _landmarks(image):
-    """Return the skyline's slopes; and of the ground, at half size, hue, edges and brightness."""
+    """Return slopes of the skyline; hue, edges and brightness of the ground at half size."""
     if image.shape[2] > LANDSCAPE_PX:
         image = ops.average_pool(image, image.shape[2] // LANDSCAPE_PX)
     ground = _ground(image)
@@ -165,7 +165,7 @@ def _landmarks(image):
 
 
 def _ground(image):
-    """Return how much a pixel is ground: all from the first one down that is not blue sky."""
+    """Return how sure each pixel is ground: not blue sky, or below such a pixel."""
     sky = ops.sigmoid(40 * (image[..., 2:] - image[..., :1]))
     sky = ops.max_pool(sky, 3, 1, "same")  # small clouds are sky, too
     above = ops.cumsum(ops.log(sky + 1e-4), axis=1)
@@ -236,7 +236,7 @@ def _lengths(differences):
 
 
 def non_saturating(real, fake):
-    """Return discriminator and generator loss of logits; log 2 each if it is undecided."""
+    """Return discriminator and generator loss of logits; log 2 each at even odds."""
     errors = ops.softplus(-real) + ops.softplus(fake)
     opinion = ops.softplus(-fake)
     return ops.mean(errors) / 2, ops.mean(opinion)

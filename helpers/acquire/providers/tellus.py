@@ -59,7 +59,7 @@ class Tellus(Provider):
         return super()._found(one | known)
 
     def _items(self, one, row, folder):
-        """Yield the files of a scene; noted in the folder, so that a finished job asks nothing."""
+        """Yield the files of a scene; a list in the folder spares a finished job all requests."""
         about = one.about
         scene = safe_name(one.id)
         if about["network"] != "global":

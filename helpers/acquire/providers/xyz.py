@@ -133,7 +133,7 @@ class Xyz(Mosaic):
                 raise ValueError(f"the template for {host} {why} {found[0]}")
         if ("{key}" in template) != bool(service["key_name"]):
             raise ValueError(
-                "{key} in the template and its variable as `key_name` go together"
+                "{key} in the template needs a `key_name`, and a `key_name` needs {key} there"
             )
         if not (service["credit"] and service["licence"]):
             raise ValueError(
@@ -144,7 +144,7 @@ class Xyz(Mosaic):
 
 
 def named(name):
-    """Return what xyzservices knows by a name that wants no key, as options of Xyz."""
+    """Return a source of xyzservices that needs no key, as options of Xyz."""
     try:
         import xyzservices.providers
 
@@ -152,8 +152,8 @@ def named(name):
         template = found.build_url(scale_factor="{r}", fill_subdomain=False)
     except (ImportError, ValueError) as error:
         raise ValueError(
-            f"{name!r} is no name that the library xyzservices knows and that wants no key "
-            f"({error}). Give its `template` to xyz"
+            f"xyzservices knows no source {name!r} that needs no key ({error}). Give its address "
+            "to xyz, as `template`"
         ) from None
     return {
         "layer": found.name,
