@@ -147,7 +147,8 @@ Windows, in a command prompt in this folder, here with Python 3.12:
     .venv\Scripts\python -m helpers run
     .venv\Scripts\python -m jupyterlab notebooks
 
-The run writes a report; its last line says where.
+The run takes about 20 minutes and writes a report; its last line says where. To install
+without it: `make lab WHEELS=../wheels PACKS=../packs`; on Windows leave out its line.
 endef
 export install_text
 

@@ -184,7 +184,7 @@ def _compare(run_ids=()):
 
     table = runs.ledger(run_ids)
     if table.empty:
-        print("there is no finished run yet")
+        print("there are no scores yet")
         return
     for (run, notebook), rows in table.groupby(["run", "notebook"], sort=False):
         scores = [row.dropna().to_dict() for _, row in rows.iloc[:, :-7].iterrows()]

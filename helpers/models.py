@@ -159,8 +159,8 @@ def residual_upsampler(
     """Enlarge an image with residual blocks at the small size: the generator of notebook 03.
 
     Pixels are enlarged by unfolding channels, twice for a scale of 4. The convolution before starts
-    with equal weights for all sub-pixels of a pixel (ICNR), so that no checkerboard is there to be
-    unlearned.
+    with equal weights for all sub-pixels of a pixel (ICNR), so that training begins without a
+    checkerboard.
 
     Args:
         scale: enlargement of each side, 2, 3 or 4.
@@ -205,41 +205,21 @@ def residual_upsampler(
 # --- U-Nets
 
 
-def unet(
-    bands,
-    *,
-    bands_out=None,
-    filters=32,
-    depth=4,
-):
-    """Build a U-Net: down to small features that see far, and up again with skip connections.
+def unet_features(image, filters, depth):
+    """Build the U of a U-Net: down to small features that see far, and up with skip connections.
 
-    It enlarges before it convolves, which leaves no checkerboards, and does not normalise.
+    It enlarges before it convolves, which leaves no checkerboards, and does not normalise. Layers
+    at full size would cost more than all others together: fine detail is left to the last ones.
 
     Args:
-        bands: number of bands in.
-        bands_out: number of bands of the answer; default: as many.
+        image: (batch, height, width, channels).
         filters: of the first layer; doubled at each halving, up to eight times.
         depth: number of halvings; sides of images must be multiples of 2 ** depth.
 
-    Source: Ronneberger et al. 2015, arXiv:1505.04597.
-    """
-    image = _input(bands, "image")
-    features = unet_features(image, filters, depth)
-    # channels unfolded into pixels would leave a pattern of squares
-    large = layers.UpSampling2D(2)(features)
-    answer = _image(large, bands_out or bands, "glorot_uniform") + 0.5
-    return keras.Model(image, answer, name="unet")
-
-
-def unet_features(image, filters, depth):
-    """Build the U of a U-Net; arguments as of `unet`.
-
-    Layers at full size would cost more than all others together: fine detail is left to the last
-    ones.
-
     Returns:
-        Features, (batch, height / 2, width / 2, channels).
+        Features, (batch, height / 2, width / 2, filters).
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597.
     """
     widths = [filters * min(2**level, 8) for level in range(depth)]
     features = _centred(image)
@@ -277,7 +257,7 @@ def cloud_remover(
 
     Args:
         bands: of the image, as reflectance from 0 to 1.2 mapped to 0 to 1.
-        filters, depth: as of `unet`.
+        filters, depth: as of `unet_features`.
         unsure: opacity and shadow below which the ground is left alone.
         reddened: limits of the exponent per band of the light in shadow.
 
@@ -477,7 +457,7 @@ def map_decoder(
     """Decode frozen features into a map, as a correction to what the colour of a pixel says.
 
     From the smallest feature map to the largest, each is projected to `filters` channels, enlarged
-    to the next one and added. All else looks at one pixel at a time: the features already see far.
+    to the next one and added. Other layers look at one pixel at a time: the features see far.
 
     Args:
         table: float (steps ** 3, outputs): for each colour, red, green and blue in so many steps,
@@ -710,13 +690,13 @@ GLOBAL_PX = 512  # a receptive field that is wider counts as the whole image
 def receptive_field_px(model, multiple=1):
     """Measure how wide a square of input pixels one output pixel depends on.
 
-    It is as far as the gradient of a copy reaches, whose layers average: no two paths cancel, and
-    nothing is saturated.
+    It measures how far gradients reach in a copy whose layers average, so that no two paths cancel
+    and nothing saturates.
 
     Args:
         model: keras.Model with one input image and one output image.
-        multiple: sides of images must be multiples of it; the field is then that of a square of so
-            many output pixels, less their own width, as windows that begin at multiples need it.
+        multiple: number that sides of images must be multiples of. The field is then that of a
+            square of so many output pixels, minus their own width, as windows begin at multiples.
 
     Returns:
         int, pixels of the network's own input; None where it is wider than 512.

@@ -16,9 +16,14 @@ def defined_in(notebook, name):
     code = (cell.source for cell in nbformat.read(path, 4).cells if f"def {name}(" in cell.source)
     tree = ast.parse(next(code))
     tree.body = [node for node in tree.body if getattr(node, "name", None) == name]
-    names = {"features": features, "keras": keras, "models": models, "np": np}
+    names = {"features": features, "keras": keras, "layers": keras.layers, "models": models, "np": np}
     exec(compile(tree, path, "exec"), names)
     return names[name]
+
+
+def unet(bands, bands_out, filters, depth):
+    """The plain U-Net of notebook 05b."""
+    return defined_in("05b", "unet")(bands, bands_out, filters, depth)
 
 
 def espcn(bands, *, scale, **options):

@@ -1,5 +1,6 @@
 """Folders of cloudy and clear images, and what is trained on them."""
 
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from helpers import scenes
+from helpers.acquire import download, sources
 from helpers.pairs import cloudy_pairs, folders
 
 READ = {"block_px": 16, "buffer_px": 4}
@@ -17,19 +19,25 @@ EDGES = ("west", "south", "east", "north")
 ADDED = 0.5  # what the cloudy image of a test has more than the clear one, in every pixel
 
 
-@pytest.fixture
-def folder(tmp_path, make_scene):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, make_scene):
     """A folder of 12 x 2 pairs of tiles, 20 pixels wide, side by side."""
-    rows = []
+    place, rows = tmp_path_factory.mktemp("pairs"), []
     for number, tile in enumerate(make_scene(40, 240, dtype="float32").patches(20)):
         for role, more in (("cloudy", ADDED), ("clear", 0)):
             path = f"{role}/{number:02}.tif"
-            (tmp_path / role).mkdir(exist_ok=True)
-            scenes.write(replace(tile, pixels=tile.pixels + np.float32(more)), tmp_path / path)
+            (place / role).mkdir(exist_ok=True)
+            scenes.write(replace(tile, pixels=tile.pixels + np.float32(more)), place / path)
             row = {"path": path, "role": role, "pair": f"{number:02}", "split": "", "credit": f"the {role} agency"}
             rows.append(row | dict(zip(EDGES, tile.bounds, strict=True), crs="EPSG:32621"))
-    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
-    return tmp_path
+    pd.DataFrame(rows).to_csv(place / "manifest.csv", index=False)
+    return place
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def table(folder, function):
@@ -73,14 +81,14 @@ def test_pairs_are_split_by_ground_and_stay_together(folder):
         assert cloudy.bands == clear.bands == ("red", "green", "blue")
         assert cloudy.name == clear.name
         assert cloudy.credit == clear.credit == "the cloudy agency; the clear agency"
-    alone = scenes.read_ground(folder, role="clear", **READ)
+    alone = sources.open_ground(folder, role="clear", **READ)
     for split in scenes.SPLITS:  # as they are split without their partners
         assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in alone[split]]
 
 
 def test_a_split_of_the_manifest_is_kept(folder):
-    scenes.split_manifest(folder)
-    expected, ground = scenes.read_ground(folder, role="clear", **READ), quietly(folder)
+    download.split_manifest(folder)
+    expected, ground = sources.open_ground(folder, role="clear", **READ), quietly(folder)
     for split in scenes.SPLITS:
         assert [clear.bounds for _, clear in ground[split]] == [scene.bounds for scene in expected[split]]
     assert len(names(ground)) < 24  # what lies between the splits is left out
@@ -162,7 +170,7 @@ def test_numbers_that_mean_no_data_are_refused(folder):
 
 
 def test_a_pair_has_one_split(folder):
-    scenes.split_manifest(folder)
+    download.split_manifest(folder)
     table(folder, lambda rows: rows.assign(split=rows.split.where(rows.role == "cloudy", "test")))
     with pytest.raises(ValueError, match="the splits .*'testtrain'.*; expected train, validation"):
         quietly(folder)

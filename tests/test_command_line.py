@@ -129,7 +129,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
 def test_run_and_compare(project, write_notebook, capfd):
     write_notebook("02_srcnn", START, RECORD, parameters="rate: float = 0.1  # of learning [0..1]")
     assert main(["compare"]) == 0
-    assert "there is no finished run yet" in capfd.readouterr().out
+    assert "there are no scores yet" in capfd.readouterr().out
     assert main(["run", "02", "-p", "rate=1e-3", "--profile", "smoke", "--run-id", "mine"]) == 0
     said = capfd.readouterr().out
     assert "mine · 02_srcnn" in said and f"report: {project / 'runs' / 'mine' / 'report.html'}" in said

@@ -9,6 +9,7 @@ from PIL import Image
 from rasterio.warp import transform as to_crs
 
 from helpers import scenes
+from helpers.acquire import download, sources
 
 READ = {"block_px": 16, "buffer_px": 4}
 EDGES = ["west", "south", "east", "north"]
@@ -35,9 +36,9 @@ def change(folder, function):
 
 
 def test_pairs_stay_together_and_splits_apart(pairs):
-    counts = scenes.split_manifest(pairs)
+    counts = download.split_manifest(pairs)
     assert sum(counts.values()) == 288 and set(counts) == {*scenes.SPLITS, "guard"}
-    ground = {role: scenes.read_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
+    ground = {role: sources.open_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
     for split in scenes.SPLITS:
         there, partner = (ground[role][split] for role in ("satellite", "map"))
         assert [one.bounds for one in there] == [one.bounds for one in partner] and 2 * len(there) == counts[split]
@@ -49,41 +50,41 @@ def test_pairs_stay_together_and_splits_apart(pairs):
 def test_the_same_seed_gives_the_same_split(pairs):
     found = []
     for seed in (0, 0, 1):
-        scenes.split_manifest(pairs, seed=seed)
+        download.split_manifest(pairs, seed=seed)
         found.append((pairs / "manifest.csv").read_bytes())
     assert found[0] == found[1] != found[2]
 
 
 def test_ground_that_overlapping_scenes_show_twice_counts_once(pairs):
-    once = scenes.split_manifest(pairs)
+    once = download.split_manifest(pairs)
 
     def with_copies(table):
         again = table[:60].assign(path="zz/" + table.path[:60], pair="b" + table.pair[:60])
         return pd.concat([table, again])
 
     change(pairs, with_copies)
-    assert scenes.split_manifest(pairs) == once | {"copy": 60}
+    assert download.split_manifest(pairs) == once | {"copy": 60}
     assert set(pd.read_csv(pairs / "manifest.csv").query("split == 'copy'").path.str[:2]) == {"zz"}
 
 
 def test_images_of_one_place_that_share_a_pair_count_once(pairs):
     """As where the tiles of overlapping scenes are named after their place."""
-    once = scenes.split_manifest(pairs)
+    once = download.split_manifest(pairs)
     change(pairs, lambda table: pd.concat([table, table[:60].assign(path="zz/" + table.path[:60])]))
-    assert scenes.split_manifest(pairs) == once | {"copy": 60}
+    assert download.split_manifest(pairs) == once | {"copy": 60}
 
 
 def test_an_image_without_its_partner_is_left_out(pairs):
     """Else the images of two roles, which are read one by one, would be out of step."""
     change(pairs, lambda table: table[(table.path != "map/003.png") & (table.path != "satellite/040.png")])
-    assert scenes.split_manifest(pairs)["unpaired"] == 2
+    assert download.split_manifest(pairs)["unpaired"] == 2
     for split in scenes.SPLITS:
-        one, other = (scenes.read_ground(pairs, role=role, **READ)[split] for role in ("satellite", "map"))
+        one, other = (sources.open_ground(pairs, role=role, **READ)[split] for role in ("satellite", "map"))
         assert [scene.name for scene in one] == [scene.name for scene in other]
 
 
 def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):
-    expected = scenes.split_manifest(pairs)
+    expected = download.split_manifest(pairs)
 
     def as_points(table):
         photos = table.role == "map"
@@ -95,20 +96,32 @@ def test_a_photo_is_a_point_in_degrees_and_its_patch_has_map_coordinates(pairs):
         return table
 
     change(pairs, as_points)
-    assert scenes.split_manifest(pairs) == expected
+    assert download.split_manifest(pairs) == expected
 
 
 def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
     change(pairs, lambda table: table.assign(crs=table.crs.where(table.pair != "003", "")))
     before = (pairs / "manifest.csv").read_bytes()
     with pytest.raises(ValueError, match="does not say where 003 lies"):
-        scenes.split_manifest(pairs)
+        download.split_manifest(pairs)
     assert (pairs / "manifest.csv").read_bytes() == before
     change(pairs, lambda table: table[:4])
     with pytest.raises(ValueError, match="acquire a larger area"):
-        scenes.split_manifest(pairs)
+        download.split_manifest(pairs)
+
+
+def test_only_measured_pixels_are_looked_at_for_gaps(pairs, recwarn):
+    """A map has plain colours: white ice on its edges is no missing data."""
+    for path in pairs.glob("*/*.png"):
+        tile = np.array(Image.open(path))
+        tile[:4] = 226
+        Image.fromarray(tile).save(path)
+    sources.open_ground(pairs, role="map", **READ)
+    assert not [w for w in recwarn if "in all bands" in str(w.message)]
+    with pytest.warns(UserWarning, match="226 in all bands"):
+        sources.open_ground(pairs, role="satellite", **READ)
 
 
 def test_a_role_that_no_row_has(pairs):
     with pytest.raises(ValueError, match="holds no image; .*manifest.csv with the role image"):
-        scenes.read_ground(pairs, **READ)
+        sources.open_ground(pairs, **READ)

@@ -11,9 +11,9 @@ from PIL import Image
 from helpers import scenes
 from helpers.__main__ import main
 from helpers.acquire import sources
+from helpers.acquire.manifest import placed, read_table
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import files_behind
-from helpers.scenes.folders import placed, read_table
 
 SMALL = {"block_px": 16, "buffer_px": 4}
 
@@ -29,7 +29,7 @@ def tiles(tmp_path, make_scene):
 
 def refused(folder, told):
     with pytest.raises(ValueError, match=told):
-        scenes.read_ground(folder, **SMALL)
+        sources.open_ground(folder, **SMALL)
 
 
 @pytest.mark.parametrize("change, told", [
@@ -54,7 +54,7 @@ def test_one_kind_is_read(tiles, make_scene):
     for name in (".DS_Store", "._t00.tif", "t00.tif.aux.xml", "t00.tfw", "Thumbs.db"):
         (tiles / name).write_bytes(b"junk")
     (tiles / "folder.tif").mkdir()
-    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) >= 3
+    assert sum(map(len, sources.open_ground(tiles, **SMALL).values())) >= 3
 
 
 def test_pixel_sizes_within_a_hundredth_are_one_kind(tmp_path, make_scene):
@@ -62,7 +62,7 @@ def test_pixel_sizes_within_a_hundredth_are_one_kind(tmp_path, make_scene):
     for number, pixel in enumerate((9.949, 9.951, 9.96)):
         scene = make_scene(seed=number, west=500_000 + 5_000 * number, pixel=pixel)
         scenes.write(scene, tmp_path / f"{number}.tif")
-    assert sum(map(len, scenes.read_ground(tmp_path, **SMALL).values())) >= 3
+    assert sum(map(len, sources.open_ground(tmp_path, **SMALL).values())) >= 3
 
 
 @pytest.mark.parametrize("header", ["path,role,Split", "PATH, Role ,split"])
@@ -72,7 +72,7 @@ def test_an_image_without_a_place_in_two_splits(tmp_path, header):
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
     rows = ["0.png,image,train", "1.png,image,validation", "2.png,image,test"]
     (tmp_path / "manifest.csv").write_text("\n".join([header, *rows]))
-    ground = scenes.read_ground(tmp_path, **SMALL)
+    ground = sources.open_ground(tmp_path, **SMALL)
     assert [[one.name for one in ground[split]] for split in scenes.SPLITS] == [["0"], ["1"], ["2"]]
     (tmp_path / "2.png").write_bytes((tmp_path / "0.png").read_bytes())
     refused(tmp_path, r"0 \(train\) and 2 \(test\) show the same ground")
@@ -94,7 +94,7 @@ def test_a_quick_look_beside_its_image(tiles):
 def test_a_copy_counts_once(tiles):
     """Or not at all: none of its ground is on two sides of the split."""
     (tiles / "t11 - Copy.tif").write_bytes((tiles / "t11.tif").read_bytes())
-    ground = scenes.read_ground(tiles, **SMALL)
+    ground = sources.open_ground(tiles, **SMALL)
     shown = [{one.bounds for one in ground[split]} for split in scenes.SPLITS]
     assert not shown[0] & shown[1] and not shown[0] & shown[2] and not shown[1] & shown[2]
 
@@ -117,7 +117,7 @@ def test_an_image_of_another_kind(tmp_path, make_scene, usual, odd):
 def test_dark_water_beside_bright_ground_is_no_other_scale(tiles, make_scene):
     scene = make_scene(west=900_000, seed=99)
     scenes.write(replace(scene, pixels=np.rint(scene.pixels / 100 + 1)), tiles / "water.tif")
-    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) > 3
+    assert sum(map(len, sources.open_ground(tiles, **SMALL).values())) > 3
 
 
 def test_collars_of_a_folder_are_named(tiles, make_scene):
@@ -125,7 +125,7 @@ def test_collars_of_a_folder_are_named(tiles, make_scene):
     scene.pixels[:, :20] = 0
     scenes.write(scene, tiles / "other.tif")
     with pytest.warns(UserWarning, match="images of .* have pixels along the edges or inside that are 0 in all bands"):
-        scenes.read_ground(tiles, **SMALL)
+        sources.open_ground(tiles, **SMALL)
 
 
 def test_an_undeclared_value_of_no_data_is_refused(tiles, make_scene):
@@ -182,7 +182,7 @@ def test_a_dark_picture_is_no_reflectance(tiles, make_scene):
         bright = make_scene(seed=number, west=500_000 + 30 * 50 * number, dtype="uint8")
         scenes.write(bright, tiles / f"t{number:02}.tif")
     scenes.write(replace(dark, pixels=dark.pixels % 3), tiles / "night.tif")
-    assert sum(map(len, scenes.read_ground(tiles, **SMALL).values())) >= 3
+    assert sum(map(len, sources.open_ground(tiles, **SMALL).values())) >= 3
 
 
 @pytest.mark.parametrize("west", ["nan", "inf", "here"])

@@ -6,7 +6,7 @@ import pytest
 from helpers import models
 from helpers.acquire import packs
 from helpers.backend import keras, tf
-from tests.notebook_functions import defined_in
+from tests.notebook_functions import defined_in, unet
 
 needs_features = pytest.mark.skipif(bool(packs.missing("imagenet_features")), reason="needs: python -m helpers fetch")
 
@@ -17,7 +17,7 @@ def image():
 
 
 def test_a_unet_answers_at_the_size_of_its_input(image):
-    answer = np.asarray(models.unet(3, bands_out=4, filters=8, depth=3)(image))
+    answer = np.asarray(unet(3, 4, 8, 3)(image))
     assert answer.shape == (2, 32, 48, 4) and answer.dtype == "float32"
 
 
@@ -75,7 +75,7 @@ def test_no_part_of_a_cloud_remover_is_dead_at_first(image):
 def test_the_receptive_field_of_a_unet_is_what_windows_need(depth):
     """Cut with that margin at multiples, a part equals the whole; with less, it does not."""
     keras.utils.set_random_seed(1)
-    network, multiple = models.unet(1, filters=4, depth=depth), 2**depth
+    network, multiple = unet(1, 1, 4, depth), 2**depth
     field = models.receptive_field_px(network, multiple=multiple)
     margin = -(-(field // 2) // multiple) * multiple
     side = multiple * 2 + 2 * margin

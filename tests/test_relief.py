@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 from scipy.ndimage import map_coordinates
 
 from helpers import relief
-from helpers.relief import rendering, surroundings, textures
+from helpers.relief import rendering, surroundings, terrain, textures
 from helpers.scenes import Scene
 
 RED, GREEN, GREY = (0.9, 0.0, 0.0), (0.0, 0.9, 0.0), (0.5, 0.5, 0.5)
@@ -28,7 +28,7 @@ def look(heights, image, *, invented=False, **others):
     land = relief.ground(heights, np.moveaxis(image, -1, 0), others.pop("pixel_size_m", (50, 50)))
     with pytest.MonkeyPatch.context() as patch:
         if not invented:  # no small relief, no hidden pixels, no trees, no clouds
-            for name, value in {"LAYERS_M": (), "WARP_M": 0, "CLEARING_M": math.inf}.items():
+            for name, value in {"LAYERS_M": (1e-9,), "WARP_M": 0, "CLEARING_M": math.inf}.items():
                 patch.setattr(surroundings, name, value)
             patch.setattr(rendering, "CLOUDY", 0)
         return relief.view(land, **{**middle, **plainly, **others})
@@ -206,7 +206,7 @@ def test_an_eye_outside_the_grid_is_refused():
 # --- one grid
 
 
-def test_heights_and_image_come_onto_one_grid():
+def test_heights_and_image_come_onto_one_grid(monkeypatch):
     random, crs = np.random.default_rng(0), CRS.from_epsg(4326)
     dem = Scene(
         random.uniform(0, 100, (12, 10, 1)).astype("float32"), ("m",), Affine(0.01, 0, 10, 0, -0.005, 50), crs=crs
@@ -215,9 +215,8 @@ def test_heights_and_image_come_onto_one_grid():
     longitude, latitude = fine @ (np.arange(200) + 0.5, np.arange(200) + 0.5)
     pixels = np.stack(np.broadcast_arrays((longitude - 9) * 100, (latitude[:, None] - 49) * 100, 255), -1)
     pixels[60, 70] = np.nan
-    land, transform = relief.aligned(
-        dem, Scene(pixels.astype("float32"), ("red", "green", "blue"), fine, crs), refine=3
-    )
+    monkeypatch.setattr(terrain, "REFINE", 3)
+    land, transform = relief.aligned(dem, Scene(pixels.astype("float32"), ("red", "green", "blue"), fine, crs))
     heights, image = land.shapes[0], np.moveaxis(land.image, 0, -1)
     assert heights.shape == (36, 30) and image.shape == (36, 30, 3)
     np.testing.assert_allclose(heights[1::3, 1::3], dem.pixels[..., 0], atol=1e-3)
@@ -234,7 +233,7 @@ def test_a_slope_stays_a_slope_between_the_pixels_of_a_refined_grid():
     ramp = np.add.outer(3.0 * np.arange(32), -2.0 * np.arange(30)).astype("float32")[..., None]
     place = Affine(0.01, 0, 10, 0, -0.01, 50)
     dem = Scene(ramp, ("m",), place)
-    land, _ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place), refine=4)
+    land, _ = relief.aligned(dem, Scene(np.zeros((32, 30, 3), "float32"), ("r", "g", "b"), place))
     # a spline bends at the edge of the grid; 8 posts further in that has died away
     for margin, tolerance in ((8, 0.04), (32, 1e-4)):
         inner = land.shapes[0][margin:-margin, margin:-margin]

@@ -321,12 +321,12 @@ def test_in_a_notebook(static, monkeypatch, tmp_path):
 
 def generated(latents):
     """Images whose three colours are the first three numbers of the latent, 0 as half bright."""
-    return np.broadcast_to(0.5 + latents[:, None, None, :3] / 8, (len(latents), 5, 6, 3))
+    return np.broadcast_to(0.5 + latents[:, None, None, :3] / 2, (len(latents), 5, 6, 3))
 
 
 def test_sliders_redraw_what_belongs_to_where_they_stand(with_kernel):
     moved, line = show.explore(generated, 4, credit="<rendered>").children
-    for number, (slider, value) in enumerate(zip(moved.children[:4], (2.0, -2.0, 1.0, 0.0), strict=True)):
+    for number, (slider, value) in enumerate(zip(moved.children[:4], (0.5, -0.5, 0.25, 0.0), strict=True)):
         before, slider.value = moved.result, value
         assert (moved.result is before) == (number == 3)  # the fourth was at 0 already
     assert moved.result.getpixel((0, 0)) == (191, 64, 159) and moved.result.size == (384, 320)
@@ -334,7 +334,7 @@ def test_sliders_redraw_what_belongs_to_where_they_stand(with_kernel):
 
 
 def test_where_nobody_moves_a_slider_every_number_gets_a_row():
-    figure = show.explore(generated, 4, reach=4)
+    figure = show.explore(generated, 4)
     panels = [drawn(figure, panel) for panel in range(28)]
     assert [int(panel[0, 0, 0]) for panel in panels[:7]] == pytest.approx([0, 42, 85, 128, 170, 212, 255], abs=1)
     assert all((panel[..., 0] == 128).all() for panel in panels[7:])

@@ -11,6 +11,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 
 from helpers import scenes
+from helpers.acquire import sources
 from tests.test_scenes import SLANTED, raw_file, same
 
 SMALL = {"block_px": 16, "buffer_px": 4}
@@ -205,7 +206,7 @@ def test_a_folder_with_a_manifest(tmp_path, make_scene):
         for tile, split in zip(tiles, splits, strict=True)
     ]
     manifest(tmp_path, rows[::-1] + [{"path": "absent.png", "role": "map", "split": "train"}])
-    ground = scenes.read_ground(tmp_path, **SMALL)
+    ground = sources.open_ground(tmp_path, **SMALL)
     assert named(ground) == {
         split: [tile.name for tile, of in zip(tiles, splits, strict=True) if of == split] for split in scenes.SPLITS
     }
@@ -221,7 +222,7 @@ def test_a_split_that_shows_ground_twice_is_refused(tmp_path, make_scene):
         rows.append({"path": f"{split}.tif", "role": "image", "split": split})
     manifest(tmp_path, rows)
     with pytest.raises(ValueError, match=r"(test|validation) \((test|validation)\).* show the same ground"):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
 
 
 @pytest.mark.parametrize("splits", [("train", "train", "test"), ("train", "val", "test"), ("train", "validation", "")])
@@ -233,13 +234,15 @@ def test_a_split_that_is_not_whole_is_told(tmp_path, make_scene, splits):
         rows.append({"path": f"{i}.tif", "role": "image", "split": split})
     manifest(tmp_path, rows)
     with pytest.raises(ValueError, match="manifest.csv has the splits .*'train'.*expected train, validation, test"):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
 
 
 def test_a_manifest_without_split_is_split_by_ground(tmp_path, make_scene):
     scenes.write(make_scene(100, 100), tmp_path / "a.tif")
     manifest(tmp_path, [{"path": "a.tif", "role": "image"}])
-    assert places(scenes.read_ground(tmp_path, **SMALL)) == places(scenes.split_ground([make_scene(100, 100)], **SMALL))
+    assert places(sources.open_ground(tmp_path, **SMALL)) == places(
+        scenes.split_ground([make_scene(100, 100)], **SMALL)
+    )
 
 
 @pytest.mark.parametrize("rows, message", [
@@ -255,19 +258,19 @@ def test_a_manifest_that_is_wrong(tmp_path, make_scene, rows, message):
     save_picture(make_scene(dtype="uint8"), tmp_path / "a.png")
     manifest(tmp_path, rows)
     with pytest.raises(ValueError, match=message):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
 
 
 def test_a_manifest_that_is_no_table(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
     with pytest.raises(ValueError, match="manifest.csv is no table"):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
 
 
 def test_a_folder_of_large_images_is_split_by_blocks(tmp_path, make_scene):
     scene = make_scene(100, 120)
     scenes.write(scene, tmp_path / "scene0.tif")
-    assert places(scenes.read_ground(tmp_path, **SMALL)) == places(scenes.split_ground([scene], **SMALL))
+    assert places(sources.open_ground(tmp_path, **SMALL)) == places(scenes.split_ground([scene], **SMALL))
 
 
 @pytest.mark.parametrize("size", [12, 16, 20])
@@ -275,15 +278,15 @@ def test_a_folder_of_tiles_with_a_place(tmp_path, make_scene, size):
     """Whole tiles, also where one is as large as a block: hardly any of the grid's blocks would fit into one."""
     for tile in tiles_of(make_scene(12 * size, 12 * size, ["grey"]), size):
         save_placed(tile, tmp_path)
-    ground = scenes.read_ground(tmp_path, **SMALL, seed=1)
+    ground = sources.open_ground(tmp_path, **SMALL, seed=1)
     tiles = [(split, tile) for split, found in ground.items() for tile in found]
     assert len(tiles) > 70 and all(tile.pixels.shape == (size, size, 1) for _, tile in tiles)
     for (split, one), (other_split, other) in itertools.combinations(tiles, 2):
         assert split == other_split or gap_px(one, other) >= 4
     counts = [len(ground[split]) for split in scenes.SPLITS]
     assert counts[0] > counts[2] >= 9 and counts[1] >= 4
-    assert named(ground) == named(scenes.read_ground(tmp_path, **SMALL, seed=1))
-    assert named(ground) != named(scenes.read_ground(tmp_path, **SMALL, seed=2))
+    assert named(ground) == named(sources.open_ground(tmp_path, **SMALL, seed=1))
+    assert named(ground) != named(sources.open_ground(tmp_path, **SMALL, seed=2))
 
 
 def test_tiles_in_two_coordinate_systems(tmp_path, make_scene):
@@ -293,7 +296,7 @@ def test_tiles_in_two_coordinate_systems(tmp_path, make_scene):
     east = make_scene(80, 160, seed=1, crs="EPSG:32622", west=left + 80 * 30, north=top)
     for tile in tiles_of(west, 16) + [replace(tile, name=f"east_{tile.name}") for tile in tiles_of(east, 16)]:
         save_placed(tile, tmp_path)
-    ground = scenes.read_ground(tmp_path, **SMALL)
+    ground = sources.open_ground(tmp_path, **SMALL)
     scenes.check_disjoint(ground)
     assert all(ground.values())
     assert {scene.crs for found in ground.values() for scene in found} == {west.crs, east.crs}
@@ -303,7 +306,7 @@ def test_plain_tiles_are_split_by_name_and_that_is_said(tmp_path, make_scene):
     for number in range(20):
         save_picture(make_scene(20, 20, seed=number, dtype="uint8"), tmp_path / f"{number:02d}.png")
     with pytest.warns(UserWarning, match="split by name.*manifest.csv with bounds"):
-        ground = scenes.read_ground(tmp_path, **SMALL)
+        ground = sources.open_ground(tmp_path, **SMALL)
     assert named(ground) == {
         "train": [f"{i:02d}" for i in range(14)], "validation": ["14", "15"], "test": ["16", "17", "18", "19"],
     }  # fmt: skip
@@ -314,7 +317,7 @@ def test_pictures_with_world_files_have_a_place(tmp_path, make_scene):
         save_picture(tile, tmp_path / f"{tile.name}.png")
         a, b, c, d, e, f = tile.transform[:6]
         (tmp_path / f"{tile.name}.pgw").write_text("\n".join(map(str, (a, d, b, e, c + a / 2, f + e / 2))))
-    ground = scenes.read_ground(tmp_path, **SMALL)
+    ground = sources.open_ground(tmp_path, **SMALL)
     for one, other in itertools.product(ground["train"], ground["test"]):
         assert gap_px(one, other) >= 4
 
@@ -324,7 +327,7 @@ def test_few_tiles_are_split_or_refused_with_advice(tmp_path, make_scene, across
     for tile in tiles_of(make_scene(across * 12, across * 12, ["grey"]), 12):
         save_placed(tile, tmp_path)
     try:
-        ground = scenes.read_ground(tmp_path, **SMALL)
+        ground = sources.open_ground(tmp_path, **SMALL)
     except ValueError as error:
         assert across <= 4 and "acquire a larger area" in str(error)
     else:
@@ -339,7 +342,7 @@ def test_the_order_of_a_folder_does_not_matter(tmp_path, make_scene, monkeypatch
         listed = sorted(tmp_path.iterdir(), reverse=reverse)
         with monkeypatch.context() as patched, pytest.warns(UserWarning):
             patched.setattr(Path, "glob", lambda self, pattern, listed=listed: iter(listed))
-            read[reverse] = named(scenes.read_ground(tmp_path, **SMALL))
+            read[reverse] = named(sources.open_ground(tmp_path, **SMALL))
     assert read[False] == read[True]
 
 
@@ -352,9 +355,9 @@ def test_a_folder_without_images(tmp_path, content, message):
     for name in content:
         (tmp_path / name).write_text("hello")
     with pytest.raises(ValueError, match=message):
-        scenes.read_ground(tmp_path, **SMALL)
-    with pytest.raises(ValueError, match="absent holds no image"):
-        scenes.read_ground(tmp_path / "absent", **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
+    with pytest.raises(ValueError, match="absent.* is neither a pack .* nor a path that exists"):
+        sources.open_ground(tmp_path / "absent", **SMALL)
 
 
 def test_hidden_files_are_left_alone(tmp_path, make_scene):
@@ -362,18 +365,18 @@ def test_hidden_files_are_left_alone(tmp_path, make_scene):
     scenes.write(make_scene(100, 100), tmp_path / "a.tif")
     for name in ("._a.tif", ".b.123.part.tif"):
         (tmp_path / name).write_bytes(b"half of an image")
-    assert scenes.read_ground(tmp_path, **SMALL)["train"]
+    assert sources.open_ground(tmp_path, **SMALL)["train"]
 
 
 def test_images_with_different_bands(tmp_path, make_scene):
     for number, bands in enumerate([("red", "green"), ("red", "nir"), ("red", "green")]):
         scenes.write(make_scene(bands=bands, seed=number), tmp_path / f"{number}.tif")
     with pytest.raises(ValueError, match="several kinds of images: 2 of bands red green.*; 1 of bands red nir"):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)
 
 
 def test_images_that_are_too_small_or_too_few(tmp_path, make_scene):
     scenes.write(make_scene(15, 90), tmp_path / "a.tif")
     scenes.write(make_scene(90, 15, west=600_000), tmp_path / "b.tif")
     with pytest.raises(ValueError, match="only 0 whole blocks of 16.*smaller blocks"):
-        scenes.read_ground(tmp_path, **SMALL)
+        sources.open_ground(tmp_path, **SMALL)

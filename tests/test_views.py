@@ -51,7 +51,7 @@ def on_land(folders, monkeypatch):
     def put(**cone):
         land = invented_land(**cone)
         monkeypatch.setattr(views, "land", lambda: land)
-        monkeypatch.setattr(surroundings, "LAYERS_M", ())
+        monkeypatch.setattr(surroundings, "LAYERS_M", (1e-9,))
         return land
 
     return put

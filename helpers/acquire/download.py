@@ -15,7 +15,12 @@ from helpers import paths
 from helpers.acquire import checks, manifest, progress
 from helpers.acquire.http import Client, Policy, Refused, Unreachable  # noqa: F401
 from helpers.acquire.keys import mask
-from helpers.acquire.manifest import COLUMNS, read_manifest, write_manifest  # noqa: F401
+from helpers.acquire.manifest import (  # noqa: F401
+    COLUMNS,
+    read_manifest,
+    split_manifest,
+    write_manifest,
+)
 from helpers.acquire.pace import JOB
 from helpers.acquire.packs import file_sha256
 
@@ -34,8 +39,9 @@ class Item:
             that the content has.
         url: address, or for `make` what stands for it; no secret in it, as the manifest shows it.
         row: dict of columns of the manifest that are known before.
-        check: function of the bytes, as of `checks`: a ValueError asks again, Refused skips. Its
-            limits stand in the url, behind "#", so that other ones ask again.
+        check: function of the bytes, as of `checks`: after a ValueError the client asks
+            again, after Refused it skips the item. Limits of the check stand in the url, behind
+            "#", so that other limits are asked for anew.
         make: make(client, temporary_path) writes the file, in place of the body of `url`; it may
             return further columns of the row.
     """
@@ -83,7 +89,7 @@ def fetch(items, folder, client, *, total=None):
     A file has its name only when it is whole and checked. Files whose row and SHA-256 stand in the
     manifest are not requested again, so a job that was killed goes on where it stopped. Items that
     a server does not have (404), or that were not accepted, stand in `missing.csv`, and are not
-    asked for until that is deleted. One job at a time may fill a folder.
+    asked for until that file is deleted. One job at a time may fill a folder.
 
     Args:
         items: of Item; may be a generator of any length.

@@ -21,8 +21,8 @@ from urllib3.util import Retry
 from helpers.acquire import pace
 from helpers.acquire.keys import mask, refuse_leak, shown, signer, unsigned
 
-CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"  # environment variable: your mail or web address, for the
-# people of a server to write to
+# environment variable: a mail or web address where the people of a server can reach you
+CONTACT = "SATELLITE_NOTEBOOKS_CONTACT"
 CHUNK_BYTES = 256 * 1024
 BROKEN = (requests.RequestException, HTTPError, EOFError, gzip.BadGzipFile, zlib.error)
 BUSY = {408, 425, 429, *range(500, 600)}  # asking again can help
@@ -84,7 +84,7 @@ class Client(requests.Session):
             that gets the header "Authorization: Bearer", if it begins with `key_origin`.
         key_name: environment variable that holds it, for messages.
         key_origin: beginning of the addresses that the header is sent to.
-        forbidden_ends: a 403 is a PermissionError, as it means the key; else it is Refused.
+        forbidden_ends: raise a PermissionError at a 403, as it means the key; else Refused.
 
     Raises:
         ValueError: the key holds blanks or other characters that no key has (does not show it).

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from zipfile import ZipFile
 
 from helpers import paths, scenes
-from helpers.scenes import folders
+from helpers.acquire.manifest import placed
 
 CACHE = "SATELLITE_NOTEBOOKS_CACHE"
 
@@ -110,7 +110,7 @@ def open_scene(pack, name=None, bands=None):
     scene = replace(scene, bands=tuple(listed["bands"]), name=f"{pack} {name}")
     if "crs" in listed:  # the file's own is missing, or wrong
         scene = replace(scene, transform=None)
-    scene = folders.placed(scene, listed | {"credit": entry.credit})
+    scene = placed(scene, listed | {"credit": entry.credit})
     return scene.select(bands) if bands else scene
 
 

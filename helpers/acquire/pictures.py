@@ -29,7 +29,7 @@ def opened(path):
 def tags(picture):
     """Read the EXIF data of an opened picture, as `photos.read_folder` describes it.
 
-    Without `time` where the camera does not know it.
+    `time` is left out where the camera does not know it.
     """
     from PIL.ExifTags import GPS, IFD, Base
 

@@ -1,17 +1,29 @@
 """Open a notebook's `source`: the name of a pack, a folder of images, or one image."""
 
+from collections import defaultdict
 from pathlib import Path
+from textwrap import shorten
+
+import numpy as np
 
 from helpers import paths, scenes
 from helpers.acquire import packs
+from helpers.acquire.manifest import pair_rows, read_row
+
+REFLECTANCE = 2  # reaches no higher
 
 
-def open_ground(source, *, bands=None, **split):
+def open_ground(source, *, role="image", bands=None, **split):
     """Open imagery, split by ground.
 
+    In a folder with a `manifest.csv` (columns `path`, `role`, `pair`, `split`, `west` … `crs`,
+    `credit`), the rows of `role` are read and their split is kept (`manifest.split_manifest` writes
+    one). Without, all images are read. What has no split is split by `scenes.split_scenes`.
+
     Args:
-        source: name of a pack; or path of an image, or of a folder as `scenes.read_ground` reads
-            it, from the working folder, the data folder or the project's root.
+        source: name of a pack; or path, as `locate` finds it, of an image, or of a folder of
+            GeoTIFF, JPEG 2000, PNG or JPEG files with equal bands.
+        role: which rows of the manifest to read.
         bands: which bands, in which order; default: all.
         split: `block_px`, `seed`, and `buffer_px` (16), as `scenes.split_ground` takes them.
 
@@ -19,12 +31,26 @@ def open_ground(source, *, bands=None, **split):
         dict from "train", "validation", "test" to a list of Scene.
 
     Raises:
-        ValueError: neither a pack nor a path, or too little ground.
+        ValueError: neither a pack nor a path, no image in a folder, images of several kinds, too
+            little ground, or a manifest that cannot be read, or whose split is incomplete or shows
+            ground twice.
     """
     split = {"buffer_px": 16} | split
     if source in packs.catalogue():
         return scenes.split_ground(packs.open_scenes(source, bands), **split)
-    ground = scenes.read_ground(locate(source), **split)
+    folder = locate(source)
+    rows = [by_role[role] for by_role in pair_rows(folder, [role]).values()]
+    if not rows:
+        raise ValueError(
+            f"{folder} holds no image; expected GeoTIFF, JPEG 2000, PNG or JPEG, or a manifest.csv "
+            f"with the role {role}"
+        )
+    images = [read_row(folder, row) for row in rows]
+    _refuse_mixture(folder, images)
+    if role != "map":  # is drawn: one colour along its edges is no gap
+        scenes.look_at_values(folder, images)
+    given = [row.get("split", "") for row in rows]
+    ground = scenes.split_scenes(images, given, **split)
     if not bands:
         return ground
     return {
@@ -39,5 +65,38 @@ def locate(source):
             return place
     known = ", ".join(packs.catalogue())
     raise ValueError(
-        f"source {source!r} is neither a pack ({known}) nor a path that exists"
+        f"source {str(source)!r} is neither a pack ({known}) nor a path that exists"
     )
+
+
+def _refuse_mixture(folder, images):
+    """Raise a ValueError that lists the kinds, where a folder is no single data set."""
+    kinds = defaultdict(list)
+    for image in images:
+        kinds[_kind(image, images[0].pixel_size)].append(image.name)
+    if len(kinds) > 1:
+        told = [
+            f"{len(names)} of {kind}: {some(names)}" for kind, names in kinds.items()
+        ]
+        raise ValueError(
+            f"{folder} holds several kinds of images: {'; '.join(told)}. Keep those of one kind, "
+            "or put each kind in a folder of its own"
+        )
+
+
+def _kind(image, usual):
+    """Describe an image; its pixels count as `usual` where they differ by less than a hundredth."""
+    size = image.pixel_size
+    width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
+    unit = image.crs.units_factor[0] if image.crs else "no CRS"
+    dtype = image.dtype
+    brightest = np.nanmax(image.pixels, initial=0)
+    if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
+        dtype += " reflectance"
+    bands = " ".join(image.bands)
+    return f"bands {bands}, {dtype}, pixels {width:.4g} x {height:.4g} ({unit})"
+
+
+def some(names):
+    """Return the first of many names."""
+    return shorten(", ".join(names), 100, placeholder=" …")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helpers.apply.network import model_path
 from helpers.apply.whole import apply
-from helpers.scenes.folders import images
+from helpers.scenes.files import images
 
 
 def apply_many(model, sources, folder, *, workers=1, dask=None, **options):

@@ -112,9 +112,8 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
 
     The model's own are checked against a sample of the image.
     """
-    size = np.minimum(image.shape, SAMPLE_PX)
-    sample = np.moveaxis(read(out_shape=tuple(size)), 0, -1)
-    gap = find_gaps(sample, "the file has", "Give --nodata {:g} if it is")
+    sample = read(out_shape=tuple(np.minimum(image.shape, SAMPLE_PX)))
+    gap = find_gaps(sample, "the file has")
     if gap is not None:
         sample[(sample == gap).all(-1)] = np.nan
     values = sample[np.isfinite(sample).all(-1)]

@@ -9,6 +9,8 @@ has data (which band, how many): that is a fault of the method.
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 SSIM_WINDOW_PX = 7  # the default of skimage.metrics.structural_similarity
 
 
@@ -78,8 +80,7 @@ def ssim(reference, estimate, *, data_range):
 
 def mae(reference, estimate):
     """Compute the mean absolute error of each image, over all bands, in the unit of the images."""
-    pairs = _valid_pixels(reference, estimate)
-    return np.array([np.mean(np.abs(truth - guess)) for truth, guess in pairs])
+    return _per_image(_absolute_error, reference, estimate)
 
 
 def rmse(reference, estimate):
@@ -173,13 +174,19 @@ def shift_px(reference, estimate):
                 f"image {index} has no-data pixels: cut them off to measure a shift"
             )
         height, width = valid.shape
+        # unmoved edges would pull to zero
         fade = np.outer(
-            np.hanning(height), np.hanning(width)
-        )  # unmoved edges would pull to zero
+            np.hanning(height),
+            np.hanning(width),
+        )
         truth = truth.mean(axis=-1) - truth.mean()
         guess = guess.mean(axis=-1) - guess.mean()
-        options = {"upsample_factor": 100, "normalization": None}
-        shift, *_ = phase_cross_correlation(fade * truth, fade * guess, **options)
+        shift, *_ = phase_cross_correlation(
+            fade * truth,
+            fade * guess,
+            upsample_factor=100,
+            normalization=None,
+        )
         found.append(-shift)
     return np.array(found)
 
@@ -204,7 +211,9 @@ def error_decomposition(reference, estimate, baseline):
     """
     maps = []
     images = zip(
-        _images(reference, estimate), _images(reference, baseline), strict=True
+        _images(reference, estimate),
+        _images(reference, baseline),
+        strict=True,
     )
     for index, ((truth, guess, valid), (_, base, _)) in enumerate(images):
         truth[~valid] = np.nan
@@ -221,13 +230,21 @@ def error_decomposition(reference, estimate, baseline):
         invented = np.abs(added) - found
         parts = np.stack([found, omitted, invented])
         maps.append(parts.mean(axis=-1) / whole)
-    names = "improvement", "omission", "hallucination"
-    return dict(zip(names, np.swapaxes(maps, 0, 1), strict=True))
+    found, omitted, invented = np.swapaxes(maps, 0, 1)
+    return {
+        "improvement": found,
+        "omission": omitted,
+        "hallucination": invented,
+    }
 
 
 def _per_image(score, reference, estimate):
     """Apply a function of valid pixels, twice (pixels, bands), to each image."""
     return np.array([score(*pair) for pair in _valid_pixels(reference, estimate)])
+
+
+def _absolute_error(truth, guess):
+    return np.mean(np.abs(truth - guess))
 
 
 def _squared_error(truth, guess):
@@ -263,14 +280,13 @@ def _images(reference, estimate):
 
     One image at a time becomes float64, so that a large batch is not held twice.
     """
-    reference = np.asarray(reference)
-    estimate = np.asarray(estimate)
-    if reference.shape != estimate.shape or reference.ndim != 4 or not reference.size:
-        raise ValueError(
-            f"reference has shape {reference.shape}, estimate {estimate.shape}; expected the same "
-            "shape (batch, height, width, bands) for both, none of them 0; image[None] makes a "
-            "batch of one"
-        )
+    reference, estimate = of_one_shape(
+        reference,
+        estimate,
+        "the same shape (batch, height, width, bands) for reference and estimate, none of them 0; "
+        "image[None] makes a batch of one",
+        axes=4,
+    )
     valid = ~np.isnan(reference).any(axis=-1)
     for name, images in (("reference", reference), ("estimate", estimate)):
         wrong = np.count_nonzero(~np.isfinite(images)[valid], axis=0)
@@ -285,7 +301,7 @@ def _images(reference, estimate):
             f"no valid pixel in images {empty}: leave out images without data"
         )
     for truth, guess, where in zip(reference, estimate, valid, strict=True):
-        yield truth.astype(np.float64), guess.astype(np.float64), where
+        yield truth.astype(float), guess.astype(float), where
 
 
 def _valid_pixels(reference, estimate):

@@ -6,6 +6,8 @@ too little of the rare classes: count image by image, sum, then score.
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 
 def decode(picture, legend):
     """Find the class of every pixel of a map: the nearest colour of the legend, at any distance.
@@ -28,14 +30,14 @@ def decode(picture, legend):
         )
     if faulty := np.count_nonzero(~np.isfinite(picture)):
         raise ValueError(f"{faulty} values of the picture are NaN or infinite")
-    colours = picture.astype(np.float32)
-    if picture.dtype != np.uint8:
+    colours = picture.astype("float32")
+    if picture.dtype != "uint8":
         colours *= 255
     distances = [
         ((colours - np.float32(colour)) ** 2).sum(axis=-1)  # squared
         for colour in legend.values()
     ]
-    return np.argmin(distances, axis=0).astype(np.uint8)
+    return np.argmin(distances, axis=0).astype("uint8")
 
 
 def confusion(classes, estimate, count):
@@ -52,14 +54,13 @@ def confusion(classes, estimate, count):
     Raises:
         ValueError: shapes differ, or a class is none of these.
     """
-    classes = np.asarray(classes)
-    estimate = np.asarray(estimate)
-    if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
-        raise ValueError(
-            f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
-            "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of "
-            "one"
-        )
+    classes, estimate = of_one_shape(
+        classes,
+        estimate,
+        "the same (batch, height, width) for truth and estimate, none of them 0; classes[None] "
+        "makes a batch of one",
+        axes=3,
+    )
     both = np.stack([classes, estimate])
     low = both.min()
     high = both.max()
@@ -68,7 +69,7 @@ def confusion(classes, estimate, count):
             f"truth and estimate hold classes {low} to {high}, {both.dtype}; expected whole "
             f"numbers from 0 to {count - 1}"
         )
-    pairs = classes.astype(np.int64) * count + estimate
+    pairs = classes.astype(int) * count + estimate
     counts = [np.bincount(image.ravel(), minlength=count**2) for image in pairs]
     return np.reshape(counts, (-1, count, count))
 
@@ -83,8 +84,12 @@ def iou(confusion):
         float64 (..., count), 0 to 1; NaN for a class that is absent from both truth and estimate:
         it was not tested.
     """
-    confusion = np.asarray(confusion, np.float64)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    confusion = np.asarray(confusion, float)
+    hits = np.diagonal(
+        confusion,
+        axis1=-2,
+        axis2=-1,
+    )
     true = confusion.sum(axis=-1)
     estimated = confusion.sum(axis=-2)
     union = true + estimated - hits
@@ -109,9 +114,12 @@ def map_scores(confusion, classes):
         occurs.
     """
     pooled = confusion.sum(axis=0)
-    scores = {"confusion": confusion, "mean_iou": mean_iou(pooled)}
-    # the share of pixels whose class is right: blind to what is rare
-    scores["pixel_accuracy"] = pooled.trace() / pooled.sum()
+    scores = {
+        "confusion": confusion,
+        "mean_iou": mean_iou(pooled),
+        # the share of pixels whose class is right: blind to what is rare
+        "pixel_accuracy": pooled.trace() / pooled.sum(),
+    }
     for name, value in zip(classes, iou(pooled), strict=True):
         if np.isfinite(value):
             scores[f"iou_{name}"] = value
@@ -135,8 +143,8 @@ def kid(real, fake):
     Source: Binkowski et al. 2018, there with features of Inception; here `features.embed` gives
         them.
     """
-    real = np.asarray(real, np.float64)
-    fake = np.asarray(fake, np.float64)
+    real = np.asarray(real, float)
+    fake = np.asarray(fake, float)
     counts = len(real), len(fake)
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(counts) < 2:
         raise ValueError(
@@ -151,8 +159,7 @@ def kid(real, fake):
 
 
 def _kernel(some, other):
-    features = some.shape[1]
-    return (some @ other.T / features + 1) ** 3
+    return (some @ other.T / some.shape[1] + 1) ** 3
 
 
 def _mean_within(images):

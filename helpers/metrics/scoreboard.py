@@ -30,7 +30,14 @@ class Scoreboard:
     `by_patch` maps each method to a pandas.DataFrame (patches, scores).
     """
 
-    def __init__(self, gains, *, over=None, intervals=(), seed=0):
+    def __init__(
+        self,
+        gains,
+        *,
+        over=None,
+        intervals=(),
+        seed=0,
+    ):
         self.gains = gains
         self.over = over
         self.intervals = intervals

@@ -2,8 +2,19 @@
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
 
-def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, seed=0):
+
+def retrieval(
+    predicted,
+    true,
+    positions_m,
+    *,
+    among,
+    apart_m=1000,
+    draws=100,
+    seed=0,
+):
     """Rank the true view of each spot among others by likeness to the predicted view.
 
     For each spot, `among` - 1 others are drawn, all of them far from it and from each other, again
@@ -29,13 +40,16 @@ def retrieval(predicted, true, positions_m, *, among, apart_m=1000, draws=100, s
     """
     from scipy.spatial.distance import cdist
 
-    predicted = np.asarray(predicted, np.float64)
-    true = np.asarray(true, np.float64)
+    predicted, true = of_one_shape(
+        predicted,
+        true,
+        "the same (spots, features) for both",
+        axes=2,
+    )
     count = len(true)
-    if predicted.shape != true.shape or positions_m.shape != (count, 2):
+    if positions_m.shape != (count, 2):
         raise ValueError(
-            f"features have shapes {predicted.shape} and {true.shape}, positions "
-            f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"
+            f"positions have shape {positions_m.shape}; expected ({count}, 2)"
         )
     near = cdist(positions_m, positions_m) < apart_m
     spots = np.repeat(np.arange(count), draws)

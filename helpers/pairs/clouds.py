@@ -200,7 +200,7 @@ def dataset(
         value_range: (low, high) per band that networks see as 0 to 1, or one for all.
         difficulty: of `draw`.
         skew: largest shear; see `skewed`.
-        **stream: as of `patches.patches`. Networks memorise pairs of which there are few `copies`.
+        **stream: as of `patches.patches`. With few `copies`, networks memorise the pairs.
 
     Returns:
         tf.data.Dataset of (cloudy, truth): float32 (batch, patch, patch, bands), 0 to 1 within the

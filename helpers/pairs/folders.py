@@ -9,8 +9,9 @@ import pandas
 from rasterio.transform import Affine
 
 from helpers.acquire import pictures
-from helpers.scenes import Scene, folders, look_at_values, split_scenes
-from helpers.scenes.folders import some
+from helpers.acquire.manifest import NAME, pair_rows, placed, read_row
+from helpers.acquire.sources import some
+from helpers.scenes import Scene, look_at_values, split_scenes
 
 # roles of a pair
 CLOUDY = ("cloudy", "clear")
@@ -49,7 +50,7 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
             8 bits.
         roles: CLOUDY or MAPS.
         left: role of what lies left in pictures side by side.
-        **cuts: `block_px`, `buffer_px`, `seed` as of `scenes.read_ground`.
+        **cuts: `block_px`, `buffer_px`, `seed` as of `sources.open_ground`.
 
     Returns:
         dict from "train", "validation", "test" to a list of Scene with the bands of both images;
@@ -106,24 +107,21 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
 
 def _listed(folder, roles, left):
     """List the pairs of a folder: dict from name to a dict from role to row."""
-    has_manifest = (folder / "manifest.csv").exists()
+    has_manifest = (folder / NAME).exists()
     listed = {}
-    parts = [""]
-    if not has_manifest:
-        parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
-    for part in parts or [""]:
-        found = folders.pair_rows(folder / part, roles)
+    parts = [part for part in SPLIT_FOLDERS if (folder / part).is_dir()]
+    for part in ([] if has_manifest else parts) or [""]:
+        found = pair_rows(folder / part, roles)
         if not found and roles == MAPS and not has_manifest:
-            for name, rows in folders.pair_rows(folder / part, ["image"]).items():
-                image = rows["image"]
+            side_by_side = pair_rows(folder / part, ["image"])
+            for name, rows in side_by_side.items():
                 found[name] = {
-                    role: image | {"is_right": MAPS.index(role) != MAPS.index(left)}
-                    for role in MAPS
+                    role: rows["image"] | {"is_right": role != left} for role in MAPS
                 }
         for name, rows in found.items():
             for row in rows.values():
                 row["path"] = part + row["path"]
-                row["split"] = SPLIT_FOLDERS.get(part) or row.get("split", "")
+                row["split"] = SPLIT_FOLDERS.get(part, row.get("split", ""))
             listed[part + name] = rows
     return listed
 
@@ -132,13 +130,13 @@ def _completed(splits):
     """Return the splits, of two parts made three: the last training pairs validate."""
     if set(splits) not in ({"train", "validation"}, {"train", "test"}):
         return splits
-    splits = pandas.Series(splits)
-    trained = splits.index[splits == "train"]
+    splits = np.array(splits, object)
+    trained = np.flatnonzero(splits == "train")
     held = trained[-max(1, len(trained) // 10) :]
     splits[splits != "train"] = "test"
     splits[held] = "validation"
     warnings.warn(
-        f"a split is missing: the last {len(held)} training pairs by name validate",
+        f"a split is missing: the last {len(held)} training pairs by name are for validation",
         stacklevel=3,
     )
     return splits
@@ -147,10 +145,10 @@ def _completed(splits):
 def _joined(folder, name, rows, roles):
     """Read both images of a pair, and return one Scene; a ValueError says how they differ.
 
-    Those of clouds are looked at for undeclared gaps, unless they are of one value, which leaves
-    them out; a map may be white along its edges.
+    Cloudy pairs are checked for undeclared gaps, but not images of a single value, which are left
+    out later. Maps are not checked, as they may be white along their edges.
     """
-    read = _picture if roles == MAPS else folders.read_row
+    read = _picture if roles == MAPS else read_row
     first, second = both = [read(folder, rows[role]) for role in roles]
     facts = [
         f"{s.width} x {s.height} pixels of {', '.join(s.bands)} as {s.dtype} in {s.crs}"
@@ -198,7 +196,7 @@ def _picture(folder, row):
     alpha = colours[..., 3:]
     if alpha.min() < 255:
         pixels = np.where(alpha == 255, pixels, np.nan)
-    return folders.placed(Scene(pixels, COLOURS, name=path.stem, dtype="uint8"), row)
+    return placed(Scene(pixels, COLOURS, name=path.stem, dtype="uint8"), row)
 
 
 def _useless(pair, roles):

@@ -8,8 +8,8 @@ import numpy as np
 import pandas
 from scipy.spatial.distance import cdist
 
+from helpers.acquire.manifest import read_table
 from helpers.pairs.folders import COLOURS
-from helpers.scenes.folders import read_table
 
 MAX_COLOURS = 16  # in maps that can be their own legend
 MAX_UNDECIDED = 0.05  # share of map pixels that no colour of the legend is near
@@ -46,8 +46,8 @@ def classified(ground, folder, tolerance=0):
         legend = {"#{:02x}{:02x}{:02x}".format(*each): tuple(each) for each in in_order}
     else:
         warnings.warn(
-            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: no "
-            "classes, so that only pictures can be compared",
+            f"{folder} has no legend.csv, and its maps have more than {MAX_COLOURS} colours: "
+            "there are no classes, and only pictures are compared",
             stacklevel=3,
         )
         return ground, None

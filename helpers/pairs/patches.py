@@ -35,7 +35,7 @@ def patches(
         align: places are multiples of so many pixels.
         copies: 0 draws a new sample each time; else each scene comes in only so many samples.
         augment: function(patch, key) that makes the elements of a batch from a float32 (patch_px,
-            patch_px, bands); `key`, int64 (2,), is another for every sample.
+            patch_px, bands); `key`, int64 (2,), differs for every sample.
         finish: function that makes the elements of the stream from a batch.
 
     Returns:

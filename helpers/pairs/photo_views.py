@@ -11,12 +11,12 @@ from PIL import Image, ImageOps
 from rasterio.warp import transform
 
 from helpers import scenes
-from helpers.acquire import photos, pictures
+from helpers.acquire import manifest, photos, pictures
+from helpers.relief.terrain import DEGREE_M
 from helpers.relief.textures import bilinear
-from helpers.scenes import folders, splits
+from helpers.scenes import splits
 
 PATCH_M = 6000  # width of the ground that a patch shows
-DEGREE_M = 111_195
 PLACE = ["lon", "lat", "heading_deg"]
 
 Views = namedtuple("Views", "patches views table")
@@ -26,11 +26,11 @@ def read_views(folder, *, image_size=64, imagery=None, least=16, seed=0):
     """Read pairs from a folder of photos, each with the satellite patch around its place.
 
     The patches are those of the folder's `manifest.csv`, as notebook 01 writes it (roles
-    `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. The heading that EXIF
-    tells is up in them, else north. They show 6 km; a warning says where a narrower patch, turned,
-    holds less. The central square of a photo is taken. A split of the manifest is kept. Else
-    patches of different splits are 6 km apart, and what lies between is left out; a warning says
-    where the photos lie too close for that.
+    `satellite` and `photo`, joined by `pair`), or are cut from `imagery`. Up is the heading
+    that EXIF tells, else north. Patches show 6 km; a warning tells of narrower ones, which show
+    less when turned. The central square of a photo is taken. A split of the manifest is kept. Else
+    patches of different splits are 6 km apart, and what lies between is left out; a warning
+    tells of photos that lie too close for that.
 
     Args:
         folder: Path, of JPEG, PNG, TIFF or WebP files.
@@ -107,7 +107,7 @@ def _refuse(folder, reasons, least):
 
 def _satellite_rows(folder):
     """Return the row of each photo's patch, by the photo's path."""
-    pairs = folders.pair_rows(folder, ("satellite", "photo")).values()
+    pairs = manifest.pair_rows(folder, ("satellite", "photo")).values()
     return {
         pair["photo"]["path"]: pair["satellite"] for pair in pairs if len(pair) == 2
     }
@@ -117,7 +117,7 @@ def _patch_scene(folder, row, photo):
     """Return the Scene of a photo's patch, with its place on the ground if that is known."""
     if not row:
         raise ValueError("no satellite patch, or left out by the manifest")
-    scene = folders.read_row(folder, row)
+    scene = manifest.read_row(folder, row)
     if len(scene.bands) < 3:
         raise ValueError(f"patch without colours: {row['path']}")
     # without both places, the photo is taken to be from the middle
@@ -134,7 +134,15 @@ def _central_square(path, image_size):
         return np.asarray(ImageOps.fit(upright, size, Image.Resampling.LANCZOS))
 
 
-def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
+def cut(
+    scene,
+    lon,
+    lat,
+    heading_deg=0,
+    *,
+    size_px,
+    room=1,
+):
     """Cut a square patch of a scene around a position, turned; it shows 6 km.
 
     Where the scene is narrower, it shows what that holds, with a warning.
@@ -145,8 +153,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
         lon, lat: of the middle, degrees.
         heading_deg: compass direction that is up in the patch; NaN: north.
         size_px: side of the patch, pixels; where the scene has more, their mean is taken.
-        room: times the patch's width that a narrower scene must have; the square root of 2 where
-            patches of many headings shall show the same width.
+        room: width that a narrower scene must have, in widths of the patch; the square root of 2
+            where patches of many headings shall show the same width.
 
     Returns:
         float32 (size_px, size_px, bands), in the unit of the scene.
@@ -160,8 +168,8 @@ def cut(scene, lon, lat, heading_deg=0, *, size_px, room=1):
     width_m = min(PATCH_M, scene.width / pixels_a_metre / room)
     if width_m < 0.99 * PATCH_M:
         warnings.warn(
-            f"patches show {width_m / 1000:.1f} km of ground instead of 6: the imagery, turned, "
-            "holds no more",
+            f"patches show {width_m / 1000:.1f} km of ground instead of 6: turned patches of 6 "
+            "reach beyond the imagery",
             stacklevel=3,
         )
     fine = max(1, round(width_m / size_px * pixels_a_metre))
@@ -225,7 +233,8 @@ def _splits(table, seed):
             "none"
         )
     places = positions_m(table)
-    names = splits.deal(places[:, np.ptp(places, axis=0).argmax()].argsort())
+    order = places[:, np.ptp(places, axis=0).argmax()].argsort()
+    names = splits.deal(len(places))[order.argsort()]
     told = "show the same ground in part: the photos lie too close"
     reach = PATCH_M / sqrt(2)  # however a patch is turned
     boxes = np.concatenate([places - reach, places + reach], axis=1)

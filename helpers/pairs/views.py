@@ -17,7 +17,14 @@ from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import photo_views
 from helpers.pairs.patches import random_rows
-from helpers.pairs.photo_views import Views, as_bytes, cut, positions_m, read_views  # noqa: F401
+from helpers.pairs.photo_views import (  # noqa: F401
+    PLACE,
+    Views,
+    as_bytes,
+    cut,
+    positions_m,
+    read_views,
+)
 from helpers.show import is_static
 
 PACK = "rocky_mountain"
@@ -88,13 +95,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         ground = land()
 
         def pair(row):
-            patch = cut(
-                ground.image,
-                row["lon"],
-                row["lat"],
-                row["heading_deg"],
-                size_px=image_size,
-            )
+            patch = cut(ground.image, *map(row.get, PLACE), size_px=image_size)
             view = seen(ground, row, image_size, seed)
             return as_bytes(patch), as_bytes(255 * view)
 

@@ -9,10 +9,7 @@ from helpers.relief.textures import SIDE, bilinear, mixed, noise, numbers
 
 ZENITH = numbers(0.21, 0.42, 0.76)
 HORIZON = numbers(0.76, 0.84, 0.94)
-GLOW = numbers(1, 0.9, 0.7)
-CLOUD = 0.96
 CLOUDY = 0.6
-PARTS = 2  # rays across a pixel, and down: edges become smooth
 # The ground sinks by this times the distance squared; the air bends rays.
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)
 
@@ -60,30 +57,41 @@ def view(
     Raises:
         ValueError: the eye is not over the grid.
     """
-    around = Surroundings(land, column, row, _drawn(seed))
+    around = Surroundings(
+        land,
+        column,
+        row,
+        _drawn(seed),
+    )
     sun = _direction(sun_azimuth_deg, sun_elevation_deg)
     high, wide = size_px
-    focal = PARTS * wide / 2 / tan(radians(field_of_view_deg / 2))
-    aside = _centred(wide) / focal
+    # two rays across a pixel, and two down it: edges become smooth
+    focal = wide / tan(radians(field_of_view_deg / 2))
     right = _direction(heading_deg + 90)[:2]
-    way = _direction(heading_deg)[:2] + aside * right
+    way = _direction(heading_deg)[:2] + _centred(wide) / focal * right
     up = tan(radians(pitch_deg)) - _centred(high) / focal
-    ahead, blur, rise = _first_seen(around, way, up, focal, eye_m)
+    ahead, blur = _first_seen(around, way, up, focal, eye_m)
     rays = np.stack(np.broadcast_arrays(*way[..., None], up)).reshape(3, -1)
     place = ahead * rays[:2]
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
     behind = 2 * ahead / around.end(rays[:2]) - 1
     clear *= 1 - behind.clip(0, 1) ** 2
     color = _sky(rays, sun, _drawn(cloud_seed))
-    low = np.flatnonzero(rays[2] < rise)
+    low = np.flatnonzero(clear)  # the sky is as far away as the end of the grid
     light = around.light(place[:, low], blur[low], sun)
     film = 1 - np.exp(-1.6 * light)
     color[:, low] = mixed(color[:, low], film, clear[low])
-    parts = color.clip(0, 1).reshape(3, wide, PARTS, high, PARTS)
+    parts = color.clip(0, 1).reshape(3, wide, 2, high, 2)
     return parts.mean((2, 4)).T
 
 
-def _first_seen(around, way, up, focal, eye_m):
+def _first_seen(
+    around,
+    way,
+    up,
+    focal,
+    eye_m,
+):
     """March ahead in growing steps; each ray ends where the ground first rises above it.
 
     Args:
@@ -94,16 +102,16 @@ def _first_seen(around, way, up, focal, eye_m):
         eye_m: height above the ground.
 
     Returns:
-        Metres ahead and metres of ground in a pixel, (columns, rows), and how steeply the ground
-        rises from the eye to the horizon, (columns, 1). Rays that go up more steeply see the sky.
+        Metres ahead and metres of ground in a pixel, (columns * rows,). Rays to the sky end as far
+        away as the grid does.
     """
     end = around.end(way).max()
-    growth = min(max(4 / focal, 0.004), 0.02)
+    growth = np.clip(4 / focal, 0.004, 0.02)
     count = ceil(log(end / eye_m) / growth)
     steps = np.geomspace(eye_m, end, count, dtype="f")
     place = (way[..., None] * steps).reshape(2, -1)
     blur = np.tile(np.diff(steps, prepend=0), way.shape[1])
-    eye = around.heights(np.zeros((2, 1), "f"), np.zeros(1, "f")) + eye_m
+    eye = around.heights(numbers(0, 0), numbers(0)[0]) + eye_m
     sunken = CURVATURE * (place**2).sum(axis=0)
     height = around.heights(place, blur) - (eye + sunken)
     rise = height.reshape(-1, count) / steps
@@ -112,7 +120,7 @@ def _first_seen(around, way, up, focal, eye_m):
     wide = ahead / focal
     deep = abs(np.gradient(ahead, axis=1))
     blur = np.sqrt(wide * np.maximum(deep, wide))
-    return ahead.ravel(), blur.ravel(), rise[:, -1].repeat(len(up))
+    return ahead.ravel(), blur.ravel()
 
 
 def _drawn(seed):
@@ -122,8 +130,7 @@ def _drawn(seed):
 
 def _centred(pixels):
     """Return how far the rays across some pixels lie from their middle, in rays."""
-    count = PARTS * pixels
-    return np.arange((1 - count) / 2, count / 2, dtype="f")
+    return np.arange(0.5 - pixels, pixels, dtype="f")
 
 
 def _direction(azimuth_deg, elevation_deg=0):
@@ -145,13 +152,12 @@ def _sky(rays, sun, clouds):
     beside = 1 - (sun * rays).sum(axis=0)
     glare = 0.35 * np.exp(-40 * beside)
     glare += 0.8 * np.exp(-1500 * beside)
-    color += GLOW * glare
+    color += numbers(1, 0.9, 0.7) * glare
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
-    [cloud] = bilinear(square, place / 5 + clouds, "wrap")
-    [wisps] = bilinear(square, place, "wrap")
-    cloud += 0.35 * wisps
+    cloud = bilinear(square, place / 5 + clouds, "wrap")
+    cloud += 0.35 * bilinear(square, place, "wrap")
     cloud += clouds[0] * (1.4 / SIDE) - 1.3
     share = (CLOUDY * cloud).clip(0, 0.85)
     share *= (6 * rise).clip(0, 1)
-    return mixed(color, CLOUD, share)
+    return mixed(color, 0.96, share)

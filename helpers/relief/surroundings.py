@@ -10,12 +10,6 @@ TREE_M = 10  # height of the tallest tree
 TREE_PX_M = 0.5
 CLEARING_M = 60  # distance of the nearest tree
 WARP_M = 25  # how far the image is moved to hide its pixels
-WARP_PX_M = 9
-WOOD = numbers(0.1, 0.15, 0.07)
-TINT = numbers(0.13, 0.11, 0.09)
-DARKEST = numbers(0.1, 0.1, 0.08)
-SUNLIGHT = numbers(0.55, 0.53, 0.51)
-DAYLIGHT = numbers(0.42, 0.45, 0.5)
 
 
 class Surroundings:
@@ -34,16 +28,22 @@ class Surroundings:
         ValueError: the observer is not over the grid.
     """
 
-    def __init__(self, land, column, row, start):
+    def __init__(
+        self,
+        land,
+        column,
+        row,
+        start,
+    ):
+        high, wide = land.image.shape[1:]
+        if not (0 < column < wide and 0 < row < high):
+            raise ValueError(f"column {column}, row {row} is outside the grid")
         self.land = land
         self.start = start
         self.middle = numbers(column, row)
         self.pixel_m = numbers(*land.pixel_size_m)
         self.spot = self.middle * self.pixel_m
-        self.size = numbers(*land.image.shape[:0:-1]) * self.pixel_m
-        inside = (self.spot > 0) & (self.spot < self.size)
-        if not inside.all():
-            raise ValueError(f"column {column}, row {row} is outside the grid")
+        self.size = numbers(wide, high) * self.pixel_m
 
     def end(self, way):
         """Return how many metres ahead the grid ends in each direction."""
@@ -56,7 +56,13 @@ class Surroundings:
         pixels = place / self.pixel_m + (self.middle - 0.5)
         return bilinear(planes, pixels)
 
-    def texture(self, square, place, pixel_m, share):
+    def texture(
+        self,
+        square,
+        place,
+        pixel_m,
+        share,
+    ):
         """Interpolate a seamless square, whose pixels have a size, where it counts; else 0."""
         near = np.flatnonzero(share)
         start = self.spot / pixel_m + self.start
@@ -69,31 +75,34 @@ class Surroundings:
     def small_relief(self, kinds, place, blur):
         """Add up planes of the invented relief, in all sizes that are not blurred."""
         square = detail()[kinds]
-        total = np.zeros((len(square), blur.size), "f")
+        total = 0
         for size in LAYERS_M:
             share = (2 - blur / (2 * size)).clip(0, 1)
             strength = [size**power * share for power in POWERS[kinds]]
             found = self.texture(square, place, size, share)
-            total += found * strength
+            total = np.float32(total + found * strength)
         return total
 
-    def woods(self, planes, place, blur, forest):
-        """Return planes of the trees: heights, or slopes as well, in tallest trees."""
+    def woods(self, square, place, blur, forest):
+        """Return planes of the trees' square but the first: heights, slopes, in tallest trees."""
         beyond = np.hypot(*place) / CLEARING_M - 1
         room = forest * beyond.clip(0, 1)
         sharp = (2 - blur / 4).clip(0, 1)
-        square = trees()[: planes + 1]
-        needed, *found = self.texture(square, place, TREE_PX_M, room * sharp)
+        needed, *found = self.texture(
+            square,
+            place,
+            TREE_PX_M,
+            room * sharp,
+        )
         stands = (15 * (room - needed)).clip(0, 1) * sharp
         return np.float32(found * stands)
 
     def heights(self, place, blur):
-        """Return the height of the ground, invented relief and trees included."""
+        """Return the height of the ground, (1, places), invented relief and trees included."""
         height, rough, forest = self.grid(self.land.shapes[:3], place)
-        [rise] = self.small_relief(slice(1), place, blur)
-        [tree] = self.woods(1, place, blur, forest)
-        height += rise * rough / 2
-        return height + tree * TREE_M
+        rise = self.small_relief(slice(1), place, blur)
+        tree = self.woods(trees()[:2], place, blur, forest)
+        return height + rise * rough + tree * TREE_M
 
     def light(self, place, blur, sun):
         """Return the light that comes from the ground, (3, places).
@@ -101,20 +110,19 @@ class Surroundings:
         Its color is the image's, whose pixels are hidden by noise, and that of trees.
         """
         rough, forest, *slopes = self.grid(self.land.shapes[1:], place)
-        tree, *sides = self.woods(3, place, blur, forest)
+        tree, *sides = self.woods(trees(), place, blur, forest)
         *small, tint = self.small_relief(slice(1, 4), place, blur)
-        small = np.array(small) * rough / 2
-        slopes = slopes + small
-        slopes += np.array(sides) * (TREE_M / TREE_PX_M)
+        slopes = slopes + rough * small
+        slopes += np.multiply(sides, TREE_M / TREE_PX_M)
         steepness = np.sqrt(1 + (slopes**2).sum(axis=0))
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
         facing /= steepness * max(sun[2], 0.25)
-        moved = WARP_M * self.texture(noise(), place, WARP_PX_M, np.ones_like(blur))
+        moved = WARP_M * self.texture(noise(), place, 9, np.ones_like(blur))
         image = self.grid(self.land.image, place + moved)
-        image = np.maximum(image, DARKEST)
-        wood = WOOD * (0.4 + 1.5 * tree)
+        image = np.maximum(image, numbers(0.1, 0.1, 0.08))
+        wood = numbers(0.1, 0.15, 0.07) * (0.4 + 1.5 * tree)
         covered = (8 * tree).clip(0, 0.9)
         color = mixed(0.85 * image, wood, covered)
-        color *= 1 + TINT * tint
-        sunlight = SUNLIGHT * facing.clip(0, 1.8)
-        return color * (DAYLIGHT + sunlight)
+        color *= 1 + numbers(0.13, 0.11, 0.09) * tint
+        sunlight = numbers(0.55, 0.53, 0.51) * facing.clip(0, 1.8)
+        return color * (numbers(0.42, 0.45, 0.5) + sunlight)

@@ -8,34 +8,38 @@ from scipy.ndimage import zoom
 from helpers.relief.textures import bilinear
 
 DEGREE_M = 111_195
+REFINE = 4  # pixels of the grid along one of the elevation
 
 Ground = namedtuple("Ground", "pixel_size_m shapes image")
 
 
-def aligned(elevation, imagery, refine=4):
+def aligned(elevation, imagery):
     """Put an elevation Scene and a color image, both north up and in degrees, on one grid.
+
+    It has `REFINE` pixels along one of the elevation, smooth in between (cubic splines).
 
     Args:
         elevation: Scene in metres, without gaps, inside `imagery`.
         imagery: uint8 Scene of red, green and blue; pixels without data become white, as
             over-exposed snow is marked as one, too.
-        refine: pixels of the grid along one of `elevation`, smooth in between (cubic splines).
 
     Returns:
         Ground, as of `ground`, and the grid's transform.
     """
-    coarse = elevation.pixels[..., 0]
-    heights = zoom(coarse, refine, mode="nearest", grid_mode=True)
-    transform = elevation.transform @ elevation.transform.scale(1 / refine)
+    heights = zoom(
+        elevation.pixels[..., 0],
+        REFINE,
+        mode="nearest",
+        grid_mode=True,
+    )
+    transform = elevation.transform @ elevation.transform.scale(1 / REFINE)
     row, column = np.indices(heights.shape) + 0.5
-    place = transform @ (column, row)
-    pixels = np.array(~imagery.transform @ place)
-    pixels -= 0.5
+    lon, lat = transform @ (column, row)
+    pixels = np.array(~imagery.transform @ (lon, lat)) - 0.5
     colors = np.nan_to_num(imagery.pixels, nan=255) / 255
     image = bilinear(colors.transpose(2, 0, 1), pixels)
-    latitude = transform.f + transform.e * len(heights) / 2
-    wide = transform.a * DEGREE_M
-    wide *= np.cos(np.radians(latitude))
+    narrower = np.cos(np.radians(lat.mean()))
+    wide = transform.a * DEGREE_M * narrower
     high = -transform.e * DEGREE_M
     return ground(heights, image, (wide, high)), transform
 
@@ -58,9 +62,13 @@ def ground(heights, image, pixel_size_m):
     red, green, blue = image
     to_south, to_east = np.gradient(heights, high, wide)
     steepness = np.hypot(to_east, to_south)
-    rough = (2.5 * steepness).clip(0.2, 1.6)
+    rough = (1.25 * steepness).clip(0.1, 0.8)
     forest = 8 * green - 7.5 * (red + blue)
     forest += 2.2
     forest = forest.clip(0, 1)
     shapes = [heights, rough, forest, to_east, to_south]
-    return Ground(np.float32(pixel_size_m), np.float32(shapes), image)
+    return Ground(
+        np.float32(pixel_size_m),
+        np.float32(shapes),
+        image,
+    )

@@ -76,7 +76,11 @@ def trees():
     *moved, tall, needed = random.uniform(0.05, 0.95, (4, TREES**2))
     spots = np.indices((TREES, TREES)).reshape(2, -1) + moved
     pixels = np.indices((FOREST, FOREST)).T * (TREES / FOREST)
-    away, nearest = cKDTree(spots.T, boxsize=TREES).query(pixels)
+    grown = cKDTree(
+        spots.T,
+        boxsize=TREES,
+    )
+    away, nearest = grown.query(pixels)
     cones = (1 - away / 0.42).clip(0)
     cones *= 0.5 + 0.5 * tall[nearest]
     return np.float32([needed[nearest].T, *with_slopes(cones.T)])
@@ -84,6 +88,8 @@ def trees():
 
 def with_slopes(square):
     """Return a seamless square of heights, and their rise a pixel to the east and south."""
-    to_east = correlate1d(square, [-0.5, 0, 0.5], 1, mode="wrap")
-    to_south = correlate1d(square, [-0.5, 0, 0.5], 0, mode="wrap")
-    return np.float32([square, to_east, to_south])
+    slopes = [
+        correlate1d(square, [-0.5, 0, 0.5], axis, mode="wrap")
+        for axis in (1, 0)  # to the east, to the south
+    ]
+    return np.float32([square, *slopes])

@@ -177,7 +177,7 @@ class Run:
         """Write `credits.json` and `metrics.json`: the run is finished.
 
         Args:
-            scores: list of dict as DESIGN's `metrics.json` has them.
+            scores: list of dict, a row of `metrics.json` each.
             device: dict from `Device.record()`.
             training_seconds: spent in training steps.
             credits: list of credit lines of all imagery shown or learned from.

@@ -1,7 +1,6 @@
 """Scenes: imagery with its place on the ground; read, write, and split so that tests are fair."""
 
 from helpers.scenes.files import read, to_file_values, write
-from helpers.scenes.folders import read_ground, split_manifest
 from helpers.scenes.scene import Scene, fill_nodata, stack
 from helpers.scenes.splits import (
     SPLITS,
@@ -13,7 +12,7 @@ from helpers.scenes.splits import (
 from helpers.scenes.values import from_unit, look_at_values, to_unit, value_range
 
 __all__ = [
-    "SPLITS", "Scene", "blocks_away_from", "fill_nodata", "from_unit", "look_at_values", "read",
-    "read_ground", "check_disjoint", "split_ground", "split_manifest",
-    "split_scenes", "stack", "to_file_values", "to_unit", "value_range", "write",
+    "SPLITS", "Scene", "blocks_away_from", "check_disjoint", "fill_nodata", "from_unit",
+    "look_at_values", "read", "split_ground", "split_scenes", "stack", "to_file_values", "to_unit",
+    "value_range", "write",
 ]  # fmt: skip

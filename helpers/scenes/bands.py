@@ -44,15 +44,12 @@ def find_bands(names, wanted):
 
 def common_name(band, numbered=NUMBERED):
     """Return "red" for "red", "R", "B4" and "B04_10m"; an unknown name in small letters."""
-    return numbered.get(_number(band)) or SAME.get(_plain(band), _plain(band))
-
-
-def _plain(name):
-    return name.strip().lower()
+    plain = band.strip().lower()
+    return numbered.get(_number(plain)) or SAME.get(plain, plain)
 
 
 def _number(name):
-    found = re.match(r"(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", _plain(name))
+    found = re.match(r"\s*(?:sr_|toa_)?b0?(\d{1,2}a?)(?![a-z\d])", name.lower())
     return found and found[1].upper()
 
 

@@ -1,12 +1,13 @@
 """Read and write images with what makes them measurements: place, bands, no-data, data type."""
 
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.dtypes import in_dtype_range
+from rasterio.dtypes import dtype_ranges, in_dtype_range
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.profiles import DefaultGTiffProfile
@@ -17,7 +18,20 @@ from helpers.scenes.scene import Scene
 MAX_VALUES = 1e9  # a Scene is held in memory; `apply` takes images of any size
 COLOURS = ("red", "green", "blue")
 LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
+
+
+def images(folder):
+    """Return the image files of a folder, sorted; a file stands for itself."""
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    return [
+        path
+        for path in sorted(folder.glob("[!.]*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+    ]
 
 
 def read(path, *, nodata=None, classes=True):
@@ -49,11 +63,8 @@ def read(path, *, nodata=None, classes=True):
                 "is unknown. Warp it to a map grid first",
                 stacklevel=2,
             )
-        pixels = np.empty((*image.shape, len(names)), "float32")
-        for place, index in enumerate(indexes):
-            pixels[..., place] = read_values(image, [index], nodata)
         return Scene(
-            pixels,
+            read_values(image, indexes, nodata),
             tuple(names),
             None if image.transform.is_identity else image.transform,
             image.crs,
@@ -65,7 +76,7 @@ def read(path, *, nodata=None, classes=True):
 
 
 def read_values(dataset, indexes, nodata=None, window=None, **options):
-    """Read float32 (bands, height, width) of an open image, NaN where there is no data.
+    """Read float32 (height, width, bands) of an open image, NaN where there is no data.
 
     Args:
         dataset: open rasterio dataset.
@@ -87,13 +98,15 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
                 f"{dataset.name} is no readable image: it appears truncated or damaged "
                 f"({error.__cause__ or error})"
             ) from error
-        band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
-        own = LOWEST.get(dataset.dtypes[index - 1])
-        for gap in (nodata, own if dataset.nodata is None else None):
-            if gap is not None:  # to compare with None takes longer than to read
-                band[band == gap] = np.nan
+        if dataset.dtypes[index - 1].startswith("float"):
+            band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
+        gaps = {nodata}
+        if dataset.nodata is None:
+            gaps.add(LOWEST.get(dataset.dtypes[index - 1]))
+        for gap in gaps - {None}:
+            band[band == gap] = np.nan
         bands.append(band)
-    return np.stack(bands)
+    return np.dstack(bands)
 
 
 @contextmanager
@@ -160,16 +173,16 @@ def files_behind(path):
         list of [path, bytes, nanoseconds], sorted. A folder stands for the files in it.
     """
     path = Path(path).resolve()
+    found = behind = []
     if path.is_dir():
-        return sorted(each for file in path.iterdir() for each in files_behind(file))
-    if not path.exists():
-        return []
-    found = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
-    behind = [f"{path}.msk"]
-    if path.suffix.lower() == ".vrt":
-        with suppress(RasterioError), opened(path) as dataset:
-            behind += dataset.files[1:]
-    return sorted(found + [each for file in behind for each in files_behind(file)])
+        behind = path.iterdir()
+    elif path.exists():
+        found = [[str(path), path.stat().st_size, path.stat().st_mtime_ns]]
+        behind = [f"{path}.msk"]
+        if path.suffix.lower() == ".vrt":
+            with opened(path) as dataset:
+                behind += dataset.files[1:]
+    return sorted(chain(found, *map(files_behind, behind)))
 
 
 def remove_sidecars(path):
@@ -212,9 +225,8 @@ def to_file_values(pixels, dtype, nodata):
             f"pixels have no data; the file of {dtype} names no value for it"
         )
     else:
-        limits = np.iinfo(dtype)
         step = 1
-        values = np.rint(pixels.astype("float64")).clip(limits.min, limits.max)
+        values = np.rint(pixels.astype("float64")).clip(*dtype_ranges[dtype.name])
     if nodata is not None:
         values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata

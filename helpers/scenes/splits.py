@@ -8,7 +8,6 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_bounds
 
 SPLITS = ("train", "validation", "test")
-OUTWARDS = np.array([-1, -1, 1, 1])
 
 
 def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
@@ -44,7 +43,7 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
             "bounds mends that",
             stacklevel=3,
         )
-        given = deal(np.arange(len(scenes)))
+        given = deal(len(scenes))
     splits = _by_split(scenes, given)
     check_disjoint(splits)
     return splits
@@ -75,9 +74,14 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     for scene in scenes:
         to_pixels = ~(scene.transform or Affine.identity())
         column, row = to_pixels @ (0, 0)  # of the map's origin
-        start = round(row) % pitch, round(column) % pitch
-        blocks = scene.patches(block_px, pitch, start)
-        found += _apart(blocks, found, scene.crs) if scene.transform else blocks
+        found += blocks_away_from(
+            found if scene.transform else [],
+            scene,
+            block_px=block_px,
+            buffer_px=0,
+            stride_px=pitch,
+            start=(round(row) % pitch, round(column) % pitch),
+        )
     if len(found) < len(SPLITS):
         raise ValueError(
             f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
@@ -86,7 +90,7 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
         )
     found.sort(key=_southwards)
     order = np.random.default_rng(seed).permutation(len(found))
-    splits = _by_split(found, deal(order))
+    splits = _by_split(found, deal(len(found))[order.argsort()])
     if not scenes[0].transform:  # an image may be there twice
         check_disjoint(splits)
     return splits
@@ -97,45 +101,36 @@ def _southwards(scene):
     return -north, west
 
 
-def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px):
-    """Return overlapping blocks of a scene, none nearer than a buffer to ground that is held out.
+def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px, start=(0, 0)):
+    """Return blocks of a scene, none nearer than a buffer to ground that is held out.
 
     Args:
         held_out: list of Scene on the scene's grid, such as those that validate and test.
         scene: Scene that the blocks are cut from, with square pixels.
         block_px, buffer_px: side of a block, and its least distance to `held_out`.
         stride_px: from one block to the next.
+        start: row and column of the first block.
     """
-    blocks = scene.patches(block_px, stride_px)
-    return _apart(blocks, held_out, scene.crs, buffer_px * scene.pixel_size[0])
-
-
-def _apart(blocks, others, crs, buffer=0):
-    """Return the blocks that lie further than a buffer from other scenes."""
-    held_out = boxes_in(crs, others) + buffer * OUTWARDS
-    near = _overlaps(boxes_in(crs, blocks), held_out).any(axis=1)
+    blocks = scene.patches(block_px, stride_px, start)
+    buffer = buffer_px * scene.pixel_size[0]
+    boxes, others = (boxes_in(scene.crs, each) for each in (blocks, held_out))
+    near = _overlaps(boxes, others, buffer).any(axis=1)
     return list(compress(blocks, ~near))
 
 
 def _by_split(scenes, names):
-    return {
-        split: [scene for scene, own in zip(scenes, names, strict=True) if own == split]
-        for split in SPLITS
-    }
+    names = np.array(names)
+    return {split: list(compress(scenes, names == split)) for split in SPLITS}
 
 
-def deal(order):
+def deal(count):
     """Deal members out: the first 70 % train, the next 10 % validate, the last 20 % test.
 
-    Args:
-        order: int (members,), their numbers in some order.
-
     Returns:
-        array of the split of each member; validation and test have at least one.
+        array of the split of each of `count` members; validation and test have at least one.
     """
-    test, validation = (max(1, round(share * len(order))) for share in (0.2, 0.1))
-    counts = [len(order) - validation - test, validation, test]
-    return np.repeat(np.array(SPLITS, object), counts)[order.argsort()]
+    test, validation = (max(1, round(share * count)) for share in (0.2, 0.1))
+    return np.repeat(SPLITS, [count - validation - test, validation, test])
 
 
 def split_tiles(scenes, buffer_px, seed=0):
@@ -166,9 +161,10 @@ def split_boxes(boxes, buffer, seed=0):
     middles = boxes[:, :2] + boxes[:, 2:]
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
     order = along.argsort(kind="stable")
-    split = deal(np.roll(order, -(deal(order) == "test").sum()))  # one end tests
-    held_out = boxes[split != "train"] + buffer * OUTWARDS
-    near = _overlaps(boxes, held_out).any(axis=1)
+    split = deal(len(boxes))
+    one_end_tests = np.roll(split, (split == "test").sum())
+    split[order] = one_end_tests
+    near = _overlaps(boxes, boxes[split != "train"], buffer).any(axis=1)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
         raise ValueError(
@@ -187,39 +183,36 @@ def check_disjoint(splits):
     """
     for (one, first), (other, second) in combinations(splits.items(), 2):
         for crs in {scene.crs for scene in first}:
-            shared = _overlaps(boxes_in(crs, first), boxes_in(crs, second))
+            own = [scene for scene in first if scene.crs == crs]
+            shared = _overlaps(boxes_in(crs, own), boxes_in(crs, second))
             for at, to in np.argwhere(shared):
-                if first[at].crs == crs:
-                    raise ValueError(
-                        f"{first[at].name} ({one}) and {second[to].name} ({other}) show the same "
-                        "ground: scores on it would not be honest. Split by ground, as "
-                        "scenes.split_ground does"
-                    )
+                raise ValueError(
+                    f"{own[at].name} ({one}) and {second[to].name} ({other}) show the same "
+                    "ground: scores on it would not be honest. Split by ground, as "
+                    "scenes.split_ground does"
+                )
 
 
-def _overlaps(boxes, others):
-    """Return bool (boxes, others): which overlap; what touches does not."""
+def _overlaps(boxes, others, buffer=0):
+    """Return bool (boxes, others): which come nearer than a buffer, or overlap where it is 0."""
     boxes = boxes[:, None]
     common = np.minimum(boxes, others)[..., 2:] - np.maximum(boxes, others)[..., :2]
-    return (common > 1e-6).all(axis=-1)
+    return (common > 1e-6 - buffer).all(axis=-1)
 
 
 def boxes_in(crs, scenes):
     """Return the bounds of scenes in one CRS, float64 (scenes, 4): west, south, east, north.
 
-    They are NaN where one of them has coordinates without a CRS, and the other has a CRS.
+    A picture without a place shares its box with its copies. Bounds are NaN where nobody can say:
+    of a picture of one color, and where only one of both has a CRS.
     """
-    return np.reshape([_box(scene, crs) for scene in scenes], (-1, 4))
-
-
-def _box(scene, crs):
-    """Return the box around a scene; a picture without a place shares its box with its copies."""
-    if not scene.transform:
-        is_flat = np.ptp(scene.pixels) == 0  # and may be any ground
-        place = np.nan if is_flat else hash(scene.pixels.tobytes()) % 2**50
-        return place, place, place + 1, place + 1
-    if scene.crs == crs:
-        return scene.bounds
-    if not (scene.crs and crs):
-        return (np.nan,) * 4
-    return transform_bounds(scene.crs, crs, *scene.bounds)
+    boxes = np.full((len(scenes), 4), np.nan)
+    for box, scene in zip(boxes, scenes, strict=True):
+        if not scene.transform:
+            if np.ptp(scene.pixels):
+                box[:] = hash(scene.pixels.tobytes()) % 2**50 + np.array([0, 0, 1, 1])
+        elif scene.crs == crs:
+            box[:] = scene.bounds
+        elif scene.crs and crs:
+            box[:] = transform_bounds(scene.crs, crs, *scene.bounds)
+    return boxes

@@ -1,6 +1,7 @@
 """Values: the range that a network is shown, and a look at them before they are trusted."""
 
 import warnings
+from collections import Counter
 
 import numpy as np
 
@@ -33,14 +34,13 @@ def value_range(scenes):
         [scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes]
     )
     sample = values[:: len(values) // SAMPLE_PX + 1]
-    low, high = np.nanpercentile(sample, (0.5, 99.5), axis=0)
-    is_wide = high > low
-    if not is_wide.all():
-        band = scenes[0].bands[is_wide.argmin()]
-        raise ValueError(
-            f"band {band} has one value everywhere to train on: leave it out of `bands`"
-        )
-    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+    ranges = np.nanpercentile(sample, (0.5, 99.5), axis=0).T.tolist()
+    for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
+        if not low < high:
+            raise ValueError(
+                f"band {band} has one value everywhere to train on: leave it out of `bands`"
+            )
+    return tuple(map(tuple, ranges))
 
 
 def to_unit(pixels, value_range):
@@ -69,11 +69,10 @@ def look_at_values(folder, scenes):
     for scene in scenes:
         step = min(scene.pixels.shape[:2]) // 200 + 1
         sample = scene.pixels[::step, ::step]
-        mend = "Declare it: rio edit-info --nodata {:g} FILE"
-        find_gaps(sample, f"images of {folder} have", mend, f"{scene.name}: ")
+        find_gaps(sample, f"images of {folder} have", f"{scene.name}: ")
 
 
-def find_gaps(sample, told, mend, name=""):
+def find_gaps(sample, told, name=""):
     """Look for pixels that hold no data, although the file declares none such.
 
     These are the lowest value if under -999; a collar, the value that most edge pixels have in all
@@ -82,7 +81,6 @@ def find_gaps(sample, told, mend, name=""):
     Args:
         sample: float32 (height, width, bands), an image thinned out; NaN = no data.
         told: beginning of the message.
-        mend: end of the message: what declares the value, `{:g}`.
         name: of the image, for the error; a warning is told once for all images.
 
     Returns:
@@ -91,24 +89,25 @@ def find_gaps(sample, told, mend, name=""):
     Raises:
         ValueError: numbers such as -9999.
     """
-    from pandas import Series
-
-    is_grey = np.ptp(sample, axis=-1) == 0  # alike in all bands
-    greys = np.where(is_grey, sample[..., 0], np.nan)
+    greys = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)
     edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
-    counts = Series(edges).value_counts()
+    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
+    [(collar, _)] = Counter(edges.tolist()).most_common(1)
     # pixels of a single band are equal by chance
     least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
-    value = np.nanmin(sample, initial=NO_MEASUREMENT)
-    if (greys == value).mean() <= least - GAP_SHARE:
-        value = 0.0
-        if counts.max() >= 10 * least * len(edges):
-            value = counts.idxmax()
-        elif (greys == 0).mean() < least:
-            return None
+    for value, pixels, share in (
+        (lowest, greys, least - GAP_SHARE),
+        (collar, edges, 10 * least),
+        (0.0, greys, least),
+    ):
+        if (pixels == value).mean() > share:
+            break
+    else:
+        return None
     told = (
         f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
-        f"like no data and is not declared so. {mend.format(value)}"
+        f"like no data and is not declared so. If it is, give --nodata {value:g} to `apply`, or to "
+        "`rio edit-info` for the file itself"
     )
     if value <= NO_MEASUREMENT:
         raise ValueError(name + told)
@@ -169,18 +168,20 @@ def _guess(dark, middle, bright, low, high, is_physical):
             f"{told}: --scale-offset {scale:g},0 mends it, but for pictures of 8 bits"
         )
     step = np.copysign(1000, dark[0] - low[0])
+    # the darkest pixels tell: a patch of dark ground stays far below the brightest
+    steps = (dark - low) / step
     if is_physical:
         is_offset = 900 <= dark.min() < 1800
         is_other = dark.min() >= 5000
     else:
-        # the darkest pixels tell: a patch of dark ground stays far below the brightest
-        steps = (dark - low) / step
-        is_small = max(*low * 4, *high) < 13_000
-        is_offset = is_small and min(steps) > 0.7 and np.median(steps) < 1.5
-        is_darker &= expected != 1  # pictures may be dark
-        # six times the brightest is more than cloud makes of the ground
-        is_other = is_darker or ((high > 0) & (middle > high * 6)).all()
-        is_other |= (bright < low).all()
+        is_offset = (
+            steps.min() > 0.7
+            and np.median(steps) < 1.5
+            and max(*low * 4, *high) < 13_000
+        )
+        # six times the brightest is more than cloud makes of the ground; pictures may be dark
+        is_bright = ((high > 0) & (middle > high * 6)).all()
+        is_other = is_bright or (bright < low).all() or (is_darker and expected != 1)
     if is_offset:
         return (
             f"an offset of {step:g}, as Sentinel-2 has it from processing baseline 04.00 on: "

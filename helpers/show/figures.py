@@ -3,7 +3,15 @@
 import numpy as np
 from rasterio.warp import transform_bounds
 
-from helpers.show import drawing
+from helpers.show.drawing import (
+    PALETTE,
+    as_scene,
+    credit_of,
+    figure,
+    paint,
+    scale_bars,
+    wrap,
+)
 
 
 def grid(
@@ -41,21 +49,21 @@ def grid(
             f"{len(images)} images and {len(titles)} titles; expected at least one, and a title "
             "for each"
         )
-    scenes = [drawing.as_scene(image) for image in images]
-    painted = drawing.paint(scenes, bands, stretch)
+    scenes = [as_scene(image) for image in images]
+    painted = paint(scenes, bands, stretch)
     columns = columns or min(len(scenes), 4)
     rows = -(-len(scenes) // columns)
     size = size or min(5, 10 / columns)
-    titles = [drawing.wrap(title, size, 10) for title in titles]
+    titles = [wrap(title, size, 10) for title in titles]
     height = size * max(scene.height / scene.width for scene in scenes)
     height += 0.19 * max(len(title.splitlines()) for title in titles)
-    fig, axes = drawing.figure(
+    fig, axes = figure(
         size * columns,
         height * rows,
         rows,
         columns,
         caption=caption,
-        credit=credit or drawing.credit_of(scenes),
+        credit=credit or credit_of(scenes),
     )
     for ax in axes:
         ax.axis("off")
@@ -66,7 +74,7 @@ def grid(
         kernel = "auto" if max(extent) > 512 else "nearest"
         ax.imshow(picture, extent=extent, interpolation=kernel)
         ax.set_title(title, fontsize=10)
-    drawing.scale_bars(axes, scenes, pixel_size_m)
+    scale_bars(axes, scenes, pixel_size_m)
     return fig
 
 
@@ -89,8 +97,8 @@ def curves(history, *, baseline=None, ylabel="", caption=""):
     table = pd.DataFrame(history, dtype=float)
     table = table.set_index("step" if "step" in table else table.index + 1)
     levels = pd.Series(baseline, dtype=float).rename({0: "baseline"}).dropna()
-    fig, (ax,) = drawing.figure(7, 3.5, caption=caption)
-    ax.set_prop_cycle(color=drawing.PALETTE)
+    fig, (ax,) = figure(7, 3.5, caption=caption)
+    ax.set_prop_cycle(color=PALETTE)
     for name, values in table.items():
         ax.plot(values.dropna(), linewidth=1.8, label=name)
     for dashes, (name, value) in zip(("--", ":", "-."), levels.items(), strict=False):
@@ -137,13 +145,13 @@ def footprints(splits, backdrop=(), *, credit="", caption="", opacity=0.45):
         found = [transform_bounds(each.crs, crs, *each.bounds) for each in scenes]
         return scale * np.reshape(found, (-1, 4)).T
 
-    credit = credit or drawing.credit_of(backdrop)
-    fig, (ax,) = drawing.figure(7, 1, caption=caption, credit=credit)
-    pictures = drawing.paint(backdrop)
+    credit = credit or credit_of(backdrop)
+    fig, (ax,) = figure(7, 1, caption=caption, credit=credit)
+    pictures = paint(backdrop)
     for picture, box in zip(pictures, sides(backdrop).T, strict=True):
         # pale behind the blocks
         ax.imshow(picture, alpha=0.55, extent=box[[0, 2, 1, 3]])
-    for colour, (split, members) in zip(drawing.PALETTE, splits.items(), strict=False):
+    for colour, (split, members) in zip(PALETTE, splits.items(), strict=False):
         left, bottom, right, top = sides(members)
         ax.bar(
             left,

@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import numpy as np
 
-from helpers.show import drawing, figures
+from helpers.show.drawing import as_scene, credit_of, paint
+from helpers.show.figures import grid
 
 MAP_STYLE = """<style>
 .click-map > div {{display: grid; width: 480px; height: calc(480px / {ratio});
@@ -51,7 +52,7 @@ def before_after(before, after, *, titles=("before", "after"), **look):
     Raises:
         ValueError: the images have other proportions, so they do not show the same ground.
     """
-    images = [drawing.as_scene(image) for image in (before, after)]
+    images = [as_scene(image) for image in (before, after)]
     shapes = [image.height / image.width for image in images]
     if not np.isclose(*shapes, rtol=0.01):
         raise ValueError(
@@ -59,8 +60,8 @@ def before_after(before, after, *, titles=("before", "after"), **look):
             "ground".format(*shapes)
         )
     if is_static():
-        return figures.grid(images, titles, **look)
-    painted = drawing.paint(images, look.get("bands"), look.get("stretch", ()))
+        return grid(images, titles, **look)
+    painted = paint(images, look.get("bands"), look.get("stretch", ()))
     left, right = map(enlarged, painted)
     width, height = left.size
     right = right.resize(left.size, resample=0)  # without smoothing
@@ -71,7 +72,7 @@ def before_after(before, after, *, titles=("before", "after"), **look):
         both.paste("white", (max(border - 1, 0), 0, border + 1, height))
         return both
 
-    line = f"{' | '.join(titles)} · {look.get('credit') or drawing.credit_of(images)}"
+    line = f"{' | '.join(titles)} · {look.get('credit') or credit_of(images)}"
     return _redrawn(picture, line, border=(0, width))
 
 
@@ -95,36 +96,42 @@ def enlarged(image, size_px=640):
     """
     from PIL.Image import fromarray
 
-    (painted,) = drawing.paint([image], limits=(0, 1))
+    (painted,) = paint([image], limits=(0, 1))
     zoom = max(1, size_px // painted.shape[1])
     return fromarray(painted.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
-def explore(draw, count, *, reach=2.0, credit=""):
+def explore(draw, count, *, credit=""):
     """Move one slider for each number of the latent, and see the image that belongs to them.
 
-    Where `is_static()`, a figure with a row for each number that moves while the others are 0.
+    Sliders go from -1 to 1, and begin at 0. Where `is_static()`, a figure with a row for each
+    number that moves while the others are 0.
 
     Args:
         draw: function from float32 (n, count) to images (n, height, width, 3), 0 to 1.
         count: of numbers.
-        reach: sliders go from -reach to reach, and begin at 0.
         credit: line below.
 
     Returns:
         ipywidgets VBox, or matplotlib Figure.
     """
-    names = list(map("number {}".format, range(1, count + 1)))
+    names = [f"number {place}" for place in range(1, count + 1)]
     if is_static():
-        stops = np.linspace(-reach, reach, 7)
+        stops = np.linspace(-1, 1, 7)
         images = draw(np.kron(np.eye(count), stops[:, None]).astype("float32"))
         titles = [f"{name} = {stop:+.1f}" for name in names for stop in stops]
-        return figures.grid(images, titles, columns=7, stretch=(0, 1), credit=credit)
+        return grid(
+            images,
+            titles,
+            columns=7,
+            stretch=(0, 1),
+            credit=credit,
+        )
 
     def picture(**numbers):
         return enlarged(draw(np.array([[*numbers.values()]], "float32"))[0], 384)
 
-    return _redrawn(picture, credit, **dict.fromkeys(names, (-reach, reach, 0.05)))
+    return _redrawn(picture, credit, **dict.fromkeys(names, (-1.0, 1.0, 0.05)))
 
 
 def click_map(picture, look, *, credit=""):
@@ -149,7 +156,7 @@ def click_map(picture, look, *, credit=""):
     if is_static():
         six = [*places][105:216:22]  # from north-west to south-east
         seen = [look(*places[name]) for name in six]
-        return figures.grid(seen, six, columns=3, stretch=(0, 1), credit=credit)
+        return grid(seen, six, columns=3, stretch=(0, 1), credit=credit)
     from ipywidgets import HTML, ToggleButtons, VBox
 
     chart = ToggleButtons(options=places, index=170)

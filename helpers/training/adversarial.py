@@ -183,8 +183,7 @@ def fit_adversarial(
 
     Args:
         generator, discriminator, encoder, terms: as of `Adversarial`.
-        make_dataset: as of `fit`; how much a pixel counts is for `terms` that are sums over
-            pixels.
+        make_dataset: as of `fit`; its weights of pixels are for `terms` that are sums over pixels.
         weight: of the discriminator's opinion.
         kind: "non_saturating", "lsgan", "wgan_gp" or "hinge".
         conditional: the discriminator sees the generator's input, too; the first, where there are
@@ -201,9 +200,8 @@ def fit_adversarial(
     Returns:
         keras.Model, the averaged generator; and the history as a pandas.DataFrame: step, seconds,
         loss, one column for each term, adversarial, discriminator (losses), accuracy (how often
-        the real image gets the higher logit),
-        gradient_norm, psnr_db unless `validation` is None, and what `watch`
-        adds.
+        the real image gets the higher logit), gradient_norm, psnr_db unless `validation` is None,
+        and what `watch` adds.
 
     Raises:
         ValueError: the checkpoint belongs to other settings.

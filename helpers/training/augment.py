@@ -13,7 +13,7 @@ def augment(images, draws):
 
     Args:
         images: float32 (batch, side, side, bands), 0 to 1.
-        draws: float32 (batch, 5), even from -1 to 1; equal draws change images equally.
+        draws: float32 (batch, 5), uniform from -1 to 1; equal draws change images equally.
 
     Returns:
         Tensor of the same shape; a little below 0 or above 1 here and there. Shifted edges are

@@ -9,8 +9,6 @@ from helpers.training.adversarial import fit_adversarial
 from helpers.training.augment import augment
 
 ops = keras.ops
-ENERGY_WEIGHT = 5.0  # of features' `losses.energy_distance`: keeps landscapes diverse
-PAIRED_WEIGHT = 5.0  # of the distance of a view to the landscape of its numbers
 STRENGTHS = 3e3, 1e4, 3e4, 1e5  # penalties of a ridge regression to choose from
 
 
@@ -99,8 +97,11 @@ def fit_landscapes(
         make_numbered,
         encoder=encoder,
         terms={
-            "energy": (ENERGY_WEIGHT, losses.energy_distance),
-            "paired": (PAIRED_WEIGHT, losses.paired_distance),
+            "energy": (5.0, losses.energy_distance),  # keeps landscapes diverse
+            "paired": (
+                5.0,
+                losses.paired_distance,
+            ),  # of views and what is drawn of their numbers
         },
         weight=1.0,
         kind="hinge",
@@ -129,8 +130,7 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    parts = np.split(views, range(32, len(views), 32))
-    return np.concatenate([_described(part) for part in parts])
+    return features.in_batches(_described, views)
 
 
 def fit_latents(generator, views, latents, *, steps):
@@ -161,17 +161,17 @@ def fit_latents(generator, views, latents, *, steps):
                 alike += ops.sum(_unit(one) * _unit(other)) / pixels / 3
         return -tape.gradient(alike, numbers)
 
-    found = []
-    for start in range(0, len(views), 20):
-        targets = network(views[start : start + 20])
-        numbers = tf.Variable(latents[start : start + 20])
+    def fitted(some, begin):
+        targets = network(some)
+        numbers = tf.Variable(begin)
         rate = keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.0)
         optimizer = keras.optimizers.Adam(rate, 0.9, 0.99)
         for _ in range(steps):
             optimizer.apply([slope(numbers.value(), targets)], [numbers])
             numbers.assign(ops.clip(numbers, -1, 1))
-        found.append(numbers.numpy())
-    return np.concatenate(found)
+        return numbers.numpy()
+
+    return features.in_batches(fitted, views, latents, size=20)
 
 
 def square_loss(target, estimate):

@@ -8,10 +8,11 @@ import time
 
 import numpy as np
 
-from helpers import models, scenes, training
+from helpers import scenes, training
 from helpers.acquire import packs
 from helpers.backend import tf
 from helpers.pairs import clouds, resolution
+from tests.notebook_functions import unet
 
 PATCH_PX, BATCH_SIZE, BANDS, ROUNDS, STEPS = 128, 8, 3, 10, 4
 
@@ -70,7 +71,7 @@ def trainings(contenders):
     """Of each, the patches trained on per second, and per processor second: the best of rounds that take turns."""
     runs, times = {}, {name: [] for name in contenders}
     for name, data in contenders.items():
-        model = models.unet(BANDS, bands_out=BANDS + 2)
+        model = unet(BANDS, BANDS + 2, 32, 4)
         model.compile("adam", "mae", jit_compile=False)
         runs[name] = model, iter(data)
         model.train_on_batch(*next(runs[name][1]))  # traces the step

@@ -11,9 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import models, paths, runs, scenes
+from helpers import paths, runs, scenes
 from helpers.acquire import packs
 from helpers.apply import apply
+from tests.notebook_functions import unet
 
 COUNT = 20
 CODE = """
@@ -63,7 +64,7 @@ def saved_model(folder):
         "task": "cloud removal", "bands": ["red", "green", "blue"], "bands_out": ["red", "green", "blue"], "scale": 1,
         "size_multiple": 4, "value_range": [(5000, 20_000)] * 3, "receptive_field_px": None, "credit": "",
     }  # fmt: skip
-    return runs.Run("bench", "04", "full", {}, folder).save_model(models.unet(3, filters=4, depth=2), **about)
+    return runs.Run("bench", "04", "full", {}, folder).save_model(unet(3, 3, 4, 2), **about)
 
 
 if __name__ == "__main__":

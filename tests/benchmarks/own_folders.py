@@ -105,7 +105,7 @@ def two_sensors(folder):
             row = {"path": f"{role}_{number:02}.tif", "pair": f"{number:02}", "role": role, "crs": str(scene.crs)}
             rows.append(row | dict(zip(("west", "south", "east", "north"), scene.bounds, strict=True)))
     download.write_manifest(folder, rows)
-    scenes.split_manifest(folder)
+    download.split_manifest(folder)
     return folder
 
 

@@ -22,8 +22,8 @@ MARKUP = (
 class Photos(Provider):
     """Photos in circles, as `services.toml` says how to ask; errors arrive with status 200.
 
-    Where a circle holds more than its answer, quarters of the box are asked, too, down to 200 m,
-    where the first answer must do.
+    Where a circle holds more photos than one answer, the quarters of its box are asked for, too,
+    down to 200 m.
     """
 
     def _pages(self, box, limit):

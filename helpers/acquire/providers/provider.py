@@ -24,7 +24,7 @@ class Found(namedtuple("Found", "id bounds time credit licence about")):
 
     Attributes:
         id: the provider's name for it.
-        bounds: (west, south, east, north) in degrees; a photo's is its point twice; NaN: unknown.
+        bounds: (west, south, east, north) in degrees; a photo has its point twice; NaN: unknown.
         time: when it was taken, ISO 8601, or "".
         credit, licence: whom to credit, and under which terms it may be used.
         about: dict of what else is known.

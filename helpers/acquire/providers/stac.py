@@ -144,9 +144,9 @@ class Stac(Provider):
 
 
 def choose(assets, band):
-    """Return what ASSET reads of a band's asset.
+    """Find the asset of a band, and return what ASSET reads of it.
 
-    It is found by key without case, by alias, or by common name; of several sizes, the finest.
+    Its key may be in any case, an alias or a common name; of several sizes, the finest counts.
     Refused: there is none.
     """
     common = plain(band)
@@ -174,9 +174,9 @@ def plain(key):
 def calibration(asset, band, facts, override=None):
     """Return (scale, offset) that turn digital numbers into reflectance x 10000, or leave them.
 
-    Classes and heights are left. Of reflectances `override` is the offset, if it is given; else
-    `earthsearch:boa_offset_applied` decides where it stands; else the asset's own scale and offset;
-    else the processing baseline: from 04.00 on, 1000 is in the numbers.
+    Classes and heights stay as they are. The offset of reflectances is `override`, if given; else
+    the asset's own, unless the item has `earthsearch:boa_offset_applied`; else -1000, from
+    processing baseline 04.00 on, where it is not applied yet.
     """
     if plain(band) not in NUMBERED.values():
         return 1, 0
