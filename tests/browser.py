@@ -171,11 +171,11 @@ class Lab:
         return answer.json() if answer.content else None
 
     @contextmanager
-    def notebook(self, path):
-        """A copy of a notebook with the parameters of profile smoke, from nothing, in the browser; yields a Page."""
+    def notebook(self, path, **others):
+        """A copy of a notebook with the parameters of profile smoke and others in the browser; yields a Page."""
         book = nbformat.read(path, 4)
         profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
-        values = profiles["smoke"].get(path.stem, {}) | {"start_from": ""}
+        values = profiles["smoke"].get(path.stem, {}) | others
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None  # so that all that is seen comes from this run

@@ -6,6 +6,8 @@ too little of the rare classes: count image by image, sum, then score.
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 
 def decode(picture, legend):
     """Find the class of every pixel of a map: the nearest colour of the legend, at any distance.
@@ -52,14 +54,13 @@ def confusion(classes, estimate, count):
     Raises:
         ValueError: shapes differ, or a class is none of these.
     """
-    classes = np.asarray(classes)
-    estimate = np.asarray(estimate)
-    if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
-        raise ValueError(
-            f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
-            "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of "
-            "one"
-        )
+    classes, estimate = of_one_shape(
+        classes,
+        estimate,
+        "the same (batch, height, width) for truth and estimate, none of them 0; classes[None] "
+        "makes a batch of one",
+        axes=3,
+    )
     both = np.stack([classes, estimate])
     low = both.min()
     high = both.max()
