@@ -83,11 +83,12 @@ def _reader(form):
         if "=" in form:
             name, value = text.split("=", 1)
             return name, value
-        is_word = form == "LO,HI" and text in ("auto", "model")
-        if form not in NUMBERS or is_word:
+        if form not in NUMBERS or (form == "LO,HI" and text in ("auto", "model")):
             return text
         numbers = tuple(map(NUMBERS[form], text.split(",")))
         if len(numbers) != form.count(",") + 1 and "…" not in form:
+            raise ValueError
+        if form in ("N", "CM") and not numbers[0] > 0:
             raise ValueError
         return numbers if "," in form else numbers[0]
 
@@ -98,7 +99,7 @@ def _reader(form):
 # The commands; their arguments are named as their options.
 
 
-def _fetch(packs=None, from_folder=None):
+def _fetch(packs=None, **options):
     """Fetch and verify the sample imagery.
 
     packs NAMES: default: all
@@ -106,7 +107,7 @@ def _fetch(packs=None, from_folder=None):
     """
     from helpers.acquire.packs import fetch
 
-    fetch(packs, from_folder=from_folder)
+    fetch(packs, **options)
 
 
 def _run(notebooks=(), values=(), **options):
@@ -127,7 +128,7 @@ def _run(notebooks=(), values=(), **options):
     print(f"\nreport: {report}")
 
 
-def _apply(model, files, out=None, workers=1, dask=None, **options):
+def _apply(model, files, out=None, **options):
     """Apply a trained model to a whole GeoTIFF.
 
     model MODEL: a .keras file, or a name in data/weights
@@ -150,23 +151,18 @@ def _apply(model, files, out=None, workers=1, dask=None, **options):
     from helpers.apply.many import apply_many
 
     if out:
-        rows = apply_many(model, files, out, workers=workers, dask=dask, **options)
-        for row in rows:
-            print("{state:16}  {source}  {told}".format(**row).rstrip())
-        return "failed" in [row["state"] for row in rows]  # as exit status: 1
-    if len(files) != 2 or dask or workers > 1:
+        rows = apply_many(model, files, out, **options)
+        return "failed" in [state for state, *_ in rows]  # as exit status: 1
+    if len(files) != 2 or options.keys() & {"workers", "dask"}:
         raise ValueError(
             f"{len(files)} files are named: give IN.tif OUT.tif, or images and --out DIR, with "
             "--workers or --dask"
         )
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(
-            f"note: {message}", file=sys.stderr
-        )
-        apply(model, *files, **options)
+    warnings.formatwarning = lambda message, *_: f"note: {message}\n"
+    apply(model, *files, **options)
 
 
-def _export(model, out, tile=256, resolution=None):
+def _export(model, out, **options):
     """Write a model as ONNX, for QGIS (Deepness) and others.
 
     model MODEL: a .keras file, or a name in data/weights
@@ -176,7 +172,7 @@ def _export(model, out, tile=256, resolution=None):
     """
     from helpers.apply.export import export
 
-    print(f"{out}: {export(model, out, tile_px=tile, resolution_cm=resolution)}")
+    print(f"{out}: {export(model, out, **options)}")
 
 
 def _compare(run_ids=()):
@@ -217,7 +213,7 @@ def _publish(**options):
     import runpy
 
     script = Path(__file__).parents[1] / "data/weights/publish.py"
-    print(runpy.run_path(str(script))["publish"](**options))
+    print(runpy.run_path(script)["publish"](**options))
 
 
 if __name__ == "__main__":

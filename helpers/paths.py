@@ -1,7 +1,5 @@
 """Know where things live, and write files so that nothing half-written has a final name."""
 
-import errno
-import hashlib
 import json
 import os
 import shutil
@@ -32,7 +30,7 @@ def atomic(path, durable=True):
         Path to write to, with the same suffix.
 
     Raises:
-        OSError: the disk is full (says how much is free), or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,14 +40,8 @@ def atomic(path, durable=True):
         if durable:
             to_disk(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        free = shutil.disk_usage(path.parent).free
-        # GDAL does not pass the number of the error on
-        if error.errno == errno.ENOSPC or free < 1e6:
-            raise OSError(
-                f"the disk is full ({free / 1e6:.0f} MB free); nothing was written to {path}. Make "
-                "room, run again"
-            ) from error
+    except OSError:
+        require_space(path.parent, 1e6)  # libraries do not say that the disk is full
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,30 +53,26 @@ def claimed(path, what):
 
     Args:
         path: of the lock file; it is removed at the end.
-        what: for the message, such as "sweep mine is running already, in process".
+        what: for the message, such as "sweep mine is running already".
 
     Raises:
-        ValueError: another process has claimed it (says which).
+        ValueError: another process has claimed it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(path, timeout=0)) as lock:
         try:
-            lock.execute("pragma synchronous = off")  # need not outlive a power cut
-            lock.execute(f"pragma user_version = {os.getpid()}")
-            lock.execute("begin immediate")
-            if not path.exists():  # its last holder has just removed it
-                raise sqlite3.OperationalError
-        except sqlite3.OperationalError:
-            (process,) = lock.execute("pragma user_version").fetchone()
+            lock.execute("begin exclusive")
+            path.stat()  # its last holder may just have removed it
+        except (sqlite3.OperationalError, FileNotFoundError):
             raise ValueError(
-                f"{what} {process}: wait until it ends, or choose another name"
+                f"{what}: wait until it ends, or choose another name"
             ) from None
         try:
             yield
         finally:
             with suppress(PermissionError):  # Windows removes no open file
-                path.unlink(missing_ok=True)
+                path.unlink()
 
 
 def to_disk(path):
@@ -97,27 +85,20 @@ def require_space(folder, size):
     """Refuse early, before anything is downloaded or computed, what would not fit on the disk.
 
     Args:
-        folder: where the bytes will go; need not exist yet.
+        folder: Path where the bytes will go; need not exist yet.
         size: bytes needed.
 
     Raises:
         OSError: less than `size` is free (says both numbers).
     """
-    folder = Path(folder).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < size:
         raise OSError(
-            f"{size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB free. Make room, run "
-            "again"
+            f"the disk is full: {size / 1e6:.0f} MB are needed in {folder}, {free / 1e6:.0f} MB "
+            "free. Make room, run again"
         )
-
-
-def sha256(path):
-    """Return the SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_text(path, text):
@@ -133,28 +114,13 @@ def write_json(path, value):
     )
 
 
-def end_with_parent():
-    """End this process when its parent dies, even of kill -9, as its input ends then."""
-    os.read(0, 1)
-    os._exit(1)
-
-
-def read_record(path, needed=()):
-    """Read a JSON file that holds names and values; a ValueError says what it lacks."""
-    record = read_json(path)
-    if not isinstance(record, dict) or not record.keys() >= set(needed):
-        raise ValueError(
-            f"{path} is no record of this project: it should hold {[*needed]}. Delete it and run "
-            "again"
-        )
-    return record
-
-
-def read_json(path):
-    """Read a JSON file; a ValueError names the file when it is not JSON."""
+def read_json(path, needed=()):
+    """Read a JSON file; a ValueError names it when it is not JSON or lacks what is needed."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        [record[name] for name in needed]
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not valid JSON ({error}); delete it and run again"
+            f"{path} is not valid JSON, or lacks an entry ({error}); mend or delete it, run again"
         ) from error
+    return record

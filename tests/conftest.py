@@ -45,7 +45,7 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 100)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scene():
     """Function that makes a scene of random numbers, each pixel different, with its place on the ground."""
 

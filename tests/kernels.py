@@ -49,7 +49,9 @@ def serve(address):
     for name in SHARED:
         importlib.import_module(name)
     from ipykernel.kernelapp import IPKernelApp
+    from matplotlib.figure import Figure
 
+    Figure.savefig = small(Figure.savefig)
     os.fsync = lambda handle: None  # what tests write need not outlive a power cut
     gc.freeze()  # what is shared stays so, and is not looked through again
     gc.set_threshold(50_000, 20, 100)  # building graphs makes many objects: a tenth less time
@@ -65,6 +67,11 @@ def serve(address):
                 arguments = take_over(caller)
                 return IPKernelApp.launch_instance(argv=arguments)
             caller.close()
+
+
+def small(save):
+    """Figures of a quarter of the pixels, hardly compressed: a fifth of the time of some notebooks."""
+    return lambda figure, file, dpi: save(figure, file, dpi=dpi / 2, pil_kwargs={"compress_level": 1})
 
 
 def take_over(caller):
@@ -91,10 +98,11 @@ def take_over(caller):
 
 def watch(shell):
     """Switch graphs off as soon as a notebook whose name is listed begins its run."""
-    begins = tuple(f'run = runs.start("{name}' for name in os.environ[EAGERLY].split())
+    names = "0" if "SATELLITE_NOTEBOOKS_SWEEP" in os.environ else os.environ[EAGERLY]  # its cells are all alike
+    begins = tuple(f'run = runs.start("{name}' for name in names.split())
 
     def switch(info):
-        if info.raw_cell.startswith(begins):
+        if any(line.startswith(begins) for line in info.raw_cell.splitlines()):
             warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
             sys.modules["tensorflow"].config.run_functions_eagerly(True)
 

@@ -28,12 +28,17 @@ def environment(folder):
     }  # fmt: skip
 
 
-def run_apart(notebook, folder, *values):
-    """Run one notebook with these parameters in profile smoke, without graphs; its part of the run."""
+def command_line(notebook, folder, *values, resume=False, **variables):
+    """Run one notebook with these parameters in profile smoke, without graphs; the process that has ended."""
     command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
-    command += [word for value in values for word in ("-p", value)]
-    eagerly = environment(folder) | {kernels.EAGERLY: notebook}
-    done = subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
+    command += ["--resume"] * resume + [word for value in values for word in ("-p", value)]
+    eagerly = environment(folder) | {kernels.EAGERLY: notebook} | variables
+    return subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
+
+
+def run_apart(notebook, folder, *values, **options):
+    """The same, which must end well; its part of the run."""
+    done = command_line(notebook, folder, *values, **options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (metrics,) = folder.glob("apart/*/metrics.json")
     return metrics.parent

@@ -349,7 +349,7 @@ def test_what_a_vrt_reads_is_never_overwritten(tmp_path, make_scene, sharpen):
 
 
 def test_a_folder_is_no_image(tmp_path, sharpen):
-    with pytest.raises(ValueError, match="is a folder: --out DIR"):
+    with pytest.raises(ValueError, match="is no readable image"):
         apply(sharpen, tmp_path, tmp_path / "out.tif")
 
 
@@ -453,17 +453,18 @@ def test_a_disk_that_fills_while_writing(tmp_path, make_scene, sharpen, monkeypa
         raise rasterio.errors.RasterioIOError("Write failed. See previous exception for details.")
 
     scenes.write(make_scene(dtype="float32"), tmp_path / "in.tif")
-    monkeypatch.setattr("helpers.apply.working.to_file_values", full)
-    with pytest.raises(OSError, match="disk is full.*out.tif. Make room"):
+    monkeypatch.setattr("helpers.apply.windows.to_file_values", full)
+    with pytest.raises(OSError, match="disk is full: 1 MB are needed in .*, 0 MB free. Make room"):
         apply(sharpen, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
     assert sorted(os.listdir(tmp_path)) == [".out.tif.work", "in.tif"]  # to go on from
 
 
-def test_a_folder_is_no_output(tmp_path, make_scene, sharpen):
+@pytest.mark.parametrize("name", ["out", "out.png", "folder.tif", ""])
+def test_what_is_no_name_of_a_geotiff(tmp_path, make_scene, sharpen, name):
     scenes.write(make_scene(), tmp_path / "in.tif")
-    (tmp_path / "out").mkdir()
-    with pytest.raises(ValueError, match="out is a folder: name a file, such as .*in.tif"):
-        apply(sharpen, tmp_path / "in.tif", tmp_path / "out")
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(ValueError, match="is no name of a GeoTIFF: end it in .tif"):
+        apply(sharpen, tmp_path / "in.tif", tmp_path / name)
 
 
 def test_models_that_cannot_be_used(tmp_path, make_scene, sharpen):
@@ -480,7 +481,7 @@ def test_models_that_cannot_be_used(tmp_path, make_scene, sharpen):
     refused(copy, "there is no model .*copy.keras: .* with a .json of that name beside it")
     about = json.loads(sharpen.with_suffix(".json").read_text())
     copy.with_suffix(".json").write_text(json.dumps({k: v for k, v in about.items() if k not in ("scale", "bands")}))
-    refused(copy, "copy.json does not say bands, scale")
+    refused(copy, "copy.json .*lacks an entry .'bands'")
     copy.with_suffix(".json").write_text("{")
     refused(copy, "copy.json is not valid JSON")
     copy.with_suffix(".json").write_text(json.dumps(about))

@@ -175,16 +175,16 @@ def test_scales_and_units_are_kept_by_band(tmp_path, make_scene, save):
 
 
 def test_another_kind_of_output(tmp_path, make_scene, save):
-    """A network that makes a map: other bands, other values, another data type."""
+    """A network that makes a map: other bands, other values."""
     image = keras.Input((None, None, 3))
     network = keras.Model(image, keras.layers.Conv2D(1, 1, kernel_initializer="ones", use_bias=False)(image))
-    out = {"bands_out": ["height"], "value_range_out": [(0, 100)], "dtype_out": "uint8", "task": "map"}
+    out = {"bands_out": ["height"], "value_range_out": [(0, 100)], "task": "map"}
     model = save(network, value_range=[(0, 60_000)] * 3, **out)
     scene = make_scene(30, 30, nodata=65535)
     scene.pixels[:] = 15_000
     scene.pixels[3, 4] = np.nan
     answer = applied(model, scene, tmp_path)
-    assert answer.bands == ("height",) and answer.dtype == "uint8" and (~answer.valid).sum() == 1
+    assert answer.bands == ("height",) and answer.dtype == "uint16" and (~answer.valid).sum() == 1
     assert np.all(answer.pixels[answer.valid] == 75)
     model = save(network, bands_out=["height"], value_range=[(0, 60_000)] * 3)
     with pytest.raises(ValueError, match="does not say value_range_out"):
@@ -255,7 +255,7 @@ def test_a_model_must_say_whether_its_context_is_global(tmp_path, make_scene, un
     about = json.loads(unet.with_suffix(".json").read_text())
     del about["receptive_field_px"]
     unet.with_suffix(".json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match="does not say receptive_field_px"):
+    with pytest.raises(ValueError, match="lacks an entry .'receptive_field_px'"):
         applied(unet, make_scene(), tmp_path)
 
 

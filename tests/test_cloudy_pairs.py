@@ -1,5 +1,6 @@
 """Folders of cloudy and clear images, and what is trained on them."""
 
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -18,19 +19,25 @@ EDGES = ("west", "south", "east", "north")
 ADDED = 0.5  # what the cloudy image of a test has more than the clear one, in every pixel
 
 
-@pytest.fixture
-def folder(tmp_path, make_scene):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, make_scene):
     """A folder of 12 x 2 pairs of tiles, 20 pixels wide, side by side."""
-    rows = []
+    place, rows = tmp_path_factory.mktemp("pairs"), []
     for number, tile in enumerate(make_scene(40, 240, dtype="float32").patches(20)):
         for role, more in (("cloudy", ADDED), ("clear", 0)):
             path = f"{role}/{number:02}.tif"
-            (tmp_path / role).mkdir(exist_ok=True)
-            scenes.write(replace(tile, pixels=tile.pixels + np.float32(more)), tmp_path / path)
+            (place / role).mkdir(exist_ok=True)
+            scenes.write(replace(tile, pixels=tile.pixels + np.float32(more)), place / path)
             row = {"path": path, "role": role, "pair": f"{number:02}", "split": "", "credit": f"the {role} agency"}
             rows.append(row | dict(zip(EDGES, tile.bounds, strict=True), crs="EPSG:32621"))
-    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
-    return tmp_path
+    pd.DataFrame(rows).to_csv(place / "manifest.csv", index=False)
+    return place
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def table(folder, function):

@@ -73,6 +73,10 @@ def test_the_data_side_loads_nothing_heavier_than_numpy_and_rasterio():
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "5"], "invalid LO,HI value: '5'"),
     (["apply", "model.keras", "in.tif", "out.tif", "--value-range", "dark,bright"], "invalid LO,HI value"),
     (["apply", "model.keras", "in.tif", "out.tif", "--nodata", "auto"], "invalid VALUE value: 'auto'"),
+    (["apply", "model.keras", "in.tif", "--out", "here", "--workers", "0"], "invalid N value: '0'"),
+    (["export", "model.keras", "m.onnx", "--tile", "-16"], "invalid N value: '-16'"),
+    (["export", "model.keras", "m.onnx", "--resolution", "-5"], "invalid CM value: '-5'"),
+    (["export", "model.keras", "m.onnx", "--resolution", "nan"], "invalid CM value: 'nan'"),
 ])  # fmt: skip
 def test_a_command_that_cannot_be_read(arguments, message, capsys):
     with pytest.raises(SystemExit) as told:

@@ -13,7 +13,7 @@ from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
 from tests import kernels
 from tests.notebook_runs import environment
-from tests.test_notebooks import check_figures_are_seen, check_manifest, code_cells
+from tests.test_notebooks import COMPARED, check_figures_are_seen, check_manifest, code_cells, shown
 
 NOTEBOOKS = runs.notebooks(["deeper/"])
 EXPORTED = """
@@ -59,6 +59,17 @@ def test_anatomy(path):
     assert max(len(cell.source.splitlines()) for cell in code) <= 30
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    for cell in code:
+        kept = COMPARED in cell.metadata.get("tags", [])
+        assert bool(cell.outputs) == kept, "store them with: python -m tests.store_outputs deeper/…"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_smoke_run_shows_the_stored_outputs(smoke_run, path):
+    fresh = {cell.id: shown(cell) for cell in code_cells(smoke_run / path.stem / path.name)}
+    for cell in code_cells(path):
+        if COMPARED in cell.metadata.get("tags", []):
+            assert shown(cell) == fresh[cell.id], "store them with: python -m tests.store_outputs deeper/…"
 
 
 def test_random_features_are_blind_to_a_grid_that_pretrained_ones_see(smoke_run):

@@ -4,6 +4,7 @@ import io
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_the_backbone_is_frozen_and_only_as_deep_as_its_taps():
 
 
 def test_embed_gives_pooled_stages_whatever_the_batch(monkeypatch):
-    monkeypatch.setattr(features, "BATCH", 2)
+    monkeypatch.setattr(features, "in_batches", partial(features.in_batches, size=2))
     images = RNG.random((5, 48, 64, 3)).astype("float32")
     pooled = [np.asarray(found).mean(axis=(1, 2)) for found in features.backbone(("112", "320"))(images)]
     np.testing.assert_allclose(features.embed(images), np.concatenate(pooled, 1), atol=1e-4)
@@ -69,7 +70,7 @@ def test_embed_gives_pooled_stages_whatever_the_batch(monkeypatch):
 
 def test_feature_distance_by_hand(monkeypatch):
     """The same in NumPy."""
-    monkeypatch.setattr(features, "BATCH", 2)
+    monkeypatch.setattr(features, "in_batches", partial(features.in_batches, size=2))
     images, others = RNG.random((2, 3, 40, 40, 3)).astype("float32")
     total = np.zeros(3)
     for one, other in zip(*(features.backbone()(pair) for pair in (images, others)), strict=True):

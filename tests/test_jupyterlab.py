@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from helpers import runs
+from helpers import runs, scenes
 from helpers.acquire import packs
 from tests import browser
 
@@ -51,12 +51,15 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Notebook 02 in profile smoke, with sliders and a map to click on behind it, after Run All Cells."""
+    """Notebook 02 on a small image, with sliders and a map to click on behind it, after Run All Cells."""
     (path,) = runs.notebooks(["02"])
     book, folder = nbformat.read(path, 4), tmp_path_factory.mktemp("jupyterlab")
     book.cells += [nbformat.v4.new_code_cell(cell) for cell in PLAY]
     nbformat.write(book, folder / path.name)
-    with browser.jupyterlab(folder) as lab, lab.notebook(folder / path.name) as page:
+    scenes.write(packs.open_scene("landsat8_itaipu").cut(100, 300, 640, 640), folder / "image.tif")
+    values = {"source": str(folder / "image.tif"), "block_px": 128, "start_from": ""}
+    with browser.jupyterlab(folder) as lab:
+        page = lab.notebook(folder / path.name, **values)
         page.run_all(seconds=600)
         yield page
 

@@ -63,7 +63,7 @@ def test_pooled_iou_is_not_the_mean_of_images():
 
 @pytest.mark.parametrize("truth, estimate, message", [
     ([[0, 1]], [[0, 1]], r"classes\[None\]"),
-    ([[[0, 1]]], [[[0, 1, 2]]], r"\(1, 1, 2\), the estimate \(1, 1, 3\)"),
+    ([[[0, 1]]], [[[0, 1, 2]]], r"\(1, 1, 2\) and \(1, 1, 3\)"),
     ([[[0, 1]]], [[[0, 3]]], "truth and estimate hold classes 0 to 3, int64; expected whole numbers from 0 to 2"),
     ([[[-1, 1]]], [[[0, 1]]], "hold classes -1 to 1"),
     ([[[0, 1]]], [[[0.0, 1.0]]], "hold classes 0.0 to 1.0, float64"),

@@ -51,5 +51,7 @@ def test_draws_depend_on_the_seed_alone():
 
 
 def test_retrieval_says_which_shapes_it_expects():
+    with pytest.raises(ValueError, match=r"positions have shape \(5, 2\); expected \(6, 2\)"):
+        metrics.retrieval(LINE, LINE, FAR[:5], among=3)
     with pytest.raises(ValueError, match=r"\(6, 1\) and \(5, 1\)"):
         metrics.retrieval(LINE, LINE[:5], FAR, among=2)

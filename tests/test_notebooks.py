@@ -18,7 +18,7 @@ import yaml
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
 from tests import kernels
-from tests.notebook_runs import PLANTED, environment, run_apart
+from tests.notebook_runs import PLANTED, command_line, environment, run_apart
 from tests.trainings import without_graphs
 
 NOTEBOOKS = runs.notebooks()
@@ -128,46 +128,6 @@ def test_a_view_from_the_ground_is_not_put_on_a_map(smoke_run, tmp_path):
     assert path.stem.startswith("06") and not (tmp_path / "out.tif").exists()
 
 
-KILL = """
-import os
-from helpers.training.fit import State
-
-save = State.save
-
-
-def save_and_die(state, path, history):
-    save(state, path, history)
-    if state.path.stem == "srcnn" and history[-1]["step"] == 2 and not os.path.exists(os.environ["KILLED"]):
-        open(os.environ["KILLED"], "w").close()
-        os.kill(os.getpid(), 9)
-
-
-State.save = save_and_die
-"""
-
-
-def test_a_training_that_is_killed_goes_on_and_ends_the_same(smoke_run, tmp_path):
-    """kill -9 in the second of two trainings, after two of its three steps; then --resume: the same weights."""
-    startup = tmp_path / "ipython" / "profile_default" / "startup" / "kill.py"  # a kernel runs it before all else
-    startup.parent.mkdir(parents=True)
-    startup.write_text(KILL)
-    variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "KILLED": str(tmp_path / "killed")}
-    options = {"cwd": paths.ROOT, "env": environment(tmp_path) | variables, "capture_output": True, "text": True}
-    command = [sys.executable, "-m", "helpers", "run", "02", "--profile", "smoke", "--run-id", "cut"]
-    killed = subprocess.run(command, **options)
-    assert killed.returncode == 1 and "the notebook's process ended by itself" in killed.stderr
-    assert (tmp_path / "killed").exists()
-    done = subprocess.run([*command, "--resume"], **options)
-    assert done.returncode == 0, done.stderr[-3000:]
-    name = "02_srcnn_super_resolution"
-    for model in ("model", "models/srcnn"):
-        digests = [
-            paths.read_json(folder / name / f"{model}.json")["weights_sha256"]
-            for folder in (smoke_run, tmp_path / "cut")
-        ]
-        assert digests[0] == digests[1], model
-
-
 def test_a_notebook_that_starts_from_shipped_weights_is_good_at_once(smoke_run):
     """Few steps from nothing gain nothing; a few from the weights keep what they gain, here on smaller tiles."""
     entry = paths.read_json(smoke_run / "02_srcnn_super_resolution" / "metrics.json")
@@ -196,10 +156,55 @@ def test_a_planted_key_is_found_nowhere(smoke_run, acquired):
         assert not any(form.encode() in content for form in forms), path
 
 
-def test_super_resolution_trains_on_the_tiles_that_were_acquired(acquired, tmp_path):
-    folder = run_apart("02", tmp_path, f"source={acquired / 'tiles'}", "start_from=")
-    scores = paths.read_json(folder / "metrics.json")["scores"]
+def on_tiles(acquired):
+    """Parameters of notebook 02 for those tiles, from nothing."""
+    return f"source={acquired / 'tiles'}", "start_from="
+
+
+@pytest.fixture(scope="session")
+def trained_on_tiles(acquired, tmp_path_factory):
+    """What notebook 02 made of them."""
+    return run_apart("02", tmp_path_factory.mktemp("tiles"), *on_tiles(acquired))
+
+
+def test_super_resolution_trains_on_the_tiles_that_were_acquired(trained_on_tiles):
+    scores = paths.read_json(trained_on_tiles / "metrics.json")["scores"]
     assert {row["method"] for row in scores} == {"bicubic", "srcnn_residual", "srcnn"}
+
+
+KILL = """
+import os
+from helpers.training.fit import State
+
+save = State.save
+
+
+def save_and_die(state, path, history):
+    save(state, path, history)
+    if state.path.stem == "srcnn" and history[-1]["step"] == 2 and not os.path.exists(os.environ["KILLED"]):
+        open(os.environ["KILLED"], "w").close()
+        os.kill(os.getpid(), 9)
+
+
+State.save = save_and_die
+"""
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_the_same(acquired, trained_on_tiles, tmp_path):
+    """kill -9 in the second of two trainings, after two of its three steps; then --resume: the same weights."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup" / "kill.py"  # a kernel runs it before all else
+    startup.parent.mkdir(parents=True)
+    startup.write_text(KILL)
+    variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "KILLED": str(tmp_path / "killed")}
+    killed = command_line("02", tmp_path, *on_tiles(acquired), **variables)
+    assert killed.returncode == 1 and "the notebook's process ended by itself" in killed.stderr
+    assert (tmp_path / "killed").exists()
+    resumed = run_apart("02", tmp_path, *on_tiles(acquired), resume=True, **variables)
+    for model in ("model", "models/srcnn"):
+        digests = [
+            paths.read_json(folder / f"{model}.json")["weights_sha256"] for folder in (trained_on_tiles, resumed)
+        ]
+        assert digests[0] == digests[1], model
 
 
 def test_the_data_set_has_its_manifest_and_its_split(acquired):

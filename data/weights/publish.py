@@ -107,7 +107,7 @@ def keep(network, name, about, provenance):
                 "notebooks: train a smaller network"
             )
     about = about | {"weights_sha256": weights_sha256(network)}
-    about["provenance"] = provenance | {"sha256": paths.sha256(target)}
+    about["provenance"] = provenance | {"sha256": packs.file_sha256(target)}
     paths.write_json(target.with_suffix(".json"), about)
     return target
 

@@ -22,6 +22,7 @@ from helpers.acquire.manifest import (  # noqa: F401
     write_manifest,
 )
 from helpers.acquire.pace import JOB
+from helpers.acquire.packs import file_sha256
 
 # other characters than a name may have, a dot at an end, and names of devices in Windows or of our
 # own files, with whatever suffix
@@ -182,7 +183,7 @@ class _Job:
             if (
                 row.get("url") == item.url
                 and path.is_file()
-                and row["sha256"] == paths.sha256(path)
+                and row["sha256"] == file_sha256(path)
             ):
                 return row | item.row
         return {}

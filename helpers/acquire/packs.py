@@ -151,9 +151,15 @@ def _look_up(name, known, kind):
     raise ValueError(f"there is no {kind} {name!r}; the nearest is {nearest!r}")
 
 
+def file_sha256(path):
+    """Return the SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _is_whole(path, size, sha256=""):
     whole = path.is_file() and path.stat().st_size == size
-    return whole and (not sha256 or sha256 == paths.sha256(path))
+    return whole and (not sha256 or sha256 == file_sha256(path))
 
 
 def _archive(archive, from_folder):

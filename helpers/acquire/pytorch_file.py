@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from helpers import paths
+from helpers.acquire.packs import file_sha256
 
 KNOWN = {
     "_rebuild_tensor_v2": lambda storage, *shape_and_strides: storage,
@@ -31,7 +31,7 @@ def read(path, sha256):
     Raises:
         ValueError: the file has another SHA-256.
     """
-    if paths.sha256(path) != sha256:
+    if file_sha256(path) != sha256:
         raise ValueError(
             f"{path} is damaged, or not the file that data/packs.toml lists. Delete it, then fetch "
             "it again: python -m helpers fetch"

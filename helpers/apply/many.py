@@ -9,8 +9,6 @@ from helpers.apply.network import model_path
 from helpers.apply.whole import apply
 from helpers.scenes.files import images
 
-WAIT = "10s"  # for a scheduler
-
 
 def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
     """Apply a network to several images; one that fails does not stop the others.
@@ -26,20 +24,18 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
         **options: of `apply`.
 
     Returns:
-        list of dict with `source`, `state` ("done", "already finished" or "failed") and `told`, the
-        reason or the notes.
+        list of (state, image, reason or notes), as printed line by line; the state is "done",
+        "already finished" or "failed".
 
     Raises:
-        ValueError: no worker or image, two of one name, or a folder that is a file; nothing is
+        ValueError: no such image, two of one name, or a folder that is a file; nothing is
             computed then.
         OSError: no scheduler answers at that address.
     """
-    if workers < 1:
-        raise ValueError(f"--workers is {workers}: give 1 or more")
     if options.get("cloud_mask"):
         raise ValueError("--cloud-mask names one file: apply the images one by one")
     # a worker stands in another folder; many files always go on where they stopped
-    options |= {"model": str(model_path(model).absolute()), "resume": True}
+    options |= {"model": model_path(model).absolute(), "resume": True}
     targets = _targets(sources, Path(folder).absolute())
     run = _apart
     pool = ThreadPoolExecutor(workers)
@@ -47,7 +43,7 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
         from distributed import Client
 
         run = _apply
-        pool = Client(dask, timeout=WAIT)
+        pool = Client(dask)
     rows = []
     with pool:
         futures = {
@@ -60,27 +56,27 @@ def apply_many(model, sources, folder, *, workers=1, dask=None, **options):
             except Exception as error:
                 state = "failed"
                 told = f"its process ended, most often for lack of memory: {error}"
-            rows.append({"source": source, "state": state, "told": told})
-            print(f"[{len(rows)}/{len(futures)}] {source}: {state}")
+            rows.append((state, source, told))
+            print(f"{state:16}  {source}  {told}".rstrip())
     return rows
 
 
 def _targets(sources, folder):
-    """Return a dict from the file to write to the image, as text."""
+    """Return a dict from the file to write to the image, as paths."""
     if folder.is_file():
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
     targets = {}
     for source in map(Path, sources):
-        files = images(source) if source.is_dir() else [source]
+        files = images(source)
         if not files:
             raise ValueError(f"{source} holds no image, such as a GeoTIFF")
         for path in files:
-            target = str(folder / f"{path.stem}.tif")
+            target = folder / f"{path.stem}.tif"
             if target in targets:
                 raise ValueError(
                     f"two images would both become {path.stem}.tif: rename one"
                 )
-            targets[target] = str(path.absolute())
+            targets[target] = path.absolute()
     return targets
 
 

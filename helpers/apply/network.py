@@ -10,13 +10,11 @@ from helpers import paths
 from helpers.scenes import from_unit, to_unit
 
 # what model.json must say; a receptive field of null means that every pixel sees the whole image
-NEEDED = {
-    "bands", "bands_out", "scale", "value_range", "credit", "receptive_field_px"
-}  # fmt: skip
+NEEDED = ("bands", "bands_out", "scale", "value_range", "credit", "receptive_field_px")
 # and what it may say; `changed_above` is the opacity and the shadow from which a pixel is changed
 DEFAULTS = {
     "size_multiple": 1, "classes": [], "masks": [], "changed_above": (0.06, 0.06),
-    "unit": None, "value_range_out": None, "dtype_out": None,
+    "unit": None, "value_range_out": None,
 }  # fmt: skip
 GLOBAL_FIELD_PX = 126  # what a window is shown where the field is the whole image
 
@@ -49,7 +47,7 @@ def read_network(path):
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
         raise ValueError(
-            f"{path} cannot be loaded ({str(error)[-200:]}). Is it whole? In place of a pointer of "
+            f"{path} cannot be loaded ({error}). Is it whole? In place of a pointer of "
             "Git LFS, `git lfs pull` fetches the file"
         ) from error
 
@@ -69,9 +67,7 @@ def load_model(model):
     """
     path = model_path(model)
     record = path.with_suffix(".json")
-    about = DEFAULTS | paths.read_record(record)
-    if unsaid := sorted(NEEDED - about.keys()):
-        raise ValueError(f"{record} does not say {', '.join(unsaid)}")
+    about = DEFAULTS | paths.read_json(record, NEEDED)
     network = read_network(path)
     made = (about["classes"] or about["bands_out"]) + about["masks"]
     wanted = [(None, None, None, len(bands)) for bands in (about["bands"], made)]
@@ -80,8 +76,9 @@ def load_model(model):
         raise ValueError(
             f"{path.name} takes and gives {shapes}; windows need images of any size: {wanted}"
         )
-    is_known = about["classes"] or about["value_range_out"]
-    if not is_known and about["bands_out"] != about["bands"]:
+    if about["classes"]:
+        about["value_range_out"] = [(0, 1)] * len(made)  # how likely each is
+    elif not about["value_range_out"] and about["bands_out"] != about["bands"]:
         raise ValueError(f"{record} does not say value_range_out")
     return network, about
 
@@ -107,16 +104,16 @@ class Predictor:
         multiple = about["size_multiple"]
         side = 64 * multiple
         _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
-        enlarge = scale > 1 and height == side  # by bicubic interpolation
+        enlarge = height == side < scale * side  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
         if enlarge:  # looks two pixels further
             margin = ceil(margin / scale) + 2
         self.margin_px = ceil(margin / multiple) * multiple
         self.views = list(product((1, -1), range(4)))[: 8 if tta else 1]
-        # what classes and masks are made of needs no mapping
-        made = [] if about["classes"] else about["value_range_out"] or ranges
-        count = network.output_shape[-1]
-        ranges_out = [*made, *[(0, 1)] * count][:count]
+        ranges_out = [
+            *(about["value_range_out"] or ranges),
+            *[(0, 1)] * len(about["masks"]),
+        ]
 
         @tf.function(autograph=False)  # one graph for one size: faster than `predict`
         def answer(pixels):
@@ -141,5 +138,5 @@ class Predictor:
         for step, turns in self.views:
             shown = np.rot90(pixels[:, ::step], turns)
             answer = self.answer(shown[None])[0].numpy()
-            made = made + np.rot90(answer, -turns)[:, ::step]
+            made += np.rot90(answer, -turns)[:, ::step]
         return made / len(self.views)

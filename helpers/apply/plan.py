@@ -13,7 +13,6 @@ from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
 from helpers.scenes.values import find_gaps, refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
-UNIT = "reflectance x 10,000"  # of models that work on any scene
 REFLECTANCE = 2  # a model whose values end below it expects reflectance
 # scale and offset of numbers that stand for themselves
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
@@ -21,7 +20,7 @@ DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 OUTPUT_PX = 768
 MAX_WINDOW_PX = 512
 NO_CLASS = 255
-LABELS = ("descriptions", "scales", "offsets", "units", "colorinterp")
+LABELS = ("dtypes", "descriptions", "scales", "offsets", "units", "colorinterp")
 
 
 def planned(
@@ -73,8 +72,7 @@ def planned(
     bands = _matching_bands(image, about["bands"], bands)
     read = partial(read_values, image, bands, nodata)
     read(tuple((side - 1, side) for side in image.shape))  # fails where it is truncated
-    values = _sample(read, image.shape)
-    ranges = _value_ranges(image, bands, about, values, value_range, scale_offset)
+    ranges = _value_ranges(image, bands, about, read, value_range, scale_offset)
     multiple_px = about["size_multiple"]
     most_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
     outputs = {"work0.tif": _output(image, about, bands, nodata, opaque)}
@@ -108,33 +106,30 @@ def _matching_bands(image, wanted, given):
         ) from error
 
 
-def _sample(read, shape):
-    """Read the whole image, thinned out, float32 (pixels, bands), without gaps."""
-    values = read(out_shape=tuple(np.minimum(shape, SAMPLE_PX)))
-    gap = find_gaps(values, "the file has")
-    if gap is not None:
-        values[(values == gap).all(-1)] = np.nan
-    return values[np.isfinite(values).all(-1)]
-
-
-def _value_ranges(image, bands, about, values, asked, scale_offset):
+@np.errstate(all="ignore")  # a scale of 0
+def _value_ranges(image, bands, about, read, asked, scale_offset):
     """Return (low, high) of each band in the unit of the file.
 
-    The model's own are checked against `values`, a sample of the image.
+    The model's own are checked against a sample of the image.
     """
+    sample = read(out_shape=tuple(np.minimum(image.shape, SAMPLE_PX)))
+    gap = find_gaps(sample, "the file has")
+    if gap is not None:
+        sample[(sample == gap).all(-1)] = np.nan
+    values = sample[np.isfinite(sample).all(-1)]
     trained = np.array(about["value_range"], "float64")
-    is_physical = about["unit"] == UNIT
+    is_physical = about["unit"]  # of a model of any scene
     if asked in (None, "model"):
         scale, offset = scale_offset or _tags(image, bands, trained, asked)
         ranges = ((trained.T - offset) / scale).T
     elif scale_offset or is_physical:
         raise ValueError(
-            f"--value-range does not go with --scale-offset, nor with a model of {UNIT}: "
+            "--value-range does not go with --scale-offset, nor with a model of a fixed unit: "
             "--scale-offset SCALE,OFFSET alone says what the file's values are"
         )
     elif asked == "auto":
-        values = values if len(values) else [[np.nan] * len(bands)]
-        ranges = np.percentile(values, (0.5, 99.5), axis=0).T
+        some = values if len(values) else [[np.nan] * len(bands)]
+        ranges = np.percentile(some, (0.5, 99.5), axis=0).T
     else:
         ranges = np.array([asked] * len(bands))
     widths = np.diff(ranges)
@@ -150,10 +145,10 @@ def _value_ranges(image, bands, about, values, asked, scale_offset):
 
 def _tags(image, bands, trained, asked):
     """Return scale and offset that make the file's numbers those of the model, by its tags."""
-    tags = [(image.scales[band - 1], image.offsets[band - 1]) for band in bands]
+    tags = np.take([image.scales, image.offsets], np.subtract(bands, 1), axis=1)
     if trained.max() <= REFLECTANCE:
-        return np.transpose(tags)
-    odd = set(tags) - DIGITAL_NUMBERS
+        return tags
+    odd = set(zip(*tags, strict=True)) - DIGITAL_NUMBERS
     if odd and not asked:
         scale, offset = odd.pop()
         raise ValueError(
@@ -172,16 +167,17 @@ def _output(image, about, bands, nodata, opaque):
     labels = {"descriptions": made, "nodata": NO_CLASS}
     if about["classes"]:
         return order, "uint8", labels
+    own = {
+        label: [getattr(image, label)[band - 1] for band in sorted(bands)]
+        for label in LABELS
+    }
+    dtype = np.result_type(*own.pop("dtypes")).name
     if not about["value_range_out"]:
         order = np.argsort(bands)
-        bands = sorted(bands)
-        for label in LABELS:
-            labels[label] = [getattr(image, label)[band - 1] for band in bands]
-    dtypes = [image.dtypes[band - 1] for band in bands]
-    dtype = about["dtype_out"] or np.result_type(*dtypes).name
+        labels |= own
     if nodata is None:
         nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
     is_whole = image.mask_flag_enums == ([MaskFlags.all_valid],) * image.count
-    needed = nodata is not None or opaque or not is_whole or dtype.startswith("float")
+    needed = opaque or not is_whole or dtype.startswith("float")
     labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
     return order, dtype, labels

@@ -1,5 +1,6 @@
 """Apply a network to a whole GeoTIFF: what is refused, what is gone on with, what is replaced."""
 
+import hashlib
 from pathlib import Path
 
 import rasterio
@@ -18,8 +19,6 @@ from helpers.apply.working import (
     write_class_names,
 )
 from helpers.scenes.files import files_behind, opened, remove_sidecars
-
-MIN_CLEAR = 0.5  # share of pixels below which the answer is doubtful
 
 
 def apply(model, source, target, *, resume=False, progress=True, **options):
@@ -51,42 +50,39 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
             is computed.
         OSError: not enough room on the disk.
     """
-    source = Path(source)
     inputs = files_behind(source)
-    wanted = target, options.get("cloud_mask")
     targets = [
-        _target(Path(path), source, inputs) for path in wanted if path is not None
+        _target(path, inputs)
+        for path in (target, options.get("cloud_mask"))
+        if path is not None
     ]
     target = targets[0]
     if target in targets[1:]:
         raise ValueError(
             f"{target} cannot be the output and its mask at once: rename one"
         )
-    if source.is_dir():
-        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     folder = target.with_name(f".{target.name}.work")
-    lock = folder.with_suffix(".lock")
     with (
         rasterio.Env(**ENVIRONMENT),
         opened(source, classes=False) as image,
-        paths.claimed(lock, f"{target} is being written already, in process"),
+        paths.claimed(f"{folder}.lock", f"{target} is being written already"),
     ):
         weights = model_path(model)
-        digests = [paths.sha256(weights), paths.sha256(weights.with_suffix(".json"))]
-        job = options | {"input": inputs, "model": digests}
-        job = {name: str(value) for name, value in job.items()}
-        journal = begun(folder, job) if resume else None
-        if resume and not journal and all(made_by(path, job) for path in targets):
+        model = [files_behind(weights), files_behind(weights.with_suffix(".json"))]
+        asked = options | {"input": inputs, "model": model}
+        job = {name: str(value) for name, value in asked.items()}
+        identity = hashlib.sha256(repr(sorted(job.items())).encode()).hexdigest()
+        journal = resume and begun(folder, job)
+        if resume and not journal and {identity} == set(map(made_by, targets)):
             print(f"{target}: already finished")
             return False
-        plan = planned(image, *load_model(model), **options)
-        journal = journal or begin(folder, plan, job)
-        how = "mode" if plan.classes else "average"
+        plan = planned(image, *load_model(weights), **options)
+        journal = journal or begin(folder, plan, job, identity)
         for name, path in zip(plan.outputs, targets, strict=True):
             with paths.atomic(path) as temporary:
                 # for the mask, nothing is left to compute
                 compute(plan, folder, journal, progress)
-                deliver(folder / name, temporary, how)
+                deliver(plan, folder / name, temporary)
             remove_sidecars(path)
         remove(folder)
         if plan.classes:
@@ -96,14 +92,15 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
     return True
 
 
-def _target(path, source, inputs):
+def _target(path, inputs):
     """Return the file to write, at the end of a link; a ValueError where it cannot be replaced."""
+    path = Path(path)
     if path.is_symlink():
         print(f"note: {path} is a link: {path.resolve()} is written")
     path = path.resolve()
     told = None
-    if path.is_dir():
-        told = f"a folder: name a file, such as {path / source.name}"
+    if path.is_dir() or ".tif" not in path.suffix.lower():
+        told = "no name of a GeoTIFF: end it in .tif"
     elif path.exists():
         if not path.stat().st_mode & 0o222:
             told = "read-only: choose another name, or allow to write it"
@@ -120,8 +117,8 @@ def _tell(clear, seen):
     print(
         f"without cloud and shadow: {share:.1%} of the pixels with data ({clear:,} of {seen:,})"
     )
-    if share < MIN_CLEAR:
+    if share < 0.5:
         print(
-            f"note: the model takes {1 - share:.0%} of the pixels for cloud or shadow. Snow, salt "
-            "and values of another unit look like cloud: compare result and image"
+            "note: the model takes most pixels for cloud or shadow. Snow, salt and values of "
+            "another unit look like cloud: compare result and image"
         )

@@ -5,7 +5,6 @@ while writing harms only windows that the journal does not count yet. The folder
 outputs are whole; files in it that are not ours are left alone.
 """
 
-import hashlib
 import shutil
 from contextlib import suppress
 from xml.sax.saxutils import escape
@@ -17,7 +16,6 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from helpers import paths
-from helpers.scenes import to_file_values
 
 JOURNAL = "work.json"
 BLOCK_PX = 512
@@ -48,7 +46,7 @@ def begun(folder, job):
     file = folder / JOURNAL
     if not file.exists():
         return None
-    journal = paths.read_record(file, ["job"])
+    journal = paths.read_json(file, ["job"])
     differing = dict(journal["job"].items() ^ job.items())
     if differing:
         raise ValueError(
@@ -58,17 +56,18 @@ def begun(folder, job):
     return journal
 
 
-def begin(folder, plan, job):
+def begin(folder, plan, job, identity):
     """Create an empty file for each output; what was begun before is overwritten.
 
     Args:
         folder: Path of the folder.
         plan: of `planned`.
         job: dict that says in words what is computed; only the same job can go on.
+        identity: text that stands for it, a tag of the outputs.
 
     Returns:
         journal: dict of the job, the number of finished windows, and the numbers of pixels without
-        cloud and shadow and of pixels with data.
+        cloud and shadow and of pixels with data. It is written with the first window.
 
     Raises:
         OSError: not enough room on the disk.
@@ -76,32 +75,25 @@ def begin(folder, plan, job):
     remove(folder)
     place = _place(plan)
     credits = {plan.image.tags().get("credit", ""), plan.credit} - {""}
-    colours = [each["colour"] for each in plan.classes]
     for name, (order, dtype, labels) in plan.outputs.items():
         profile = place | PROFILE | {"count": len(order), "dtype": dtype}
         size = place["height"] * place["width"] * len(order) * np.dtype(dtype).itemsize
         paths.require_space(folder, SPACE_FACTOR * size)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with rasterio.open(folder / name, "w", **profile) as made:
-            made.update_tags(credit="; ".join(sorted(credits)), apply_job=digest(job))
+            made.update_tags(credit="; ".join(sorted(credits)), apply_job=identity)
             for label, values in labels.items():
                 setattr(made, label, values)
-            if colours:
-                made.write_colormap(1, dict(enumerate(colours)))
-    journal = {"job": job, "finished": 0, "clear": 0, "seen": 0}
-    paths.write_json(folder / JOURNAL, journal)
-    return journal
+            if plan.classes:
+                colours = {at: each["colour"] for at, each in enumerate(plan.classes)}
+                made.write_colormap(1, colours)
+    return {"job": job, "finished": 0, "clear": 0, "seen": 0}
 
 
-def made_by(path, job):
-    """Return whether a file is the output of this very job."""
+def made_by(path):
+    """Return the identity of the job that wrote a file; None where there is none."""
     with suppress(RasterioError), rasterio.open(path) as made:
-        return made.tags().get("apply_job") == digest(job)
-
-
-def digest(job):
-    """Return a text that stands for a job, as a tag of its outputs."""
-    return hashlib.sha256(repr(sorted(job.items())).encode()).hexdigest()
+        return made.tags().get("apply_job")
 
 
 def _place(plan):
@@ -113,30 +105,16 @@ def _place(plan):
         rasterio.shutil.copy(plan.image, memory.name, driver="VRT")
         with rasterio.open(f"vrt://{memory.name}?{part}") as frame:
             points, crs = frame.gcps
-            own = {"gcps": points, "rpcs": frame.rpcs, "crs": crs or frame.crs}
-            return frame.profile | own
+            place = {"gcps": points, "crs": crs or frame.crs, "rpcs": frame.rpcs}
+            return frame.profile | place
 
 
-def write(folder, outputs, window, pixels):
-    """Write pixels, float32 (height, width, bands), NaN = no data, through to the disk.
-
-    Args:
-        folder: Path of the folder.
-        outputs: of the plan.
-        window: place of the pixels in the output, ((first row, last), (first column, last)).
-        pixels: of all outputs.
-    """
-    for name, (order, dtype, labels) in outputs.items():
-        values = to_file_values(pixels[..., order], dtype, labels["nodata"])
-        with rasterio.open(folder / name, "r+") as made:
-            made.write(np.moveaxis(values, -1, 0), window=window)
-        paths.to_disk(folder / name)
-
-
-def deliver(file, path, how):
-    """Turn a working file into a cloud-optimised GeoTIFF at `path`; `how` is of its overviews."""
+def deliver(plan, file, path):
+    """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
     whole = file.with_suffix(".cog.tif")
-    rasterio.shutil.copy(file, whole, **COG, overview_resampling=how)
+    rasterio.shutil.copy(
+        file, whole, **COG, overview_resampling="mode" if plan.classes else "average"
+    )
     shutil.move(whole, path)  # the mask may lie on another disk
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from helpers.metrics.maps import mean_iou
+from helpers.metrics.shapes import of_one_shape
 
 RESAMPLES = 10_000  # how often patches or images are drawn anew for an interval
 AT_ONCE = 50  # of them in memory at a time: 8 MB of indices for 20,000 patches
@@ -29,17 +30,17 @@ def gain(model_scores, baseline_scores, *, seed=0):
     """
     from scipy.stats import bootstrap  # takes half a second to load
 
-    model = np.asarray(model_scores, float)
-    baseline = np.asarray(baseline_scores, float)
-    if model.shape != baseline.shape or model.ndim != 1 or model.size < 2:
-        raise ValueError(
-            f"scores have shapes {model.shape} and {baseline.shape}; expected one score per patch, "
-            "the same patches in both, and at least two"
-        )
-    ahead = model - baseline
+    model, baseline = of_one_shape(
+        model_scores,
+        baseline_scores,
+        "one score per patch, the same patches in both, and at least two",
+        axes=1,
+        least=2,
+    )
+    ahead = np.subtract(model, baseline, dtype=float)
     if faulty := np.count_nonzero(~np.isfinite(ahead)):
         raise ValueError(
-            f"{faulty} of {model.size} patches have a score that is not finite (PSNR is inf where "
+            f"{faulty} of {ahead.size} patches have a score that is not finite (PSNR is inf where "
             "the images are identical): leave those patches out of both, and say so"
         )
     draws = bootstrap(
@@ -61,7 +62,7 @@ def gain_pooled(model_counts, baseline_counts, *, seed=0):
     larger than the interval.
 
     Args:
-        model_counts, baseline_counts: (images, ...), of the same images, from `confusion`.
+        model_counts, baseline_counts: (images, count, count), of the same images, from `confusion`.
         seed: of the resampling; the same seed gives the same interval.
 
     Returns:
@@ -73,14 +74,14 @@ def gain_pooled(model_counts, baseline_counts, *, seed=0):
 
     Source: Efron 1979, percentile interval.
     """
-    model = np.asarray(model_counts, float)
-    baseline = np.asarray(baseline_counts, float)
+    model, baseline = of_one_shape(
+        model_counts,
+        baseline_counts,
+        "counts of the same images, at least two",
+        axes=3,
+        least=2,
+    )
     images = len(model)
-    if model.shape != baseline.shape or images < 2:
-        raise ValueError(
-            f"counts have shapes {model.shape} and {baseline.shape}; expected those of the same "
-            "images, at least two"
-        )
     draw = np.random.default_rng(seed).multinomial
     draws = draw(images, np.full(images, 1 / images), size=RESAMPLES)
     drawn_model = np.tensordot(draws, model, 1)

@@ -9,6 +9,8 @@ has data (which band, how many): that is a fault of the method.
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 SSIM_WINDOW_PX = 7  # the default of skimage.metrics.structural_similarity
 
 
@@ -278,14 +280,13 @@ def _images(reference, estimate):
 
     One image at a time becomes float64, so that a large batch is not held twice.
     """
-    reference = np.asarray(reference)
-    estimate = np.asarray(estimate)
-    if reference.shape != estimate.shape or reference.ndim != 4 or not reference.size:
-        raise ValueError(
-            f"reference has shape {reference.shape}, estimate {estimate.shape}; expected the same "
-            "shape (batch, height, width, bands) for both, none of them 0; image[None] makes a "
-            "batch of one"
-        )
+    reference, estimate = of_one_shape(
+        reference,
+        estimate,
+        "the same shape (batch, height, width, bands) for reference and estimate, none of them 0; "
+        "image[None] makes a batch of one",
+        axes=4,
+    )
     valid = ~np.isnan(reference).any(axis=-1)
     for name, images in (("reference", reference), ("estimate", estimate)):
         wrong = np.count_nonzero(~np.isfinite(images)[valid], axis=0)

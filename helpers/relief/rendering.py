@@ -155,8 +155,8 @@ def _sky(rays, sun, clouds):
     color += numbers(1, 0.9, 0.7) * glare
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
-    cloud = bilinear(square, place / 5 + clouds, "wrap")
-    cloud += 0.35 * bilinear(square, place, "wrap")
+    cloud = bilinear(square, place / 5 + clouds, np.bitwise_and)
+    cloud += 0.35 * bilinear(square, place, np.bitwise_and)
     cloud += clouds[0] * (1.4 / SIDE) - 1.3
     share = (CLOUDY * cloud).clip(0, 0.85)
     share *= (6 * rise).clip(0, 1)

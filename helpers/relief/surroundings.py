@@ -69,7 +69,7 @@ class Surroundings:
         pixels = place.take(near, 1) / pixel_m
         pixels += start % square.shape[1]
         found = np.zeros((len(square), share.size), "f")
-        found[:, near] = bilinear(square, pixels, "wrap")
+        found[:, near] = bilinear(square, pixels, np.bitwise_and)
         return found
 
     def small_relief(self, kinds, place, blur):

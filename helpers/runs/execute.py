@@ -64,7 +64,7 @@ def execute(names=(), *, profile=None, values=None, run_id=None, resume=False):
         refuse_changes(f"run {run_id}", begun, job)
     run_id = run_id or claim()
     folder = paths.RUNS / run_id
-    told = f"run {run_id} is going on already, in process"
+    told = f"run {run_id} is going on already"
     # the notebooks' processes take these over
     variables = environment(RUN_ID=run_id, PROFILE=job["profile"], STATIC=1)
     with paths.claimed(folder / ".lock", told), mock.patch.dict(os.environ, variables):
@@ -84,7 +84,7 @@ def _begun(run_id, resume):
         )
     record = folder / "run.json"
     if record.exists():
-        return paths.read_record(record, ["profile"])
+        return paths.read_json(record, ["profile"])
 
 
 def plan(names, profile, values):

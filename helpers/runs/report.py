@@ -40,7 +40,7 @@ def write_report(run_id):
 
 def _section(path):
     """Collect what the page tells of one finished notebook."""
-    entry = paths.read_record(path, RECORD)
+    entry = paths.read_json(path, RECORD)
     table = score_table(entry["scores"])
     files = {file.stem: file for file in sorted(path.parent.glob("figures/*.png"))}
     key = [name for name in files if KEY_FIGURE.search(name)]

@@ -113,7 +113,7 @@ def start(notebook, values):
     job = identity(notebook, profile, chosen)
     record = folder / "job.json"
     if record.exists():
-        refuse_changes(f"run {run_id}", paths.read_record(record), job)
+        refuse_changes(f"run {run_id}", paths.read_json(record, ["notebook"]), job)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     paths.write_json(record, job)
     if (
@@ -249,7 +249,7 @@ def ledger(run_ids=None):
             )
         for run_id in [name] if name in known else paths.read_json(sweep)["cells"]:
             for file in sorted((paths.RUNS / run_id).glob("*/metrics.json")):
-                entries.append({"run": run_id} | paths.read_record(file, RECORD))
+                entries.append({"run": run_id} | paths.read_json(file, RECORD))
     about = [
         "run",
         "notebook",

@@ -15,9 +15,14 @@ from helpers.runs.execute import plan
 from helpers.runs.run import check_run_id, environment, ledger, refuse_changes
 
 ALONE = """
-import json, sys, threading
-from helpers import paths, runs
-threading.Thread(target=paths.end_with_parent, daemon=True).start()
+import json, os, sys, threading
+from helpers import runs
+
+def end_with_parent():  # even of kill -9: the input ends then
+    os.read(0, 1)
+    os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
 runs.execute(**json.loads(sys.argv[1]))
 """
 LOST = "the process ended by itself, most often for lack of memory: fewer workers need less"
@@ -67,7 +72,7 @@ def sweep(
     lock = path.with_suffix(".lock")
     own = ThreadPoolExecutor(workers) if executor is None else nullcontext(executor)
     with (
-        paths.claimed(lock, f"sweep {name} is running already, in process"),
+        paths.claimed(lock, f"sweep {name} is running already"),
         own as pool,
     ):
         paths.write_json(path, entry | {"cells": begun["cells"] | cells})

@@ -98,7 +98,8 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
                 f"{dataset.name} is no readable image: it appears truncated or damaged "
                 f"({error.__cause__ or error})"
             ) from error
-        band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
+        if dataset.dtypes[index - 1].startswith("float"):
+            band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
         gaps = {nodata}
         if dataset.nodata is None:
             gaps.add(LOWEST.get(dataset.dtypes[index - 1]))

@@ -108,9 +108,9 @@ class State:
     def save(self, path, history):
         """Write the state atomically, to `path` of this state or to `best`."""
         values = map(np.asarray, self.variables)
-        told = {"history": json.dumps(history), "settings": self.settings}
-        with atomic(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, *values, **told)
+        history = json.dumps(history)
+        with atomic(path) as temporary:
+            np.savez(temporary, *values, history=history, settings=self.settings)
 
     def restore(self, path):
         """Read a state back; return the history."""

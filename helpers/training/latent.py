@@ -130,8 +130,7 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    parts = np.split(views, range(32, len(views), 32))
-    return np.concatenate([_described(part) for part in parts])
+    return features.in_batches(_described, views)
 
 
 def fit_latents(generator, views, latents, *, steps):
@@ -162,17 +161,17 @@ def fit_latents(generator, views, latents, *, steps):
                 alike += ops.sum(_unit(one) * _unit(other)) / pixels / 3
         return -tape.gradient(alike, numbers)
 
-    found = []
-    for start in range(0, len(views), 20):
-        targets = network(views[start : start + 20])
-        numbers = tf.Variable(latents[start : start + 20])
+    def fitted(some, begin):
+        targets = network(some)
+        numbers = tf.Variable(begin)
         rate = keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.0)
         optimizer = keras.optimizers.Adam(rate, 0.9, 0.99)
         for _ in range(steps):
             optimizer.apply([slope(numbers.value(), targets)], [numbers])
             numbers.assign(ops.clip(numbers, -1, 1))
-        found.append(numbers.numpy())
-    return np.concatenate(found)
+        return numbers.numpy()
+
+    return features.in_batches(fitted, views, latents, size=20)
 
 
 def square_loss(target, estimate):

@@ -91,7 +91,8 @@ class Reporter(keras.callbacks.Callback):
         self.history.append({"step": self.at, "seconds": self.seconds} | scores)
         if self.keep_best and self._is_best():
             self.state.save(self.state.best, self.history)
-        self.state.save(self.state.path, self.history)
+        if self.at < self.steps:  # `train` saves the last one
+            self.state.save(self.state.path, self.history)
         if self.board:
             self._write_to_board(scores, pictures)
         if self.figure:

@@ -5,6 +5,7 @@ Prints a table and leaves nothing behind. The server is a process of its own, so
 
 import contextlib
 import functools
+import hashlib
 import io
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from PIL import Image
 from helpers.acquire import checks
 from helpers.acquire.download import Client, Item, Policy, fetch
 from helpers.acquire.practice import Response, serve
-from helpers.paths import sha256
 
 LATENCY_S, CONNECTIONS, SIZE_PX = 0.05, 16, 256
 PLACE = dict.fromkeys(("west", "south", "east", "north"), 12345678.9)
@@ -137,7 +137,7 @@ def killed(url, times):
         kept = len(list(folder.glob("image/benchmark/*.png")))
         summary = fetch(tiles(url, 2000), folder, Client(Policy(CONNECTIONS, None)))
         table = summary.frame()
-        right = {sha256(folder / path) for path in table.path} == set(table.sha256)
+        right = {hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in table.path} == set(table.sha256)
         return kept, bool(len(table) == 2000 and right and summary.kept >= kept - 4 * CONNECTIONS)
 
 
