@@ -132,7 +132,7 @@ def jupyterlab(folder):
     command = [sys.executable, "-m", "jupyterlab", *SERVER, str(folder / "notebooks")]
     with open(folder / "server.log", "w") as log:
         server = subprocess.Popen(command, env=kept | own, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-    with ended(server.pid):
+    with ended(server.pid, patience_s=0):  # nobody needs what it would write, nor TensorFlow's farewell of 3 s
         address = _address(server, folder)
         options = webdriver.ChromeOptions()
         options.binary_location = browser
@@ -163,16 +163,8 @@ class Lab:
     def __init__(self, folder, address, driver):
         self.folder, self.address, self.driver = folder, address, driver
 
-    def ask(self, method, path):
-        """Speak to the server itself."""
-        headers = {"Authorization": f"token {self.address['token']}"}
-        answer = requests.request(method, self.address["url"] + path, headers=headers, timeout=60)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    @contextmanager
     def notebook(self, path, **others):
-        """A copy of a notebook with the parameters of profile smoke and others in the browser; yields a Page."""
+        """A copy of a notebook with the parameters of profile smoke and others in the browser: a Page."""
         book = nbformat.read(path, 4)
         profiles = yaml.safe_load((paths.ROOT / "notebooks" / "profiles.yaml").read_text())
         values = profiles["smoke"].get(path.stem, {}) | others
@@ -185,11 +177,7 @@ class Lab:
         nbformat.write(book, copy)
         query = f"?reset&token={self.address['token']}"
         self.driver.get(f"{self.address['url']}lab/tree/{path.name}{query}")
-        try:
-            yield Page(self.driver, book, copy)
-        finally:
-            for session in self.ask("GET", "api/sessions"):
-                self.ask("DELETE", f"api/sessions/{session['id']}")
+        return Page(self.driver, book, copy)
 
 
 class Page:

@@ -102,7 +102,7 @@ def watch(shell):
     begins = tuple(f'run = runs.start("{name}' for name in names.split())
 
     def switch(info):
-        if info.raw_cell.startswith(begins):
+        if any(line.startswith(begins) for line in info.raw_cell.splitlines()):
             warnings.filterwarnings("ignore", ".*run_functions_eagerly")  # that it is not for the functions of tf.data
             sys.modules["tensorflow"].config.run_functions_eagerly(True)
 

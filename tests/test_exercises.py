@@ -40,9 +40,8 @@ def executed(tmp_path_factory):
             probe = f"for check in [{checks}]:\n    print(check(lambda *arguments: None))"
             book.cells.append(nbformat.v4.new_code_cell(probe))
             nbformat.write(book, folder / path.name)
-            return papermill.execute_notebook(
-                folder / path.name, folder / path.name, cwd=path.parent, progress_bar=False
-            ).cells
+            options = {"cwd": path.parent, "progress_bar": False, "shutdown_kernel": "immediate"}
+            return papermill.execute_notebook(folder / path.name, folder / path.name, **options).cells
 
         return dict(zip(NOTEBOOKS, pool.map(run, NOTEBOOKS), strict=True))
 

@@ -58,7 +58,8 @@ def page(tmp_path_factory):
     nbformat.write(book, folder / path.name)
     scenes.write(packs.open_scene("landsat8_itaipu").cut(100, 300, 640, 640), folder / "image.tif")
     values = {"source": str(folder / "image.tif"), "block_px": 128, "start_from": ""}
-    with browser.jupyterlab(folder) as lab, lab.notebook(folder / path.name, **values) as page:
+    with browser.jupyterlab(folder) as lab:
+        page = lab.notebook(folder / path.name, **values)
         page.run_all(seconds=600)
         yield page
 

@@ -26,7 +26,8 @@ def said(tmp_path, monkeypatch):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
         book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(book, tmp_path / "book.ipynb")
-        done = papermill.execute_notebook(tmp_path / "book.ipynb", None, cwd=tmp_path, progress_bar=False)
+        options = {"cwd": tmp_path, "progress_bar": False, "shutdown_kernel": "immediate"}
+        done = papermill.execute_notebook(tmp_path / "book.ipynb", None, **options)
         return ["".join(output.text for output in cell.outputs).strip() for cell in done.cells]
 
     return said
