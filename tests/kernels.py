@@ -98,8 +98,7 @@ def take_over(caller):
 
 def watch(shell):
     """Switch graphs off as soon as a notebook whose name is listed begins its run."""
-    names = "0" if "SATELLITE_NOTEBOOKS_SWEEP" in os.environ else os.environ[EAGERLY]  # its cells are all alike
-    begins = tuple(f'run = runs.start("{name}' for name in names.split())
+    begins = tuple(f'run = runs.start("{name}' for name in os.environ[EAGERLY].split())
 
     def switch(info):
         if any(line.startswith(begins) for line in info.raw_cell.splitlines()):

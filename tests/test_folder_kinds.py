@@ -260,7 +260,7 @@ def test_a_record_that_is_none(project, write_notebook, capsys, content):
     for command in (["compare"], ["run", "02", "--run-id", "mine", "--resume"]):
         assert main(command) == 2
         error = capsys.readouterr().err
-        assert error.startswith("error: ") and "metrics.json" in error and "delete it and run again" in error.lower()
+        assert error.startswith("error: ") and all(told in error for told in ("metrics.json", "delete it", "run again"))
 
 
 def test_a_collar_of_a_single_source_is_named(tmp_path, make_scene):

@@ -49,7 +49,7 @@ def test_a_kernel_shares_nothing_with_the_next(said, tmp_path):
 
 
 def test_graphs_are_switched_off_for_the_notebooks_that_are_named(said):
-    begin = "from types import SimpleNamespace as S; runs = S(start=print)", 'run = runs.start("05_maps", globals())'
+    begin = "from types import SimpleNamespace as S; runs = S(start=print)", '\nrun = runs.start("05_maps", globals())'
     ask = "import tensorflow as tf; print(tf.config.functions_run_eagerly())"
     assert [said(*begin, ask, **{kernels.EAGERLY: names})[2] for names in ("04 05", "06")] == ["True", "False"]
 

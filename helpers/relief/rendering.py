@@ -7,8 +7,6 @@ import numpy as np
 from helpers.relief.surroundings import Surroundings
 from helpers.relief.textures import SIDE, bilinear, mixed, noise, numbers
 
-ZENITH = numbers(0.21, 0.42, 0.76)
-HORIZON = numbers(0.76, 0.84, 0.94)
 CLOUDY = 0.6
 # The ground sinks by this times the distance squared; the air bends rays.
 CURVATURE = (1 - 0.13) / (2 * 6_371_000)
@@ -75,12 +73,13 @@ def view(
     place = ahead * rays[:2]
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
     behind = 2 * ahead / around.end(rays[:2]) - 1
-    clear *= 1 - behind.clip(0, 1) ** 2
-    color = _sky(rays, sun, _drawn(cloud_seed))
-    low = np.flatnonzero(clear)  # the sky is as far away as the end of the grid
-    light = around.light(place[:, low], blur[low], sun)
+    clear *= (
+        1 - behind.clip(0, 1) ** 2
+    )  # 0 in the sky, which is beyond the end of the grid
+    sky = _sky(rays, sun, _drawn(cloud_seed))
+    light = around.light(place, blur, sun)
     film = 1 - np.exp(-1.6 * light)
-    color[:, low] = mixed(color[:, low], film, clear[low])
+    color = np.float32(mixed(sky, film, clear))
     parts = color.clip(0, 1).reshape(3, wide, 2, high, 2)
     return parts.mean((2, 4)).T
 
@@ -148,7 +147,12 @@ def _sky(rays, sun, clouds):
     rays = rays / np.linalg.norm(rays, axis=0)
     rise = rays[2]
     low = np.exp(-5 * rise.clip(0, 1))
-    color = mixed(ZENITH, HORIZON, low)
+    # from the zenith to the horizon
+    color = mixed(
+        numbers(0.21, 0.42, 0.76),
+        numbers(0.76, 0.84, 0.94),
+        low,
+    )
     beside = 1 - (sun * rays).sum(axis=0)
     glare = 0.35 * np.exp(-40 * beside)
     glare += 0.8 * np.exp(-1500 * beside)

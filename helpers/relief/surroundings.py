@@ -53,8 +53,7 @@ class Surroundings:
 
     def grid(self, planes, place):
         """Interpolate planes of the grid."""
-        pixels = place / self.pixel_m + (self.middle - 0.5)
-        return bilinear(planes, pixels)
+        return bilinear(planes, place / self.pixel_m + (self.middle - 0.5))
 
     def texture(
         self,

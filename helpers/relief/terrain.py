@@ -61,10 +61,8 @@ def ground(heights, image, pixel_size_m):
     image = np.float32(image)
     red, green, blue = image
     to_south, to_east = np.gradient(heights, high, wide)
-    steepness = np.hypot(to_east, to_south)
-    rough = (1.25 * steepness).clip(0.1, 0.8)
-    forest = 8 * green - 7.5 * (red + blue)
-    forest += 2.2
+    rough = (1.25 * np.hypot(to_east, to_south)).clip(0.1, 0.8)
+    forest = 8 * green - 7.5 * (red + blue) + 2.2
     forest = forest.clip(0, 1)
     shapes = [heights, rough, forest, to_east, to_south]
     return Ground(

@@ -80,11 +80,11 @@ def trees():
     *moved, tall, needed = random.uniform(0.05, 0.95, (4, TREES**2))
     spots = np.indices((TREES, TREES)).reshape(2, -1) + moved
     pixels = np.indices((FOREST, FOREST)).T * (TREES / FOREST)
-    grown = cKDTree(
+    stems = cKDTree(
         spots.T,
         boxsize=TREES,
     )
-    away, nearest = grown.query(pixels)
+    away, nearest = stems.query(pixels)
     cones = (1 - away / 0.42).clip(0)
     cones *= 0.5 + 0.5 * tall[nearest]
     return np.float32([needed[nearest].T, *with_slopes(cones.T)])

@@ -98,10 +98,7 @@ def fit_landscapes(
         encoder=encoder,
         terms={
             "energy": (5.0, losses.energy_distance),  # keeps landscapes diverse
-            "paired": (
-                5.0,
-                losses.paired_distance,
-            ),  # of views and what is drawn of their numbers
+            "paired": (5.0, losses.paired_distance),
         },
         weight=1.0,
         kind="hinge",
