@@ -45,9 +45,8 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
 
     Raises:
         ValueError: wrong bands or values, a file that cannot be read or ends too early, a map of
-            classes, a target that cannot be replaced, a window outside of the image, an interrupted
-            run of another job, or another process at work on the same target; all before anything
-            is computed.
+            classes, a target that cannot be replaced, a window outside the image, an interrupted
+            run of another job, another process at work on the target; all before computing.
         OSError: not enough room on the disk.
     """
     inputs = files_behind(source)
@@ -61,6 +60,8 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         raise ValueError(
             f"{target} cannot be the output and its mask at once: rename one"
         )
+    if Path(source).is_dir():
+        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     folder = target.with_name(f".{target.name}.work")
     with (
         rasterio.Env(**ENVIRONMENT),
