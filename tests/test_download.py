@@ -135,7 +135,7 @@ def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
     with pytest.raises(ValueError, match="mood.*move it away"):
         download.write_manifest(folders, [{"path": "aa"}])
     assert "mood" in (folders / "manifest.csv").read_text()
-    with pytest.raises(FileNotFoundError, match="nothing was acquired"):
+    with pytest.raises(FileNotFoundError, match="nowhere.manifest.csv"):
         download.read_manifest(folders / "nowhere")
 
 
@@ -259,7 +259,7 @@ def test_a_summary_is_short(folders, server):
     summary = download.fetch(tiles(server, 3), folders / "set", Client(QUICK), total=3)
     for number in range(2000):
         summary.skip(f"{number}.png", f"reason {number % 50}")
-    assert len(str(summary).splitlines()) == 7 and "and more" in str(summary)
+    assert len(str(summary).splitlines()) == 7
     assert str(summary).startswith(f"{folders / 'set'}: 3 fetched, 0 already there, 3 requests")
     assert len(summary.frame()) == 3
 

@@ -17,7 +17,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from skimage import data
 
 from helpers import paths
-from helpers.acquire import checks, download, photos, pictures
+from helpers.acquire import checks, download, packs, photos, pictures
 
 NOWHERE, ZERO_BY_ZERO = {}, 123_454_321
 ESTES_PARK = {"lon": -105.52, "lat": 40.37}
@@ -85,7 +85,7 @@ def cells(pattern):
 def lesson(**others):
     """The functions of notebook deeper/01b, or others in place of them; its landscapes are the scene "valley"."""
     names = {"np": np, "pd": pandas, "Path": Path, "Image": Image, "ImageOps": ImageOps, "CLASSES": {0: "valley"}}
-    names |= {"paths": paths, "download": download, "pictures": pictures, "checks": checks}
+    names |= {"paths": paths, "download": download, "pictures": pictures, "checks": checks, "packs": packs}
     names |= {"mercantile": mercantile, "itertools": itertools, "partial": functools.partial}
     exec("\n".join(cells(r"def (?!probabilities|classify)\w+\(")), names)
     names |= others

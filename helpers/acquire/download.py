@@ -55,7 +55,10 @@ class Item:
 
 @dataclass
 class Summary:
-    """Count requests, files fetched and files already there; tell why others are missing."""
+    """Count requests, files fetched and files already there; tell why others are missing.
+
+    As text it gives the six most frequent reasons.
+    """
 
     folder: Path
     fetched: int = 0
@@ -64,14 +67,13 @@ class Summary:
     skipped: dict = field(default_factory=dict)
 
     def __str__(self):
-        counts = f"{self.fetched} fetched, {self.kept} already there, {self.requests} requests"
-        lines = [f"{self.folder}: {counts}"]
-        for reason, names in sorted(
-            self.skipped.items(), key=lambda both: -len(both[1])
-        ):
+        lines = [
+            f"{self.folder}: {self.fetched} fetched, {self.kept} already there, "
+            f"{self.requests} requests"
+        ]
+        skipped = sorted(self.skipped.items(), key=lambda both: -len(both[1]))
+        for reason, names in skipped[:6]:
             lines.append(f"{len(names)} skipped: {reason} ({names[0]}, …)")
-        if lines[6:]:
-            lines[6:] = ["and more: see `skipped`"]
         return "\n".join(lines)
 
     def skip(self, name, reason):

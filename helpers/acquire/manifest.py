@@ -117,12 +117,7 @@ def read_table(path, needed=()):
 
 def read_manifest(folder):
     """Return the folder's manifest as a DataFrame: numbers for the bounds, else str."""
-    path = Path(folder) / NAME
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: nothing was acquired into this folder yet"
-        )
-    table = read_table(path)
+    table = read_table(Path(folder) / NAME)
     table[BOUNDS] = table[BOUNDS].replace("", "nan").astype(float)
     return table
 

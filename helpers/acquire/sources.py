@@ -1,7 +1,9 @@
 """Open a notebook's `source`: the name of a pack, a folder of images, or one image."""
 
+import warnings
 from collections import defaultdict
 from pathlib import Path
+from statistics import mode
 from textwrap import shorten
 
 import numpy as np
@@ -11,6 +13,8 @@ from helpers.acquire import packs
 from helpers.acquire.manifest import pair_rows, read_row
 
 REFLECTANCE = 2  # reaches no higher
+GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
+NO_MEASUREMENT = -999  # values from here on down stand for no data
 
 
 def open_ground(source, *, role="image", bands=None, **split):
@@ -48,7 +52,7 @@ def open_ground(source, *, role="image", bands=None, **split):
     images = [read_row(folder, row) for row in rows]
     _refuse_mixture(folder, images)
     if role != "map":  # is drawn: one colour along its edges is no gap
-        scenes.look_at_values(folder, images)
+        look_at_values(folder, images)
     given = [row.get("split", "") for row in rows]
     ground = scenes.split_scenes(images, given, **split)
     if not bands:
@@ -67,6 +71,66 @@ def locate(source):
     raise ValueError(
         f"source {str(source)!r} is neither a pack ({known}) nor a path that exists"
     )
+
+
+def look_at_values(folder, images):
+    """Look for pixels in images that hold no data, before they train.
+
+    Args:
+        folder: where the images come from, for the message.
+        images: list of Scene.
+
+    Raises:
+        ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
+            gaps are named in a warning.
+    """
+    for scene in images:
+        step = min(scene.pixels.shape[:2]) // 200 + 1
+        told = f"images of {folder} have"
+        find_gaps(scene.pixels[::step, ::step], told, f"{scene.name}: ")
+
+
+def find_gaps(sample, told, name=""):
+    """Look for pixels that hold no data, although the file declares none such.
+
+    These are the lowest value if under -999; a collar, the value that most edge pixels have in all
+    bands, and a tenth of them at least; or zeros in all bands, as missing blocks are read.
+
+    Args:
+        sample: float32 (height, width, bands), an image thinned out; NaN = no data.
+        told: beginning of the message.
+        name: of the image, for the error; a warning is told once for all images.
+
+    Returns:
+        their value, after a warning; None where there are few.
+
+    Raises:
+        ValueError: numbers such as -9999.
+    """
+    greys = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)
+    edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
+    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
+    collar = mode(edges.tolist())
+    # pixels of a single band are equal by chance
+    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
+    for value, pixels, share in (
+        (lowest, greys, least - GAP_SHARE),
+        (collar, edges, 10 * least),
+        (0.0, greys, least),
+    ):
+        if (pixels == value).mean() > share:
+            break
+    else:
+        return None
+    told = (
+        f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
+        f"like no data and is not declared so. If it is, give --nodata {value:g} to `apply`, or to "
+        "`rio edit-info` for the file itself"
+    )
+    if value <= NO_MEASUREMENT:
+        raise ValueError(name + told)
+    warnings.warn(f"{told}. Until then they count as image", stacklevel=5)
+    return value
 
 
 def _refuse_mixture(folder, images):

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 from rasterio.enums import MaskFlags
 
+from helpers.acquire.sources import find_gaps
 from helpers.apply.network import Predictor
 from helpers.scenes.bands import find_bands
 from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
-from helpers.scenes.values import find_gaps, refuse_misfit
+from helpers.scenes.values import refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
 REFLECTANCE = 2  # a model whose values end below it expects reflectance

@@ -10,8 +10,8 @@ from rasterio.transform import Affine
 
 from helpers.acquire import pictures
 from helpers.acquire.manifest import NAME, pair_rows, placed, read_row
-from helpers.acquire.sources import some
-from helpers.scenes import Scene, look_at_values, split_scenes
+from helpers.acquire.sources import look_at_values, some
+from helpers.scenes import Scene, split_scenes
 
 # roles of a pair
 CLOUDY = ("cloudy", "clear")
@@ -83,6 +83,20 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
             f"equal names, or pictures side by side. Left out: {some(left_out) or 'none'}"
         )
     ground = split_scenes(joined, _completed(splits), **cuts)
+    _leave_out_useless(folder, ground, roles, left_out)
+    if left_out:
+        warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
+    if apart:
+        warnings.warn(
+            f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}; the ground "
+            "may have changed meanwhile",
+            stacklevel=2,
+        )
+    return ground
+
+
+def _leave_out_useless(folder, ground, roles, left_out):
+    """Take pairs that show nothing out of each split, and list them in `left_out`."""
     for split, found in ground.items():
         ground[split] = []
         for pair in found:
@@ -94,15 +108,6 @@ def read_pairs(folder, roles, *, left="satellite", **cuts):
             raise ValueError(
                 f"{folder} has no pair for {split}. Left out: {some(left_out)}"
             )
-    if left_out:
-        warnings.warn(f"{folder}: left out {some(left_out)}", stacklevel=2)
-    if apart:
-        warnings.warn(
-            f"{folder}: more than {MAX_DAYS} days between the images of {some(apart)}; the ground "
-            "may have changed meanwhile",
-            stacklevel=2,
-        )
-    return ground
 
 
 def _listed(folder, roles, left):

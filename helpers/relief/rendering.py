@@ -76,10 +76,11 @@ def view(
     clear *= (
         1 - behind.clip(0, 1) ** 2
     )  # 0 in the sky, which is beyond the end of the grid
-    sky = _sky(rays, sun, _drawn(cloud_seed))
-    light = around.light(place, blur, sun)
+    color = _sky(rays, sun, _drawn(cloud_seed))
+    low = np.flatnonzero(clear)
+    light = around.light(place[:, low], blur[low], sun)
     film = 1 - np.exp(-1.6 * light)
-    color = np.float32(mixed(sky, film, clear))
+    color[:, low] = mixed(color[:, low], film, clear[low])
     parts = color.clip(0, 1).reshape(3, wide, 2, high, 2)
     return parts.mean((2, 4)).T
 

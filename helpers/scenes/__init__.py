@@ -9,10 +9,10 @@ from helpers.scenes.splits import (
     split_ground,
     split_scenes,
 )
-from helpers.scenes.values import from_unit, look_at_values, to_unit, value_range
+from helpers.scenes.values import from_unit, to_unit, value_range
 
 __all__ = [
     "SPLITS", "Scene", "blocks_away_from", "check_disjoint", "fill_nodata", "from_unit",
-    "look_at_values", "read", "split_ground", "split_scenes", "stack", "to_file_values", "to_unit",
+    "read", "split_ground", "split_scenes", "stack", "to_file_values", "to_unit",
     "value_range", "write",
 ]  # fmt: skip

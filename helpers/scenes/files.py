@@ -89,8 +89,8 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
         ValueError: the file is truncated.
     """
     options |= {"window": window, "out_dtype": "float32", "masked": True}
-    bands = []
-    for index in indexes:  # one by one, as their data types may differ
+    pixels = None
+    for at, index in enumerate(indexes):  # one by one, as their data types may differ
         try:
             band = dataset.read(index, **options).filled(np.nan)
         except RasterioError as error:
@@ -105,8 +105,10 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
             gaps.add(LOWEST.get(dataset.dtypes[index - 1]))
         for gap in gaps - {None}:
             band[band == gap] = np.nan
-        bands.append(band)
-    return np.dstack(bands)
+        if pixels is None:
+            pixels = np.empty((*band.shape, len(indexes)), "float32")
+        pixels[..., at] = band
+    return pixels
 
 
 @contextmanager
@@ -154,14 +156,14 @@ def unplaced_is_fine():
 def image_bands(dataset):
     """Return numbers, from 1, and names of an open file's bands.
 
-    An alpha channel is left out: it only says where there is data.
+    An alpha channel beside others is left out: it only says where there is data.
     """
     found = {
         number: own or (colour.name if colour.name in COLOURS else f"band{number}")
         for number, own, colour in zip(
             dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
         )
-        if own or colour != ColorInterp.alpha
+        if own or colour != ColorInterp.alpha or dataset.count == 1
     }
     return list(found), list(found.values())
 

@@ -1,13 +1,10 @@
-"""Values: the range that a network is shown, and a look at them before they are trusted."""
+"""Values: the range that a network is shown, and how to tell values in another unit."""
 
 import warnings
-from collections import Counter
 
 import numpy as np
 
 SAMPLE_PX = 5_000_000  # more are thinned out
-GAP_SHARE = 0.01  # of all pixels; ten times as much of those along the edges
-NO_MEASUREMENT = -999  # values from here on down stand for no data
 ENDS = (2, 255)  # of the first two units
 UNITS = ("reflectance", "8-bit pixels or percent", "digital numbers")
 SIZES = (1, 0.01, 1e-4)  # of the units, as reflectance
@@ -53,66 +50,6 @@ def from_unit(values, value_range):
     """Undo `to_unit`."""
     low, high = np.asarray(value_range, "float32").T
     return values * (high - low) + low
-
-
-def look_at_values(folder, scenes):
-    """Look for pixels in images that hold no data, before they train.
-
-    Args:
-        folder: where the images come from, for the message.
-        scenes: list of Scene.
-
-    Raises:
-        ValueError: an image holds numbers such as -9999. Other pixels that look like undeclared
-            gaps are named in a warning.
-    """
-    for scene in scenes:
-        step = min(scene.pixels.shape[:2]) // 200 + 1
-        sample = scene.pixels[::step, ::step]
-        find_gaps(sample, f"images of {folder} have", f"{scene.name}: ")
-
-
-def find_gaps(sample, told, name=""):
-    """Look for pixels that hold no data, although the file declares none such.
-
-    These are the lowest value if under -999; a collar, the value that most edge pixels have in all
-    bands, and a tenth of them at least; or zeros in all bands, as missing blocks are read.
-
-    Args:
-        sample: float32 (height, width, bands), an image thinned out; NaN = no data.
-        told: beginning of the message.
-        name: of the image, for the error; a warning is told once for all images.
-
-    Returns:
-        their value, after a warning; None where there are few.
-
-    Raises:
-        ValueError: numbers such as -9999.
-    """
-    greys = np.where(np.ptp(sample, axis=-1) == 0, sample[..., 0], np.nan)
-    edges = np.concatenate([greys[[0, -1]], greys[:, [0, -1]].T], axis=None)
-    lowest = np.nanmin(sample, initial=NO_MEASUREMENT)
-    [(collar, _)] = Counter(edges.tolist()).most_common(1)
-    # pixels of a single band are equal by chance
-    least = GAP_SHARE if sample.shape[2] > 1 else 3 * GAP_SHARE
-    for value, pixels, share in (
-        (lowest, greys, least - GAP_SHARE),
-        (collar, edges, 10 * least),
-        (0.0, greys, least),
-    ):
-        if (pixels == value).mean() > share:
-            break
-    else:
-        return None
-    told = (
-        f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
-        f"like no data and is not declared so. If it is, give --nodata {value:g} to `apply`, or to "
-        "`rio edit-info` for the file itself"
-    )
-    if value <= NO_MEASUREMENT:
-        raise ValueError(name + told)
-    warnings.warn(f"{told}. Until then they count as image", stacklevel=5)
-    return value
 
 
 def refuse_misfit(values, bands, ranges, is_physical):
