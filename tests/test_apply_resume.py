@@ -51,7 +51,7 @@ def test_interrupted_and_gone_on_with(files, monkeypatch, save, kind, after):  #
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, after)
         apply(*files, **OPTIONS)
-    journal = target.parent / ".out.tif.work" / "work.json"
+    journal = target.parent / ".out.tif.work" / "journal.json"
     finished = json.loads(journal.read_text())["finished"] if after > 1 else 0
     assert journal.exists() == (after > 1) and 0 <= finished < after and target.read_text() == "old"
     calls = interrupt(monkeypatch, None)
@@ -136,7 +136,7 @@ def test_killed_without_warning(files):
     target.unlink()
     command = [sys.executable, "-c", KILLED, *map(str, files)]
     assert subprocess.run(command, cwd=paths.ROOT).returncode == -signal.SIGKILL
-    assert (target.parent / ".out.tif.work" / "work.json").exists() and not target.exists()
+    assert (target.parent / ".out.tif.work" / "journal.json").exists() and not target.exists()
     apply(*files, **OPTIONS, resume=True)
     assert target.read_bytes() == expected
     assert np.isfinite(scenes.read(target).pixels).all()

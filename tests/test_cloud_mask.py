@@ -193,7 +193,7 @@ def test_interrupted_and_gone_on_with(tmp_path, scene, monkeypatch, capsys):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 8)
         apply(model, tmp_path / "in.tif", target, progress=False, **options)
-    assert 0 < json.loads((tmp_path / ".out.tif.work" / "work.json").read_text())["finished"] < 8
+    assert 0 < json.loads((tmp_path / ".out.tif.work" / "journal.json").read_text())["finished"] < 8
     with pytest.raises(ValueError, match="differs in: only_clouded. Give the same again"):
         apply(model, tmp_path / "in.tif", target, progress=False, resume=True, **options | {"only_clouded": False})
     target.unlink()

@@ -76,10 +76,10 @@ def planned(
     ranges = _value_ranges(image, bands, about, read, value_range, scale_offset)
     multiple_px = about["size_multiple"]
     most_px = min(MAX_WINDOW_PX, OUTPUT_PX // about["scale"], max(image.shape))
-    outputs = {"work0.tif": _output(image, about, bands, nodata, opaque)}
+    outputs = {"journal0.tif": _output(image, about, bands, nodata, opaque)}
     if cloud_mask:
         labels = {"descriptions": ["opacity"], "nodata": np.nan}
-        outputs["work1.tif"] = [len(about["bands_out"])], "float32", labels
+        outputs["journal1.tif"] = [len(about["bands_out"])], "float32", labels
     plan = dict(
         image=image, read=read, window=window, start=start, stop=stop, outputs=outputs,
         predictor=Predictor(network, about, ranges, tta), only_clouded=only_clouded, opaque=opaque,

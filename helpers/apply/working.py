@@ -17,7 +17,7 @@ from rasterio.io import MemoryFile
 
 from helpers import paths
 
-JOURNAL = "work.json"
+JOURNAL = "journal.json"
 BLOCK_PX = 512
 PROFILE = {
     "driver": "GTiff", "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
@@ -120,7 +120,7 @@ def deliver(plan, file, path):
 
 def remove(folder):
     """Remove the files of a job; a folder with other files stays."""
-    for file in folder.glob("*work*"):
+    for file in folder.glob("*journal*"):
         file.unlink()
     with suppress(OSError):
         folder.rmdir()

@@ -42,7 +42,7 @@ def main(count):
 
 def killed(files, seed):
     """Run the job until it has come further, then kill it; whether it was still at work."""
-    journal = files[2].parent / ".out.tif.work" / "work.json"
+    journal = files[2].parent / ".out.tif.work" / "journal.json"
 
     def finished():
         return json.loads(journal.read_text())["finished"] if journal.exists() else -1
