@@ -57,14 +57,16 @@ def claimed(path, what):
 
     Raises:
         ValueError: another process has claimed it.
+        OSError: the folder cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()  # SQLite does not say why it cannot
     with closing(sqlite3.connect(path, timeout=0)) as lock:
         try:
             lock.execute("begin exclusive")
             path.stat()  # its last holder may just have removed it
-        except (sqlite3.OperationalError, FileNotFoundError):
+        except (sqlite3.DatabaseError, FileNotFoundError):
             raise ValueError(
                 f"{what}: wait until it ends, or choose another name"
             ) from None

@@ -463,7 +463,7 @@ def test_a_disk_that_fills_while_writing(tmp_path, make_scene, sharpen, monkeypa
 def test_what_is_no_name_of_a_geotiff(tmp_path, make_scene, sharpen, name):
     scenes.write(make_scene(), tmp_path / "in.tif")
     (tmp_path / "folder.tif").mkdir()
-    with pytest.raises(ValueError, match="is no name of a GeoTIFF: end it in .tif"):
+    with pytest.raises(ValueError, match="is a folder, or no name of a GeoTIFF: end it in .tif"):
         apply(sharpen, tmp_path / "in.tif", tmp_path / name)
 
 

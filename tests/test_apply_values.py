@@ -322,6 +322,16 @@ def test_numbers_that_are_no_brightness(tmp_path, model, ground, kind, told):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
 
 
+def test_gaps_stay_gaps_where_the_type_cannot_hold_the_value_given(tmp_path, model, ground):
+    pixels = ground.astype("int16")
+    pixels[:, :, :9] = -(2**15)
+    put(tmp_path / "in.tif", pixels)
+    apply(model, tmp_path / "in.tif", tmp_path / "out.tif", nodata=float("nan"), progress=False)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        gaps = np.ma.getmaskarray(out.read(masked=True))
+    assert (gaps == (pixels == -(2**15))).all()
+
+
 def test_bands_of_several_types_take_the_widest(tmp_path, model, ground):
     """The lowest number of each band's own type is no data."""
     low = ground[3:].astype("int16")
@@ -422,7 +432,7 @@ def test_targets_that_cannot_be_replaced(tmp_path, model, ground, capsys):
     (tmp_path / "out.tif").chmod(0o444)
     with pytest.raises(ValueError, match="out.tif is read-only: choose another name"):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif")
-    with pytest.raises(ValueError, match="is no name of a GeoTIFF"):
+    with pytest.raises(ValueError, match="no name of a GeoTIFF"):
         apply(model, tmp_path / "in.tif", "")
     (tmp_path / "there").mkdir()
     (tmp_path / "link.tif").symlink_to(tmp_path / "there" / "real.tif")

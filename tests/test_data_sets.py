@@ -37,6 +37,7 @@ def change(folder, function):
 
 def test_pairs_stay_together_and_splits_apart(pairs):
     counts = download.split_manifest(pairs)
+    assert {type(name) for name in counts} == {str}  # a notebook prints them
     assert sum(counts.values()) == 288 and set(counts) == {*scenes.SPLITS, "guard"}
     ground = {role: sources.open_ground(pairs, role=role, **READ) for role in ("satellite", "map")}
     for split in scenes.SPLITS:

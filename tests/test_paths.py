@@ -56,6 +56,14 @@ def test_a_block_that_writes_nothing_replaces_nothing(tmp_path):
     assert (tmp_path / "latest").read_text() == "old"
 
 
+def test_a_claim_says_why_it_fails(tmp_path):
+    (tmp_path / "lock").write_text("not SQLite's" * 1000)
+    with pytest.raises(ValueError, match="it is taken"), paths.claimed(tmp_path / "lock", "it is taken"):
+        pass
+    with pytest.raises(OSError, match="File name too long"), paths.claimed(tmp_path / ("x" * 256), "it"):
+        pass
+
+
 def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
     target = tmp_path / "scene.tif"
     target.write_text("old")

@@ -179,6 +179,6 @@ def _output(image, about, bands, nodata, opaque):
     if nodata is None:
         nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
     is_whole = image.mask_flag_enums == ([MaskFlags.all_valid],) * image.count
-    needed = opaque or not is_whole or dtype.startswith("float")
+    needed = opaque or not is_whole or not dtype.startswith("u")
     labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
     return order, dtype, labels

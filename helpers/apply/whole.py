@@ -101,7 +101,7 @@ def _target(path, inputs):
     path = path.resolve()
     told = None
     if path.is_dir() or ".tif" not in path.suffix.lower():
-        told = "no name of a GeoTIFF: end it in .tif"
+        told = "a folder, or no name of a GeoTIFF: end it in .tif"
     elif path.exists():
         if not path.stat().st_mode & 0o222:
             told = "read-only: choose another name, or allow to write it"

@@ -130,7 +130,8 @@ def deal(count):
         array of the split of each of `count` members; validation and test have at least one.
     """
     test, validation = (max(1, round(share * count)) for share in (0.2, 0.1))
-    return np.repeat(SPLITS, [count - validation - test, validation, test])
+    names = np.array(SPLITS, object)  # so that they stay plain texts
+    return np.repeat(names, [count - validation - test, validation, test])
 
 
 def split_tiles(scenes, buffer_px, seed=0):
