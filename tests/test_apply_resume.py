@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio.shutil
 
 from helpers import paths, scenes
-from helpers.apply import apply
+from helpers.apply import apply, working
 from helpers.apply.network import Predictor
 from tests.notebook_functions import espcn
 from tests.test_apply_windows import save, unet  # noqa: F401 - fixtures
@@ -140,3 +141,12 @@ def test_killed_without_warning(files):
     apply(*files, **OPTIONS, resume=True)
     assert target.read_bytes() == expected
     assert np.isfinite(scenes.read(target).pixels).all()
+
+
+def test_a_kill_while_cleaning_up_leaves_no_journal_without_its_pixels(tmp_path, monkeypatch):
+    gone = []
+    found = [tmp_path / name for name in ("journal0.tif", "journal.json", "journal1.tif")]
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter(found))
+    monkeypatch.setattr(Path, "unlink", lambda file: gone.append(file.name))
+    working.remove(tmp_path)
+    assert gone[0] == "journal.json"

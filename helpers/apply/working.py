@@ -119,8 +119,8 @@ def deliver(plan, file, path):
 
 
 def remove(folder):
-    """Remove the files of a job; a folder with other files stays."""
-    for file in folder.glob("*journal*"):
+    """Remove the files of a job, its journal first; a folder with other files stays."""
+    for file in sorted(folder.glob("*journal*")):
         file.unlink()
     with suppress(OSError):
         folder.rmdir()
