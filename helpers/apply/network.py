@@ -47,8 +47,8 @@ def read_network(path):
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py and zipfile each raise their own
         raise ValueError(
-            f"{path} cannot be loaded ({error}). Is it whole? In place of a pointer of "
-            "Git LFS, `git lfs pull` fetches the file"
+            f"{path} cannot be loaded ({error}). The file may be damaged, or a pointer "
+            "of Git LFS: then `git lfs pull` fetches the file itself"
         ) from error
 
 

@@ -145,7 +145,7 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
 
 
 def _tags(image, bands, trained, asked):
-    """Return scale and offset that make the file's numbers those of the model, by its tags."""
+    """Return the scale and offset in the file's tags, which turn its numbers into the model's."""
     tags = np.take([image.scales, image.offsets], np.subtract(bands, 1), axis=1)
     if trained.max() <= REFLECTANCE:
         return tags
@@ -162,7 +162,7 @@ def _tags(image, bands, trained, asked):
 
 
 def _output(image, about, bands, nodata, opaque):
-    """Describe the image to write: bands in the order of the file where they are its own."""
+    """Describe the image to write; bands that the file has come out in its order."""
     made = about["bands_out"]
     order = range(len(made))
     labels = {"descriptions": made, "nodata": NO_CLASS}

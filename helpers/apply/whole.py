@@ -1,4 +1,4 @@
-"""Apply a network to a whole GeoTIFF: what is refused, what is gone on with, what is replaced."""
+"""Apply a network to a whole GeoTIFF: check the job, resume it, and last replace the target."""
 
 import hashlib
 from pathlib import Path

@@ -62,7 +62,7 @@ class Surroundings:
         pixel_m,
         share,
     ):
-        """Interpolate a seamless square, whose pixels have a size, where it counts; else 0."""
+        """Interpolate a seamless square with pixels of `pixel_m`; 0 where `share` is 0."""
         near = np.flatnonzero(share)
         start = self.spot / pixel_m + self.start
         pixels = place.take(near, 1) / pixel_m
@@ -83,7 +83,7 @@ class Surroundings:
         return total
 
     def woods(self, square, place, blur, forest):
-        """Return planes of the trees' square but the first: heights, slopes, in tallest trees."""
+        """Return heights and slopes of the trees, in units of the tallest; 0 where none stands."""
         beyond = np.hypot(*place) / CLEARING_M - 1
         room = forest * beyond.clip(0, 1)
         sharp = (2 - blur / 4).clip(0, 1)

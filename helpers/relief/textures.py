@@ -50,7 +50,7 @@ def mixed(one, other, share):
 
 
 def numbers(*parts):
-    """Return numbers to go with arrays of (numbers, places)."""
+    """Return numbers as a float32 column, which combines with arrays (numbers, places)."""
     return np.array(parts, "f")[:, None]
 
 
@@ -75,7 +75,7 @@ def detail():
 
 @cache
 def trees():
-    """Make a seamless square of cones: the forest that each needs, heights and slopes."""
+    """Make a seamless square of cones: how dense a forest each needs, their heights and slopes."""
     random = np.random.default_rng(0)
     *moved, tall, needed = random.uniform(0.05, 0.95, (4, TREES**2))
     spots = np.indices((TREES, TREES)).reshape(2, -1) + moved

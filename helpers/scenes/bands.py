@@ -54,7 +54,7 @@ def _number(name):
 
 
 def _numbered(numbers):
-    """Return the names of the numbers; not of all where these are those of another sensor."""
+    """Return the names that the numbers stand for; fewer where another sensor made them."""
     if numbers & {"8A", "12"} or not numbers >= {"5", "7"}:
         return NUMBERED
     # Landsat 8 has a 6, and its 5 is near infrared; of Landsat 4 to 7, 1 is blue

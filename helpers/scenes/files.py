@@ -127,13 +127,13 @@ def opened(path, *, classes=True):
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
-                "PNG or JPEG, and no ? in the name of a picture with a palette"
+                "PNG or JPEG; the name of a picture with a palette must hold no ?"
             ) from error
         with dataset:
             if not dataset.count or "complex" in " ".join(dataset.dtypes):
                 raise ValueError(
-                    f"{path} holds complex numbers: save their magnitude; or only images inside "
-                    "it: give one of these"
+                    f"{path} holds complex numbers or several images: save the magnitude of the "
+                    "numbers, or give one of the images"
                 )
             if not classes and has_palette(dataset):
                 raise ValueError(
