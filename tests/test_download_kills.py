@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -119,9 +120,9 @@ def test_a_full_disk_stops_the_job_with_clear_words(folders, monkeypatch):
     write = Path.write_bytes
 
     def full(path, data):
-        if (
-            len(list((folders / "set/image").glob("*"))) > 20
-        ):  # more than the 16 that may be on their way to the manifest
+        # more than the 16 that may be on their way to the manifest
+        if len(list((folders / "set/image").glob("*"))) > 20:
+            monkeypatch.setattr("shutil.disk_usage", lambda folder: types.SimpleNamespace(free=0))
             raise OSError(28, "No space left on device")
         return write(path, data)
 
