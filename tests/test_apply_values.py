@@ -137,7 +137,7 @@ def test_colours_stay_where_they_were(tmp_path, save):  # noqa: F811
 
 @pytest.mark.parametrize("scale, offset, dtype, told", [
     (1e-4, 0, "float32", r"blue 0.12.* model 1200 to 1700.*looks like reflectance.*--scale-offset 10000,0"),
-    (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000.*--value-range model trusts"),
+    (1, 1000, "uint16", r"looks like an offset of 1000.*--scale-offset 1,-1000.*give --value-range model"),
     (0.05, 0, "uint8", "8-bit pixels or percent where the model expects digital numbers.*--value-range auto"),
     (30, 0, "float32", "looks like another scale: give --scale-offset"),
     (1, 20_000, "uint16", "looks like another scale"),
