@@ -13,7 +13,13 @@ from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
 from tests import kernels
 from tests.notebook_runs import environment
-from tests.test_notebooks import COMPARED, check_figures_are_seen, check_manifest, code_cells, shown
+from tests.test_notebooks import (
+    COMPARED,
+    assert_shows_what_is_stored,
+    check_figures_are_seen,
+    check_manifest,
+    code_cells,
+)
 
 NOTEBOOKS = runs.notebooks(["deeper/"])
 EXPORTED = """
@@ -66,10 +72,7 @@ def test_anatomy(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_smoke_run_shows_the_stored_outputs(smoke_run, path):
-    fresh = {cell.id: shown(cell) for cell in code_cells(smoke_run / path.stem / path.name)}
-    for cell in code_cells(path):
-        if COMPARED in cell.metadata.get("tags", []):
-            assert shown(cell) == fresh[cell.id], "store them with: python -m tests.store_outputs deeper/…"
+    assert_shows_what_is_stored(path, smoke_run / path.stem / path.name)
 
 
 def test_random_features_are_blind_to_a_grid_that_pretrained_ones_see(smoke_run):

@@ -73,9 +73,8 @@ def view(
     place = ahead * rays[:2]
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
     behind = 2 * ahead / around.end(rays[:2]) - 1
-    clear *= (
-        1 - behind.clip(0, 1) ** 2
-    )  # 0 in the sky, which is beyond the end of the grid
+    # 0 in the sky, which is beyond the end of the grid
+    clear *= 1 - behind.clip(0, 1) ** 2
     color = _sky(rays, sun, _drawn(cloud_seed))
     low = np.flatnonzero(clear)
     light = around.light(place[:, low], blur[low], sun)
