@@ -67,9 +67,9 @@ def test_a_name_too_long_for_the_files_made_beside_it_is_refused(tmp_path, model
     apply(model, tmp_path / "in.tif", tmp_path / longest, cloud_mask=tmp_path / mask, progress=False)
     assert {path.name for path in tmp_path.iterdir()} == {"in.tif", "run", longest, mask}
     monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("computed"))
-    for target, mask in (("x" + longest, None), ("x" * 300 + ".tif", None), ("out.tif", "x" + mask)):
+    for target, other in (("x" + longest, None), ("x" * 300 + ".tif", None), ("out.tif", "x" + mask)):
         with pytest.raises(ValueError, match="is too long a name: at most 230 bytes, as the files made beside it"):
-            apply(model, tmp_path / "in.tif", tmp_path / target, cloud_mask=mask and tmp_path / mask)
+            apply(model, tmp_path / "in.tif", tmp_path / target, cloud_mask=other and tmp_path / other)
 
 
 def test_opaque_cloud_is_no_data(tmp_path, model, scene, capsys):

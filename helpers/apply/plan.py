@@ -20,7 +20,6 @@ DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
 OUTPUT_PX = 768
 MAX_WINDOW_PX = 512
-NO_CLASS = 255
 LABELS = ("dtypes", "descriptions", "scales", "offsets", "units", "colorinterp")
 
 
@@ -163,7 +162,7 @@ def _output(image, about, bands, nodata, opaque):
     """Describe the image to write; bands that the file has come out in its order."""
     made = about["bands_out"]
     order = range(len(made))
-    labels = {"descriptions": made, "nodata": NO_CLASS}
+    labels = {"descriptions": made, "nodata": 255}
     if about["classes"]:
         return order, "uint8", labels
     own = {
@@ -176,7 +175,8 @@ def _output(image, about, bands, nodata, opaque):
         labels |= own
     if nodata is None:
         nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
-    is_whole = image.mask_flag_enums == ([MaskFlags.all_valid],) * image.count
-    needed = opaque or not is_whole or not dtype.startswith("u")
-    labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
+    # an alpha channel is not among them
+    all_valid = ([MaskFlags.all_valid],) * len(image_bands(image)[0])
+    has_gaps = image.mask_flag_enums != all_valid or not dtype.startswith("u")
+    labels["nodata"] = file_nodata(nodata, dtype, needed=opaque or has_gaps)
     return order, dtype, labels

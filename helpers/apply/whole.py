@@ -72,10 +72,7 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         weights = model_path(model)
         asked = options | {
             "input": inputs,
-            "model": [
-                files_behind(weights),
-                files_behind(weights.with_suffix(".json")),
-            ],
+            "model": [*map(files_behind, (weights, weights.with_suffix(".json")))],
         }
         job = {name: str(value) for name, value in asked.items()}
         identity = hashlib.sha256(repr(sorted(job.items())).encode()).hexdigest()
