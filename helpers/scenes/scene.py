@@ -109,8 +109,7 @@ class Scene:
         """
         ends = np.subtract(self.pixels.shape[:2], size - 1)
         sides = map(range, start, ends, (stride or size,) * 2)
-        corners = itertools.product(*sides)
-        cuts = [self.cut(row, column, size, size) for row, column in corners]
+        cuts = [self.cut(*corner, size, size) for corner in itertools.product(*sides)]
         return [cut for cut in cuts if cut.valid.all()]
 
 
