@@ -212,7 +212,8 @@ def _publish(**options):
     """
     import runpy
 
-    script = Path(__file__).parents[1] / "data/weights/publish.py"
+    # as text: TensorFlow looks for options in what becomes the name of the program
+    script = str(Path(__file__).parents[1] / "data/weights/publish.py")
     print(runpy.run_path(script)["publish"](**options))
 
 

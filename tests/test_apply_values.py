@@ -322,6 +322,31 @@ def test_numbers_that_are_no_brightness(tmp_path, model, ground, kind, told):
         apply(model, tmp_path / "in.tif", tmp_path / "out.tif", progress=False)
 
 
+@pytest.mark.parametrize("beside", ["four bands", "no-data value", "mask"])
+def test_an_alpha_channel_counts_wherever_it_stands(tmp_path, model, ground, beside, recwarn):
+    """GDAL forgets it beside four bands, beside a mask, and beside a no-data value."""
+    values = np.concatenate([np.full((1, 40, 50), 255, "uint16"), ground])
+    values[0, 7:9, 20:30] = 0
+    inside = np.full((40, 50), True)
+    colours = [ColorInterp.alpha] + [ColorInterp.undefined] * 4
+    if beside == "no-data value":
+        values[1:, 30, 3] = 5
+        inside[30, 3] = False
+    path = put(tmp_path / "in.tif", values, names=None, nodata=5 if beside == "no-data value" else None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.colorinterp, file.descriptions = colours, ["alpha", *BANDS]
+        if beside == "mask":
+            inside[20:22] = False
+            file.write_mask(inside)
+    inside[7:9, 20:30] = False
+    apply(model, path, tmp_path / "out.tif", progress=False)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        assert out.descriptions == tuple(BANDS) and np.array_equal(out.dataset_mask() > 0, inside)
+    read = scenes.read(path)
+    assert read.bands == tuple(BANDS) and np.array_equal(read.valid, inside)
+    assert not [each for each in recwarn if "alpha" in str(each.message)]
+
+
 def test_gaps_stay_gaps_where_the_type_cannot_hold_the_value_given(tmp_path, model, ground):
     pixels = ground.astype("int16")
     pixels[:, :, :9] = -(2**15)

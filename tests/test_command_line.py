@@ -114,6 +114,22 @@ def test_bad_input(project, write_notebook, make_scene, monkeypatch, capsys, arg
     assert not (project / "runs").exists() and not (project / "out.tif").exists()
 
 
+def test_a_source_that_is_nowhere_is_refused_before_a_run_begins(project, write_notebook, capsys):
+    (project / "data").mkdir()
+    shutil.copy(CATALOGUE, project / "data")
+    write_notebook("02_srcnn", parameters='source: str = "landsat8_itaipu"  # a pack, or a folder')
+    assert main(["run", "-p", "source=no/such"]) == 2
+    assert "'no/such' is neither a pack (landsat8_itaipu" in capsys.readouterr().err
+    assert not (project / "runs").exists()
+
+
+def test_publish_in_a_process_of_its_own():
+    """TensorFlow reads what becomes the name of the program; a run that does not exist comes next."""
+    command = [sys.executable, "-m", "helpers", "publish", "no-run", "02", "sharp"]
+    ended = subprocess.run(command, env=environment(paths.ROOT), text=True, capture_output=True)
+    assert ended.returncode == 2 and "is no model with scores of a finished run" in ended.stderr
+
+
 def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -20,7 +20,6 @@ DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
 OUTPUT_PX = 768
 MAX_WINDOW_PX = 512
-NO_CLASS = 255
 LABELS = ("dtypes", "descriptions", "scales", "offsets", "units", "colorinterp")
 
 
@@ -115,8 +114,7 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
     """
     sample = read(out_shape=tuple(np.minimum(image.shape, SAMPLE_PX)))
     gap = find_gaps(sample, "the file has")
-    if gap is not None:
-        sample[(sample == gap).all(-1)] = np.nan
+    sample[(sample == gap).all(-1)] = np.nan
     values = sample[np.isfinite(sample).all(-1)]
     trained = np.array(about["value_range"], "float64")
     is_physical = about["unit"]  # of a model of any scene
@@ -165,7 +163,7 @@ def _output(image, about, bands, nodata, opaque):
     """Describe the image to write; bands that the file has come out in its order."""
     made = about["bands_out"]
     order = range(len(made))
-    labels = {"descriptions": made, "nodata": NO_CLASS}
+    labels = {"descriptions": made, "nodata": 255}
     if about["classes"]:
         return order, "uint8", labels
     own = {
@@ -178,7 +176,8 @@ def _output(image, about, bands, nodata, opaque):
         labels |= own
     if nodata is None:
         nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
-    is_whole = image.mask_flag_enums == ([MaskFlags.all_valid],) * image.count
-    needed = opaque or not is_whole or not dtype.startswith("u")
-    labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
+    # an alpha channel is not among them
+    all_valid = ([MaskFlags.all_valid],) * len(image_bands(image)[0])
+    has_gaps = image.mask_flag_enums != all_valid or not dtype.startswith("u")
+    labels["nodata"] = file_nodata(nodata, dtype, needed=opaque or has_gaps)
     return order, dtype, labels

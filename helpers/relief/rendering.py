@@ -66,20 +66,17 @@ def view(
     # two rays across a pixel, and two down it: edges become smooth
     focal = wide / tan(radians(field_of_view_deg / 2))
     right = _direction(heading_deg + 90)[:2]
-    way = _direction(heading_deg)[:2] + _centred(wide) / focal * right
+    way = _direction(heading_deg)[:2] + _centred(wide)[:, None] / focal * right
     up = tan(radians(pitch_deg)) - _centred(high) / focal
     ahead, blur = _first_seen(around, way, up, focal, eye_m)
-    rays = np.stack(np.broadcast_arrays(*way[..., None], up)).reshape(3, -1)
-    place = ahead * rays[:2]
+    place = ahead * way
     clear = np.exp(-np.hypot(*place) / (1000 * haze_km))
-    behind = 2 * ahead / around.end(rays[:2]) - 1
+    behind = 2 * ahead / around.end(way) - 1
     # 0 in the sky, which is beyond the end of the grid
     clear *= 1 - behind.clip(0, 1) ** 2
-    color = _sky(rays, sun, _drawn(cloud_seed))
-    low = np.flatnonzero(clear)
-    light = around.light(place[:, low], blur[low], sun)
-    film = 1 - np.exp(-1.6 * light)
-    color[:, low] = mixed(color[:, low], film, clear[low])
+    rays = np.stack(np.broadcast_arrays(*way, up))
+    sky = _sky(rays, sun, _drawn(cloud_seed))
+    color = mixed(sky, around.color(place, blur, sun), clear)
     parts = color.clip(0, 1).reshape(3, wide, 2, high, 2)
     return parts.mean((2, 4)).T
 
@@ -101,25 +98,23 @@ def _first_seen(
         eye_m: height above the ground.
 
     Returns:
-        Metres ahead and metres of ground in a pixel, (columns * rows,). Rays to the sky end as far
-        away as the grid does.
+        Metres ahead and metres of ground in a pixel, each (columns, rows) of rays. Rays to the sky
+        end as far away as the grid does.
     """
     end = around.end(way).max()
     growth = np.clip(4 / focal, 0.004, 0.02)
     count = ceil(log(end / eye_m) / growth)
     steps = np.geomspace(eye_m, end, count, dtype="f")
-    place = (way[..., None] * steps).reshape(2, -1)
-    blur = np.tile(np.diff(steps, prepend=0), way.shape[1])
+    place = way * steps
+    blur = np.diff(steps, prepend=0)[None]
     eye = around.heights(numbers(0, 0), numbers(0)[0]) + eye_m
     sunken = CURVATURE * (place**2).sum(axis=0)
     height = around.heights(place, blur) - (eye + sunken)
-    rise = height.reshape(-1, count) / steps
-    rise = np.maximum.accumulate(rise, axis=1)
+    rise = np.maximum.accumulate(height / steps, axis=1)
     ahead = np.float32([np.interp(up, line, steps) for line in rise])
     wide = ahead / focal
     deep = abs(np.gradient(ahead, axis=1))
-    blur = np.sqrt(wide * np.maximum(deep, wide))
-    return ahead.ravel(), blur.ravel()
+    return ahead, np.sqrt(wide * np.maximum(deep, wide))
 
 
 def _drawn(seed):
@@ -137,13 +132,11 @@ def _direction(azimuth_deg, elevation_deg=0):
     azimuth = radians(azimuth_deg)
     elevation = radians(elevation_deg)
     flat = cos(elevation)
-    east = sin(azimuth) * flat
-    south = -cos(azimuth) * flat
-    return numbers(east, south, sin(elevation))
+    return numbers(sin(azimuth) * flat, -cos(azimuth) * flat, sin(elevation))
 
 
 def _sky(rays, sun, clouds):
-    """Return the color of the sky behind each ray, (3, rays)."""
+    """Return the color of the sky behind each ray, (3, columns, rows)."""
     rays = rays / np.linalg.norm(rays, axis=0)
     rise = rays[2]
     low = np.exp(-5 * rise.clip(0, 1))
@@ -159,8 +152,8 @@ def _sky(rays, sun, clouds):
     color += numbers(1, 0.9, 0.7) * glare
     place = rays[:2] * (30 / rise.clip(0.02))  # on a plane above
     square = noise()[:1]
-    cloud = bilinear(square, place / 5 + clouds, np.bitwise_and)
-    cloud += 0.35 * bilinear(square, place, np.bitwise_and)
+    cloud = bilinear(square, place / 5 + clouds, "wrap")
+    cloud += 0.35 * bilinear(square, place, "wrap")
     cloud += clouds[0] * (1.4 / SIDE) - 1.3
     share = (CLOUDY * cloud).clip(0, 0.85)
     share *= (6 * rise).clip(0, 1)

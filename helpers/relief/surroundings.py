@@ -15,9 +15,9 @@ WARP_M = 25  # how far the image is moved to hide its pixels
 class Surroundings:
     """The ground around an observer.
 
-    Places are metres to the east and south of the observer, float32 (2, places), which resolves a
-    millimetre near them. `blur` is the width of ground that a pixel shows, metres: nothing
-    smaller is invented.
+    Places are metres to the east and south of the observer, float32 (2, columns of rays, places
+    along them), which resolves a millimetre near the observer. `blur` is the width of ground that
+    a pixel shows, metres: nothing smaller is invented.
 
     Args:
         land: Ground.
@@ -62,13 +62,15 @@ class Surroundings:
         pixel_m,
         share,
     ):
-        """Interpolate a seamless square with pixels of `pixel_m`; 0 where `share` is 0."""
-        near = np.flatnonzero(share)
+        """Interpolate a seamless square with pixels of `pixel_m`.
+
+        The planes are 0 at places along the rays where `share` is 0 for every ray.
+        """
+        near = np.flatnonzero(share.any(axis=0))
         start = self.spot / pixel_m + self.start
-        pixels = place.take(near, 1) / pixel_m
-        pixels += start % square.shape[1]
-        found = np.zeros((len(square), share.size), "f")
-        found[:, near] = bilinear(square, pixels, np.bitwise_and)
+        pixels = place.take(near, 2) / pixel_m + start % square.shape[1]
+        found = np.zeros((len(square), *place.shape[1:]), "f")
+        found[..., near] = bilinear(square, pixels, "wrap")
         return found
 
     def small_relief(self, kinds, place, blur):
@@ -97,22 +99,21 @@ class Surroundings:
         return np.float32(found * stands)
 
     def heights(self, place, blur):
-        """Return the height of the ground, (1, places), invented relief and trees included."""
+        """Return the height of the ground, invented relief and trees included."""
         height, rough, forest = self.grid(self.land.shapes[:3], place)
         rise = self.small_relief(slice(1), place, blur)
         tree = self.woods(trees()[:2], place, blur, forest)
-        return height + rise * rough + tree * TREE_M
+        return (height + rise * rough + tree * TREE_M)[0]
 
-    def light(self, place, blur, sun):
-        """Return the light that comes from the ground, (3, places).
+    def color(self, place, blur, sun):
+        """Return the color of the ground in the sun, (3, columns, places).
 
         Its color is the image's, whose pixels are hidden by noise, and that of trees.
         """
         rough, forest, *slopes = self.grid(self.land.shapes[1:], place)
         tree, *sides = self.woods(trees(), place, blur, forest)
         *small, tint = self.small_relief(slice(1, 4), place, blur)
-        slopes = slopes + rough * small
-        slopes += np.multiply(sides, TREE_M / TREE_PX_M)
+        slopes = slopes + rough * small + np.multiply(sides, TREE_M / TREE_PX_M)
         steepness = np.sqrt(1 + (slopes**2).sum(axis=0))
         facing = sun[2] - (sun[:2] * slopes).sum(axis=0)
         facing /= steepness * max(sun[2], 0.25)
@@ -124,4 +125,5 @@ class Surroundings:
         color = mixed(0.85 * image, wood, covered)
         color *= 1 + numbers(0.13, 0.11, 0.09) * tint
         sunlight = numbers(0.55, 0.53, 0.51) * facing.clip(0, 1.8)
-        return color * (numbers(0.42, 0.45, 0.5) + sunlight)
+        light = color * (numbers(0.42, 0.45, 0.5) + sunlight)
+        return 1 - np.exp(-1.6 * light)  # as on film

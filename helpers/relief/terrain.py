@@ -33,15 +33,13 @@ def aligned(elevation, imagery):
         grid_mode=True,
     )
     transform = elevation.transform @ elevation.transform.scale(1 / REFINE)
-    row, column = np.indices(heights.shape) + 0.5
-    lon, lat = transform @ (column, row)
-    pixels = np.array(~imagery.transform @ (lon, lat)) - 0.5
+    place = transform @ (np.indices(heights.shape)[::-1] + 0.5)
+    pixels = np.array(~imagery.transform @ place) - 0.5
     colors = np.nan_to_num(imagery.pixels, nan=255) / 255
     image = bilinear(colors.transpose(2, 0, 1), pixels)
-    narrower = np.cos(np.radians(lat.mean()))
-    wide = transform.a * DEGREE_M * narrower
-    high = -transform.e * DEGREE_M
-    return ground(heights, image, (wide, high)), transform
+    narrower = np.cos(np.radians(place[1].mean()))
+    pixel_m = transform.a * DEGREE_M * narrower, -transform.e * DEGREE_M
+    return ground(heights, image, pixel_m), transform
 
 
 def ground(heights, image, pixel_size_m):
@@ -57,13 +55,11 @@ def ground(heights, image, pixel_size_m):
         Ground: pixel_size_m, shapes (height, roughness, likeness to forest, slopes to the east
         and south) and image, each (planes, rows, columns).
     """
-    wide, high = pixel_size_m
     image = np.float32(image)
     red, green, blue = image
-    to_south, to_east = np.gradient(heights, high, wide)
+    to_south, to_east = np.gradient(heights, *pixel_size_m[::-1])
     rough = (1.25 * np.hypot(to_east, to_south)).clip(0.1, 0.8)
-    forest = 8 * green - 7.5 * (red + blue) + 2.2
-    forest = forest.clip(0, 1)
+    forest = (8 * green - 7.5 * (red + blue) + 2.2).clip(0, 1)
     shapes = [heights, rough, forest, to_east, to_south]
     return Ground(
         np.float32(pixel_size_m),

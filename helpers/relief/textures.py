@@ -12,19 +12,13 @@ FOREST = 1024  # side of the square of trees, pixels
 TREES = 113  # along a side of it
 
 
-def clipped(places, last):
-    """Move whole numbers into 0 to `last`; as np.bitwise_and does for a wrapped power of two."""
-    return places.clip(0, last)
-
-
-def bilinear(planes, place, within=clipped):
+def bilinear(planes, place, mode="clip"):
     """Interpolate the planes of a grid, in a fifth of SciPy's time.
 
     Args:
         planes: (planes, rows, columns).
         place: (2, ...), column and row; 0 is the middle of the first pixel.
-        within: beyond the grid, `clipped` takes its edge; np.bitwise_and repeats a grid whose sides
-            are powers of two.
+        mode: beyond the grid, "clip" takes its edge, and "wrap" repeats the grid.
 
     Returns:
         array (planes, ...).
@@ -34,14 +28,13 @@ def bilinear(planes, place, within=clipped):
     corner = np.floor(place)
     aside, along = place - corner
     column, row = corner.astype("intp")
+    sides = [np.arange(columns).take(column + step, mode=mode) for step in (0, 1)]
 
-    def found(right, down):
-        start = columns * within(row + down, rows - 1)
-        return flat.take(start + within(column + right, columns - 1), 1)
+    def line(step):
+        start = (columns * np.arange(rows)).take(row + step, mode=mode)
+        return mixed(*(flat.take(start + side, 1) for side in sides), aside)
 
-    above = mixed(found(0, 0), found(1, 0), aside)
-    below = mixed(found(0, 1), found(1, 1), aside)
-    return mixed(above, below, along)
+    return mixed(line(0), line(1), along)
 
 
 def mixed(one, other, share):
@@ -50,19 +43,18 @@ def mixed(one, other, share):
 
 
 def numbers(*parts):
-    """Return numbers as a float32 column, which combines with arrays (numbers, places)."""
-    return np.array(parts, "f")[:, None]
+    """Return numbers as float32 (numbers, 1, 1), which combines with arrays (numbers, ..., ...)."""
+    return np.array(parts, "f")[:, None, None]
 
 
 @cache
 def noise(exponent=1.1):
     """Make two seamless squares of waves 3 to 42 pixels long, mean 0, deviation 1."""
     frequency = np.hypot(fftfreq(SIDE)[:, None], rfftfreq(SIDE))
-    kept = (frequency > 1 / 42) & (frequency < 1 / 3)
-    random = np.random.default_rng(0)
-    waves = kept * rfft2(random.standard_normal((2, SIDE, SIDE)))
-    waves /= frequency.clip(1 / 42) ** exponent
-    fields = irfft2(waves)
+    bounded = frequency.clip(1 / 42, 1 / 3)
+    waves = rfft2(np.random.default_rng(0).standard_normal((2, SIDE, SIDE)))
+    waves *= frequency == bounded
+    fields = irfft2(waves / bounded**exponent)
     return np.float32(fields / fields.std())
 
 
@@ -70,7 +62,7 @@ def noise(exponent=1.1):
 def detail():
     """Make a seamless square of small relief: heights of ridges, their slopes, and a tint."""
     ridges = 0.8 - abs(noise(1.6)[0])
-    return np.array([*with_slopes(ridges), noise()[0]])
+    return np.array([ridges, *slopes(ridges), noise()[0]])
 
 
 @cache
@@ -80,20 +72,15 @@ def trees():
     *moved, tall, needed = random.uniform(0.05, 0.95, (4, TREES**2))
     spots = np.indices((TREES, TREES)).reshape(2, -1) + moved
     pixels = np.indices((FOREST, FOREST)).T * (TREES / FOREST)
-    stems = cKDTree(
-        spots.T,
-        boxsize=TREES,
-    )
-    away, nearest = stems.query(pixels)
+    away, nearest = cKDTree(spots.T, boxsize=TREES).query(pixels)
     cones = (1 - away / 0.42).clip(0)
     cones *= 0.5 + 0.5 * tall[nearest]
-    return np.float32([needed[nearest].T, *with_slopes(cones.T)])
+    return np.float32([needed[nearest].T, cones.T, *slopes(cones.T)])
 
 
-def with_slopes(square):
-    """Return a seamless square of heights, and their rise a pixel to the east and south."""
-    slopes = [
+def slopes(square):
+    """Return how much a seamless square of heights rises a pixel, to the east and to the south."""
+    return [
         correlate1d(square, [-0.5, 0, 0.5], axis, mode="wrap")
         for axis in (1, 0)  # to the east, to the south
     ]
-    return np.float32([square, *slopes])

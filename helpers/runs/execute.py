@@ -11,6 +11,7 @@ import yaml
 
 from helpers import paths
 from helpers.acquire import packs
+from helpers.acquire.sources import locate
 from helpers.runs.parameters import check, check_names, declared, notebooks
 from helpers.runs.report import write_report
 from helpers.runs.run import (
@@ -120,10 +121,13 @@ def plan(names, profile, values):
 
 
 def _read(parameter, value):
-    """Read a text as the parameter's type; the path of a file counts from here."""
+    """Read a text as the parameter's type; the path of a file counts from here, and must exist."""
     value = parameter.parse(value)
-    is_path = parameter.name in INPUTS and value and value not in packs.catalogue()
-    return str(Path(value).absolute()) if is_path and Path(value).exists() else value
+    if parameter.name not in INPUTS or not value or value in packs.catalogue():
+        return value
+    if parameter.name != "start_from":  # may be a name in data/weights
+        locate(value)
+    return str(Path(value).absolute()) if Path(value).exists() else value
 
 
 def _execute_one(notebook, output, values):

@@ -9,7 +9,11 @@ import numpy as np
 import rasterio
 from rasterio.dtypes import dtype_ranges, in_dtype_range
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import (
+    NodataShadowWarning,
+    NotGeoreferencedWarning,
+    RasterioError,
+)
 from rasterio.profiles import DefaultGTiffProfile
 
 from helpers.paths import atomic
@@ -17,7 +21,7 @@ from helpers.scenes.scene import Scene
 
 MAX_VALUES = 1e9  # a Scene is held in memory; `apply` takes images of any size
 COLOURS = ("red", "green", "blue")
-LOWEST = {"int8": -128, "int16": -(2**15), "int32": -(2**31)}  # of a data type
+LOWEST = {name: dtype_ranges[name][0] for name in ("int8", "int16", "int32")}
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 
@@ -52,7 +56,7 @@ def read(path, *, nodata=None, classes=True):
     """
     with opened(path, classes=classes) as image:
         indexes, names = image_bands(image)
-        if image.width * image.height * len(names) > MAX_VALUES:
+        if np.prod(image.shape) * len(names) > MAX_VALUES:
             raise ValueError(
                 f"{path} is too large to be held in memory: {len(names)} bands of {image.shape} "
                 "pixels. Cut it first; `python -m helpers apply` works on images of any size"
@@ -88,26 +92,29 @@ def read_values(dataset, indexes, nodata=None, window=None, **options):
     Raises:
         ValueError: the file is truncated.
     """
-    options |= {"window": window, "out_dtype": "float32", "masked": True}
+    options |= {"window": window, "out_dtype": "float32"}
     pixels = None
-    for at, index in enumerate(indexes):  # one by one, as their data types may differ
-        try:
-            band = dataset.read(index, **options).filled(np.nan)
-        except RasterioError as error:
-            raise ValueError(
-                f"{dataset.name} is no readable image: it appears truncated or damaged "
-                f"({error.__cause__ or error})"
-            ) from error
-        if dataset.dtypes[index - 1].startswith("float"):
+    try:
+        # one by one, as their data types may differ
+        for at, index in enumerate(indexes):
+            band = dataset.read(index, masked=True, **options).filled(np.nan)
             band[np.abs(band) > 3e38] = np.nan  # infinite, or the lowest float32
-        gaps = {nodata}
-        if dataset.nodata is None:
-            gaps.add(LOWEST.get(dataset.dtypes[index - 1]))
-        for gap in gaps - {None}:
-            band[band == gap] = np.nan
-        if pixels is None:
-            pixels = np.empty((*band.shape, len(indexes)), "float32")
-        pixels[..., at] = band
+            gaps = {nodata}
+            if dataset.nodata is None:
+                gaps.add(LOWEST.get(dataset.dtypes[index - 1]))
+            for gap in gaps - {None}:
+                band[band == gap] = np.nan
+            if pixels is None:
+                pixels = np.empty((*band.shape, len(indexes)), "float32")
+            pixels[..., at] = band
+        # GDAL obeys an alpha channel beside one or three bands only, and beside no other mask
+        for index in set(dataset.indexes) - set(image_bands(dataset)[0]):
+            pixels[dataset.read(index, **options) == 0] = np.nan
+    except RasterioError as error:
+        raise ValueError(
+            f"{dataset.name} is no readable image: it appears truncated or damaged "
+            f"({error.__cause__ or error})"
+        ) from error
     return pixels
 
 
@@ -120,10 +127,14 @@ def opened(path, *, classes=True):
             such maps are not wanted.
     """
     with unplaced_is_fine():
+        # here both count: the no-data value and the alpha channel
+        warnings.simplefilter("ignore", NodataShadowWarning)
         try:
             dataset = rasterio.open(path)
-            if has_palette(dataset) and dataset.driver not in ("GTiff", "VRT"):
+            has_palette = dataset.colorinterp[:1] == (ColorInterp.palette,)
+            if has_palette and dataset.driver not in ("GTiff", "VRT"):
                 dataset = rasterio.open(f"vrt://{path}?expand=rgba")
+                has_palette = False
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
@@ -135,17 +146,12 @@ def opened(path, *, classes=True):
                     f"{path} holds complex numbers or several images: save the magnitude of the "
                     "numbers, or give one of the images"
                 )
-            if not classes and has_palette(dataset):
+            if has_palette and not classes:
                 raise ValueError(
                     f"{path} has a palette: its numbers are classes, not brightness. If it is a "
                     "picture, expand its colours first: gdal_translate -expand rgb IN.tif OUT.tif"
                 )
             yield dataset
-
-
-def has_palette(dataset):
-    """Return whether the numbers of an open image are places in a table of colours."""
-    return dataset.colorinterp[:1] == (ColorInterp.palette,)
 
 
 def unplaced_is_fine():
@@ -156,14 +162,17 @@ def unplaced_is_fine():
 def image_bands(dataset):
     """Return numbers, from 1, and names of an open file's bands.
 
-    An alpha channel beside others is left out: it only says where there is data.
+    An alpha channel beside others is left out: it only says where there is data. One with a name of
+    its own is a band, as GDAL takes any fourth band of 8 bits for alpha.
     """
     found = {
         number: own or (colour.name if colour.name in COLOURS else f"band{number}")
-        for number, own, colour in zip(
-            dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
+        for number, (own, colour) in enumerate(
+            zip(dataset.descriptions, dataset.colorinterp, strict=True), 1
         )
-        if own or colour != ColorInterp.alpha or dataset.count == 1
+        if own not in (None, "alpha", "Alpha")
+        or colour != ColorInterp.alpha
+        or dataset.count == 1
     }
     return list(found), list(found.values())
 
@@ -202,7 +211,7 @@ def file_nodata(nodata, dtype, *, needed):
     fits = nodata is not None and in_dtype_range(nodata, dtype)
     if fits and (is_float or nodata % 1 == 0):
         return nodata
-    return (float("nan") if is_float else 0) if needed else None
+    return (np.nan if is_float else 0) if needed else None
 
 
 def to_file_values(pixels, dtype, nodata):
