@@ -72,8 +72,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     pitch = block_px + buffer_px
     found = []
     for scene in scenes:
-        to_pixels = ~(scene.transform or Affine.identity())
-        column, row = to_pixels @ (0, 0)  # of the map's origin
+        # of the map's origin
+        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)
         found += blocks_away_from(
             found if scene.transform else [],
             scene,
@@ -142,8 +142,10 @@ def deal(count, members="tiles"):
         )
     test = round(0.2 * count)
     validation = max(1, round(0.1 * count))
-    names = np.array(SPLITS, object)  # so that they stay plain texts
-    return np.repeat(names, [count - validation - test, validation, test])
+    return np.repeat(
+        np.array(SPLITS, object),  # so that they stay plain texts
+        [count - validation - test, validation, test],
+    )
 
 
 def split_tiles(scenes, buffer_px, seed=0):
@@ -175,8 +177,8 @@ def split_boxes(boxes, buffer, seed=0):
     split = deal(len(boxes))
     middles = boxes[:, :2] + boxes[:, 2:]
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
-    order = along.argsort(kind="stable")
-    split[order] = np.roll(split, (split == "test").sum())  # one end tests
+    # one end tests
+    split[along.argsort(kind="stable")] = np.roll(split, (split == "test").sum())
     near = _overlaps(boxes, boxes[split != "train"], buffer).any(axis=1)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):
