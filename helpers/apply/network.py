@@ -104,6 +104,10 @@ class Predictor:
         multiple = about["size_multiple"]
         side = 64 * multiple
         _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
+        if height not in (side, side * scale):
+            raise ValueError(
+                f"the network makes {height} pixels of {side}; its .json says scale {scale}"
+            )
         enlarge = height == side < scale * side  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
         if enlarge:  # looks two pixels further
