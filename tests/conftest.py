@@ -8,8 +8,6 @@ import sys
 if "rfc3987_syntax" not in sys.modules:  # a grammar of addresses that jsonschema would build for notebooks: 2.3 s
     sys.modules["rfc3987_syntax"] = None
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
-if "PYTEST_XDIST_WORKER" in os.environ:  # two workers on two cores: a thread each
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import nbformat
 import numpy as np
@@ -19,6 +17,7 @@ from rasterio.transform import Affine
 
 from helpers import paths
 from helpers.scenes import Scene
+from tests import kernels
 
 os.fsync = lambda handle: None  # what tests write need not outlive a power cut
 
@@ -32,6 +31,14 @@ LONGEST = (  # files of tests, begun first, so that of two at a time neither is 
     "test_apply_values", "test_apply_resume", "test_command_line", "test_views", "test_features", "test_clouds",
     "test_models", "test_foreign_clouds", "test_maps", "test_show", "test_photos", "test_download_kills",
 )  # fmt: skip
+
+
+def pytest_configure(config):
+    """Above two workers on two cores: a thread each, and one server of kernels for both."""
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+        if sys.platform == "linux":
+            os.environ[kernels.OFFERED] = kernels.offered()
 
 
 def pytest_collection_modifyitems(items):

@@ -2,7 +2,7 @@
 
 A server imports it and forks a kernel for whoever asks: a process of its own, with the folder, the environment and the
 output of the one who asked. Jupyter starts `python tests/kernels.py SOCKET ARGUMENT…`, which asks, stands in for the
-kernel, passes Ctrl-C on, and takes the kernel along when it is killed.
+kernel, passes Ctrl-C on, and takes the kernel along when it is killed. With `-c CODE ARGUMENT…` the process runs code.
 """
 
 import atexit
@@ -26,12 +26,15 @@ SHARED = (  # what notebooks import; `helpers.paths` reads the environment, and 
     "helpers.features", "helpers.pairs.cloudy_pairs", "helpers.pairs.maps", "helpers.pairs.views", "helpers.runs",
     "helpers.training", "ipywidgets", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "skimage.measure",
 )  # fmt: skip
+OFFERED = "TESTS_KERNELS"  # folder of a server that is there already: two workers of pytest share one
 EAGERLY = "TESTS_RUN_EAGERLY"  # beginnings of notebooks run without graphs, each of which takes longer than few steps
 
 
 @functools.cache
 def offered():
-    """Start a server that ends with this process; return the folder for JUPYTER_PATH where Jupyter finds it."""
+    """Start a server that ends with this process, unless there is one; return the folder where Jupyter finds it."""
+    if OFFERED in os.environ:
+        return os.environ[OFFERED]
     folder = Path(tempfile.mkdtemp(prefix="kernels"))
     address, spec = folder / "socket", folder / "kernels" / "python3" / "kernel.json"
     command = [sys.executable, __file__, str(address)]
@@ -45,28 +48,42 @@ def offered():
 
 
 def serve(address):
-    """Fork a kernel for each caller, until standard input is closed."""
-    for name in SHARED:
-        importlib.import_module(name)
-    from ipykernel.kernelapp import IPKernelApp
-    from matplotlib.figure import Figure
-
-    Figure.savefig = small(Figure.savefig)
-    os.fsync = lambda handle: None  # what tests write need not outlive a power cut
-    gc.freeze()  # what is shared stays so, and is not looked through again
-    gc.set_threshold(50_000, 20, 100)  # building graphs makes many objects: a tenth less time
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels that have ended
+    """Fork a kernel for each caller, until standard input is closed; those who call during the imports wait."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
         print("ready", flush=True)
+        for name in SHARED:
+            importlib.import_module(name)
+        from ipykernel.kernelapp import IPKernelApp
+        from matplotlib.figure import Figure
+
+        Figure.savefig = small(Figure.savefig)
+        os.fsync = lambda handle: None  # what tests write need not outlive a power cut
+        gc.freeze()  # what is shared stays so, and is not looked through again
+        gc.set_threshold(50_000, 20, 100)  # building graphs makes many objects: a tenth less time
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels that have ended
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             caller, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                arguments = take_over(caller)
-                return IPKernelApp.launch_instance(argv=arguments)
+                option, *arguments = take_over(caller)
+                if option == "-c":
+                    code, *sys.argv[1:] = arguments
+                    exec(code, {"__name__": "__main__"})
+                    sys.stdout.flush()
+                    caller.send(b"0")
+                else:
+                    IPKernelApp.launch_instance(argv=[option, *arguments])
+                return
             caller.close()
+
+
+def run(code, *arguments):
+    """Do what `python -c CODE ARGUMENT…` does, with TensorFlow imported; its status is 1 if it fails or is killed."""
+    shared = ["-S", __file__, os.path.join(offered(), "socket")] if sys.platform == "linux" else []
+    command = [sys.executable, *shared, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def small(save):
@@ -109,7 +126,7 @@ def watch(shell):
 
 
 def stand_in(address, arguments):
-    """Ask for a kernel and wait until it has ended, or whoever started this."""
+    """Ask for a kernel and wait until it has ended, or whoever started this; return the status of its code."""
     asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as kernel:
         kernel.connect(address)
@@ -119,10 +136,11 @@ def stand_in(address, arguments):
         number = int(kernel.recv(20))
         signal.signal(signal.SIGINT, lambda *_: os.kill(number, signal.SIGINT))
         parent = os.getppid()
-        while not select.select([kernel], [], [], 1)[0] and os.getppid() == parent:
-            pass
+        while os.getppid() == parent:
+            if select.select([kernel], [], [], 1)[0]:
+                return kernel.recv(1) != b"0"
 
 
 if __name__ == "__main__":
     address, *arguments = sys.argv[1:]
-    stand_in(address, arguments) if arguments else serve(address)
+    sys.exit(stand_in(address, arguments) if arguments else serve(address))

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import psutil
@@ -51,12 +51,23 @@ def killer(folder, name):
     return killed
 
 
+@contextmanager
+def forked():
+    """Dask forks its workers from a process that has imported TensorFlow, instead of starting each from nothing."""
+    from dask import config
+    from distributed.utils import get_mp_context
+
+    with config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context().set_forkserver_preload(["distributed", "helpers.apply"])
+        yield
+
+
 def test_one_bad_file_and_one_killed_process_do_not_stop_the_others(tmp_path, model, folder, monkeypatch):
     """Dask gives the image of a killed worker to another. TensorFlow alone costs each process seconds: one test."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[dask]'")
     out, killed = tmp_path / "out", killer(tmp_path / "out", "1.tif")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**options, host="127.0.0.1") as cluster:
+    with forked(), distributed.LocalCluster(**options, host="127.0.0.1") as cluster:
         rows = apply_many(model, [folder], out, dask=cluster.scheduler_address, window_px=4)
     assert killed and [row[0] for row in rows] == ["done", "failed", "done"], rows
     assert "no readable image" in rows[1][2]

@@ -2,18 +2,16 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio.shutil
 
-from helpers import paths, scenes
+from helpers import scenes
 from helpers.apply import apply, working
 from helpers.apply.network import Predictor
+from tests import kernels
 from tests.notebook_functions import espcn
 from tests.test_apply_windows import save, unet  # noqa: F401 - fixtures
 
@@ -135,8 +133,8 @@ def test_killed_without_warning(files):
     apply(*files, **OPTIONS)
     expected = target.read_bytes()
     target.unlink()
-    command = [sys.executable, "-c", KILLED, *map(str, files)]
-    assert subprocess.run(command, cwd=paths.ROOT).returncode == -signal.SIGKILL
+    killed = kernels.run(KILLED, *files)
+    assert killed.returncode and not killed.stderr
     assert (target.parent / ".out.tif.work" / "journal.json").exists() and not target.exists()
     apply(*files, **OPTIONS, resume=True)
     assert target.read_bytes() == expected

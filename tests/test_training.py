@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from helpers import models, training
 from helpers.backend import keras, tf
 from helpers.pairs import resolution
 from helpers.scenes import Scene
+from tests import kernels
 from tests.notebook_functions import espcn
 
 RANGE = ((0.0, 1.0),) * 3
@@ -150,7 +149,7 @@ print("RESULT" + json.dumps(results))
 
 
 def test_two_devices_give_the_result_of_one(tmp_path):
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES, str(tmp_path)], capture_output=True, text=True)
+    done = kernels.run(TWO_DEVICES, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     results = json.loads(done.stdout.split("RESULT")[1])
     assert np.allclose(results["1"]["loss"], results["2"]["loss"], rtol=1e-4)
