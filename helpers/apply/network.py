@@ -103,12 +103,12 @@ class Predictor:
         scale = about["scale"]
         multiple = about["size_multiple"]
         side = 64 * multiple
-        _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
+        height = network.compute_output_shape((1, side, side, len(ranges)))[1]
         if height not in (side, side * scale):
             raise ValueError(
                 f"the network makes {height} pixels of {side}; its .json says scale {scale}"
             )
-        enlarge = height == side < scale * side  # by bicubic interpolation
+        enlarge = height < side * scale  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
         if enlarge:  # looks two pixels further
             margin = ceil(margin / scale) + 2

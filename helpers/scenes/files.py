@@ -170,9 +170,7 @@ def image_bands(dataset):
         for number, (own, colour) in enumerate(
             zip(dataset.descriptions, dataset.colorinterp, strict=True), 1
         )
-        if own not in (None, "alpha", "Alpha")
-        or colour != ColorInterp.alpha
-        or dataset.count == 1
+        if (own or colour.name).lower() != "alpha" or dataset.count == 1
     }
     return list(found), list(found.values())
 
@@ -208,8 +206,11 @@ def file_nodata(nodata, dtype, *, needed):
     Else NaN or 0 where one is needed, and None where not.
     """
     is_float = np.dtype(dtype).kind == "f"
-    fits = nodata is not None and in_dtype_range(nodata, dtype)
-    if fits and (is_float or nodata % 1 == 0):
+    if (
+        nodata is not None
+        and in_dtype_range(nodata, dtype)
+        and (is_float or nodata % 1 == 0)
+    ):
         return nodata
     return (np.nan if is_float else 0) if needed else None
 
@@ -254,8 +255,8 @@ def write(scene, path):
     Raises:
         OSError: the disk is full.
     """
-    missing = np.isnan(scene.pixels).any()
-    nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
+    has_gaps = np.isnan(scene.pixels).any()
+    nodata = file_nodata(scene.nodata, scene.dtype, needed=has_gaps)
     values = to_file_values(scene.pixels, scene.dtype, nodata)
     profile = DefaultGTiffProfile(
         height=scene.height,

@@ -72,8 +72,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     pitch = block_px + buffer_px
     found = []
     for scene in scenes:
-        to_pixels = ~(scene.transform or Affine.identity())
-        column, row = to_pixels @ (0, 0)  # of the map's origin
+        # of the map's origin
+        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)
         found += blocks_away_from(
             found if scene.transform else [],
             scene,
@@ -89,8 +89,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
             "or smaller blocks"
         )
     found.sort(key=_southwards)
-    order = np.random.default_rng(seed).permutation(len(found))
-    splits = _by_split(found, deal(len(found))[order.argsort()])
+    places = np.random.default_rng(seed).permutation(len(found)).argsort()
+    splits = _by_split(found, deal(len(found))[places])
     if not scenes[0].transform:  # an image may be there twice
         check_disjoint(splits)
     return splits
