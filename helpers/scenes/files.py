@@ -131,14 +131,14 @@ def opened(path, *, classes=True):
         warnings.simplefilter("ignore", NodataShadowWarning)
         try:
             dataset = rasterio.open(path)
-            has_palette = dataset.colorinterp[:1] == (ColorInterp.palette,)
+            has_palette = ColorInterp.palette in dataset.colorinterp
             if has_palette and dataset.driver not in ("GTiff", "VRT"):
                 dataset = rasterio.open(f"vrt://{path}?expand=rgba")
                 has_palette = False
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
-                "PNG or JPEG; the name of a picture with a palette must hold no ?"
+                "PNG or JPEG; `apply` takes a folder of them with --out"
             ) from error
         with dataset:
             if not dataset.count or "complex" in " ".join(dataset.dtypes):
