@@ -106,7 +106,7 @@ class Predictor:
         height = network.compute_output_shape((1, side, side, len(ranges)))[1]
         if height not in (side, side * scale):
             raise ValueError(
-                f"the network makes {height} pixels of {side}; its .json says scale {scale}"
+                f"the network makes {height} pixels of {side}, unlike its .json says"
             )
         enlarge = height < side * scale  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1

@@ -138,7 +138,8 @@ def opened(path, *, classes=True):
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
-                "PNG or JPEG; `apply` takes a folder of them with --out"
+                "PNG or JPEG; `apply` takes a folder of them with --out. The name of a "
+                "picture with a palette must hold no ?"
             ) from error
         with dataset:
             if not dataset.count or "complex" in " ".join(dataset.dtypes):
@@ -167,8 +168,8 @@ def image_bands(dataset):
     """
     found = {
         number: own or (colour.name if colour.name in COLOURS else f"band{number}")
-        for number, (own, colour) in enumerate(
-            zip(dataset.descriptions, dataset.colorinterp, strict=True), 1
+        for number, own, colour in zip(
+            dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
         )
         if (own or colour.name).lower() != "alpha" or dataset.count == 1
     }

@@ -69,7 +69,7 @@ class Scene:
     @property
     def bounds(self):
         """(west, south, east, north) in the unit of `crs`, or None where the place is unknown."""
-        if self.transform is None:
+        if not self.transform:
             return None
         ends = np.reshape(array_bounds(self.height, self.width, self.transform), (2, 2))
         return tuple(np.sort(ends, axis=0).ravel().tolist())  # some rows run northwards
