@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from helpers.acquire import packs, pytorch_file
-from helpers.backend import keras
+from helpers.backend import keras, tf
 
 PACK = "imagenet_features"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -69,7 +69,8 @@ def backbone(taps=TAPS, dtype="float32", classifier=False):
     model.trainable = False  # each layer is frozen, also inside another model
     # both are in the order of the layers
     pairs = zip(model.weights, _weights(), strict=False)
-    model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
+    with tf.init_scope():  # now, even if a graph is being traced
+        model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
 
 

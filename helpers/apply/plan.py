@@ -14,7 +14,6 @@ from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
 from helpers.scenes.values import refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
-REFLECTANCE = 2  # a model whose values end below it expects reflectance
 # scale and offset of numbers that stand for themselves
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
@@ -143,7 +142,7 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
 def _tags(image, bands, trained, asked):
     """Return the scale and offset in the file's tags, which turn its numbers into the model's."""
     tags = np.take([image.scales, image.offsets], np.subtract(bands, 1), axis=1)
-    if trained.max() <= REFLECTANCE:
+    if trained.max() <= 2:  # the model expects reflectance
         return tags
     odd = set(zip(*tags, strict=True)) - DIGITAL_NUMBERS
     if odd and not asked:

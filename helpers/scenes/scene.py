@@ -69,7 +69,7 @@ class Scene:
     @property
     def bounds(self):
         """(west, south, east, north) in the unit of `crs`, or None where the place is unknown."""
-        if not self.transform:
+        if self.transform is None:
             return None
         ends = np.reshape(array_bounds(self.height, self.width, self.transform), (2, 2))
         return tuple(np.sort(ends, axis=0).ravel().tolist())  # some rows run northwards
@@ -108,8 +108,8 @@ class Scene:
             start: row and column of the first.
         """
         ends = np.subtract(self.pixels.shape[:2], size - 1)
-        corners = itertools.product(*map(range, start, ends, (stride or size,) * 2))
-        cuts = [self.cut(*corner, size, size) for corner in corners]
+        sides = map(range, start, ends, (stride or size,) * 2)
+        cuts = [self.cut(*corner, size, size) for corner in itertools.product(*sides)]
         return [cut for cut in cuts if cut.valid.all()]
 
 

@@ -30,8 +30,11 @@ def value_range(scenes):
     values = np.concatenate(
         [scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes]
     )
-    values = values[:: len(values) // SAMPLE_PX + 1]
-    ranges = np.nanpercentile(values, (0.5, 99.5), axis=0).T.tolist()
+    ranges = np.nanpercentile(
+        values[:: len(values) // SAMPLE_PX + 1],
+        (0.5, 99.5),
+        axis=0,
+    ).T.tolist()
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not low < high:
             raise ValueError(
