@@ -226,3 +226,11 @@ def test_an_offset_is_found_on_green_ground_beside_water():
     with pytest.raises(ValueError, match="an offset of 1000"):
         refuse_misfit(ground + 1000, BANDS, ranges, is_physical=True)
     refuse_misfit(ground, BANDS, ranges, is_physical=True)
+
+
+def test_winter_ground_is_taken_for_an_offset_and_the_error_says_what_to_do(tmp_path, model, scene):
+    """Nothing tells such ground from water with an offset: the values are the same."""
+    scene.pixels[:] = np.linspace(900, 1800, 50, dtype="float32").round()[None, :, None]
+    with pytest.raises(ValueError, match="an offset of 1000.*right as they are, such as winter.*--value-range model"):
+        answered(model, scene, tmp_path)
+    np.testing.assert_array_equal(answered(model, scene, tmp_path, value_range="model"), scene.pixels)
