@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from helpers.acquire import packs, pytorch_file
-from helpers.backend import keras
+from helpers.backend import keras, tf
 
 PACK = "imagenet_features"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -69,11 +69,13 @@ def backbone(taps=TAPS, dtype="float32", classifier=False):
     model.trainable = False  # each layer is frozen, also inside another model
     # both are in the order of the layers
     pairs = zip(model.weights, _weights(), strict=False)
-    model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
+    with tf.init_scope():  # now, even if a graph is being traced
+        model.set_weights([values.reshape(weight.shape) for weight, values in pairs])
     return model
 
 
-# The network of `backbone`, built once and kept.
+# The network of `backbone`, built once and kept. Its `predict_on_batch` is compiled: the same maps
+# in half the time.
 shared_backbone = lru_cache(4)(backbone)
 
 
@@ -83,11 +85,11 @@ def embed(images):
     It holds the means over all pixels of the stages with 112 and 320 channels. A ValueError says
     which other shape, type or range of images was found.
     """
-    model = shared_backbone(TAPS, "float32")
+    compute = shared_backbone().predict_on_batch
 
     def pooled(batch):
-        means = [np.mean(found, axis=(1, 2)) for found in model(batch)[2:]]
-        return np.concatenate(means, 1)
+        maps = compute(batch)
+        return np.concatenate([found.mean((1, 2)) for found in maps[2:]], 1)
 
     return in_batches(pooled, _checked(images))
 
@@ -106,17 +108,17 @@ def feature_distance(images, others):
         raise ValueError(
             f"shapes are {images.shape} and {others.shape}; expected equal ones"
         )
-    model = shared_backbone(TAPS, "float32")
+    compute = shared_backbone().predict_on_batch
 
     def distance(*batches):
-        return _apart(*(_unit_maps(model, batch) for batch in batches))
+        return _apart(*(_unit_maps(compute, batch) for batch in batches))
 
     return in_batches(distance, images, others)
 
 
 def neighbour_distance(images):
     """Compare each image with the one before it, as `feature_distance` does: float32 (batch,)."""
-    maps = _unit_maps(shared_backbone(TAPS, "float32"), _checked(images))
+    maps = _unit_maps(shared_backbone().predict_on_batch, _checked(images))
     return _apart(maps, [ops.roll(found, 1, 0) for found in maps])
 
 
@@ -196,10 +198,10 @@ def _block(x, dtype, expansion, channels, kernel_px, stride=1):
     return _convolution(x, dtype, channels, 1, activation=False)
 
 
-def _unit_maps(model, images):
+def _unit_maps(compute, images):
     """Return the maps of the taps, the channels of each pixel scaled to unit length."""
     maps = []
-    for found in keras.tree.flatten(model(images)):
+    for found in keras.tree.flatten(compute(images)):
         found = ops.cast(found, "float32")
         squares = ops.sum(found**2, -1, keepdims=True)
         maps.append(found / (ops.sqrt(squares) + 1e-6))

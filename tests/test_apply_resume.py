@@ -80,6 +80,26 @@ def test_interrupted_while_the_file_is_put_together(files, monkeypatch):
     assert target.read_bytes() == expected and sorted(os.listdir(target.parent)) == ["in.tif", "out.tif", "run"]
 
 
+def test_killed_while_overviews_are_built(files, monkeypatch, save):  # noqa: F811
+    """They stand beside a working file; half of them, left there, do no harm."""
+    model = save(espcn(3, scale=8, filters=(4, 4), depth=1), scale=8)
+    options = OPTIONS | {"window_px": 48}
+    apply(model, *files[1:], **options)
+    expected = files[2].read_bytes()
+
+    def killed(file, *_, **__):
+        Path(f"{file}.ovr").write_bytes(expected[: len(expected) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("helpers.apply.whole.deliver", lambda plan, file, path: killed(file))
+        apply(model, *files[1:], **options)
+    apply(model, *files[1:], **options, resume=True)
+    assert files[2].read_bytes() == expected
+    with rasterio.open(files[2]) as out:
+        assert out.overviews(1) == [2]
+
+
 def test_another_job_is_not_gone_on_with(files, monkeypatch):
     model, source, target = files
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

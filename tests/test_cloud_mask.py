@@ -11,6 +11,7 @@ from rasterio.enums import ColorInterp
 from helpers import runs, scenes
 from helpers.__main__ import main
 from helpers.apply import apply
+from helpers.apply.network import Predictor
 from helpers.backend import keras
 from helpers.pairs import clouds
 from helpers.scenes.values import refuse_misfit
@@ -57,6 +58,18 @@ def test_the_mask_is_the_opacity_and_lies_on_the_same_ground(tmp_path, model, sc
     assert list(mask.bands) == ["opacity"] and mask.pixels.dtype == "float32" and mask.bounds == scene.bounds
     np.testing.assert_allclose(mask.pixels[..., 0], scene.pixels[..., 0] / 12_000, atol=1e-6)
     np.testing.assert_array_equal(answer.pixels, scene.pixels)
+
+
+def test_a_name_too_long_for_the_files_made_beside_it_is_refused(tmp_path, model, scene, monkeypatch):
+    """The longest possible name is written; the names of locks and temporary files would be too long otherwise."""
+    scenes.write(scene, tmp_path / "in.tif")
+    longest, mask = "я" * 113 + ".tif", "é" * 113 + ".tif"
+    apply(model, tmp_path / "in.tif", tmp_path / longest, cloud_mask=tmp_path / mask, progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.tif", "run", longest, mask}
+    monkeypatch.setattr(Predictor, "__call__", lambda *_: pytest.fail("computed"))
+    for target, other in (("x" + longest, None), ("x" * 300 + ".tif", None), ("out.tif", "x" + mask)):
+        with pytest.raises(ValueError, match="is too long a name: at most 230 bytes, as the files made beside it"):
+            apply(model, tmp_path / "in.tif", tmp_path / target, cloud_mask=other and tmp_path / other)
 
 
 def test_opaque_cloud_is_no_data(tmp_path, model, scene, capsys):
@@ -213,3 +226,11 @@ def test_an_offset_is_found_on_green_ground_beside_water():
     with pytest.raises(ValueError, match="an offset of 1000"):
         refuse_misfit(ground + 1000, BANDS, ranges, is_physical=True)
     refuse_misfit(ground, BANDS, ranges, is_physical=True)
+
+
+def test_winter_ground_is_taken_for_an_offset_and_the_error_says_what_to_do(tmp_path, model, scene):
+    """Nothing tells such ground from water with an offset: the values are the same."""
+    scene.pixels[:] = np.linspace(900, 1800, 50, dtype="float32").round()[None, :, None]
+    with pytest.raises(ValueError, match="an offset of 1000.*right as they are, such as winter.*--value-range model"):
+        answered(model, scene, tmp_path)
+    np.testing.assert_array_equal(answered(model, scene, tmp_path, value_range="model"), scene.pixels)

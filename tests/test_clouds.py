@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from helpers import scenes
 from helpers.backend import tf
-from helpers.pairs import clouds
+from helpers.pairs import clouds, patches
 from helpers.scenes import Scene
 
 BANDS = ("blue", "green", "red")
@@ -254,3 +254,6 @@ def test_what_cannot_be_is_refused(changed, message):
 def test_ground_without_patches_is_refused():
     with pytest.raises(ValueError, match="no patch of 64 x 64"):
         clouds.examples(ground(), patch_px=64, **SETTINGS)
+    for empty in (patches.patches, lambda none, **how: patches.whole_patches(none, how["patch_px"])):
+        with pytest.raises(ValueError, match="no patch of 16 x 16 pixels .* in 0 images: use smaller patches or more"):
+            empty([], patch_px=16, batch_size=1, steps=1)

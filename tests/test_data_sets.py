@@ -106,9 +106,21 @@ def test_what_cannot_be_split_is_refused_and_left_as_it_was(pairs):
     with pytest.raises(ValueError, match="does not say where 003 lies"):
         download.split_manifest(pairs)
     assert (pairs / "manifest.csv").read_bytes() == before
-    change(pairs, lambda table: table[:4])
-    with pytest.raises(ValueError, match="acquire a larger area"):
+    change(pairs, lambda table: table[:6])
+    with pytest.raises(ValueError, match="the 3 tiles lie so close together.*acquire a larger area"):
         download.split_manifest(pairs)
+
+
+@pytest.mark.parametrize("tiles", [0, 1, 2])
+def test_a_manifest_of_fewer_tiles_than_splits_is_refused_and_left_as_it_was(pairs, tiles):
+    change(pairs, lambda table: table[: 2 * tiles])
+    before = (pairs / "manifest.csv").read_bytes()
+    with pytest.raises(ValueError, match=f"only {tiles} tiles were found; at least 3 are needed.*Acquire more"):
+        download.split_manifest(pairs)
+    assert (pairs / "manifest.csv").read_bytes() == before
+    change(pairs, lambda table: table[:0])
+    with pytest.raises(ValueError, match="holds no image; expected .* a manifest.csv with the role map"):
+        sources.open_ground(pairs, role="map", **READ)
 
 
 def test_only_measured_pixels_are_looked_at_for_gaps(pairs, recwarn):

@@ -135,8 +135,9 @@ def test_an_unsorted_manifest_is_sorted_and_a_strange_one_refused(folders):
     with pytest.raises(ValueError, match="mood.*move it away"):
         download.write_manifest(folders, [{"path": "aa"}])
     assert "mood" in (folders / "manifest.csv").read_text()
-    with pytest.raises(FileNotFoundError, match="nowhere.manifest.csv"):
-        download.read_manifest(folders / "nowhere")
+    for read in (download.read_manifest, download.split_manifest):
+        with pytest.raises(FileNotFoundError, match="^there is no .*nowhere.manifest.csv: give a folder that"):
+            read(folders / "nowhere")
 
 
 def test_a_name_twice_in_a_job_overwrites_nothing(folders, server):

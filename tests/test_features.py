@@ -14,7 +14,7 @@ from skimage.transform import resize
 
 from helpers import features, metrics, paths
 from helpers.acquire import packs, pytorch_file
-from helpers.backend import keras
+from helpers.backend import keras, tf
 
 pytestmark = pytest.mark.skipif(bool(packs.missing(features.PACK)), reason="python -m helpers fetch")
 
@@ -59,6 +59,12 @@ def test_the_backbone_is_frozen_and_only_as_deep_as_its_taps():
     assert len(short.weights) < len(features.backbone(("24", "320")).weights) == 2 * 48
     with pytest.raises(KeyError, match="32"):
         features.backbone(("24", "32"))
+
+
+def test_a_network_that_a_graph_is_the_first_to_need_has_its_weights():
+    """What a graph assigns while it creates variables is lost: TensorFlow traces it once more."""
+    found = tf.function(lambda images: features.shared_backbone(("16",))(images))(waves())
+    np.testing.assert_allclose(found, features.backbone(("16",))(waves()), atol=1e-4)
 
 
 def test_embed_gives_pooled_stages_whatever_the_batch(monkeypatch):

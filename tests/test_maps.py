@@ -326,7 +326,7 @@ def test_a_manifest_that_cannot_be_used(two_folders):
     with pytest.raises(ValueError, match="holds no pairs"):
         read_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"split": "" if row["pair"] == "p1" else row["split"]})
-    with pytest.raises(ValueError, match="has the splits .'', 'test', 'train', 'validation'.; expected"):
+    with pytest.raises(ValueError, match="give the splits .'', 'test', 'train', 'validation'.; expected"):
         read_pairs(two_folders)
     write_manifest(two_folders, lambda row: row | {"west": 0, "east": 160})
     with pytest.raises(ValueError, match="same ground"):
@@ -470,6 +470,14 @@ def test_an_image_that_declares_too_much_is_not_decoded(two_folders, monkeypatch
         read_pairs(two_folders)
 
 
+def one_a_split(folder, *parts):
+    """Folders `train` and `val`, with a single pair in some."""
+    for part in ("train", "val"):
+        (folder / part).mkdir()
+    for number, part in enumerate(parts):
+        save(np.concatenate(pair(number), axis=1), folder / part / "a.png")
+
+
 @pytest.mark.parametrize("prepare, message", [
     (lambda folder: None, "holds no pairs: expected"),
     (lambda folder: save(pair(0)[0], folder / "a.png"), "a.png has 16 x 16 pixels.*twice as wide"),
@@ -477,6 +485,9 @@ def test_an_image_that_declares_too_much_is_not_decoded(two_folders, monkeypatch
     (lambda folder: save(pair(0)[0], folder / "map" / "a.png"), r"holds no pairs: .*Left out: a \(map only\)"),
     (lambda folder: save(np.concatenate(pair(0), axis=1), folder / "a.png"), "only 0 whole blocks"),
     (lambda folder: (folder / "a.png").write_text("no picture"), "a.png cannot be read"),
+    (lambda folder: [(folder / part).mkdir() for part in ("train", "val")], "holds no pairs"),
+    (lambda folder: one_a_split(folder, "train"), r"give the splits \['train'\]; expected"),
+    (lambda folder: one_a_split(folder, "train", "val"), r"give the splits \['train', 'validation'\]; expected"),
 ])  # fmt: skip
 @by_name
 def test_folders_without_pairs(tmp_path, prepare, message):

@@ -233,7 +233,7 @@ def test_a_split_that_is_not_whole_is_told(tmp_path, make_scene, splits):
         scenes.write(make_scene(seed=i, west=500_000 + 3000 * i), tmp_path / f"{i}.tif")
         rows.append({"path": f"{i}.tif", "role": "image", "split": split})
     manifest(tmp_path, rows)
-    with pytest.raises(ValueError, match="manifest.csv has the splits .*'train'.*expected train, validation, test"):
+    with pytest.raises(ValueError, match="give the splits .*'train'.*expected train, validation and test"):
         sources.open_ground(tmp_path, **SMALL)
 
 
@@ -373,6 +373,26 @@ def test_images_with_different_bands(tmp_path, make_scene):
         scenes.write(make_scene(bands=bands, seed=number), tmp_path / f"{number}.tif")
     with pytest.raises(ValueError, match="several kinds of images: 2 of bands red green.*; 1 of bands red nir"):
         sources.open_ground(tmp_path, **SMALL)
+
+
+def test_a_bands_list_without_bands_is_refused(tmp_path, make_scene):
+    for number in range(3):
+        scenes.write(
+            make_scene(bands=("red", "nir"), seed=number, west=500_000 + 3000 * number), tmp_path / f"{number}.tif"
+        )
+    with pytest.raises(ValueError, match="no band is named; the image has red, nir"):
+        sources.open_ground(tmp_path, bands=[], **SMALL)
+    assert sources.open_ground(tmp_path, **SMALL)["train"][0].bands == ("red", "nir")
+
+
+def test_no_image_and_an_image_of_one_pixel_are_too_little_ground(tmp_path, make_scene):
+    scenes.write(make_scene(1, 1), tmp_path / "a.tif")
+    assert scenes.read(tmp_path / "a.tif").pixels.shape[:2] == (1, 1)
+    with pytest.raises(ValueError, match="only 0 whole blocks of 16"):
+        sources.open_ground(tmp_path, **SMALL)
+    for split in (scenes.split_ground, lambda none, **how: scenes.split_scenes(none, [], **how)):
+        with pytest.raises(ValueError, match="only 0 whole blocks of 16 .* were found; at least 3 are needed"):
+            split([], block_px=16, buffer_px=4)
 
 
 def test_images_that_are_too_small_or_too_few(tmp_path, make_scene):

@@ -199,6 +199,8 @@ def test_a_hundred_test_spots_lie_a_kilometre_from_each_other(monkeypatch):
     monkeypatch.setattr(views, "PATIENCE", 200)
     with pytest.raises(ValueError, match=r"1000 test spots are wanted, but only 1\d\d of them lie 1000 m"):
         views.spots("test", 1000)
+    with pytest.raises(ValueError, match="0 pairs are wanted: ask for 1 at least"):
+        views.render("test", 0)
 
 
 @needs_pack

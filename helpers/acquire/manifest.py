@@ -93,6 +93,7 @@ def read_table(path, needed=()):
     """Read a CSV file of texts as people save it: with BOM, blanks after commas, CRLF.
 
     Raises:
+        FileNotFoundError: there is none.
         ValueError: it is no table, or lacks a needed column.
     """
     import pandas
@@ -106,6 +107,11 @@ def read_table(path, needed=()):
             keep_default_na=False,
             skipinitialspace=True,
         )
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no {path}: give a folder that `download.fetch` has filled, or list the "
+            "files yourself with `download.write_manifest`"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{path} is no table with commas ({error})") from error
     header, *rows = cells.fillna("").map(str.strip).values.tolist()
@@ -222,6 +228,7 @@ def split_manifest(folder, *, seed=0):
         dict from "train", "validation", "test", "guard", "copy", "unpaired" to the number of rows.
 
     Raises:
+        FileNotFoundError: there is no manifest.
         ValueError: an image without a place, or too little ground for three splits.
     """
     path = Path(folder) / NAME
@@ -229,8 +236,9 @@ def split_manifest(folder, *, seed=0):
     pair = table.pair.where(table.pair != "", table.path)
     roles = table.role.groupby(pair).transform("nunique")
     table["split"] = np.where(roles == roles.max(), "copy", "unpaired")
-    whole = table[table.split == "copy"].assign(pair=pair)
-    kept = whole.drop_duplicates(["role", *PLACE])
+    kept = (
+        table[table.split == "copy"].assign(pair=pair).drop_duplicates(["role", *PLACE])
+    )
     tiles = {}
     for row in kept.to_dict("records"):
         tile = placed(Scene(np.zeros((1, 1, 1)), ("",)), row)  # of a single pixel

@@ -111,7 +111,7 @@ def open_scene(pack, name=None, bands=None):
     if "crs" in listed:  # the file's own is missing, or wrong
         scene = replace(scene, transform=None)
     scene = placed(scene, listed | {"credit": entry.credit})
-    return scene.select(bands) if bands else scene
+    return scene if bands is None else scene.select(bands)
 
 
 def open_scenes(pack, bands=None):

@@ -36,8 +36,8 @@ def read_folder(folder):
     rows = []
     listed = {}
     if (folder / "manifest.csv").exists():
-        table = download.read_manifest(folder)
-        listed = {row["path"]: row for row in table.to_dict("records")}
+        for row in download.read_manifest(folder).to_dict("records"):
+            listed[row["path"]] = row
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix.lower() not in SUFFIXES or "/." in f"/{name}":

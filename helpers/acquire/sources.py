@@ -55,7 +55,7 @@ def open_ground(source, *, role="image", bands=None, **split):
         look_at_values(folder, images)
     given = [row.get("split", "") for row in rows]
     ground = scenes.split_scenes(images, given, **split)
-    if not bands:
+    if bands is None:
         return ground
     return {
         name: [scene.select(bands) for scene in found] for name, found in ground.items()
@@ -86,8 +86,11 @@ def look_at_values(folder, images):
     """
     for scene in images:
         step = min(scene.pixels.shape[:2]) // 200 + 1
-        told = f"images of {folder} have"
-        find_gaps(scene.pixels[::step, ::step], told, f"{scene.name}: ")
+        find_gaps(
+            scene.pixels[::step, ::step],
+            f"images of {folder} have",
+            f"{scene.name}: ",
+        )
 
 
 def find_gaps(sample, told, name=""):
@@ -157,8 +160,10 @@ def _kind(image, usual):
     brightest = np.nanmax(image.pixels, initial=0)
     if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
         dtype += " reflectance"
-    bands = " ".join(image.bands)
-    return f"bands {bands}, {dtype}, pixels {width:.4g} x {height:.4g} ({unit})"
+    return (
+        f"bands {' '.join(image.bands)}, {dtype}, pixels {width:.4g} x {height:.4g} "
+        f"({unit})"
+    )
 
 
 def some(names):

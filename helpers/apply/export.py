@@ -52,10 +52,10 @@ def export(model, out, *, tile=256, resolution=None):
         values = predictor.answer(tf.transpose(pixels * 255.0, (0, 2, 3, 1)))
         return tf.transpose(values[..., : len(names)], (0, 3, 1, 2))
 
-    bands = len(about["bands"])
-    shape = [tf.TensorSpec((1, bands, tile, tile), tf.float32, name="input")]
+    shape = (1, len(about["bands"]), tile, tile)
+    inputs = [tf.TensorSpec(shape, tf.float32, name="input")]
     patch_tf2onnx()  # as Keras does: tf2onnx does not know NumPy 2
-    made, _ = tf2onnx.convert.from_function(graph, input_signature=shape, opset=OPSET)
+    made, _ = tf2onnx.convert.from_function(graph, input_signature=inputs, opset=OPSET)
     kind = "Superresolution" if about["scale"] > 1 else "Regressor"
     if about["classes"]:
         kind = "Segmentor"
@@ -67,8 +67,6 @@ def export(model, out, *, tile=256, resolution=None):
         "tiles_overlap": min(90, 200 * predictor.margin_px // tile + 1),
         "bands": about["bands"],
         "credit": about["credit"],
-        "standardization_mean": [0] * bands,  # after its division by 255
-        "standardization_std": [1] * bands,
     }
     if resolution:
         told["resolution"] = resolution

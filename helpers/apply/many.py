@@ -1,6 +1,5 @@
 """Apply a network to many files: each in a process of its own, or on a Dask cluster."""
 
-import multiprocessing
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +65,7 @@ def _targets(sources, folder):
     if folder.is_file():
         raise ValueError(f"{folder} is a file: give --out the name of a folder")
     targets = {}
-    for source in map(Path, sources):
+    for source in sources:
         files = images(source)
         if not files:
             raise ValueError(f"{source} holds no image, such as a GeoTIFF")
@@ -82,7 +81,7 @@ def _targets(sources, folder):
 
 def _apart(task):
     """Run one file in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, max_tasks_per_child=1) as pool:  # spawned
         return pool.submit(_apply, task).result()
 
 
@@ -92,5 +91,5 @@ def _apply(task):
         try:
             state = "done" if apply(**task, progress=False) else "already finished"
         except Exception as error:  # those of libraries, too: each file is on its own
-            return "failed", f"error: {error or type(error).__name__}"
+            return "failed", f"error: {error}"
     return state, " ".join(f"note: {note.message}" for note in notes)

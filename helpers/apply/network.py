@@ -103,8 +103,8 @@ class Predictor:
         scale = about["scale"]
         multiple = about["size_multiple"]
         side = 64 * multiple
-        _, height, *_ = network.compute_output_shape((1, side, side, len(ranges)))
-        enlarge = height == side < scale * side  # by bicubic interpolation
+        shape = network.compute_output_shape((1, side, side, len(ranges)))
+        enlarge = scale > 1 and shape[1] == side  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
         if enlarge:  # looks two pixels further
             margin = ceil(margin / scale) + 2
@@ -120,8 +120,9 @@ class Predictor:
             values = to_unit(pixels, ranges)
             if enlarge:
                 values = upsample(values, scale)
-            made = network(values, training=False)
-            return from_unit(tf.cast(made, "float32"), ranges_out)
+            return from_unit(
+                tf.cast(network(values, training=False), "float32"), ranges_out
+            )
 
         self.answer = answer
 
@@ -134,9 +135,9 @@ class Predictor:
         Returns:
             float32 (side x scale, side x scale, bands) in the output's unit.
         """
-        made = 0
-        for step, turns in self.views:
-            shown = np.rot90(pixels[:, ::step], turns)
-            answer = self.answer(shown[None])[0].numpy()
-            made += np.rot90(answer, -turns)[:, ::step]
-        return made / len(self.views)
+        answers = (
+            np.rot90(self.answer(shown[None])[0], -turns)[:, ::step]
+            for step, turns in self.views
+            for shown in [np.rot90(pixels[:, ::step], turns)]
+        )
+        return sum(answers) / len(self.views)

@@ -79,12 +79,11 @@ def planned(
     if cloud_mask:
         labels = {"descriptions": ["opacity"], "nodata": np.nan}
         outputs["journal1.tif"] = [len(about["bands_out"])], "float32", labels
-    plan = dict(
+    return SimpleNamespace(**about | dict(
         image=image, read=read, window=window, start=start, stop=stop, outputs=outputs,
         predictor=Predictor(network, about, ranges, tta), only_clouded=only_clouded, opaque=opaque,
         cell_px=ceil((window_px or most_px) / multiple_px) * multiple_px,
-    )  # fmt: skip
-    return SimpleNamespace(**about | plan)
+    ))  # fmt: skip
 
 
 def _matching_bands(image, wanted, given):
@@ -114,7 +113,7 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
     """
     sample = read(out_shape=tuple(np.minimum(image.shape, SAMPLE_PX)))
     gap = find_gaps(sample, "the file has")
-    sample[(sample == gap).all(-1)] = np.nan
+    sample[(sample == gap).all(-1)] = np.nan  # None equals no value
     values = sample[np.isfinite(sample).all(-1)]
     trained = np.array(about["value_range"], "float64")
     is_physical = about["unit"]  # of a model of any scene

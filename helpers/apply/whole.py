@@ -45,8 +45,9 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
 
     Raises:
         ValueError: wrong bands or values, a file that cannot be read or ends too early, a map of
-            classes, a target that cannot be replaced, a window outside the image, an interrupted
-            run of another job, another process at work on the target; all before computing.
+            classes, a target that cannot be replaced or whose name is too long, a window outside
+            the image, an interrupted run of another job, another process at work on the target; all
+            before computing.
         OSError: not enough room on the disk.
     """
     inputs = files_behind(source)
@@ -69,8 +70,10 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         paths.claimed(f"{folder}.lock", f"{target} is being written already"),
     ):
         weights = model_path(model)
-        model = [files_behind(weights), files_behind(weights.with_suffix(".json"))]
-        asked = options | {"input": inputs, "model": model}
+        asked = options | {
+            "input": inputs,
+            "model": [*map(files_behind, (weights, weights.with_suffix(".json")))],
+        }
         job = {name: str(value) for name, value in asked.items()}
         identity = hashlib.sha256(repr(sorted(job.items())).encode()).hexdigest()
         journal = resume and begun(folder, job)
@@ -95,12 +98,13 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
 
 def _target(path, inputs):
     """Return the file to write, at the end of a link; a ValueError where it cannot be replaced."""
-    path = Path(path)
-    if path.is_symlink():
-        print(f"note: {path} is a link: {path.resolve()} is written")
-    path = path.resolve()
+    given = Path(path)
+    path = given.resolve()
     told = None
-    if path.is_dir() or ".tif" not in path.suffix.lower():
+    # temporary names are up to 22 bytes longer, and file systems take 255
+    if len(path.name.encode()) > 230:
+        told = "too long a name: at most 230 bytes, as the files made beside it have longer names"
+    elif path.is_dir() or ".tif" not in path.suffix.lower():
         told = "a folder, or no name of a GeoTIFF: end it in .tif"
     elif path.exists():
         if not path.stat().st_mode & 0o222:
@@ -109,6 +113,8 @@ def _target(path, inputs):
             told = "the input, or read by it: choose another name"
     if told:
         raise ValueError(f"{path} is {told}")
+    if given.is_symlink():
+        print(f"note: {given} is a link: {path} is written")
     return path
 
 

@@ -56,8 +56,7 @@ def _submit(plan, pool, corner):
     ends = core + [[-margin], [margin]]
     inside = ends.clip(0, plan.image.shape)
     pixels = plan.read(_slices(inside))
-    around = abs(ends - inside).T
-    pixels = np.pad(pixels, [*around, (0, 0)], mode="symmetric")
+    pixels = np.pad(pixels, [*abs(ends - inside).T, (0, 0)], mode="symmetric")
     core = core.clip(plan.start, plan.stop)
     cut = core - ends[0]
     answer = None

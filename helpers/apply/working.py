@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
@@ -29,10 +30,9 @@ COG = {
     "driver": "COG", "compress": "zstd", "level": 1, "predictor": "YES", "blocksize": BLOCK_PX,
     "bigtiff": "IF_SAFER",
 }  # fmt: skip
-# GDAL caches a twentieth of all memory otherwise; overviews that it compresses on the way take
-# half as long again as the whole copy
+# GDAL caches a twentieth of all memory otherwise; overviews stand beside a working file
 ENVIRONMENT = {
-    "GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "ALL_CPUS", "COG_TMP_COMPRESSION": "NONE",
+    "GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "ALL_CPUS", "TIFF_USE_OVR": True
 }  # fmt: skip
 SPACE_FACTOR = 8 / 3  # a working file, its overviews, and the output uncompressed
 
@@ -85,8 +85,8 @@ def begin(folder, plan, job, identity):
             for label, values in labels.items():
                 setattr(made, label, values)
             if plan.classes:
-                colours = {at: each["colour"] for at, each in enumerate(plan.classes)}
-                made.write_colormap(1, colours)
+                colours = enumerate(each["colour"] for each in plan.classes)
+                made.write_colormap(1, dict(colours))
     return {"job": job, "finished": 0, "clear": 0, "seen": 0}
 
 
@@ -105,16 +105,20 @@ def _place(plan):
         rasterio.shutil.copy(plan.image, memory.name, driver="VRT")
         with rasterio.open(f"vrt://{memory.name}?{part}") as frame:
             points, crs = frame.gcps
-            place = {"gcps": points, "crs": crs or frame.crs, "rpcs": frame.rpcs}
-            return frame.profile | place
+            own = {"gcps": points, "crs": crs or frame.crs, "rpcs": frame.rpcs}
+            return frame.profile | own
 
 
 def deliver(plan, file, path):
     """Turn a working file into a cloud-optimised GeoTIFF at `path`."""
+    # half of its overviews, if a run was killed here
+    file.with_suffix(".tif.ovr").unlink(missing_ok=True)
+    # band by band: the COG driver's own overviews, of all bands at once, take three times as long
+    with rasterio.open(file, "r+") as made:
+        steps = [2 << at for at in range(31) if max(made.shape) >> at > BLOCK_PX]
+        made.build_overviews(steps, Resampling["mode" if plan.classes else "average"])
     whole = file.with_suffix(".cog.tif")
-    rasterio.shutil.copy(
-        file, whole, **COG, overview_resampling="mode" if plan.classes else "average"
-    )
+    rasterio.shutil.copy(file, whole, **COG)
     shutil.move(whole, path)  # the mask may lie on another disk
 
 
@@ -129,5 +133,8 @@ def remove(folder):
 def write_class_names(path, classes):
     """Write the names of a map's classes beside it, the only place where GDAL and QGIS look."""
     names = "".join(f"<Category>{escape(each['name'])}</Category>" for each in classes)
-    band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
-    paths.write_text(f"{path}.aux.xml", f"<PAMDataset>{band}</PAMDataset>")
+    paths.write_text(
+        f"{path}.aux.xml",
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames>'
+        "</PAMRasterBand></PAMDataset>",
+    )

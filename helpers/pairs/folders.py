@@ -132,11 +132,13 @@ def _listed(folder, roles, left):
 
 
 def _completed(splits):
-    """Return the splits, of two parts made three: the last training pairs validate."""
+    """Return the splits, of two parts made three: the last training pairs validate, if enough."""
     if set(splits) not in ({"train", "validation"}, {"train", "test"}):
         return splits
     splits = np.array(splits, object)
     trained = np.flatnonzero(splits == "train")
+    if len(trained) < 2:
+        return splits
     held = trained[-max(1, len(trained) // 10) :]
     splits[splits != "train"] = "test"
     splits[held] = "validation"

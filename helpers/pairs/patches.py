@@ -85,7 +85,7 @@ def _stacked(scenes, patch_px):
                 f"{scene.name} has {scene.height} x {scene.width} pixels, fewer than a patch of "
                 f"{patch_px}: use smaller patches or larger images"
             )
-    if len({scene.pixels.shape for scene in scenes}) > 1:
+    if len({scene.pixels.shape for scene in scenes}) != 1:
         scenes = whole_patches(scenes, patch_px)
     kinds = {scene.dtype for scene in scenes}
     dtype = kinds.pop() if kinds in ({"uint8"}, {"uint16"}) else "float32"
@@ -97,8 +97,8 @@ def whole_patches(scenes, patch_px):
     cuts = [patch for scene in scenes for patch in scene.patches(patch_px)]
     if not cuts:
         raise ValueError(
-            f"no patch of {patch_px} x {patch_px} pixels without no-data pixels: use smaller "
-            "patches"
+            f"no patch of {patch_px} x {patch_px} pixels without no-data pixels in "
+            f"{len(scenes)} images: use smaller patches or more images"
         )
     return cuts
 

@@ -82,8 +82,10 @@ def render(split, count, *, image_size=128, seed=0, again=False):
         haze_km, cloud_seed, split. Kept below `paths.DATA`.
 
     Raises:
-        ValueError: more spots than there is room for (says how many).
+        ValueError: no pair is wanted, or more spots than there is room for (says how many).
     """
+    if count < 1:
+        raise ValueError(f"{count} pairs are wanted: ask for 1 at least")
     table = spots(split, count, seed=seed, again=again)
     code = sorted(Path(relief.__file__).parent.glob("*.py"))
     code += [__file__, photo_views.__file__]

@@ -1,4 +1,5 @@
 """Scenes: imagery with its place on the ground; read, write, and split so that tests are fair."""
+# ruff: noqa: F401
 
 from helpers.scenes.files import read, to_file_values, write
 from helpers.scenes.scene import Scene, fill_nodata, stack
@@ -10,9 +11,3 @@ from helpers.scenes.splits import (
     split_scenes,
 )
 from helpers.scenes.values import from_unit, to_unit, value_range
-
-__all__ = [
-    "SPLITS", "Scene", "blocks_away_from", "check_disjoint", "fill_nodata", "from_unit",
-    "read", "split_ground", "split_scenes", "stack", "to_file_values", "to_unit",
-    "value_range", "write",
-]  # fmt: skip

@@ -25,8 +25,10 @@ def find_bands(names, wanted):
         list of positions, from 0.
 
     Raises:
-        ValueError: a band is missing, or there are several of that name.
+        ValueError: a band is missing, or there are several of that name, or none is wanted.
     """
+    if not wanted:
+        raise ValueError(f"no band is named; the image has {', '.join(names)}")
     numbered = _numbered(set(map(_number, names)))
     known = [common_name(name, numbered) for name in names]
     found = []

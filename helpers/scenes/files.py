@@ -237,7 +237,10 @@ def to_file_values(pixels, dtype, nodata):
         )
     else:
         step = 1
-        values = np.rint(pixels.astype("float64")).clip(*dtype_ranges[dtype.name])
+        # in float32 where that is exact, up to 16 bits: four times as fast as float64
+        values = np.rint(pixels, dtype=np.result_type(pixels, dtype)).clip(
+            *dtype_ranges[dtype.name]
+        )
     if nodata is not None:
         values[values == nodata] = nodata - step if nodata > 0 else nodata + step
         values[missing] = nodata

@@ -96,8 +96,8 @@ class Scene:
 
     def select(self, bands):
         """Return the scene with only `bands`, in that order, found as `find_bands` does."""
-        index = find_bands(self.bands, bands)
-        return replace(self, pixels=self.pixels[..., index], bands=tuple(bands))
+        pixels = self.pixels[..., find_bands(self.bands, bands)]
+        return replace(self, pixels=pixels, bands=tuple(bands))
 
     def patches(self, size, stride=None, start=(0, 0)):
         """Return square windows of `size` pixels in reading order, all with data everywhere.
@@ -109,8 +109,7 @@ class Scene:
         """
         ends = np.subtract(self.pixels.shape[:2], size - 1)
         sides = map(range, start, ends, (stride or size,) * 2)
-        corners = itertools.product(*sides)
-        cuts = [self.cut(row, column, size, size) for row, column in corners]
+        cuts = [self.cut(*corner, size, size) for corner in itertools.product(*sides)]
         return [cut for cut in cuts if cut.valid.all()]
 
 
@@ -124,9 +123,11 @@ def stack(scenes):
         raise ValueError(
             "the scenes lie on different grids: resample them to one first"
         )
-    pixels = np.concatenate([scene.pixels for scene in scenes], axis=-1)
-    bands = sum((scene.bands for scene in scenes), ())
-    return replace(scenes[0], pixels=pixels, bands=bands)
+    return replace(
+        scenes[0],
+        pixels=np.concatenate([scene.pixels for scene in scenes], axis=-1),
+        bands=sum((scene.bands for scene in scenes), ()),
+    )
 
 
 def fill_nodata(pixels):

@@ -25,12 +25,12 @@ def split_scenes(scenes, given, *, block_px, buffer_px, seed=0):
     Raises:
         ValueError: a given split that lacks a part or shows ground twice, or too little ground.
     """
-    longest = max(min(scene.pixels.shape[:2]) for scene in scenes)
+    longest = max((min(scene.pixels.shape[:2]) for scene in scenes), default=0)
     if any(given):
         if set(given) != set(SPLITS):
             raise ValueError(
-                f"manifest.csv has the splits {sorted(set(given))}; expected train, validation, "
-                "test in all rows, or in none"
+                f"the manifest or the folders give the splits {sorted(set(given))}; expected "
+                "train, validation and test, or none in all rows"
             )
     elif len(scenes) < len(SPLITS) or longest >= 2 * block_px + buffer_px:
         return split_ground(scenes, block_px=block_px, buffer_px=buffer_px, seed=seed)
@@ -72,8 +72,8 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
     pitch = block_px + buffer_px
     found = []
     for scene in scenes:
-        to_pixels = ~(scene.transform or Affine.identity())
-        column, row = to_pixels @ (0, 0)  # of the map's origin
+        # of the map's origin
+        column, row = ~(scene.transform or Affine.identity()) @ (0, 0)
         found += blocks_away_from(
             found if scene.transform else [],
             scene,
@@ -82,15 +82,12 @@ def split_ground(scenes, *, block_px, buffer_px, seed=0):
             stride_px=pitch,
             start=(round(row) % pitch, round(column) % pitch),
         )
-    if len(found) < len(SPLITS):
-        raise ValueError(
-            f"only {len(found)} whole blocks of {block_px} pixels without no-data pixels were "
-            "found; at least 3 are needed, one each to train, validate and test. Use larger images "
-            "or smaller blocks"
-        )
     found.sort(key=_southwards)
+    names = deal(
+        len(found), f"whole blocks of {block_px} pixels without no-data pixels"
+    )
     order = np.random.default_rng(seed).permutation(len(found))
-    splits = _by_split(found, deal(len(found))[order.argsort()])
+    splits = _by_split(found, names[order.argsort()])
     if not scenes[0].transform:  # an image may be there twice
         check_disjoint(splits)
     return splits
@@ -112,10 +109,12 @@ def blocks_away_from(held_out, scene, *, block_px, buffer_px, stride_px, start=(
         start: row and column of the first block.
     """
     blocks = scene.patches(block_px, stride_px, start)
-    buffer = buffer_px * scene.pixel_size[0]
-    boxes, others = (boxes_in(scene.crs, each) for each in (blocks, held_out))
-    near = _overlaps(boxes, others, buffer).any(axis=1)
-    return list(compress(blocks, ~near))
+    near = _overlaps(
+        boxes_in(scene.crs, blocks),
+        boxes_in(scene.crs, held_out),
+        buffer_px * scene.pixel_size[0],
+    )
+    return list(compress(blocks, ~near.any(axis=1)))
 
 
 def _by_split(scenes, names):
@@ -123,19 +122,35 @@ def _by_split(scenes, names):
     return {split: list(compress(scenes, names == split)) for split in SPLITS}
 
 
-def deal(count):
+def deal(count, members="tiles"):
     """Deal members out: the first 70 % train, the next 10 % validate, the last 20 % test.
+
+    Args:
+        count: of the members.
+        members: what they are, for the error.
 
     Returns:
         array of the split of each of `count` members; validation and test have at least one.
+
+    Raises:
+        ValueError: there are fewer than three.
     """
-    test, validation = (max(1, round(share * count)) for share in (0.2, 0.1))
-    names = np.array(SPLITS, object)  # so that they stay plain texts
-    return np.repeat(names, [count - validation - test, validation, test])
+    if count < len(SPLITS):
+        raise ValueError(
+            f"only {count} {members} were found; at least 3 are needed, one each to train, "
+            "validate and test. Acquire more or larger images, or use smaller blocks"
+        )
+    test = round(0.2 * count)
+    validation = max(1, round(0.1 * count))
+    return np.repeat(
+        np.array(SPLITS, object),  # so that they stay plain texts
+        [count - validation - test, validation, test],
+    )
 
 
 def split_tiles(scenes, buffer_px, seed=0):
     """Split scenes by their place, as `split_boxes` does; the buffer is in pixels of the first."""
+    deal(len(scenes))  # refuses fewer than three
     boxes = boxes_in(scenes[0].crs, scenes)
     if np.isnan(boxes).any():
         raise ValueError("some images have a CRS and others have none: give it to all")
@@ -159,12 +174,11 @@ def split_boxes(boxes, buffer, seed=0):
     Raises:
         ValueError: too little ground.
     """
+    split = deal(len(boxes))
     middles = boxes[:, :2] + boxes[:, 2:]
     along = middles[:, np.ptp(middles, axis=0).argmax()] * (-1) ** seed
-    order = along.argsort(kind="stable")
-    split = deal(len(boxes))
-    one_end_tests = np.roll(split, (split == "test").sum())
-    split[order] = one_end_tests
+    # one end tests
+    split[along.argsort(kind="stable")] = np.roll(split, (split == "test").sum())
     near = _overlaps(boxes, boxes[split != "train"], buffer).any(axis=1)
     split[(split == "train") & near] = "guard"
     if not set(SPLITS) <= set(split):

@@ -30,8 +30,11 @@ def value_range(scenes):
     values = np.concatenate(
         [scene.pixels.reshape(-1, len(scene.bands)) for scene in scenes]
     )
-    sample = values[:: len(values) // SAMPLE_PX + 1]
-    ranges = np.nanpercentile(sample, (0.5, 99.5), axis=0).T.tolist()
+    ranges = np.nanpercentile(
+        values[:: len(values) // SAMPLE_PX + 1],
+        (0.5, 99.5),
+        axis=0,
+    ).T.tolist()
     for band, (low, high) in zip(scenes[0].bands, ranges, strict=True):
         if not low < high:
             raise ValueError(
@@ -77,9 +80,9 @@ def refuse_misfit(values, bands, ranges, is_physical):
         )
         raise ValueError(
             f"the values are not those that the model was trained on ({told}; 0.5th to 99.5th "
-            f"percentile). It looks like {guess}. If the values are right as they are, such "
-            "as closed cloud or snow, give --value-range model. For a model of no fixed unit, "
-            "--value-range LO,HI or --value-range auto sets another range"
+            f"percentile). It looks like {guess}. If the values are right as they are, such as "
+            "winter ground, snow or closed cloud, give --value-range model. For a model of no "
+            "fixed unit, --value-range LO,HI or --value-range auto sets another range"
         )
     if (dark > high).all():
         warnings.warn(

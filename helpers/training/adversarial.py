@@ -16,8 +16,8 @@ class Adversarial(keras.Model):
     """Train both networks in one step; called, answer with the averaged generator.
 
     Args:
-        generator: keras.Model from the input to an image, or to a list of images, largest first.
-        discriminator: keras.Model from the list of images (after the input, if `conditional`) to
+        generator: keras.Model from the input to an image.
+        discriminator: keras.Model from a list of the image (after the input, if `conditional`) to
             logits; or to a list of logits and of features, which `terms` then compare.
         encoder: keras.Model from a target to an input of the generator, trained with it; it gives
             the second half of each batch of inputs, and is held to their distribution. Or None.
@@ -45,8 +45,8 @@ class Adversarial(keras.Model):
             optimizer.build(variables)  # later, it would not be restored
 
     def call(self, inputs, training=False):
-        """Return the image of the averaged generator, at full size."""
-        return flatten(self.averaged(inputs, training=False))[0]
+        """Return the image of the averaged generator."""
+        return self.averaged(inputs, training=False)
 
     @property
     def metrics(self):
@@ -67,8 +67,7 @@ class Adversarial(keras.Model):
         step = ops.cast(self.optimizers[0].iterations, "float32")
         with tf.GradientTape(persistent=True) as tape:
             inputs, latent_loss = self.encode(inputs, target)
-            fakes = flatten(self.generator(inputs, training=True))
-            reals = [shrink(target, fake) for fake in fakes]
+            fakes, reals = [self.generator(inputs, training=True)], [target]
             condition = flatten(inputs)[:1] if options.conditional else []
             real, *real_features = self.judge(condition, reals, step)
             fake, *fake_features = self.judge(condition, fakes, step)
@@ -116,7 +115,7 @@ class Adversarial(keras.Model):
         return flatten(self.discriminator([*condition, *images], training=True))
 
     def compare(self, reals, fakes, counts):
-        """Return each term, the mean over the sizes of the image; pixels may count differently."""
+        """Return each term, the mean over all features; pixels may count differently."""
         for count in counts:
             reals = [real * shrink(count[..., None], real) for real in reals]
             fakes = [fake * shrink(count[..., None], fake) for fake in fakes]
@@ -190,8 +189,8 @@ def fit_adversarial(
             several.
         ramp_steps: steps over which `weight` grows from 0, while the discriminator already learns.
         decay: of the exponential moving average (EMA) of the generator's weights.
-        augment: such as `training.augment`, applied to images before they are judged; all sizes of
-            target and estimate get the same changes. Or None.
+        augment: such as `training.augment`, applied to images before they are judged; target and
+            estimate get the same changes. Or None.
         learning_rate: of both optimizers; a number or a schedule of Keras.
         betas: of both Adam optimizers.
         steps, device, checkpoint, settings, reporting: as of `fit`; the averaged generator is

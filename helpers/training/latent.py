@@ -127,7 +127,12 @@ def view_features(views):
     Returns:
         float32 (batch, 1792) of length 1: the stage with 112 channels.
     """
-    return features.in_batches(_described, views)
+    network = features.shared_backbone(("112",))
+
+    def described(batch):
+        return _squares(network.predict_on_batch(batch))
+
+    return features.in_batches(described, views)
 
 
 def fit_latents(generator, views, latents, *, steps):
@@ -159,7 +164,7 @@ def fit_latents(generator, views, latents, *, steps):
         return -tape.gradient(alike, numbers)
 
     def fitted(some, begin):
-        targets = network(some)
+        targets = network.predict_on_batch(some)
         numbers = tf.Variable(begin)
         rate = keras.optimizers.schedules.PolynomialDecay(0.04, steps, 0.0)
         optimizer = keras.optimizers.Adam(rate, 0.9, 0.99)
@@ -194,6 +199,8 @@ def fit_ridge(inputs, targets, validation):
     Returns:
         tuple: kernel and bias of a Dense layer for the inputs as they are, and the strength.
     """
+    from scipy.linalg import solve
+
     mean = inputs.mean(axis=0)
     scale = inputs.std(axis=0) + 1e-3
     rows = (inputs - mean) / scale
@@ -202,7 +209,8 @@ def fit_ridge(inputs, targets, validation):
     found = {}
     for strength in STRENGTHS:
         ridge = products + strength * np.eye(len(rows))
-        kernel = rows.T @ np.linalg.solve(ridge, targets - middle) / scale[:, None]
+        kernel = rows.T @ solve(ridge, targets - middle, assume_a="pos")
+        kernel /= scale[:, None]
         bias = middle - mean @ kernel
         error = ((validation[0] @ kernel + bias - validation[1]) ** 2).mean()
         found[error] = kernel, bias, strength

@@ -81,6 +81,22 @@ def spectral_angle(value_range):
     return angle
 
 
+def grid(scale):
+    """Return a loss of (target, estimate): how visible a grid of `scale` x `scale` pixels is.
+
+    A generator that unfolds channels can brighten one pixel of every `scale` x `scale`, everywhere
+    alike. So errors at each of these places are averaged over the image, and should be zero.
+    """
+
+    def loss(target, estimate):
+        height, width, bands = target.shape[1:]
+        cells = (-1, height // scale, scale, width // scale, scale, bands)
+        errors = ops.reshape(estimate - target, cells)
+        return ops.mean(ops.abs(ops.mean(errors, axis=(1, 3))))
+
+    return loss
+
+
 def ssim_loss(target, estimate):
     """Return 1 - SSIM (Wang et al. 2004) of each image, float32 (batch,), 0 to 2."""
     return 1 - tf.image.ssim(target, estimate, max_val=1.0)
