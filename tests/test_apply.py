@@ -349,7 +349,7 @@ def test_what_a_vrt_reads_is_never_overwritten(tmp_path, make_scene, sharpen):
 
 
 def test_a_folder_is_no_image(tmp_path, sharpen):
-    with pytest.raises(ValueError, match="is a folder: --out DIR"):
+    with pytest.raises(ValueError, match="takes a folder of them with --out"):
         apply(sharpen, tmp_path, tmp_path / "out.tif")
 
 

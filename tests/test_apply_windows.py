@@ -198,6 +198,22 @@ def test_a_network_of_one_size(tmp_path, make_scene, save):
         applied(model, make_scene(dtype="float32"), tmp_path)
 
 
+@pytest.mark.parametrize("scale, size", [(1, 192), (2, 192), (1, 62), (1, 32)])
+def test_a_network_of_another_scale_than_it_says(tmp_path, make_scene, save, scale, size):
+    """It would write a corner of the answer over the whole ground, or shift it."""
+    image = keras.Input((None, None, 3))
+    layers = {
+        192: keras.layers.UpSampling2D(3),
+        62: keras.layers.Conv2D(3, 3),
+        32: keras.layers.AveragePooling2D(2),
+    }
+    network = keras.Model(image, layers[size](image))
+    model = save(network, value_range=[(0, 60_000)] * 3, scale=scale, receptive_field_px=3)
+    with pytest.raises(ValueError, match=f"makes {size} pixels of 64, unlike its .json says"):
+        applied(model, make_scene(30, 30), tmp_path)
+    assert not (tmp_path / "out.tif").exists()
+
+
 @pytest.mark.parametrize("name", ["landscape_rocky_mountain", "landscape_view_encoder"])
 def test_what_makes_or_reads_views_takes_no_map(name):
     with pytest.raises(ValueError, match="windows need images of any size"):

@@ -103,8 +103,12 @@ class Predictor:
         scale = about["scale"]
         multiple = about["size_multiple"]
         side = 64 * multiple
-        shape = network.compute_output_shape((1, side, side, len(ranges)))
-        enlarge = scale > 1 and shape[1] == side  # by bicubic interpolation
+        height = network.compute_output_shape((1, side, side, len(ranges)))[1]
+        if height not in (side, side * scale):
+            raise ValueError(
+                f"the network makes {height} pixels of {side}, unlike its .json says"
+            )
+        enlarge = height < side * scale  # by bicubic interpolation
         margin = (about["receptive_field_px"] or GLOBAL_FIELD_PX) // 2 + 1
         if enlarge:  # looks two pixels further
             margin = ceil(margin / scale) + 2

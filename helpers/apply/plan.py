@@ -14,7 +14,6 @@ from helpers.scenes.files import LOWEST, file_nodata, image_bands, read_values
 from helpers.scenes.values import refuse_misfit
 
 SAMPLE_PX = 1000  # values are looked at in an image thinned to this many pixels a side
-REFLECTANCE = 2  # a model whose values end below it expects reflectance
 # scale and offset of numbers that stand for themselves
 DIGITAL_NUMBERS = {(1, 0), (1e-4, 0)}
 # side of a window without margin: memory stays under 2 GB
@@ -115,12 +114,11 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
     gap = find_gaps(sample, "the file has")
     sample[(sample == gap).all(-1)] = np.nan  # None equals no value
     values = sample[np.isfinite(sample).all(-1)]
-    trained = np.array(about["value_range"], "float64")
-    is_physical = about["unit"]  # of a model of any scene
+    trained = np.array(about["value_range"])
     if asked in (None, "model"):
         scale, offset = scale_offset or _tags(image, bands, trained, asked)
         ranges = ((trained.T - offset) / scale).T
-    elif scale_offset or is_physical:
+    elif scale_offset or about["unit"]:
         raise ValueError(
             "--value-range does not go with --scale-offset, nor with a model of a fixed unit: "
             "--scale-offset SCALE,OFFSET alone says what the file's values are"
@@ -137,14 +135,14 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
             "larger number last, and --scale-offset with a scale above 0"
         )
     if not asked:
-        refuse_misfit(values * scale + offset, about["bands"], trained, is_physical)
+        refuse_misfit(values * scale + offset, about["bands"], trained, about["unit"])
     return ranges.tolist()
 
 
 def _tags(image, bands, trained, asked):
     """Return the scale and offset in the file's tags, which turn its numbers into the model's."""
     tags = np.take([image.scales, image.offsets], np.subtract(bands, 1), axis=1)
-    if trained.max() <= REFLECTANCE:
+    if trained.max() <= 2:  # the model expects reflectance
         return tags
     odd = set(zip(*tags, strict=True)) - DIGITAL_NUMBERS
     if odd and not asked:
@@ -175,8 +173,7 @@ def _output(image, about, bands, nodata, opaque):
         labels |= own
     if nodata is None:
         nodata = LOWEST.get(dtype) if image.nodata is None else image.nodata
-    # an alpha channel is not among them
-    all_valid = ([MaskFlags.all_valid],) * len(image_bands(image)[0])
-    has_gaps = image.mask_flag_enums != all_valid or not dtype.startswith("u")
-    labels["nodata"] = file_nodata(nodata, dtype, needed=opaque or has_gaps)
+    whole = ([MaskFlags.all_valid],) * len(image_bands(image)[0])  # no alpha channel
+    needed = opaque or image.mask_flag_enums != whole or not dtype.startswith("u")
+    labels["nodata"] = file_nodata(nodata, dtype, needed=needed)
     return order, dtype, labels

@@ -61,8 +61,6 @@ def apply(model, source, target, *, resume=False, progress=True, **options):
         raise ValueError(
             f"{target} cannot be the output and its mask at once: rename one"
         )
-    if Path(source).is_dir():
-        raise ValueError(f"{source} is a folder: --out DIR takes all its images")
     folder = target.with_name(f".{target.name}.work")
     with (
         rasterio.Env(**ENVIRONMENT),

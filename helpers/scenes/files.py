@@ -76,6 +76,7 @@ def read(path, *, nodata=None, classes=True):
             Path(path).stem,
             image.dtypes[0],
             image.nodata if nodata is None else nodata,
+            image.scales + image.offsets,
         )
 
 
@@ -131,14 +132,15 @@ def opened(path, *, classes=True):
         warnings.simplefilter("ignore", NodataShadowWarning)
         try:
             dataset = rasterio.open(path)
-            has_palette = dataset.colorinterp[:1] == (ColorInterp.palette,)
+            has_palette = ColorInterp.palette in dataset.colorinterp
             if has_palette and dataset.driver not in ("GTiff", "VRT"):
                 dataset = rasterio.open(f"vrt://{path}?expand=rgba")
                 has_palette = False
         except RasterioError as error:
             raise ValueError(
                 f"{path} is no readable image ({error.__cause__ or error}); expected GeoTIFF, JP2, "
-                "PNG or JPEG; the name of a picture with a palette must hold no ?"
+                "PNG or JPEG; `apply` takes a folder of them with --out. The name of a "
+                "picture with a palette must hold no ?"
             ) from error
         with dataset:
             if not dataset.count or "complex" in " ".join(dataset.dtypes):
@@ -167,12 +169,10 @@ def image_bands(dataset):
     """
     found = {
         number: own or (colour.name if colour.name in COLOURS else f"band{number}")
-        for number, (own, colour) in enumerate(
-            zip(dataset.descriptions, dataset.colorinterp, strict=True), 1
+        for number, own, colour in zip(
+            dataset.indexes, dataset.descriptions, dataset.colorinterp, strict=True
         )
-        if own not in (None, "alpha", "Alpha")
-        or colour != ColorInterp.alpha
-        or dataset.count == 1
+        if (own or colour.name).lower() != "alpha" or dataset.count == 1
     }
     return list(found), list(found.values())
 
@@ -208,8 +208,11 @@ def file_nodata(nodata, dtype, *, needed):
     Else NaN or 0 where one is needed, and None where not.
     """
     is_float = np.dtype(dtype).kind == "f"
-    fits = nodata is not None and in_dtype_range(nodata, dtype)
-    if fits and (is_float or nodata % 1 == 0):
+    if (
+        nodata is not None
+        and in_dtype_range(nodata, dtype)
+        and (is_float or nodata % 1 == 0)
+    ):
         return nodata
     return (np.nan if is_float else 0) if needed else None
 
@@ -257,8 +260,8 @@ def write(scene, path):
     Raises:
         OSError: the disk is full.
     """
-    missing = np.isnan(scene.pixels).any()
-    nodata = file_nodata(scene.nodata, scene.dtype, needed=missing)
+    has_gaps = np.isnan(scene.pixels).any()
+    nodata = file_nodata(scene.nodata, scene.dtype, needed=has_gaps)
     values = to_file_values(scene.pixels, scene.dtype, nodata)
     profile = DefaultGTiffProfile(
         height=scene.height,
