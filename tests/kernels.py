@@ -24,7 +24,8 @@ from pathlib import Path
 SHARED = (  # what notebooks import; `helpers.paths` reads the environment, and is read again by each kernel
     "helpers.acquire.practice", "helpers.acquire.providers", "helpers.acquire.sources", "helpers.apply",
     "helpers.features", "helpers.pairs.cloudy_pairs", "helpers.pairs.maps", "helpers.pairs.views", "helpers.runs",
-    "helpers.training", "ipywidgets", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "skimage.measure",
+    "helpers.training", "helpers.__main__", "ipywidgets", "matplotlib.backends.backend_agg", "matplotlib.pyplot",
+    "skimage.measure",
 )  # fmt: skip
 OFFERED = "TESTS_KERNELS"  # folder of a server that is there already: two workers of pytest share one
 EAGERLY = "TESTS_RUN_EAGERLY"  # beginnings of notebooks run without graphs, each of which takes longer than few steps
@@ -53,12 +54,15 @@ def serve(address):
         server.bind(address)
         server.listen()
         print("ready", flush=True)
+        sys.modules["rfc3987_syntax"] = None  # as in conftest.py
         for name in SHARED:
             importlib.import_module(name)
         from ipykernel.kernelapp import IPKernelApp
         from matplotlib.figure import Figure
+        from papermill.engines import NotebookExecutionManager as Manager
 
         Figure.savefig = small(Figure.savefig)
+        Manager.save = last(Manager.save)
         os.fsync = lambda handle: None  # what tests write need not outlive a power cut
         gc.freeze()  # what is shared stays so, and is not looked through again
         gc.set_threshold(50_000, 20, 100)  # building graphs makes many objects: a tenth less time
@@ -74,16 +78,17 @@ def serve(address):
                     sys.stdout.flush()
                     caller.send(b"0")
                 else:
-                    IPKernelApp.launch_instance(argv=[option, *arguments])
+                    begin = "--IPKernelApp.exec_lines=import kernels; kernels.watch(get_ipython())"
+                    IPKernelApp.launch_instance(argv=[option, *arguments] + [begin] * (EAGERLY in os.environ))
                 return
             caller.close()
 
 
-def run(code, *arguments):
-    """Do what `python -c CODE ARGUMENT…` does, with TensorFlow imported; its status is 1 if it fails or is killed."""
+def run(code, *arguments, **options):
+    """Do what `python -c CODE ARGUMENT…` does, with all imported; its status is 1 if it fails or is killed."""
     shared = ["-S", __file__, os.path.join(offered(), "socket")] if sys.platform == "linux" else []
     command = [sys.executable, *shared, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def small(save):
@@ -91,8 +96,13 @@ def small(save):
     return lambda figure, file, dpi: save(figure, file, dpi=dpi / 2, pil_kwargs={"compress_level": 1})
 
 
+def last(save):
+    """Papermill writes a notebook before and after each cell: here only at its end, also where a cell fails."""
+    return lambda book: save(book) if book.end_time else None
+
+
 def take_over(caller):
-    """Become what the caller asked for; return the arguments of its kernel."""
+    """Become what the caller asked for; return its arguments."""
     size, files, *_ = socket.recv_fds(caller, 8, 3)
     asked = json.loads(caller.recv(int(size), socket.MSG_WAITALL))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -109,8 +119,7 @@ def take_over(caller):
     caller.send(str(os.getpid()).encode())
     threading.Thread(target=lambda: caller.recv(1) or os._exit(1), daemon=True).start()
     sys.modules["kernels"] = sys.modules["__main__"]  # which will be that of the kernel
-    begin = "import kernels; kernels.watch(get_ipython())"
-    return asked["arguments"] + [f"--IPKernelApp.exec_lines={begin}"] * (EAGERLY in os.environ)
+    return asked["arguments"]
 
 
 def watch(shell):

@@ -1,7 +1,6 @@
 """Running notebooks from the command line, as their tests do: in profile smoke, into a folder of their own."""
 
 import os
-import subprocess
 import sys
 
 from helpers import paths
@@ -28,17 +27,22 @@ def environment(folder):
     }  # fmt: skip
 
 
-def command_line(notebook, folder, *values, resume=False, **variables):
-    """Run one notebook with these parameters in profile smoke, without graphs; the process that has ended."""
-    command = [sys.executable, "-m", "helpers", "run", notebook, "--profile", "smoke", "--run-id", "apart"]
-    command += ["--resume"] * resume + [word for value in values for word in ("-p", value)]
-    eagerly = environment(folder) | {kernels.EAGERLY: notebook} | variables
-    return subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
+def command_line(folder, *words, eagerly, **variables):
+    """Run notebooks in profile smoke, those of these names without graphs; the process that has ended."""
+    command = "import sys; from helpers.__main__ import main; main(sys.argv[1:]) and sys.exit(1)"
+    variables = environment(folder) | {kernels.EAGERLY: eagerly} | variables
+    return kernels.run(command, "run", "--profile", "smoke", *words, cwd=paths.ROOT, env=variables)
+
+
+def one(notebook, folder, *values, resume=False, **variables):
+    """Run one notebook with these parameters, without graphs; the process that has ended."""
+    words = ["--run-id", "apart", *["--resume"] * resume, *(word for value in values for word in ("-p", value))]
+    return command_line(folder, notebook, *words, eagerly=notebook, **variables)
 
 
 def run_apart(notebook, folder, *values, **options):
     """The same, which must end well; its part of the run."""
-    done = command_line(notebook, folder, *values, **options)
+    done = one(notebook, folder, *values, **options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (metrics,) = folder.glob("apart/*/metrics.json")
     return metrics.parent

@@ -36,7 +36,7 @@ def trained(device, folder, *, steps=4, **options):
     discriminator = models.texture_discriminator(3, filters=8)
     settings = dict(terms={"l1": (1.0, losses.l1)}, weight=0.1, learning_rate=1e-3, reports=4) | options
 
-    with without_graphs():  # the smoke run of notebook 03 builds one
+    with without_graphs():  # the test of XLA builds one
         averaged, history = training.fit_adversarial(
             generator, discriminator, batches, steps=steps, device=device, validation=VALIDATION,
             checkpoint=folder / "state.npz", **settings,

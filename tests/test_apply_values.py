@@ -36,7 +36,7 @@ def model(save):  # noqa: F811
     layer = keras.layers.Conv2D(4, 1)
     network = keras.Model(image, layer(image))
     layer.set_weights([1.1 * np.eye(4, dtype="float32")[None, None], np.arange(1, 5, dtype="float32") / 100])
-    return save(network, BANDS, value_range=RANGE)
+    return save(network, BANDS, value_range=RANGE, receptive_field_px=1)
 
 
 @pytest.fixture

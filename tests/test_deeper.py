@@ -1,8 +1,6 @@
 """The notebooks in notebooks/deeper, run end to end by papermill in profile smoke, and their anatomy."""
 
 import re
-import subprocess
-import sys
 
 import nbformat
 import numpy as np
@@ -10,8 +8,7 @@ import pytest
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
-from tests import kernels
-from tests.notebook_runs import environment
+from tests.notebook_runs import command_line
 from tests.test_notebooks import (
     COMPARED,
     assert_shows_what_is_stored,
@@ -30,9 +27,7 @@ pytestmark = pytest.mark.skipif(
 def smoke_run(tmp_path_factory):
     """All of them, run once from the command line, without graphs, which lessons have; the folder of the run."""
     folder = tmp_path_factory.mktemp("runs")
-    eagerly = environment(folder) | {kernels.EAGERLY: "0"}
-    command = [sys.executable, "-m", "helpers", "run", "deeper/", "--profile", "smoke", "--run-id", "deeper"]
-    done = subprocess.run(command, cwd=paths.ROOT, env=eagerly, capture_output=True, text=True)
+    done = command_line(folder, "deeper/", "--run-id", "deeper", eagerly="0")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "deeper"
 

@@ -152,12 +152,12 @@ def test_a_generator_is_drawn_from_only_as_needed(folders):
     with serve(ROUTES, latency_s=0.02) as server:
 
         def draw():
-            for number, item in enumerate(tiles(server, 300)):
+            for number, item in enumerate(tiles(server, 100)):
                 drawn.append(number - server.requests)
                 yield item
 
         summary = download.fetch(draw(), folders / "set", Client(QUICK))
-    assert summary.fetched == 300 and max(drawn) <= 4 * QUICK.connections
+    assert summary.fetched == 100 and max(drawn) <= 4 * QUICK.connections
 
 
 def test_an_error_of_the_generator_keeps_what_is_done(folders, server):

@@ -17,8 +17,7 @@ import yaml
 
 from helpers import paths, runs, scenes
 from helpers.acquire import download, packs
-from tests import kernels
-from tests.notebook_runs import PLANTED, command_line, environment, run_apart
+from tests.notebook_runs import PLANTED, command_line, environment, one, run_apart
 from tests.trainings import without_graphs
 
 NOTEBOOKS = runs.notebooks()
@@ -41,11 +40,9 @@ def code_cells(path):
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
-    """The whole series, run once from the command line; the folder of the run. 04 to 06 run without graphs."""
+    """The whole series, run once from the command line; the folder of the run. 03 to 06 run without graphs."""
     folder = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "helpers", "run", "--profile", "smoke", "--run-id", "smoke"]
-    variables = environment(folder) | {kernels.EAGERLY: "04 05 06"}
-    done = subprocess.run(command, cwd=paths.ROOT, env=variables, capture_output=True, text=True)
+    done = command_line(folder, "--run-id", "smoke", eagerly="03 04 05 06")
     (folder / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "report.html" in done.stdout
@@ -196,7 +193,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_the_same(acquired, trained_o
     startup.parent.mkdir(parents=True)
     startup.write_text(KILL)
     variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "KILLED": str(tmp_path / "killed")}
-    killed = command_line("02", tmp_path, *on_tiles(acquired), **variables)
+    killed = one("02", tmp_path, *on_tiles(acquired), **variables)
     assert killed.returncode == 1 and "the notebook's process ended by itself" in killed.stderr
     assert (tmp_path / "killed").exists()
     resumed = run_apart("02", tmp_path, *on_tiles(acquired), resume=True, **variables)

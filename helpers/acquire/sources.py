@@ -157,12 +157,14 @@ def _kind(image, usual):
     width, height = np.where(np.isclose(size, usual, rtol=0.01), usual, size)
     unit = image.crs.units_factor[0] if image.crs else "no CRS"
     dtype = image.dtype
-    brightest = np.nanmax(image.pixels, initial=0)
-    if dtype.startswith("float") and 0 < brightest <= REFLECTANCE:
+    if (
+        dtype.startswith("float")
+        and 0 < np.nanmax(image.pixels, initial=0) <= REFLECTANCE
+    ):
         dtype += " reflectance"
     return (
         f"bands {' '.join(image.bands)}, {dtype}, pixels {width:.4g} x {height:.4g} "
-        f"({unit})"
+        f"({unit}), scales and offsets {image.scaling}"
     )
 
 

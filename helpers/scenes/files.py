@@ -76,6 +76,7 @@ def read(path, *, nodata=None, classes=True):
             Path(path).stem,
             image.dtypes[0],
             image.nodata if nodata is None else nodata,
+            image.scales + image.offsets,
         )
 
 

@@ -27,6 +27,7 @@ class Scene:
         name: short name for captions and file names.
         dtype: data type of the file it came from, used again when it is written.
         nodata: value that stands for "no data" in that file, or None.
+        scaling: scale of each band, then offset of each, as that file declares them; not applied.
     """
 
     pixels: np.ndarray
@@ -37,6 +38,7 @@ class Scene:
     name: str = "scene"
     dtype: str = "float32"
     nodata: float | None = None
+    scaling: tuple = ()
 
     @property
     def height(self):
