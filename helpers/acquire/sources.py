@@ -105,7 +105,7 @@ def find_gaps(sample, told, name=""):
         name: of the image, for the error; a warning is told once for all images.
 
     Returns:
-        their value, after a warning; None where there are few.
+        their value, after a warning; NaN where there are few.
 
     Raises:
         ValueError: numbers such as -9999.
@@ -124,7 +124,7 @@ def find_gaps(sample, told, name=""):
         if (pixels == value).mean() > share:
             break
     else:
-        return None
+        return np.nan
     told = (
         f"{told} pixels along the edges or inside that are {value:g} in all bands, which looks "
         f"like no data and is not declared so. If it is, give --nodata {value:g} to `apply`, or to "

@@ -112,7 +112,7 @@ def _value_ranges(image, bands, about, read, asked, scale_offset):
     """
     sample = read(out_shape=tuple(np.minimum(image.shape, SAMPLE_PX)))
     gap = find_gaps(sample, "the file has")
-    sample[(sample == gap).all(-1)] = np.nan  # None equals no value
+    sample[(sample == gap).all(-1)] = np.nan  # NaN equals no value
     values = sample[np.isfinite(sample).all(-1)]
     trained = np.array(about["value_range"])
     if asked in (None, "model"):
